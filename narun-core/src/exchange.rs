@@ -1,0 +1,1 @@
+//! The exchange: one request and its response, as state machines without IO.

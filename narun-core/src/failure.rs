@@ -1,0 +1,201 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Why a request got no response of its handler, and what is answered instead.
+///
+/// | kind | HTTP | gRPC |
+/// |---|---|---|
+/// | [`NoRoute`](FailureKind::NoRoute) | 404 | unimplemented |
+/// | [`MethodNotAllowed`](FailureKind::MethodNotAllowed) | 405 | unimplemented |
+/// | [`NotImplemented`](FailureKind::NotImplemented) | 501 | unimplemented |
+/// | [`BadRequest`](FailureKind::BadRequest) | 400 | internal |
+/// | [`ContentTooLarge`](FailureKind::ContentTooLarge) | 413 | resource exhausted |
+/// | [`UriTooLong`](FailureKind::UriTooLong) | 414 | resource exhausted |
+/// | [`FieldsTooLarge`](FailureKind::FieldsTooLarge) | 431 | resource exhausted |
+/// | [`NoConsumer`](FailureKind::NoConsumer) | 503, Retry-After | unavailable |
+/// | [`Overloaded`](FailureKind::Overloaded) | 503, Retry-After | unavailable |
+/// | [`Draining`](FailureKind::Draining) | 503, Retry-After | unavailable |
+/// | [`Disconnected`](FailureKind::Disconnected) | 503, Retry-After | unavailable |
+/// | [`Incompatible`](FailureKind::Incompatible) | 502 | internal |
+/// | [`BadAnswer`](FailureKind::BadAnswer) | 502 | internal |
+/// | [`ConsumerGone`](FailureKind::ConsumerGone) | 502 | unavailable |
+/// | [`ConnectionLost`](FailureKind::ConnectionLost) | 502 | unavailable |
+/// | [`TimedOut`](FailureKind::TimedOut) | 504 | deadline exceeded |
+/// | [`HandlerFailed`](FailureKind::HandlerFailed) | 500 | internal |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    kind: FailureKind,
+    detail: Option<Cow<'static, str>>,
+    retry_after: Option<Duration>,
+}
+
+/// The causes that narun tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// No route has this host and path.
+    NoRoute,
+    /// Routes have this host and path, but not the method.
+    MethodNotAllowed,
+    /// CONNECT, and `Upgrade: websocket`.
+    NotImplemented,
+    /// The HTTP client's body failed before its end.
+    BadRequest,
+    /// The request's body is over the limit.
+    ContentTooLarge,
+    /// The request's target is over the limit.
+    UriTooLong,
+    /// The request's fields are over a limit.
+    FieldsTooLarge,
+    /// Nobody listens for the app.
+    NoConsumer,
+    /// Every consumer that was asked has neither a slot nor a place in its queue.
+    Overloaded,
+    /// Every consumer that was asked is stopping.
+    Draining,
+    /// There is no connection to NATS at the moment.
+    Disconnected,
+    /// The consumer speaks no common version, or could not read the request.
+    Incompatible,
+    /// The answer could not be read, had a gap, or broke off before its head.
+    BadAnswer,
+    /// The consumer had begun and is gone.
+    ConsumerGone,
+    /// The connection to NATS was lost while waiting.
+    ConnectionLost,
+    /// No response in the time allowed.
+    TimedOut,
+    /// The handler panicked, or its service failed.
+    HandlerFailed,
+}
+
+/// A gRPC status code, as in `grpc-status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GrpcCode(u8);
+
+impl GrpcCode {
+    /// DEADLINE_EXCEEDED, 4.
+    pub const DEADLINE_EXCEEDED: Self = Self(4);
+    /// RESOURCE_EXHAUSTED, 8.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// UNIMPLEMENTED, 12.
+    pub const UNIMPLEMENTED: Self = Self(12);
+    /// INTERNAL, 13.
+    pub const INTERNAL: Self = Self(13);
+    /// UNAVAILABLE, 14.
+    pub const UNAVAILABLE: Self = Self(14);
+
+    /// The code's number.
+    pub const fn as_u8(self) -> u8 {
+        self.0
+    }
+}
+
+impl FailureKind {
+    /// The row of the table: HTTP status, gRPC status, whether to name a time for the next try, and a text.
+    const fn row(self) -> (StatusCode, GrpcCode, bool, &'static str) {
+        type S = StatusCode;
+        type G = GrpcCode;
+        match self {
+            Self::NoRoute => (S::NOT_FOUND, G::UNIMPLEMENTED, false, "no route for this host and path"),
+            Self::MethodNotAllowed => {
+                (S::METHOD_NOT_ALLOWED, G::UNIMPLEMENTED, false, "method not allowed here")
+            }
+            Self::NotImplemented => (S::NOT_IMPLEMENTED, G::UNIMPLEMENTED, false, "not implemented"),
+            Self::BadRequest => (S::BAD_REQUEST, G::INTERNAL, false, "the request's body broke off"),
+            Self::ContentTooLarge => {
+                (S::PAYLOAD_TOO_LARGE, G::RESOURCE_EXHAUSTED, false, "the request's body is too large")
+            }
+            Self::UriTooLong => {
+                (S::URI_TOO_LONG, G::RESOURCE_EXHAUSTED, false, "the request target is too long")
+            }
+            Self::FieldsTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                G::RESOURCE_EXHAUSTED,
+                false,
+                "the request's fields are too large",
+            ),
+            Self::NoConsumer => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "no consumer is running"),
+            Self::Overloaded => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "all consumers are busy"),
+            Self::Draining => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "the consumer is stopping"),
+            Self::Disconnected => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "not connected to NATS"),
+            Self::Incompatible => {
+                (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer does not understand this gateway")
+            }
+            Self::BadAnswer => (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer's answer is unusable"),
+            Self::ConsumerGone => {
+                (S::BAD_GATEWAY, G::UNAVAILABLE, false, "the consumer went away while it was working")
+            }
+            Self::ConnectionLost => {
+                (S::BAD_GATEWAY, G::UNAVAILABLE, false, "the connection to NATS was lost while waiting")
+            }
+            Self::TimedOut => (S::GATEWAY_TIMEOUT, G::DEADLINE_EXCEEDED, false, "no response in time"),
+            Self::HandlerFailed => (S::INTERNAL_SERVER_ERROR, G::INTERNAL, false, "the handler failed"),
+        }
+    }
+}
+
+impl Failure {
+    /// When to try again, where nothing better is known.
+    pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+    /// A failure of this kind with nothing more to say.
+    pub const fn new(kind: FailureKind) -> Self {
+        Self { kind, detail: None, retry_after: None }
+    }
+
+    /// The same failure with a text for people that names the particulars; it reaches the HTTP client.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same failure with the time after which to try again; kept only by kinds that name one.
+    #[must_use]
+    pub const fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// The cause.
+    pub const fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// What an HTTP client gets.
+    pub const fn status(&self) -> StatusCode {
+        self.kind.row().0
+    }
+
+    /// What a gRPC client gets, as a trailers-only response.
+    pub const fn grpc_code(&self) -> GrpcCode {
+        self.kind.row().1
+    }
+
+    /// What `Retry-After` says; none where a later try is no more likely to succeed.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.kind.row().2.then(|| self.retry_after.unwrap_or(Self::DEFAULT_RETRY_AFTER))
+    }
+}
+
+impl From<FailureKind> for Failure {
+    fn from(kind: FailureKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.row().3)?;
+        match &self.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,1 @@
+//! Tenants' ids and names, mapped injectively into NATS names.
