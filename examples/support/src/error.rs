@@ -1,9 +1,11 @@
-//! What can go wrong on the way to a server.
+//! What can go wrong on the way to a running server.
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
 
-/// Why there is no nats-server.
+/// Why there is no nats-server, or why one did not start or stop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -84,6 +86,39 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+
+    /// The server ended before it took connections: its log says why, for example a fixed port
+    /// in use or a mistake in the configuration.
+    #[error("nats-server ended ({status}) before it was ready; the end of its log:\n{log}")]
+    Exited {
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of its log.
+        log: String,
+    },
+
+    /// The server runs, but took no connections in time; it was killed.
+    #[error("nats-server was not ready within {limit:?}; the end of its log:\n{log}")]
+    NotReady {
+        /// How long it was given.
+        limit: Duration,
+        /// The end of its log.
+        log: String,
+    },
+
+    /// The server did not stop in time when told to; it was killed.
+    #[error("nats-server did not stop within {limit:?} and was killed")]
+    NotStopped {
+        /// How long it was given.
+        limit: Duration,
+    },
+
+    /// The system refused to signal or wait for the server.
+    #[error("cannot signal or wait for nats-server")]
+    Process {
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -91,6 +126,10 @@ impl Error {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
+    }
+
+    pub(crate) fn process(source: io::Error) -> Self {
+        Self::Process { source }
     }
 }
 
