@@ -1,6 +1,7 @@
 //! The driver of exchanges, for narun-gateway and narun-consumer alone: not public API.
 
 mod call;
+mod collect;
 mod endpoint;
 mod inbox;
 mod mailbox;
@@ -17,6 +18,7 @@ use futures::future::BoxFuture;
 use crate::Time;
 
 pub use call::Call;
+pub use collect::{Collect, CollectError};
 pub use endpoint::{Endpoint, Notice};
 pub use inbox::{Registration, Token};
 pub use mailbox::{Mail, Mailbox};
