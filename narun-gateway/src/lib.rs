@@ -1,1 +1,5 @@
 //! narun-gateway
+
+mod route;
+
+pub use route::{AllowedMethods, Lookup, Route, RouteError, RouteTable};
