@@ -14,7 +14,6 @@ pub(crate) struct Admission {
     /// Slots and places in the queue together.
     places: Arc<Semaphore>,
     slots: Arc<Semaphore>,
-    concurrency: usize,
     /// Running mean of how long first polls of handlers take, in nanoseconds.
     first_poll: AtomicU64,
 }
@@ -32,7 +31,6 @@ impl Admission {
         Self {
             places: Arc::new(Semaphore::new(concurrency + queue)),
             slots: Arc::new(Semaphore::new(concurrency)),
-            concurrency,
             first_poll: AtomicU64::new(0),
         }
     }
@@ -51,11 +49,6 @@ impl Admission {
     pub(crate) fn slot(&self) -> BoxFuture<'static, Option<Slot>> {
         let slots = self.slots.clone();
         Box::pin(async move { slots.acquire_owned().await.ok().map(Slot) })
-    }
-
-    /// How many slots there are.
-    pub(crate) const fn concurrency(&self) -> usize {
-        self.concurrency
     }
 
     /// Whether handlers return so soon that polling them in the dispatcher holds nobody up.

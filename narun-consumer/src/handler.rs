@@ -143,7 +143,12 @@ where
                     Ok(response) if has_no_content(this.method, response.status()) => {
                         let omitted = response.body().size_hint().exact();
                         let (parts, _) = response.into_parts();
-                        return Poll::Ready(Ok(Collected { parts, body: Bytes::new(), trailers: None, omitted }));
+                        return Poll::Ready(Ok(Collected {
+                            parts,
+                            body: Bytes::new(),
+                            trailers: None,
+                            omitted,
+                        }));
                     }
                     Ok(response) => {
                         let (parts, body) = response.into_parts();

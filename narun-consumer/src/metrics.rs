@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use narun_core::exchange::Cancelled;
 use narun_core::link::Notice;
@@ -51,7 +52,8 @@ impl Metrics {
         describe_counter!(CANCELLED, "Requests that nobody waited for any more");
         describe_counter!(FAILED, "Handlers that gave no usable response");
         describe_counter!(DISCARDED, "Messages that are no part of an exchange");
-        let class = |class: &'static str| counter!(REQUESTS, "app" => app.to_owned(), "status_class" => class);
+        let class =
+            |class: &'static str| counter!(REQUESTS, "app" => app.to_owned(), "status_class" => class);
         Self {
             duration: histogram!(DURATION, "app" => app.to_owned()),
             in_flight: gauge!(IN_FLIGHT, "app" => app.to_owned()),

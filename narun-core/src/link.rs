@@ -6,6 +6,7 @@ mod endpoint;
 mod inbox;
 mod mailbox;
 mod nats;
+mod outgoing;
 mod reply;
 
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ pub use endpoint::{Endpoint, Notice};
 pub use inbox::{Registration, Token};
 pub use mailbox::{Mail, Mailbox};
 pub use nats::{Lost, NatsEndpoint, NatsLink, TokioTimer};
+pub use outgoing::Outgoing;
 pub use reply::ReplyPolicy;
 
 /// A message bus, as far as an exchange needs one.

@@ -36,6 +36,6 @@ pub struct DefaultRespondToFailure;
 
 impl RespondToFailure for DefaultRespondToFailure {
     fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
-        failure.to_response(context)
+        failure.to_response(context).map(Body::from)
     }
 }

@@ -1,10 +1,10 @@
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::Failure;
-use crate::Body;
 use crate::fields::X_REQUEST_ID;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -42,7 +42,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 impl Failure {
     /// The response that says so: the status of the table above, with a problem document (RFC 9457) as content, and
     /// `Retry-After` and `X-Request-Id` where they apply; to gRPC clients the gRPC status, as a trailers-only response.
-    pub fn to_response(&self, context: &FailureContext) -> Response<Body> {
+    pub fn to_response(&self, context: &FailureContext) -> Response<Bytes> {
         let mut response = if context.grpc { grpc(self) } else { problem(self, context) };
         let headers = response.headers_mut();
         if let Some(retry_after) = self.retry_after() {
@@ -57,7 +57,7 @@ impl Failure {
     }
 }
 
-fn problem(failure: &Failure, context: &FailureContext) -> Response<Body> {
+fn problem(failure: &Failure, context: &FailureContext) -> Response<Bytes> {
     let status = failure.status();
     let mut json = String::with_capacity(128);
     json.push_str("{\"title\":");
@@ -69,14 +69,14 @@ fn problem(failure: &Failure, context: &FailureContext) -> Response<Body> {
         push_json(&mut json, request_id);
     }
     json.push_str("}\n");
-    let mut response = Response::new(Body::from(json));
+    let mut response = Response::new(Bytes::from(json));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }
 
-fn grpc(failure: &Failure) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+fn grpc(failure: &Failure) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -118,8 +118,6 @@ fn percent_encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
     use crate::FailureKind;
 
@@ -130,9 +128,8 @@ mod tests {
         FailureContext::new(&Method::POST, &headers, None)
     }
 
-    fn text(response: Response<Body>) -> String {
-        let body = futures::executor::block_on(response.into_body().collect()).expect("whole");
-        String::from_utf8(body.to_bytes().to_vec()).expect("text")
+    fn text(response: Response<Bytes>) -> String {
+        String::from_utf8(response.into_body().to_vec()).expect("text")
     }
 
     #[test]
