@@ -5,7 +5,7 @@ use async_nats::Client;
 use narun_core::link::ReplyPolicy;
 use narun_core::{Limits, Namespace};
 
-use crate::forward::{DefaultPeer, ForwardedPolicy, PeerHook};
+use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::gateway::Settings;
 use crate::respond::{DefaultRespondToFailure, RespondToFailure};
 use crate::route::Route;
@@ -26,7 +26,7 @@ impl GatewayBuilder {
             namespace: Namespace::default(),
             timeout: Duration::from_secs(15),
             forwarded: ForwardedPolicy::default(),
-            peer: Box::new(DefaultPeer),
+            peer: Box::new(DefaultPeerHook),
             respond: Box::new(DefaultRespondToFailure),
         };
         Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
@@ -65,7 +65,7 @@ impl GatewayBuilder {
     }
 
     /// How the HTTP client's address and scheme are found. Default: from the [`Peer`](crate::Peer) extension.
-    pub fn peer(mut self, hook: impl PeerHook) -> Self {
+    pub fn peer(mut self, hook: impl PeerHook + Send + Sync + 'static) -> Self {
         self.settings.peer = Box::new(hook);
         self
     }

@@ -14,10 +14,11 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 use tracing::{Span, field};
 
-use crate::body::BoxError;
-use crate::forward::Fields;
-use crate::gateway::RouteEntry;
 use crate::Gateway;
+use crate::body::BoxError;
+use crate::forward::Peer;
+use crate::forward::fields::FieldChanges;
+use crate::gateway::RouteEntry;
 
 /// A future of the response; failures are answered as the gateway's hook says.
 #[pin_project(PinnedDrop)]
@@ -51,7 +52,8 @@ enum State<B> {
 struct Receiving<B> {
     id: ExchangeId,
     parts: request::Parts,
-    fields: Fields,
+    peer: Option<Peer>,
+    fields: FieldChanges,
     #[pin]
     body: Collect<B>,
     /// How much of it had come when the deadline was last moved.
@@ -66,7 +68,7 @@ impl<B: http_body::Body> Exchange<B> {
     pub(crate) fn new(gateway: Gateway, route: Arc<RouteEntry>, request: Request<B>) -> Self {
         let id = ExchangeId::from_bytes(rand::random());
         let (parts, body) = request.into_parts();
-        let fields = gateway.fields(&parts, id);
+        let (peer, fields) = gateway.fields(&parts, id);
         let span = tracing::info_span!(
             "http.gateway",
             otel.kind = "client",
@@ -96,6 +98,7 @@ impl<B: http_body::Body> Exchange<B> {
                 State::Receiving(Receiving {
                     id,
                     parts,
+                    peer,
                     fields,
                     body: Collect::new(body, route.max_body().min(gateway.endpoint().limits().frame)),
                     progress: 0,
@@ -141,7 +144,10 @@ where
                     let counted = outcome.as_ref().map(|frame| frame.body.len()).map_err(Failure::kind);
                     this.route.metrics().exchanged(Some(counted), call.attempts());
                     outcome.map(|frame| {
-                        Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers))
+                        Response::from_parts(
+                            frame.parts,
+                            Body::from(frame.body).with_trailers(frame.trailers),
+                        )
                     })
                 }
             };
@@ -222,8 +228,10 @@ where
         let endpoint = gateway.endpoint();
         let config = route.caller_config(&this.parts.method);
         let mut head = RequestHead::new(*this.id);
-        head.scheme = this.fields.scheme();
-        head.peer = this.fields.peer();
+        if let Some(peer) = this.peer {
+            head.scheme = peer.scheme().clone();
+            head.peer = Some(peer.address());
+        }
         head.head_timeout = Some(config.head_timeout);
         head.total_timeout = config.total_timeout;
         head.max_payload = endpoint.link().client().max_payload() as u64;

@@ -47,9 +47,7 @@ where
             InnerProj::Service(future) => {
                 ready!(future.poll(cx)).map(|response| response.map(ResponseBody::service))
             }
-            InnerProj::Exchange(exchange) => {
-                Ok(ready!(exchange.poll(cx)).map(ResponseBody::exchange))
-            }
+            InnerProj::Exchange(exchange) => Ok(ready!(exchange.poll(cx)).map(ResponseBody::exchange)),
         })
     }
 }

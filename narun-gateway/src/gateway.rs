@@ -11,7 +11,8 @@ use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespa
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::forward::{Fields, ForwardedPolicy, PeerHook};
+use crate::forward::fields::FieldChanges;
+use crate::forward::{ForwardedPolicy, Peer, PeerHook};
 use crate::metrics::{self, RouteMetrics};
 use crate::route::{Route, RouteError, RouteTable};
 use crate::service::NotFound;
@@ -39,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) namespace: Namespace,
     pub(crate) timeout: Duration,
     pub(crate) forwarded: ForwardedPolicy,
-    pub(crate) peer: Box<dyn PeerHook>,
+    pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
     pub(crate) respond: Box<dyn RespondToFailure>,
 }
 
@@ -131,10 +132,12 @@ impl Gateway {
         !self.shared.endpoint.link().is_connected() || *self.shared.closed.borrow()
     }
 
-    /// What is added to a request's fields, and what is known of its sender.
-    pub(crate) fn fields(&self, parts: &request::Parts, id: ExchangeId) -> Fields {
+    /// What is known of a request's sender, and what is changed about its fields.
+    pub(crate) fn fields(&self, parts: &request::Parts, id: ExchangeId) -> (Option<Peer>, FieldChanges) {
         let settings = &self.shared.settings;
-        Fields::new(parts, settings.peer.peer(parts), settings.forwarded, id)
+        let peer = settings.peer.peer(parts);
+        let changes = FieldChanges::new(parts, peer.as_ref(), settings.forwarded, &id);
+        (peer, changes)
     }
 
     pub(crate) fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
@@ -155,11 +158,8 @@ impl Drop for Shared {
 }
 
 impl Settings {
-    fn compile(
-        &self,
-        routes: impl IntoIterator<Item = Route>,
-    ) -> Result<RouteTable<RouteEntry>, RouteError> {
-        RouteTable::new(routes, |route, app| RouteEntry::new(route, app, self))
+    fn compile(&self, routes: impl IntoIterator<Item = Route>) -> Result<RouteTable<RouteEntry>, RouteError> {
+        RouteTable::new(routes, |route| Ok(RouteEntry::new(route, &route.app_name()?, self)))
     }
 }
 
@@ -170,9 +170,9 @@ impl RouteEntry {
             metrics: RouteMetrics::new(route.path(), &subject),
             subject: subject.into(),
             template: route.path().to_owned(),
-            timeout: route.head_timeout().unwrap_or(settings.timeout),
-            total_timeout: route.overall_timeout(),
-            max_body: route.body_limit().unwrap_or(usize::MAX),
+            timeout: route.timeout.unwrap_or(settings.timeout),
+            total_timeout: route.total_timeout,
+            max_body: route.max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         }
     }
 

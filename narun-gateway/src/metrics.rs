@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use narun_core::FailureKind;
 use narun_core::link::Notice;
@@ -170,8 +171,11 @@ impl RouteMetrics {
 
     fn count(&self, metrics: &MethodMetrics, status: u16) {
         let register = || {
-            let labels =
-                [("method", metrics.method.to_owned()), ("path", self.path.to_string()), ("status_code", status.to_string())];
+            let labels = [
+                ("method", metrics.method.to_owned()),
+                ("path", self.path.to_string()),
+                ("status_code", status.to_string()),
+            ];
             counter!(REQUESTS, &labels)
         };
         for slot in &metrics.statuses {

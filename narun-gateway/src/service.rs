@@ -7,11 +7,11 @@ use http::{Request, Response};
 use narun_core::{Body, Failure, FailureContext, FailureKind};
 use tower_service::Service;
 
+use crate::Gateway;
 use crate::body::{BoxError, ResponseBody};
 use crate::exchange::Exchange;
 use crate::future::ResponseFuture;
-use crate::route::Lookup;
-use crate::Gateway;
+use crate::route::{Lookup, host};
 
 /// A service that sends what matches a route over NATS, and hands all else to the service within.
 ///
@@ -52,7 +52,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let table = self.gateway.table();
-        match table.lookup(host(&request), request.method(), request.uri().path()) {
+        match table.lookup(
+            host::of_request(request.uri(), request.headers()),
+            request.method(),
+            request.uri().path(),
+        ) {
             Lookup::Match(route) => {
                 let route = route.clone();
                 ResponseFuture::exchange(Exchange::new(self.gateway.clone(), route, request))
@@ -86,21 +90,19 @@ impl<B> Service<Request<B>> for NotFound {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = FailureContext::new(request.method(), request.headers(), None);
         let table = self.gateway.table();
-        let allowed = match table.lookup(host(&request), request.method(), request.uri().path()) {
+        let allowed = match table.lookup(
+            host::of_request(request.uri(), request.headers()),
+            request.method(),
+            request.uri().path(),
+        ) {
             Lookup::MethodNotAllowed(allowed) => Some(allowed),
             Lookup::Match(_) | Lookup::NotFound => None,
         };
         let kind = if allowed.is_some() { FailureKind::MethodNotAllowed } else { FailureKind::NoRoute };
         let mut response = self.gateway.respond(&Failure::new(kind), &context);
         if let Some(allowed) = allowed {
-            response.headers_mut().insert(http::header::ALLOW, allowed.header_value());
+            response.headers_mut().insert(http::header::ALLOW, allowed.to_value());
         }
         ready(Ok(response))
     }
-}
-
-/// The host a request is for: its target's authority, else its `Host` field (RFC 9110 7.2).
-fn host<B>(request: &Request<B>) -> Option<&str> {
-    let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    authority.or_else(|| request.headers().get(http::header::HOST)?.to_str().ok())
 }
