@@ -12,7 +12,7 @@ use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink};
 use narun_core::{App, Body, Limits, Namespace, Time};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use crate::admission::{Admission, Place};
@@ -26,6 +26,9 @@ use crate::serve::{MakeSpan, Settings};
 /// How long the server may take to say that it has everything.
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
+/// Between two looks at whether there is a connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
 pub(crate) async fn run<S, B>(service: S, settings: Settings) -> Result<(), ServeError>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
@@ -34,7 +37,8 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Settings { client, concurrency, queue, make_span, shutdown, shutdown_timeout, .. } = settings;
+    let Settings { client, concurrency, queue, make_span, on_ready, shutdown, shutdown_timeout, .. } =
+        settings;
     let app = App::new(settings.app)?;
     let namespace = Namespace::new(settings.namespace)?;
     if concurrency == 0 {
@@ -61,8 +65,16 @@ where
     dispatcher.spawn(dispatch(service, receiver, reading));
 
     let mut reader = Reader::open(&client, &namespace, &app, consumer, sender).await?;
-    tracing::debug!(%app, "serving");
+    let ready = async {
+        known(&endpoint).await;
+        tracing::debug!(%app, "serving");
+        if let Some(on_ready) = on_ready {
+            on_ready();
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
+        () = ready => {}
         () = reader.run() => return Err(ServeError::ClientLost),
         _ = inbox.join_next() => return Err(ServeError::ClientLost),
         Some(Err(panic)) = dispatcher.join_next() => std::panic::resume_unwind(panic.into_panic()),
@@ -80,6 +92,18 @@ where
         tracing::warn!(%app, "no confirmation that the last responses have reached the server");
     }
     Ok(())
+}
+
+/// Completes once the server knows of everything subscribed so far.
+async fn known(endpoint: &NatsEndpoint) {
+    loop {
+        // A message that is lost with the connection is not worth waiting for.
+        let connected = endpoint.link().is_connected();
+        if connected && matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
+            return;
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// A message with a place, on its way from the reader to the dispatcher.

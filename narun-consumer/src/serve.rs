@@ -54,6 +54,7 @@ pub fn serve<S>(client: Client, app: impl Into<String>, service: S) -> Serve<S> 
             instance: None,
             replies: ReplyPolicy::default(),
             make_span: Box::new(trace::default_span),
+            on_ready: None,
             shutdown: None,
             shutdown_timeout: Duration::from_secs(30),
         },
@@ -77,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) instance: Option<String>,
     pub(crate) replies: ReplyPolicy,
     pub(crate) make_span: MakeSpan,
+    pub(crate) on_ready: Option<Box<dyn FnOnce() + Send>>,
     pub(crate) shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -123,6 +125,13 @@ impl<S> Serve<S> {
     /// With tracing-opentelemetry, set the parent here.
     pub fn make_span(mut self, make: impl Fn(&request::Parts, &App) -> Span + Send + Sync + 'static) -> Self {
         self.settings.make_span = Box::new(make);
+        self
+    }
+
+    /// Called once the server knows of this consumer, so that requests sent from now on find it: for readiness probes
+    /// and tests. While there is no connection, that is later.
+    pub fn on_ready(mut self, ready: impl FnOnce() + Send + 'static) -> Self {
+        self.settings.on_ready = Some(Box::new(ready));
         self
     }
 
