@@ -1,0 +1,54 @@
+//! The hello app: an ordinary axum router, which knows nothing of NATS.
+
+use axum::Router;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+
+/// A path that the app answers.
+pub const PATH: &str = "/hello/";
+
+/// A request that the app answers with [`Answer`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Question {
+    /// Who is greeted.
+    pub name: String,
+}
+
+/// What the app answers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Answer {
+    /// A greeting.
+    pub message: String,
+    /// The path of the request.
+    pub received_path: String,
+}
+
+impl Question {
+    /// The question of the documentation.
+    pub fn example() -> Self {
+        Self { name: "NATS User".to_owned() }
+    }
+}
+
+impl Answer {
+    /// What is answered to a question at a path.
+    pub fn new(question: &Question, path: &str) -> Self {
+        Self { message: format!("Hello, {}!", question.name), received_path: path.to_owned() }
+    }
+}
+
+/// The app.
+pub fn router() -> Router {
+    Router::new().route(PATH, post(hello)).route("/hello/{*rest}", post(hello))
+}
+
+/// Whatever content type it has, as `curl --data` does not say JSON.
+async fn hello(uri: Uri, body: Bytes) -> Response {
+    match serde_json::from_slice(&body) {
+        Ok(question) => Json(Answer::new(&question, uri.path())).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("bad JSON: {error}\n")).into_response(),
+    }
+}
