@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use crate::Limits;
 
+pub(crate) use control::encode_probe;
 pub use control::{Accept, Credit, Refusal, Refused, Reset, ResetCode, Working};
 pub use data::Data;
 pub use error::{DecodeError, EncodeError};

@@ -6,6 +6,10 @@ pub mod frame;
 pub mod names;
 pub mod tenant;
 
+#[cfg(feature = "nats")]
+#[doc(hidden)]
+pub mod link;
+
 mod body;
 mod failure;
 mod id;

@@ -98,7 +98,7 @@ pub enum Refusal {
 }
 
 /// Encodes a PROBE.
-pub(super) fn encode_probe() -> Bytes {
+pub(crate) fn encode_probe() -> Bytes {
     unimplemented!()
 }
 
