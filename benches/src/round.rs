@@ -41,6 +41,8 @@ pub(crate) struct Round {
     pub(crate) failures: BTreeMap<String, u64>,
     /// CPU time of the watched processes, in their order.
     pub(crate) cpu_us: Vec<Option<f64>>,
+    /// CPU time of the whole machine.
+    pub(crate) machine_cpu_us: Option<f64>,
 }
 
 /// Why there was no complete, correct answer.
@@ -77,7 +79,7 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
     let tally = Tally::new();
     if let Err(failure) = settle(connector).await {
         tally.fail(failure);
-        return tally.round(order.window, Vec::new());
+        return tally.round(order.window);
     }
 
     let begin = Instant::now() + order.warm_up;
@@ -87,10 +89,10 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
         tasks.spawn(exchanges(connector.clone(), window, tally.clone()));
     }
     time::sleep_until(window.begin).await;
-    let before: Vec<_> = order.watch.iter().map(|&pid| usage::cpu_us(pid)).collect();
+    let before = cpu(order);
     time::sleep_until(window.end).await;
-    let after = order.watch.iter().map(|&pid| usage::cpu_us(pid));
-    let cpu_us = before.into_iter().zip(after).map(|(before, after)| Some(after? - before?)).collect();
+    let used = cpu(order).into_iter().zip(before).map(|(after, before)| Some(after? - before?));
+    let mut cpu_us: Vec<_> = used.collect();
 
     let deadline = window.end + GRACE;
     while let Ok(Some(result)) = time::timeout_at(deadline, tasks.join_next()).await {
@@ -101,7 +103,14 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
     for _ in 0..tasks.len() {
         tally.fail("no answer".to_owned());
     }
-    tally.round(order.window, cpu_us)
+    let machine_cpu_us = cpu_us.pop().flatten();
+    Round { cpu_us, machine_cpu_us, ..tally.round(order.window) }
+}
+
+/// The CPU time so far of the processes to watch, and last of the machine.
+fn cpu(order: &Order) -> Vec<Option<f64>> {
+    let watched = order.watch.iter().map(|&pid| usage::cpu_us(pid));
+    watched.chain([usage::machine_cpu_us()]).collect()
 }
 
 /// Waits for the first good answer: the other side may be up but not all of what is behind it.

@@ -5,8 +5,13 @@ use std::fs;
 /// The CPU time of a process so far, in µs, in steps of a clock tick (10 ms).
 pub(crate) fn cpu_us(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let ticks = cpu_ticks(&stat)?;
-    Some(ticks as f64 * 1e6 / rustix::param::clock_ticks_per_second() as f64)
+    Some(ticks_us(cpu_ticks(&stat)?))
+}
+
+/// The CPU time of all processes together so far, and what a hypervisor took away, in µs.
+pub(crate) fn machine_cpu_us() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    Some(ticks_us(busy_ticks(&stat)?))
 }
 
 /// The most memory that a process has held since [`reset_peak`], in MiB.
@@ -36,6 +41,19 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// User, nice, system, interrupts and steal, but not idle and waiting: the 4th and 5th.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+    let fields: Option<Vec<u64>> =
+        fields.split_whitespace().take(8).map(|field| field.parse().ok()).collect();
+    let fields = fields?;
+    Some(fields.iter().sum::<u64>() - fields.get(3..5)?.iter().sum::<u64>())
+}
+
+fn ticks_us(ticks: u64) -> f64 {
+    ticks as f64 * 1e6 / rustix::param::clock_ticks_per_second() as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +63,12 @@ mod tests {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 2 3 4 500 60 7 8 20 0 1 0 9";
         assert_eq!(cpu_ticks(stat), Some(560));
         assert_eq!(cpu_ticks("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn idle_is_not_busy() {
+        let stat = "cpu  10 1 20 1000 500 2 3 4 70 0\ncpu0 5 0 10 500 250 1 1 2 35 0";
+        assert_eq!(busy_ticks(stat), Some(40));
+        assert_eq!(busy_ticks("cpu  10 1"), None);
     }
 }

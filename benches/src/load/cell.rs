@@ -33,6 +33,8 @@ pub(super) struct Cell {
     /// By process; none where the system does not tell.
     pub(super) cpu_us_per_req: Option<ByProcess>,
     pub(super) rss_mib: Option<ByProcess>,
+    /// How many cores something else on this machine kept busy meanwhile: if many, measure again.
+    pub(super) others_cores: Option<f64>,
     /// Requests without a complete, correct answer, over all rounds, by what happened instead.
     pub(super) failures: BTreeMap<String, u64>,
 }

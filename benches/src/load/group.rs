@@ -61,6 +61,7 @@ impl Group {
             p99_us: median(self.rounds.iter().map(|round| round.p99_us)),
             cpu_us_per_req: self.by_process(|index| self.cpu_us_per_req(index)),
             rss_mib: self.by_process(|index| self.peaks[index]),
+            others_cores: self.rounds.iter().map(others_cores).collect::<Option<Vec<_>>>().map(median),
             failures,
         }
     }
@@ -78,4 +79,10 @@ impl Group {
         let figures: Option<_> = figures.map(|(index, (name, _))| Some((*name, figure(index)?))).collect();
         figures.map(ByProcess)
     }
+}
+
+fn others_cores(round: &Round) -> Option<f64> {
+    let own: Option<f64> = round.cpu_us.iter().copied().sum();
+    // Ticks are coarse: a little less than nothing is nothing.
+    Some(((round.machine_cpu_us? - own?) / 1e6 / round.seconds).max(0.0))
 }

@@ -72,6 +72,7 @@ fn cell_json(cell: &Cell) -> serde_json::Value {
         "p99_us": rounded(cell.p99_us),
         "cpu_us_per_req": cell.cpu_us_per_req,
         "rss_mib": cell.rss_mib,
+        "others_cores": cell.others_cores.map(rounded),
         "failures": cell.failures.values().sum::<u64>(),
     });
     if routes > 0 {
@@ -80,13 +81,13 @@ fn cell_json(cell: &Cell) -> serde_json::Value {
     line
 }
 
-const CELL_HEAD: &str = "body    conns  runtime         case             rps    p50 µs    p99 µs  \
+const CELL_HEAD: &str = "body    conns  runtime         case             rps    p50 µs    p99 µs  others  \
                          CPU µs per request / peak MiB";
 
 fn cell_row(cell: &Cell) -> String {
     let setting = &cell.setting;
     format!(
-        "{:<7} {:<6} {:<15} {:<12} {:>7.0} {:>9.1} {:>9.1}  {}",
+        "{:<7} {:<6} {:<15} {:<12} {:>7.0} {:>9.1} {:>9.1}  {:<6}  {}",
         setting.body,
         setting.connections,
         setting.runtime.name(),
@@ -94,6 +95,7 @@ fn cell_row(cell: &Cell) -> String {
         cell.rps,
         cell.p50_us,
         cell.p99_us,
+        cell.others_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}")),
         processes(cell.cpu_us_per_req.as_ref(), cell.rss_mib.as_ref()),
     )
 }
