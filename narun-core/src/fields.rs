@@ -1,12 +1,114 @@
 //! HTTP fields on their way through a gateway: which never cross, which are added.
+//!
+//! Fields that concern one connection only (RFC 9110, section 7.6.1) never cross NATS: neither a gateway nor a consumer
+//! puts them into a frame, and both ignore them in a frame that they receive. `TE: trailers` is one of them, so a handler
+//! does not see it, and trailers cross whether or not it was there; a consumer that forwards requests to a server of
+//! its own, where gRPC wants the field, adds it there. `Proxy-Authenticate` and `Proxy-Authorization` count as such fields
+//! too: they are for the next proxy on the way (sections 11.7.1 and 11.7.2), which a gateway is and the app behind it
+//! is not. `Trailer` is none, and crosses.
 
-use http::{HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// `x-request-id`.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Changes to a message's fields made while they are encoded, so that the field map itself stays as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Edit<'a> {
     /// Fields left out, besides the hop-by-hop ones, which never cross.
     pub without: &'a [HeaderName],
-    /// Fields put after the others.
+    /// Fields put after the others. [`Edit::without`] and `Connection` do not affect them.
     pub with: &'a [(HeaderName, HeaderValue)],
+}
+
+/// The fields of a message that its own `Connection` fields name, and that are hop-by-hop for that reason alone.
+///
+/// Empty, and without an allocation, for a message that has no `Connection` field or none that names a field of it.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionOptions(Vec<HeaderName>);
+
+impl ConnectionOptions {
+    /// What the `Connection` fields among `fields` name, as far as it is among them too.
+    pub fn of(fields: &HeaderMap) -> Self {
+        let mut names = Vec::new();
+        for value in fields.get_all(header::CONNECTION) {
+            for option in value.as_bytes().split(|byte| *byte == b',') {
+                let option = option.trim_ascii();
+                // Looked up before it is made a name: most options, such as `close`, name no field.
+                if std::str::from_utf8(option).is_ok_and(|option| fields.contains_key(option)) {
+                    names.extend(HeaderName::from_bytes(option));
+                }
+            }
+        }
+        names.sort_unstable_by(|left, right| left.as_str().cmp(right.as_str()));
+        names.dedup();
+        Self(names)
+    }
+
+    /// Whether this field is named.
+    pub fn contain(&self, name: &HeaderName) -> bool {
+        !self.0.is_empty() && self.0.binary_search_by(|named| named.as_str().cmp(name.as_str())).is_ok()
+    }
+}
+
+/// Whether a field of this name concerns one connection only, whatever the message.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Whether a field of this name has no place among trailers (RFC 9110, section 6.5.1): hop-by-hop fields, and those that
+/// frame, route, authorize or describe a message.
+pub fn is_forbidden_in_trailers(name: &HeaderName) -> bool {
+    is_hop_by_hop(name)
+        || matches!(
+            name.as_str(),
+            "authorization"
+                | "cache-control"
+                | "content-encoding"
+                | "content-length"
+                | "content-range"
+                | "content-type"
+                | "cookie"
+                | "expect"
+                | "host"
+                | "max-forwards"
+                | "range"
+                | "set-cookie"
+                | "trailer"
+        )
+}
+
+/// Removes the hop-by-hop fields, and those that `Connection` names; the others keep their order.
+pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
+    if fields.keys().any(is_hop_by_hop) {
+        let options = ConnectionOptions::of(fields);
+        let all = std::mem::take(fields);
+        *fields = retain(all, |name| !is_hop_by_hop(name) && !options.contain(name));
+    }
+}
+
+/// The fields whose names are wanted, in their order, which `HeaderMap::remove` would not keep.
+pub(crate) fn retain(fields: HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    let mut current = None;
+    for (name, value) in fields {
+        // A name comes with the first of its values only.
+        if name.is_some() {
+            current = name.filter(&wanted);
+        }
+        if let Some(name) = &current {
+            kept.append(name, value);
+        }
+    }
+    kept
 }

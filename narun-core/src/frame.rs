@@ -6,20 +6,29 @@
 mod control;
 mod data;
 mod error;
+mod fields;
+mod key;
+mod peer;
 mod reader;
+mod refused;
 mod request;
+mod reset;
 mod response;
+mod target;
+mod text;
 mod writer;
 
 use bytes::Bytes;
 
 use crate::Limits;
+use reader::Reader;
 
-pub(crate) use control::encode_probe;
-pub use control::{Accept, Credit, Refusal, Refused, Reset, ResetCode, Working};
+pub use control::{Accept, Credit, Working, encode_probe};
 pub use data::Data;
 pub use error::{DecodeError, EncodeError};
+pub use refused::{Refusal, Refused};
 pub use request::{RequestFrame, RequestHead};
+pub use reset::{Reset, ResetCode};
 pub use response::{ResponseFrame, ResponseHead};
 
 /// The version of the protocol that this crate speaks first.
@@ -75,6 +84,23 @@ pub enum Frame {
     Refused(Refused),
 }
 
+impl Kind {
+    const fn of(number: u64) -> Option<Self> {
+        Some(match number {
+            1 => Self::Request,
+            2 => Self::Response,
+            3 => Self::Accept,
+            4 => Self::Data,
+            5 => Self::Credit,
+            6 => Self::Reset,
+            7 => Self::Probe,
+            8 => Self::Working,
+            9 => Self::Refused,
+            _ => return None,
+        })
+    }
+}
+
 impl Frame {
     /// Decodes any frame.
     ///
@@ -82,7 +108,20 @@ impl Frame {
     ///
     /// [`DecodeError`] says what is wrong with the payload: no frame, of an unknown kind or version, or over a limit.
     pub fn decode(payload: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
-        let _ = (payload, limits);
-        unimplemented!()
+        let (kind, reader) = Reader::open(payload, limits)?;
+        Ok(match Kind::of(kind).ok_or(DecodeError::Kind(kind))? {
+            Kind::Request => Self::Request(Box::new(RequestFrame::read(reader, limits)?)),
+            Kind::Response => Self::Response(Box::new(ResponseFrame::read(reader, limits)?)),
+            Kind::Accept => Self::Accept(Accept::read(reader)?),
+            Kind::Data => Self::Data(Data::read(reader, limits)?),
+            Kind::Credit => Self::Credit(Credit::read(reader)?),
+            Kind::Reset => Self::Reset(Reset::read(reader)?),
+            Kind::Probe => control::read_probe(reader).map(|()| Self::Probe)?,
+            Kind::Working => Self::Working(Working::read(reader)?),
+            Kind::Refused => Self::Refused(Refused::read(reader)?),
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

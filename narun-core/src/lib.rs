@@ -17,7 +17,7 @@ mod limits;
 mod time;
 
 pub use body::{Body, BodyError, BodyErrorKind};
-pub use failure::{Failure, FailureKind, GrpcCode};
+pub use failure::{Failure, FailureContext, FailureKind, GrpcCode};
 pub use id::{ExchangeId, ParseIdError};
 pub use limits::Limits;
 pub use names::{App, NameError, Namespace};

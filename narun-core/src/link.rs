@@ -1,10 +1,12 @@
 //! The driver of exchanges, for narun-gateway and narun-consumer alone: not public API.
 
 mod call;
+mod collect;
 mod endpoint;
 mod inbox;
 mod mailbox;
 mod nats;
+mod outgoing;
 mod reply;
 
 use std::fmt::Debug;
@@ -17,10 +19,12 @@ use futures::future::BoxFuture;
 use crate::Time;
 
 pub use call::Call;
+pub use collect::{Collect, CollectError};
 pub use endpoint::{Endpoint, Notice};
 pub use inbox::{Registration, Token};
 pub use mailbox::{Mail, Mailbox};
 pub use nats::{Lost, NatsEndpoint, NatsLink, TokioTimer};
+pub use outgoing::Outgoing;
 pub use reply::ReplyPolicy;
 
 /// A message bus, as far as an exchange needs one.

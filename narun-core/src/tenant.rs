@@ -1,1 +1,229 @@
 //! Tenants' ids and names, mapped injectively into NATS names.
+//!
+//! A tenant is a user or an organization. Its id becomes one token of `[A-Za-z0-9_]`, in which every byte outside
+//! `[A-Za-z0-9]` is written `_hh` (see [`escape`]); so no id reaches another tenant's names, whatever it contains, and a
+//! plain id stays as it is.
+//!
+//! | kind | of a user | of an organization | longest |
+//! |---|---|---|---|
+//! | subject | `user.{id}.{subject}` | `org.{id}.{subject}` | [`Tenant::LONGEST_SUBJECT`] |
+//! | stream | `user-{id}-{name}` | `org-{id}-{name}` | 255 bytes |
+//! | KV bucket | `kv-user-{id}-{bucket}` | `kv-org-{id}-{bucket}` | 252 bytes |
+//! | object bucket | `obj-user-{id}-{bucket}` | `obj-org-{id}-{bucket}` | 251 bytes |
+//!
+//! ```
+//! use narun_core::tenant::Tenant;
+//!
+//! let (a, ab) = (Tenant::user("a")?, Tenant::user("a-b")?);
+//! assert_eq!(a.stream("b-c")?, "user-a-b-c");
+//! assert_eq!(ab.stream("c")?, "user-a_2db-c");
+//! assert_eq!(ab.own_stream("user-a_2db-c"), Some("c"));
+//! assert_eq!(a.own_stream("user-a_2db-c"), None);
+//! # Ok::<(), narun_core::tenant::TenantError>(())
+//! ```
+
+use std::fmt::Write;
+
+/// Whose names they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tenant {
+    scope: &'static str,
+    token: String,
+}
+
+/// Why something cannot be a name of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TenantError {
+    /// There is nothing.
+    #[error("{what} is empty")]
+    Empty {
+        /// What is empty.
+        what: &'static str,
+    },
+    /// With the tenant's id in it, the name is longer than NATS allows.
+    #[error("{what} is {excess} bytes too long")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// By how many bytes.
+        excess: usize,
+    },
+    /// NATS does not allow this there.
+    #[error("{what} has {character:?}, which is not allowed there")]
+    BadCharacter {
+        /// What has it.
+        what: &'static str,
+        /// The first such character; of a subject, a dot where a token is empty.
+        character: char,
+    },
+}
+
+impl Tenant {
+    /// Bytes of a subject at most. With more than 4 KiB in all that goes into a line of its protocol, a server closes the
+    /// connection; this leaves room for the other parts.
+    pub const LONGEST_SUBJECT: usize = 3072;
+
+    /// The user of this id.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantError::Empty`] if it is.
+    pub fn user(id: &str) -> Result<Self, TenantError> {
+        Self::new("user", id, "a user id")
+    }
+
+    /// The organization of this id.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantError::Empty`] if it is.
+    pub fn organization(id: &str) -> Result<Self, TenantError> {
+        Self::new("org", id, "an organization id")
+    }
+
+    fn new(scope: &'static str, id: &str, what: &'static str) -> Result<Self, TenantError> {
+        match id {
+            "" => Err(TenantError::Empty { what }),
+            id => Ok(Self { scope, token: escape(id) }),
+        }
+    }
+
+    /// The escaped id.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The tenant's subject of this name, which may have wildcards.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantError`] if it is empty, too long, or has white space, control characters or an empty token.
+    pub fn subject(&self, subject: &str) -> Result<String, TenantError> {
+        let what = "a subject";
+        let bad = |character: &char| character.is_whitespace() || character.is_control();
+        if let Some(character) = subject.chars().find(bad) {
+            return Err(TenantError::BadCharacter { what, character });
+        }
+        if !subject.is_empty() && subject.split('.').any(str::is_empty) {
+            return Err(TenantError::BadCharacter { what, character: '.' });
+        }
+        let Self { scope, token } = self;
+        limited(what, subject, format!("{scope}.{token}.{subject}"), Self::LONGEST_SUBJECT)
+    }
+
+    /// The tenant's stream of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantError`] if it is empty, too long, or has a character that no stream's name may have.
+    pub fn stream(&self, name: &str) -> Result<String, TenantError> {
+        let what = "a stream name";
+        let bad = |character: &char| {
+            character.is_whitespace()
+                || character.is_control()
+                || ['.', '*', '>', '/', '\\'].contains(character)
+        };
+        if let Some(character) = name.chars().find(bad) {
+            return Err(TenantError::BadCharacter { what, character });
+        }
+        let Self { scope, token } = self;
+        limited(what, name, format!("{scope}-{token}-{name}"), 255)
+    }
+
+    /// The tenant's KV bucket of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantError`] if it is empty, too long, or not of `[A-Za-z0-9_-]`.
+    pub fn kv_bucket(&self, bucket: &str) -> Result<String, TenantError> {
+        self.bucket("kv", bucket, 252)
+    }
+
+    /// The tenant's object bucket of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantError`] if it is empty, too long, or not of `[A-Za-z0-9_-]`.
+    pub fn object_bucket(&self, bucket: &str) -> Result<String, TenantError> {
+        self.bucket("obj", bucket, 251)
+    }
+
+    fn bucket(&self, kind: &str, bucket: &str, longest: usize) -> Result<String, TenantError> {
+        let what = "a bucket name";
+        let good = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+        if let Some(character) = bucket.chars().find(|character| !good(*character)) {
+            return Err(TenantError::BadCharacter { what, character });
+        }
+        let Self { scope, token } = self;
+        limited(what, bucket, format!("{kind}-{scope}-{token}-{bucket}"), longest)
+    }
+
+    /// The tenant's own name of a subject, if that is one of the tenant's.
+    pub fn own_subject<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        self.own(subject, '.')
+    }
+
+    /// The tenant's own name of a stream, if that is one of the tenant's.
+    pub fn own_stream<'a>(&self, stream: &'a str) -> Option<&'a str> {
+        self.own(stream, '-')
+    }
+
+    /// The tenant's own name of a KV bucket, if that is one of the tenant's.
+    pub fn own_kv_bucket<'a>(&self, bucket: &'a str) -> Option<&'a str> {
+        self.own(bucket.strip_prefix("kv-")?, '-')
+    }
+
+    /// The tenant's own name of an object bucket, if that is one of the tenant's.
+    pub fn own_object_bucket<'a>(&self, bucket: &'a str) -> Option<&'a str> {
+        self.own(bucket.strip_prefix("obj-")?, '-')
+    }
+
+    fn own<'a>(&self, name: &'a str, separator: char) -> Option<&'a str> {
+        let rest = name.strip_prefix(self.scope)?.strip_prefix(separator)?;
+        rest.strip_prefix(&self.token)?.strip_prefix(separator).filter(|own| !own.is_empty())
+    }
+}
+
+/// An id as one token: every byte outside `[A-Za-z0-9]` is written `_hh`, in lower-case hexadecimal digits.
+pub fn escape(id: &str) -> String {
+    let mut token = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            token.push(byte.into());
+        } else {
+            // A `String` takes everything.
+            let _ = write!(token, "_{byte:02x}");
+        }
+    }
+    token
+}
+
+/// The id that [`escape`] made this token of; none if there is no such id.
+pub fn unescape(token: &str) -> Option<String> {
+    let mut id = Vec::with_capacity(token.len());
+    let mut rest = token.bytes();
+    while let Some(byte) = rest.next() {
+        id.push(match byte {
+            b'_' => digit(rest.next()?)? << 4 | digit(rest.next()?)?,
+            byte => byte,
+        });
+    }
+    // What escape would have written otherwise is nobody's token.
+    String::from_utf8(id).ok().filter(|id| escape(id) == token)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+fn limited(what: &'static str, own: &str, name: String, longest: usize) -> Result<String, TenantError> {
+    match name.len().saturating_sub(longest) {
+        _ if own.is_empty() => Err(TenantError::Empty { what }),
+        0 => Ok(name),
+        excess => Err(TenantError::TooLong { what, excess }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

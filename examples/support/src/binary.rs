@@ -62,10 +62,7 @@ impl Binary {
     /// [`Error::Run`] if it cannot be run, [`Error::NotNats`] if it is something else.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        let output = Command::new(&path)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .output();
+        let output = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
         match output {
             Ok(output) => match Release::from_banner(&String::from_utf8_lossy(&output.stdout)) {
                 Some(release) => Ok(Self { path, release }),
@@ -89,9 +86,7 @@ impl Binary {
 
     fn find_in(environment: &Environment) -> Result<Self, Error> {
         if let Some(path) = &environment.nats_server {
-            return Self::at(path).map_err(|error| Error::Setting {
-                source: Box::new(error),
-            });
+            return Self::at(path).map_err(|error| Error::Setting { source: Box::new(error) });
         }
         // One that is too old or does not run is none: the next place is tried.
         if let Some(path) = environment.on_path("nats-server")
@@ -100,9 +95,8 @@ impl Binary {
         {
             return Ok(found);
         }
-        fetch::cached_or_fetched(environment, &pins::PINS[0]).map_err(|error| Error::NotFound {
-            source: Box::new(error),
-        })
+        fetch::cached_or_fetched(environment, &pins::PINS[0])
+            .map_err(|error| Error::NotFound { source: Box::new(error) })
     }
 
     fn version_in(environment: &Environment, version: &str) -> Result<Self, Error> {
@@ -112,9 +106,7 @@ impl Binary {
                 known: Self::known().collect(),
             });
         };
-        fetch::cached_or_fetched(environment, pin).map_err(|error| Error::Fetch {
-            version: version.to_owned(),
-            source: Box::new(error),
-        })
+        fetch::cached_or_fetched(environment, pin)
+            .map_err(|error| Error::Fetch { version: version.to_owned(), source: Box::new(error) })
     }
 }

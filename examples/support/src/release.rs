@@ -18,25 +18,15 @@ impl Release {
     /// The release `major.minor.patch`.
     #[must_use]
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
-        Self {
-            major,
-            minor,
-            patch,
-        }
+        Self { major, minor, patch }
     }
 
     /// Reads what `nats-server --version` prints: `nats-server: v2.15.1`.
     pub(crate) fn from_banner(banner: &str) -> Option<Self> {
         let (_, version) = banner.split_once("nats-server: v")?;
-        let numbers = version
-            .split(|c: char| !c.is_ascii_digit() && c != '.')
-            .next()?;
+        let numbers = version.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
         let mut numbers = numbers.split('.').map(|number| number.parse().ok());
-        Some(Self::new(
-            numbers.next()??,
-            numbers.next()??,
-            numbers.next()??,
-        ))
+        Some(Self::new(numbers.next()??, numbers.next()??, numbers.next()??))
     }
 }
 
@@ -54,10 +44,7 @@ mod tests {
     fn reads_banners() {
         let read = Release::from_banner;
         assert_eq!(read("nats-server: v2.15.1\n"), Some(Release::new(2, 15, 1)));
-        assert_eq!(
-            read("nats-server: v2.12.0-RC.3"),
-            Some(Release::new(2, 12, 0))
-        );
+        assert_eq!(read("nats-server: v2.12.0-RC.3"), Some(Release::new(2, 12, 0)));
         assert_eq!(read("nats-server: v2.12"), None);
         assert_eq!(read("cat (GNU coreutils) 9.1"), None);
         assert_eq!(read(""), None);

@@ -156,14 +156,7 @@ impl Server {
             .tempdir()
             .map_err(Error::file(std::env::temp_dir()))?;
         let port = setup.port;
-        let mut server = Self {
-            process: None,
-            setup,
-            binary,
-            port: 0,
-            url: String::new(),
-            scratch,
-        };
+        let mut server = Self { process: None, setup, binary, port: 0, url: String::new(), scratch };
         server.launch(port)?;
         Ok(server)
     }
@@ -172,17 +165,11 @@ impl Server {
     fn launch(&mut self, port: Option<u16>) -> Result<(), Error> {
         let log_path = self.log_path();
         let before = fs::metadata(&log_path).map_or(0, |meta| meta.len());
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log_path)
-            .map_err(Error::file(&log_path))?;
+        let log =
+            OpenOptions::new().create(true).append(true).open(&log_path).map_err(Error::file(&log_path))?;
         let arguments = self.arguments(port)?;
         let mut process = Process::spawn(self.binary.path(), &arguments, &log, self.scratch.path())
-            .map_err(|source| Error::Run {
-                path: self.binary.path().to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::Run { path: self.binary.path().to_owned(), source })?;
 
         let deadline = Instant::now() + LIMIT;
         self.port = loop {

@@ -154,9 +154,17 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// The response was sent.
-    pub const fn answered(&mut self) {
-        self.ended = true;
+    /// The handler has answered with this encoded RESPONSE, whole: nothing follows.
+    pub fn respond(&mut self, response: bytes::Bytes) {
+        if !self.ended {
+            self.transmit(self.gateway.clone(), response, None);
+            self.ended = true;
+        }
+    }
+
+    /// Whether it was answered, aborted or cancelled.
+    pub const fn is_ended(&self) -> bool {
+        self.ended
     }
 
     fn cancelled(&mut self, why: Cancelled) {

@@ -1,6 +1,9 @@
-use std::time::Duration;
-
 use bytes::Bytes;
+
+use super::reader::Reader;
+use super::text::{read_short, write_instance};
+use super::writer::Writer;
+use super::{DecodeError, Kind, VERSION, key};
 
 /// Send me the rest of the request's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,43 +27,6 @@ pub struct Credit {
     pub stop: bool,
 }
 
-/// The exchange is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reset {
-    /// Why.
-    pub code: ResetCode,
-    /// A short text for people. Default empty; cut to 256 bytes when encoded.
-    pub text: String,
-    /// Whether the handler has run, or may have. Default true.
-    pub ran: bool,
-}
-
-/// Why an exchange was reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ResetCode {
-    /// 1: the HTTP client went away, or another attempt won.
-    Cancel,
-    /// 2: the exchange is not known here.
-    Gone,
-    /// 3: more was sent than was allowed.
-    Flow,
-    /// 4: a frame is missing.
-    Gap,
-    /// 5: nothing came for too long.
-    Idle,
-    /// 6: a body is over a limit.
-    TooLarge,
-    /// 7: the time allowed is over.
-    Deadline,
-    /// 8: the process is stopping.
-    Draining,
-    /// 9: anything else.
-    Internal,
-    /// A code that this version does not know.
-    Other(u64),
-}
-
 /// Received, and alive: queued or running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Working {
@@ -70,69 +36,85 @@ pub struct Working {
     pub instance: Option<String>,
 }
 
-/// Not executed; safe to send again, whatever the method.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Why.
-    pub reason: Refusal,
-    /// When to try again; milliseconds on the wire. Default none.
-    pub retry_after: Option<Duration>,
-    /// The versions spoken, with [`Refusal::Version`]. At most 16.
-    pub versions: Vec<u16>,
+/// Encodes a PROBE, which says nothing but its kind.
+pub fn encode_probe() -> Bytes {
+    Writer::new(Kind::Probe, 3).finish()
 }
 
-/// Why a request was not executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// 1: no slot and no place in the queue.
-    Overloaded,
-    /// 2: the process is stopping.
-    Draining,
-    /// 3: the version is not spoken here.
-    Version,
-    /// 4: the payload is no frame that a consumer takes.
-    BadFrame,
-    /// A reason that this version does not know.
-    Other(u64),
-}
-
-/// Encodes a PROBE.
-pub(crate) fn encode_probe() -> Bytes {
-    unimplemented!()
+pub(super) fn read_probe(mut reader: Reader<'_>) -> Result<(), DecodeError> {
+    reader.head(|_, _| Ok(false))?;
+    reader.finish()
 }
 
 impl Accept {
     /// Encodes the frame.
     pub fn encode(&self) -> Bytes {
-        unimplemented!()
+        let mut writer = Writer::new(Kind::Accept, 40 + self.instance.as_ref().map_or(0, String::len));
+        writer.uint_unless(VERSION.into(), key::VERSION, self.version.into());
+        writer.uint_unless(0, key::CREDIT, self.credit);
+        writer.uint_unless(0, key::MAX_PAYLOAD, self.max_payload);
+        write_instance(&mut writer, self.instance.as_deref());
+        writer.finish()
+    }
+
+    pub(super) fn read(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        let mut frame = Self { version: VERSION, instance: None, max_payload: 0, credit: 0 };
+        reader.head(|reader, key| {
+            match key {
+                key::VERSION => frame.version = reader.version()?,
+                key::CREDIT => frame.credit = reader.uint()?,
+                key::MAX_PAYLOAD => frame.max_payload = reader.uint()?,
+                key::INSTANCE => frame.instance = Some(read_short(reader)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        reader.finish().map(|()| frame)
     }
 }
 
 impl Credit {
     /// Encodes the frame.
     pub fn encode(&self) -> Bytes {
-        unimplemented!()
+        let mut writer = Writer::new(Kind::Credit, 15);
+        writer.uint_unless(0, key::CREDIT, self.offset);
+        writer.bool_unless(false, key::credit::STOP, self.stop);
+        writer.finish()
     }
-}
 
-impl Reset {
-    /// Encodes the frame.
-    pub fn encode(&self) -> Bytes {
-        unimplemented!()
+    pub(super) fn read(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        let mut frame = Self::default();
+        reader.head(|reader, key| {
+            match key {
+                key::CREDIT => frame.offset = reader.uint()?,
+                key::credit::STOP => frame.stop = reader.bool()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        reader.finish().map(|()| frame)
     }
 }
 
 impl Working {
     /// Encodes the frame.
     pub fn encode(&self) -> Bytes {
-        unimplemented!()
+        let mut writer = Writer::new(Kind::Working, 16 + self.instance.as_ref().map_or(0, String::len));
+        writer.uint_unless(VERSION.into(), key::VERSION, self.version.into());
+        write_instance(&mut writer, self.instance.as_deref());
+        writer.finish()
     }
-}
 
-impl Refused {
-    /// Encodes the frame.
-    pub fn encode(&self) -> Bytes {
-        unimplemented!()
+    pub(super) fn read(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        let mut frame = Self { version: VERSION, instance: None };
+        reader.head(|reader, key| {
+            match key {
+                key::VERSION => frame.version = reader.version()?,
+                key::INSTANCE => frame.instance = Some(read_short(reader)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        reader.finish().map(|()| frame)
     }
 }

@@ -1,6 +1,11 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::reader::Reader;
+use super::writer::{FRAMING, Writer};
+use super::{DecodeError, Kind, fields, key};
+use crate::Limits;
+
 /// A part of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
@@ -15,8 +20,32 @@ pub struct Data {
 }
 
 impl Data {
-    /// Encodes the frame.
+    /// Encodes the frame. Trailers that have no place there are left out.
     pub fn encode(&self) -> Bytes {
-        unimplemented!()
+        let trailers = self.trailers.as_ref().filter(|_| self.end);
+        let capacity = FRAMING + 12 + fields::trailers_len(trailers) + self.body.len();
+        let mut writer = Writer::new(Kind::Data, capacity);
+        writer.bool_unless(false, key::END, self.end);
+        fields::write_trailers(&mut writer, trailers);
+        writer.uint(key::data::SEQUENCE, self.sequence);
+        writer.finish_with(self.body.as_ref())
+    }
+
+    pub(super) fn read(mut reader: Reader<'_>, limits: &Limits) -> Result<Self, DecodeError> {
+        let (mut sequence, mut end, mut trailers) = (0, false, None);
+        reader.head(|reader, key| {
+            match key {
+                key::END => end = reader.bool()?,
+                key::TRAILERS => trailers = fields::read_trailers(reader, limits)?,
+                key::data::SEQUENCE => sequence = reader.uint()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        if sequence == 0 {
+            return Err(DecodeError::Malformed("data without a sequence number"));
+        }
+        fields::check_trailers(trailers.as_ref(), end)?;
+        Ok(Self { sequence, body: reader.body()?, end, trailers })
     }
 }

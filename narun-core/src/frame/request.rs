@@ -3,11 +3,18 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::uri::Scheme;
-use http::{HeaderMap, request};
+use http::{HeaderMap, Method, Request, request};
 
-use super::{DecodeError, EncodeError};
+use super::reader::Reader;
+use super::target::{self, Target};
+use super::text::millis;
+use super::writer::{FRAMING, STRING, Writer};
+use super::{DecodeError, EncodeError, Kind, VERSION, fields, key, peer};
 use crate::fields::Edit;
 use crate::{ExchangeId, Limits};
+
+/// Bytes that a REQUEST's numbers, its id and the peer's address take at most, keys included.
+const NUMBERS: usize = 100;
 
 /// A request as it arrived: the HTTP head, the exchange's own head, and the inline body.
 #[derive(Debug)]
@@ -33,7 +40,8 @@ pub struct RequestHead {
     pub id: ExchangeId,
     /// The number of this attempt, from 0.
     pub attempt: u8,
-    /// Scheme of the HTTP request as the client used it. Default `http`.
+    /// Scheme of the HTTP request as the client used it, which is the scheme of the URI too where that has an
+    /// authority. Default `http`.
     pub scheme: Scheme,
     /// The HTTP client's address.
     pub peer: Option<SocketAddr>,
@@ -53,7 +61,7 @@ impl RequestHead {
     /// The head of a first attempt with nothing but its id: no time limits, no credit, and an inline body.
     pub fn new(id: ExchangeId) -> Self {
         Self {
-            version: super::VERSION,
+            version: VERSION,
             features: 0,
             id,
             attempt: 0,
@@ -80,8 +88,49 @@ impl RequestHead {
         trailers: Option<&HeaderMap>,
         limits: &Limits,
     ) -> Result<Bytes, EncodeError> {
-        let _ = (parts, edit, body, trailers, limits);
-        unimplemented!()
+        let target = target::of(&parts.uri);
+        let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+        if target.len().max(authority.len()) > limits.target {
+            return Err(EncodeError::TargetTooLong { limit: limits.target });
+        }
+        let trailers = trailers.filter(|_| self.end);
+        let strings = [parts.method.as_str(), &target, authority, self.scheme.as_str()];
+        let capacity = FRAMING
+            + NUMBERS
+            + strings.iter().map(|string| string.len() + STRING).sum::<usize>()
+            + fields::encoded_len(&parts.headers, &edit)
+            + fields::trailers_len(trailers)
+            + body.remaining();
+        let mut writer = Writer::new(Kind::Request, capacity);
+        writer.uint_unless(VERSION.into(), key::VERSION, self.version.into());
+        writer.uint(key::request::ATTEMPT, self.attempt.into());
+        writer.uint_unless(0, key::FEATURES, self.features);
+        fields::write(&mut writer, &parts.headers, &edit, limits)?;
+        writer.bool_unless(false, key::END, self.end);
+        fields::check_count(fields::write_trailers(&mut writer, trailers), limits)?;
+        writer.uint_unless(0, key::CREDIT, self.credit);
+        writer.uint_unless(0, key::MAX_PAYLOAD, self.max_payload);
+        writer.bytes(key::request::ID, self.id.as_bytes());
+        writer.text(key::request::METHOD, parts.method.as_str());
+        if !target.is_empty() {
+            writer.text(key::request::TARGET, &target);
+        }
+        if !authority.is_empty() {
+            writer.text(key::request::AUTHORITY, authority);
+        }
+        if self.scheme != Scheme::HTTP {
+            writer.text(key::request::SCHEME, self.scheme.as_str());
+        }
+        writer.uint_unless(11, key::request::HTTP_VERSION, target::version_number(parts.version));
+        if let Some(peer) = self.peer {
+            peer::write(&mut writer, peer);
+        }
+        writer.uint_if(key::request::HEAD_MS, self.head_timeout.map(millis));
+        writer.uint_if(key::request::TOTAL_MS, self.total_timeout.map(millis));
+        if writer.len() > limits.head {
+            return Err(EncodeError::FieldsTooLarge { limit: limits.head });
+        }
+        Ok(writer.finish_with(body))
     }
 
     /// The same REQUEST as another attempt.
@@ -90,8 +139,17 @@ impl RequestHead {
     ///
     /// [`DecodeError`] if `frame` is no REQUEST that [`RequestHead::encode`] made.
     pub fn with_attempt(frame: &Bytes, attempt: u8) -> Result<Bytes, DecodeError> {
-        let _ = (frame, attempt);
-        unimplemented!()
+        let (kind, mut reader) = Reader::open(frame, &Limits::default())?;
+        if kind != Kind::Request as u64 {
+            return Err(DecodeError::Kind(kind));
+        }
+        let number = reader.first_of(key::VERSION, key::request::ATTEMPT)?;
+        let mut encoder = minicbor::Encoder::new(Vec::with_capacity(frame.len() + 1));
+        encoder.writer_mut().extend_from_slice(&frame.slice(..number.start));
+        // A `Vec` takes everything.
+        let _ = encoder.u8(attempt);
+        encoder.writer_mut().extend_from_slice(&frame.slice(number.end..));
+        Ok(encoder.into_writer().into())
     }
 }
 
@@ -102,7 +160,57 @@ impl RequestFrame {
     ///
     /// As [`super::Frame::decode`], and if it is another frame.
     pub fn decode(payload: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
-        let _ = (payload, limits);
-        unimplemented!()
+        match Reader::open(payload, limits)? {
+            (kind, reader) if kind == Kind::Request as u64 => Self::read(reader, limits),
+            (kind, _) => Err(DecodeError::Kind(kind)),
+        }
     }
+
+    pub(super) fn read(mut reader: Reader<'_>, limits: &Limits) -> Result<Self, DecodeError> {
+        let mut head = RequestHead { end: false, ..RequestHead::new(ExchangeId::from_bytes([0; 16])) };
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let (mut id, mut method, mut trailers) = (None, None, None);
+        let mut target = Target::default();
+        reader.head(|reader, key| {
+            match key {
+                key::VERSION => head.version = reader.version()?,
+                key::FEATURES => head.features = reader.uint()?,
+                key::FIELDS => parts.headers = fields::read(reader, limits)?,
+                key::END => head.end = reader.bool()?,
+                key::TRAILERS => trailers = fields::read_trailers(reader, limits)?,
+                key::CREDIT => head.credit = reader.uint()?,
+                key::MAX_PAYLOAD => head.max_payload = reader.uint()?,
+                key::request::ID => id = Some(read_id(reader)?),
+                key::request::ATTEMPT => head.attempt = read_attempt(reader)?,
+                key::request::METHOD => method = Some(read_method(reader)?),
+                key::request::TARGET => target.read_path(reader, limits)?,
+                key::request::AUTHORITY => target.read_authority(reader, limits)?,
+                key::request::SCHEME => head.scheme = target::read_scheme(reader)?,
+                key::request::HTTP_VERSION => parts.version = target::read_version(reader)?,
+                key::request::PEER => head.peer = Some(peer::read(reader)?),
+                key::request::HEAD_MS => head.head_timeout = Some(Duration::from_millis(reader.uint()?)),
+                key::request::TOTAL_MS => head.total_timeout = Some(Duration::from_millis(reader.uint()?)),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        head.id = id.ok_or(DecodeError::Malformed("a request without an id"))?;
+        parts.method = method.ok_or(DecodeError::Malformed("a request without a method"))?;
+        parts.uri = target.into_uri(&head.scheme)?;
+        fields::check_trailers(trailers.as_ref(), head.end)?;
+        Ok(Self { head, parts, body: reader.body()?, trailers })
+    }
+}
+
+fn read_id(reader: &mut Reader<'_>) -> Result<ExchangeId, DecodeError> {
+    let id = reader.bytes()?.try_into().map_err(|_| DecodeError::Malformed("an id is 16 bytes"))?;
+    Ok(ExchangeId::from_bytes(id))
+}
+
+fn read_attempt(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
+    u8::try_from(reader.uint()?).map_err(|_| DecodeError::Malformed("an attempt is at most 255"))
+}
+
+fn read_method(reader: &mut Reader<'_>) -> Result<Method, DecodeError> {
+    Method::from_bytes(reader.text()?.as_bytes()).map_err(|_| DecodeError::Http("method"))
 }

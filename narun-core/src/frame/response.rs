@@ -1,9 +1,15 @@
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, response};
+use http::{HeaderMap, Response, StatusCode, response};
 
-use super::{DecodeError, EncodeError};
+use super::reader::Reader;
+use super::text::{read_short, write_instance};
+use super::writer::{FRAMING, Writer};
+use super::{DecodeError, EncodeError, Kind, VERSION, fields, key};
 use crate::Limits;
 use crate::fields::Edit;
+
+/// Bytes that a RESPONSE's numbers take at most, keys included.
+const NUMBERS: usize = 50;
 
 /// A response as it arrived.
 #[derive(Debug)]
@@ -38,7 +44,7 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// The head of a response whose body is inline.
     pub const fn new() -> Self {
-        Self { version: super::VERSION, features: 0, instance: None, max_payload: 0, credit: 0, end: true }
+        Self { version: VERSION, features: 0, instance: None, max_payload: 0, credit: 0, end: true }
     }
 
     /// Encodes a RESPONSE straight from the parts of an HTTP response; hop-by-hop fields are left out.
@@ -54,8 +60,27 @@ impl ResponseHead {
         trailers: Option<&HeaderMap>,
         limits: &Limits,
     ) -> Result<Bytes, EncodeError> {
-        let _ = (parts, edit, body, trailers, limits);
-        unimplemented!()
+        let trailers = trailers.filter(|_| self.end);
+        let capacity = FRAMING
+            + NUMBERS
+            + self.instance.as_ref().map_or(0, String::len)
+            + fields::encoded_len(&parts.headers, &edit)
+            + fields::trailers_len(trailers)
+            + body.remaining();
+        let mut writer = Writer::new(Kind::Response, capacity);
+        writer.uint_unless(VERSION.into(), key::VERSION, self.version.into());
+        writer.uint_unless(0, key::FEATURES, self.features);
+        fields::write(&mut writer, &parts.headers, &edit, limits)?;
+        writer.bool_unless(false, key::END, self.end);
+        fields::check_count(fields::write_trailers(&mut writer, trailers), limits)?;
+        writer.uint_unless(0, key::CREDIT, self.credit);
+        writer.uint_unless(0, key::MAX_PAYLOAD, self.max_payload);
+        writer.uint(key::response::STATUS, parts.status.as_u16().into());
+        write_instance(&mut writer, self.instance.as_deref());
+        if writer.len() > limits.head {
+            return Err(EncodeError::FieldsTooLarge { limit: limits.head });
+        }
+        Ok(writer.finish_with(body))
     }
 }
 
@@ -72,7 +97,40 @@ impl ResponseFrame {
     ///
     /// As [`super::Frame::decode`], and if it is another frame.
     pub fn decode(payload: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
-        let _ = (payload, limits);
-        unimplemented!()
+        match Reader::open(payload, limits)? {
+            (kind, reader) if kind == Kind::Response as u64 => Self::read(reader, limits),
+            (kind, _) => Err(DecodeError::Kind(kind)),
+        }
     }
+
+    pub(super) fn read(mut reader: Reader<'_>, limits: &Limits) -> Result<Self, DecodeError> {
+        let mut head = ResponseHead { end: false, ..ResponseHead::new() };
+        let (mut parts, ()) = Response::new(()).into_parts();
+        let (mut status, mut trailers) = (None, None);
+        reader.head(|reader, key| {
+            match key {
+                key::VERSION => head.version = reader.version()?,
+                key::FEATURES => head.features = reader.uint()?,
+                key::FIELDS => parts.headers = fields::read(reader, limits)?,
+                key::END => head.end = reader.bool()?,
+                key::TRAILERS => trailers = fields::read_trailers(reader, limits)?,
+                key::CREDIT => head.credit = reader.uint()?,
+                key::MAX_PAYLOAD => head.max_payload = reader.uint()?,
+                key::response::STATUS => status = Some(read_status(reader)?),
+                key::INSTANCE => head.instance = Some(read_short(reader)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        parts.status = status.ok_or(DecodeError::Malformed("a response without a status"))?;
+        fields::check_trailers(trailers.as_ref(), head.end)?;
+        Ok(Self { head, parts, body: reader.body()?, trailers })
+    }
+}
+
+/// Reads a final status: interim responses (1xx) do not cross.
+fn read_status(reader: &mut Reader<'_>) -> Result<StatusCode, DecodeError> {
+    let number = u16::try_from(reader.uint()?).ok();
+    let status = number.and_then(|number| StatusCode::from_u16(number).ok());
+    status.filter(|status| !status.is_informational()).ok_or(DecodeError::Http("status"))
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use pin_project::{pin_project, pinned_drop};
 
-use super::{Endpoint, Link, Mail, PublishError, Registration, Timer};
+use super::{Endpoint, Link, Mail, Outgoing, PublishError, Registration, Timer};
 use crate::exchange::{Caller, CallerConfig, CallerEvent, Transmit};
 use crate::frame::{Frame, RequestHead, ResponseFrame};
 use crate::{Failure, FailureKind};
@@ -24,8 +23,7 @@ pub struct Call<L: Link> {
     registration: Registration<L::Address>,
     #[pin]
     timer: L::Timer,
-    /// A message that waits for room in the client's queue.
-    sending: Option<BoxFuture<'static, Result<(), PublishError>>>,
+    outgoing: Outgoing,
     attempts: u8,
 }
 
@@ -41,7 +39,7 @@ impl<L: Link> Call<L> {
         let machine = Caller::new(endpoint.link().now(), config, seed);
         let registration = endpoint.register();
         let timer = endpoint.link().timer();
-        Self { endpoint, to, frame, machine, registration, timer, sending: None, attempts: 0 }
+        Self { endpoint, to, frame, machine, registration, timer, outgoing: Outgoing::default(), attempts: 0 }
     }
 
     /// How often the request has been sent.
@@ -80,11 +78,7 @@ impl<L: Link> Call<L> {
     fn poll_transmit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
         let this = self.project();
         loop {
-            if let Some(sending) = this.sending {
-                let sent = ready!(sending.as_mut().poll(cx));
-                *this.sending = None;
-                sent?;
-            }
+            ready!(this.outgoing.poll_ready(cx))?;
             let Some(transmit) = this.machine.poll_transmit() else { return Poll::Ready(Ok(())) };
             let (to, reply, payload) = match transmit {
                 Transmit::Request { attempt } => {
@@ -99,11 +93,7 @@ impl<L: Link> Call<L> {
                 Transmit::Frame { to, payload, reply } => (to, reply, payload),
             };
             let reply = reply.map(|attempt| L::address(this.registration.reply(attempt)));
-            let link = this.endpoint.link();
-            match link.try_publish(to.clone(), reply.clone(), payload.clone()) {
-                Err(PublishError::Full) => *this.sending = Some(link.publish(to, reply, payload)),
-                result => result?,
-            }
+            this.outgoing.send(this.endpoint.link(), to, reply, payload)?;
         }
     }
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::inbox::Inbox;
-use super::{Link, Mail, Mailbox, PublishError, Registration, ReplyPolicy};
+use super::{Link, Mail, Mailbox, Outgoing, PublishError, Registration, ReplyPolicy};
 use crate::Limits;
 use crate::exchange::Connection;
-use crate::frame::{Frame, Reset, ResetCode};
+use crate::frame::{Frame, Reset, ResetCode, encode_probe};
 
 /// How many strangers a second are told that their exchange is gone.
 const GONE_PER_SECOND: u64 = 1000;
@@ -126,6 +127,19 @@ impl<L: Link> Endpoint<L> {
         payload: Bytes,
     ) -> Result<(), PublishError> {
         self.link.try_publish(to, reply, payload)
+    }
+
+    /// Sends a message to the own inbox and waits for it: the server has all that was published before.
+    ///
+    /// Waits as long as there is no connection. Cancel safe.
+    pub async fn round_trip(&self) -> Result<(), PublishError> {
+        let mut registration = self.register();
+        let to = L::address(registration.reply(0));
+        let mut outgoing = Outgoing::default();
+        outgoing.send(&self.link, to, None, encode_probe())?;
+        poll_fn(|cx| outgoing.poll_ready(cx)).await?;
+        poll_fn(|cx| registration.mailbox().poll_take(cx)).await;
+        Ok(())
     }
 
     /// Reports something worth counting.

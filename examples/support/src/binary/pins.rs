@@ -12,12 +12,6 @@ pub(super) struct Pin {
 
 /// Newest first: the first is what is fetched if nothing is asked for.
 pub(super) const PINS: &[Pin] = &[
-    Pin {
-        version: "2.15.1",
-        requirements: include_str!("../../pins/2.15.1.txt"),
-    },
-    Pin {
-        version: "2.10.26",
-        requirements: include_str!("../../pins/2.10.26.txt"),
-    },
+    Pin { version: "2.15.1", requirements: include_str!("../../pins/2.15.1.txt") },
+    Pin { version: "2.10.26", requirements: include_str!("../../pins/2.10.26.txt") },
 ];

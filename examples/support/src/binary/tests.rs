@@ -12,9 +12,7 @@ use crate::{Binary, Error, Release};
 
 fn surroundings(cache: &Path, fakes: &[&str]) -> Environment {
     // The fakes are shell scripts, which need some programs of the system.
-    let fakes = fakes
-        .iter()
-        .map(|fake| format!("{}/tests/fakes/{fake}", env!("CARGO_MANIFEST_DIR")).into());
+    let fakes = fakes.iter().map(|fake| format!("{}/tests/fakes/{fake}", env!("CARGO_MANIFEST_DIR")).into());
     Environment {
         nats_server: None,
         path: std::env::join_paths(fakes.collect::<Vec<OsString>>()).expect("a PATH"),
@@ -111,8 +109,7 @@ fn without_python_or_pip_the_error_says_what_to_install() {
 fn an_unknown_version_is_refused_with_those_known() {
     let cache = tempfile::tempdir().expect("a directory");
     let environment = surroundings(cache.path(), &["pip"]);
-    let Err(Error::UnknownVersion { known, .. }) = Binary::version_in(&environment, "2.9.10")
-    else {
+    let Err(Error::UnknownVersion { known, .. }) = Binary::version_in(&environment, "2.9.10") else {
         panic!("2.9.10 was taken");
     };
     assert_eq!(known, ["2.15.1", "2.10.26"]);

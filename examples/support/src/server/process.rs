@@ -54,10 +54,7 @@ impl Process {
             .stderr(log.try_clone()?)
             .spawn()?;
         // From here on an early return drops, and so kills, the gate.
-        let mut process = Self {
-            server,
-            watcher: None,
-        };
+        let mut process = Self { server, watcher: None };
         let watcher = shell(WATCHER)
             .arg("narun-watcher")
             .arg(process.id().to_string())
@@ -120,10 +117,7 @@ impl Drop for Process {
 
 fn shell(script: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .process_group(0);
+    shell.args(["-c", script]).stdin(Stdio::piped()).process_group(0);
     shell
 }
 

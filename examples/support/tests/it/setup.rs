@@ -12,10 +12,7 @@ fn the_version_asked_for_is_run() {
         let binary = Binary::version(version).expect("a binary");
         let server = Server::builder().binary(binary).start().expect("a server");
         let info = Connection::open(server.port()).info;
-        assert!(
-            info.contains(&format!("\"version\":\"{version}\"")),
-            "{info}"
-        );
+        assert!(info.contains(&format!("\"version\":\"{version}\"")), "{info}");
     }
 }
 

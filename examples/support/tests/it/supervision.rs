@@ -52,9 +52,8 @@ impl Program {
             .spawn()
             .expect("a program");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let line = lines
-            .find_map(|line| Some(line.ok()?.strip_prefix("has ")?.to_owned()))
-            .expect("its server");
+        let line =
+            lines.find_map(|line| Some(line.ok()?.strip_prefix("has ")?.to_owned())).expect("its server");
         let (port, log) = line.split_once(' ').expect("a port and a path");
         Self {
             child,

@@ -17,10 +17,7 @@ impl Connection {
     pub(crate) fn open(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
-        let mut connection = Self {
-            stream: BufReader::new(stream),
-            info: String::new(),
-        };
+        let mut connection = Self { stream: BufReader::new(stream), info: String::new() };
         connection.info = connection.line();
         assert!(connection.info.starts_with("INFO {"), "{}", connection.info);
         connection
