@@ -6,6 +6,7 @@
 
 mod http_client;
 mod http_server;
+mod narun;
 mod proxy;
 mod raw;
 
@@ -39,6 +40,10 @@ pub(crate) enum Role {
     Proxy { to: SocketAddr },
     /// HTTP requests over a connection each.
     HttpClient { to: SocketAddr, connections: usize, body: usize },
+    /// A hyper server and the gateway.
+    Gateway { nats: String, routes: usize },
+    /// A consumer with the handler.
+    Consumer { nats: String },
     /// A NATS subscription that answers with what it got.
     Responder { nats: String },
     /// NATS requests over one connection.
@@ -71,6 +76,8 @@ fn take(job: &str) -> Result<(), Error> {
             Role::HttpClient { to, connections, body } => {
                 client(http_client::Connector::new(to, body), connections, orders).await
             }
+            Role::Gateway { nats, routes } => narun::gateway(&nats, routes).await,
+            Role::Consumer { nats } => narun::consumer(&nats).await,
             Role::Responder { nats } => raw::respond(&nats).await,
             Role::RawClient { nats, connections, body } => {
                 client(raw::Connector::new(&nats, body).await?, connections, orders).await

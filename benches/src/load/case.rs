@@ -69,7 +69,12 @@ impl Case {
                 let client = http_client(&proxy)?;
                 Processes { client, others: vec![proxy, backend], uses_nats: false }
             }
-            Self::Narun => return Err("the narun case is not there yet".into()),
+            Self::Narun => {
+                let consumer = start("consumer", Role::Consumer { nats: nats.clone() })?;
+                let gateway = start("gateway", Role::Gateway { nats, routes: variant.routes })?;
+                let client = http_client(&gateway)?;
+                Processes { client, others: vec![gateway, consumer], uses_nats: true }
+            }
         })
     }
 }
