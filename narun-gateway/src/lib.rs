@@ -1,5 +1,8 @@
 //! narun-gateway
 
+#[allow(dead_code, reason = "the field changes are for the service, which comes next")]
+mod forward;
 mod route;
 
+pub use forward::{DefaultPeerHook, ForwardedPolicy, Peer, PeerHook};
 pub use route::{AllowedMethods, Lookup, Route, RouteError, RouteTable};

@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use http::{HeaderMap, Uri, header};
+
 /// A name of the DNS has at most so many bytes (RFC 1035, 2.3.4, as text), and an address fewer.
 pub(crate) const MAX_LEN: usize = 253;
 
@@ -49,6 +51,15 @@ fn parse_name(name: &str) -> Result<Box<str>, &'static str> {
         }
     }
     Ok(name.to_ascii_lowercase().into())
+}
+
+/// The host that a request is for, with its port if it names one: of the target if that has one, since a `Host`
+/// field beside it is to be ignored (RFC 9112, 3.2.2), else of the `Host` field. None if that is not plain ASCII.
+pub(crate) fn of_request<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    match uri.authority() {
+        Some(authority) => Some(without_user(authority.as_str())),
+        None => headers.get(header::HOST)?.to_str().ok(),
+    }
 }
 
 /// The host alone, without user, port and trailing dot.
