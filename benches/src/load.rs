@@ -1,0 +1,59 @@
+//! The program `load`.
+
+mod case;
+mod cell;
+mod group;
+mod options;
+mod ratio;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use narun_support::Server;
+
+use self::cell::Setting;
+use self::group::Group;
+use self::options::Options;
+use self::report::Report;
+use crate::Error;
+
+/// Runs it with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failures) => {
+            eprintln!("{failures} requests failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => crate::failed(&error),
+    }
+}
+
+/// Returns how many requests failed.
+fn run(options: &Options) -> Result<u64, Error> {
+    let nats = Server::start()?;
+    let mut report = Report::new(options.json);
+    for &body in &options.body {
+        for &connections in &options.connections {
+            let mut groups = Vec::new();
+            for runtime in options.runtime.runtimes() {
+                for variant in options.variants() {
+                    let setting = Setting { variant, runtime, body, connections };
+                    groups.push(Group::start(setting, &nats)?);
+                }
+            }
+            for _ in 0..options.rounds {
+                for group in &mut groups {
+                    group.round(options.warm_up(), options.window())?;
+                }
+            }
+            for group in groups {
+                report.cell(group.into_cell())?;
+            }
+        }
+    }
+    report.ratios()?;
+    Ok(report.failures())
+}
