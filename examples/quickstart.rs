@@ -47,8 +47,8 @@ async fn main() -> ExitCode {
 }
 
 async fn start(args: Args) -> anyhow::Result<()> {
-    let listener = server::listen(args.listen, "--listen").await?;
-    let metrics = server::listen(args.metrics, "--metrics").await?;
+    let listener = server::listen(&[args.listen.to_string()], "--listen").await?;
+    let metrics = server::listen(&[args.metrics.to_string()], "--metrics").await?;
     let nats = Nats::at_or_private(args.nats_url)?;
     let result = run(listener, metrics, nats.url(), args.once).await;
     nats.stop()?;

@@ -1,6 +1,9 @@
 //! The hello app: an ordinary axum router, which knows nothing of NATS.
 
+use std::time::Duration;
+
 use axum::Router;
+use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
 use bytes::Bytes;
@@ -42,13 +45,32 @@ impl Answer {
 
 /// The app.
 pub fn router() -> Router {
-    Router::new().route(PATH, post(hello)).route("/hello/{*rest}", post(hello))
+    delayed(Duration::ZERO)
+}
+
+/// The app, taking this long for each answer.
+pub fn delayed(delay: Duration) -> Router {
+    Router::new().route(PATH, post(hello)).route("/hello/{*rest}", post(hello)).with_state(delay)
 }
 
 /// Whatever content type it has, as `curl --data` does not say JSON.
-async fn hello(uri: Uri, body: Bytes) -> Response {
+async fn hello(State(delay): State<Duration>, uri: Uri, body: Bytes) -> Response {
+    if !delay.is_zero() {
+        let unfinished = Unfinished;
+        tokio::time::sleep(delay).await;
+        std::mem::forget(unfinished);
+    }
     match serde_json::from_slice(&body) {
         Ok(question) => Json(Answer::new(&question, uri.path())).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("bad JSON: {error}\n")).into_response(),
+    }
+}
+
+/// Logs when it is dropped.
+struct Unfinished;
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        tracing::info!("a handler was dropped: nobody waits for its answer any more");
     }
 }

@@ -2,11 +2,10 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response};
@@ -25,15 +24,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait when the system has no more sockets, for example.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes a port, named by this option of the program.
+/// Listens on the first of these addresses that is free; `setting` is what sets them, for the error.
 ///
 /// # Errors
 ///
-/// If it is taken, for example; the error says how to choose another one.
-pub async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; choose another address with {option}, port 0 for any free port")
-    })
+/// If none is, for example because another program has the port; the error says what to do.
+pub async fn listen(addresses: &[String], setting: &str) -> anyhow::Result<TcpListener> {
+    let mut last = anyhow!("no address");
+    for address in addresses {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error.into(),
+        }
+    }
+    let addresses = addresses.join(" or ");
+    Err(last.context(format!(
+        "cannot listen on {addresses} (choose another address with {setting}; port 0 takes any free port)"
+    )))
 }
 
 /// Serves until `shutdown` completes, then finishes the requests under way.
