@@ -1,5 +1,8 @@
 //! narun-gateway
 
+#[cfg(feature = "config")]
+pub mod config;
+
 #[allow(dead_code, reason = "the field changes are for the service, which comes next")]
 mod forward;
 mod route;
