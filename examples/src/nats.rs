@@ -1,7 +1,7 @@
 //! Connections to NATS, and a server for those who have none.
 
 use anyhow::Context;
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, ServerAddr};
 use narun_support::Server;
 
 /// A NATS server: the user's, or a private one that ends with this value.
@@ -50,11 +50,7 @@ impl Nats {
 ///
 /// If there is no server, or it does not let us in.
 pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
-    ConnectOptions::new()
-        .name(name)
-        .connect(url)
-        .await
-        .with_context(|| format!("cannot connect to NATS at {url}"))
+    connect_with(ConnectOptions::new(), url, name).await
 }
 
 /// As [`connect`], but goes on trying in the background if there is no server yet.
@@ -63,6 +59,13 @@ pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
 ///
 /// If the URL is none.
 pub async fn connect_eventually(url: &str, name: &str) -> anyhow::Result<Client> {
-    let options = ConnectOptions::new().name(name).retry_on_initial_connect();
-    options.connect(url).await.with_context(|| format!("cannot connect to NATS at {url}"))
+    connect_with(ConnectOptions::new().retry_on_initial_connect(), url, name).await
+}
+
+async fn connect_with(options: ConnectOptions, url: &str, name: &str) -> anyhow::Result<Client> {
+    let address: ServerAddr = url.parse().context("the NATS server's URL is none")?;
+    // There may be a password in the URL.
+    let place = format!("{}:{}", address.host(), address.port());
+    tracing::info!(server = place, name, "connecting to NATS");
+    options.name(name).connect(address).await.with_context(|| format!("cannot connect to NATS at {place}"))
 }
