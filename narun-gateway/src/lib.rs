@@ -79,7 +79,10 @@
 //!
 //! | feature | adds | default |
 //! |---|---|---|
-//! | `config` | `Config`, routes and addresses from a configuration file through serde | no |
+//! | `config` | module `config`: routes and addresses from a configuration file, through serde | no |
+
+#[cfg(feature = "config")]
+pub mod config;
 
 mod body;
 mod builder;

@@ -1,12 +1,12 @@
 //! Routes: which requests go to which app.
 
 pub(crate) mod host;
+pub(crate) mod pattern;
+pub(crate) mod table;
 
 mod allowed;
 mod error;
 mod hash;
-mod pattern;
-mod table;
 mod tree;
 
 #[cfg(test)]
