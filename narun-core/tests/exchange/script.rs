@@ -125,8 +125,10 @@ fn play_callee(mut script: &[u8]) {
 fn frame(choice: u8) -> Frame {
     let limits = Limits::default();
     let version = narun_core::frame::VERSION;
-    let codes = [ResetCode::Cancel, ResetCode::Gone, ResetCode::Deadline, ResetCode::Draining, ResetCode::TooLarge];
-    let reasons = [Refusal::Overloaded, Refusal::Draining, Refusal::Version, Refusal::BadFrame, Refusal::Other(77)];
+    let codes =
+        [ResetCode::Cancel, ResetCode::Gone, ResetCode::Deadline, ResetCode::Draining, ResetCode::TooLarge];
+    let reasons =
+        [Refusal::Overloaded, Refusal::Draining, Refusal::Version, Refusal::BadFrame, Refusal::Other(77)];
     let variant = usize::from(choice / 9) % 5;
     let payload = match choice % 9 {
         0 => {
@@ -141,7 +143,8 @@ fn frame(choice: u8) -> Frame {
             head.encode(&parts, Edit::default(), &b"body"[..], None, &limits).expect("small")
         }
         2 => Accept { version, instance: None, max_payload: 0, credit: u64::from(choice) }.encode(),
-        3 => Data { sequence: u64::from(choice), body: Bytes::new(), end: choice > 128, trailers: None }.encode(),
+        3 => Data { sequence: u64::from(choice), body: Bytes::new(), end: choice > 128, trailers: None }
+            .encode(),
         4 => Credit { offset: u64::from(choice), stop: choice > 128 }.encode(),
         5 => Reset { code: codes[variant], text: "scripted".to_owned(), ran: choice > 128 }.encode(),
         6 => encode_probe(),
