@@ -68,7 +68,7 @@ where
     /// Starts when polled if there is a slot, or else waits for one.
     pub(crate) fn new(consumer: Arc<Consumer>, service: S, admitted: Admitted) -> Self {
         let Admitted { request, machine, received, span, place } = admitted;
-        let context = FailureContext::new(request.method(), request.headers(), None);
+        let context = FailureContext::of_request(request.method(), request.headers());
         let slot = consumer.admission.try_slot().ok_or_else(|| consumer.admission.slot());
         match slot {
             Ok(_) => consumer.metrics.in_flight.increment(1.0),

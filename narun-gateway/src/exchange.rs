@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
 use narun_core::frame::{EncodeError, RequestHead};
 use narun_core::link::{Call, Collect, CollectError, Link, NatsLink, Timer, TokioTimer};
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind, Time};
@@ -16,8 +16,7 @@ use tracing::{Span, field};
 
 use crate::Gateway;
 use crate::body::BoxError;
-use crate::forward::Peer;
-use crate::forward::fields::FieldChanges;
+use crate::forward::request_id::RequestId;
 use crate::gateway::RouteEntry;
 
 /// A future of the response; failures are answered as the gateway's hook says.
@@ -26,7 +25,7 @@ use crate::gateway::RouteEntry;
 pub(crate) struct Exchange<B> {
     gateway: Gateway,
     route: Arc<RouteEntry>,
-    context: FailureContext,
+    client: Client,
     started: Instant,
     span: Span,
     #[pin]
@@ -35,9 +34,18 @@ pub(crate) struct Exchange<B> {
     counted: bool,
 }
 
+/// What a failure's response depends on, small enough to keep.
+#[derive(Debug)]
+struct Client {
+    method: Method,
+    /// What the client sent; none if that is not passed on.
+    request_id: Option<HeaderValue>,
+    id: ExchangeId,
+    grpc: bool,
+}
+
 #[derive(Debug)]
 #[pin_project(project = StateProj)]
-#[expect(clippy::large_enum_variant, reason = "every exchange passes through the large variants")]
 enum State<B> {
     /// Cannot be sent at all.
     Refused(FailureKind),
@@ -52,8 +60,6 @@ enum State<B> {
 struct Receiving<B> {
     id: ExchangeId,
     parts: request::Parts,
-    peer: Option<Peer>,
-    fields: FieldChanges,
     #[pin]
     body: Collect<B>,
     /// How much of it had come when the deadline was last moved.
@@ -68,7 +74,6 @@ impl<B: http_body::Body> Exchange<B> {
     pub(crate) fn new(gateway: Gateway, route: Arc<RouteEntry>, request: Request<B>) -> Self {
         let id = ExchangeId::from_bytes(rand::random());
         let (parts, body) = request.into_parts();
-        let (peer, fields) = gateway.fields(&parts, id);
         let span = tracing::info_span!(
             "http.gateway",
             otel.kind = "client",
@@ -82,7 +87,7 @@ impl<B: http_body::Body> Exchange<B> {
             messaging.message.conversation_id = %id,
         );
         route.metrics().begin();
-        let context = FailureContext::new(&parts.method, &parts.headers, fields.request_id().cloned());
+        let client = Client::new(&parts, id);
         let refused = if is_tunnel(&parts) {
             Some(FailureKind::NotImplemented)
         } else if gateway.is_disconnected() {
@@ -98,8 +103,6 @@ impl<B: http_body::Body> Exchange<B> {
                 State::Receiving(Receiving {
                     id,
                     parts,
-                    peer,
-                    fields,
                     body: Collect::new(body, route.max_body().min(gateway.endpoint().limits().frame)),
                     progress: 0,
                     timer: link.timer(),
@@ -108,7 +111,7 @@ impl<B: http_body::Body> Exchange<B> {
                 })
             }
         };
-        Self { gateway, route, context, started: Instant::now(), span, state, counted: false }
+        Self { gateway, route, client, started: Instant::now(), span, state, counted: false }
     }
 }
 
@@ -161,14 +164,14 @@ impl<B> Exchange<B> {
         let this = self.project();
         let response = outcome.unwrap_or_else(|failure| {
             tracing::debug!(%failure, route = this.route.template(), "request failed");
-            this.gateway.respond(&failure, this.context)
+            this.gateway.respond(&failure, &this.client.context())
         });
         this.span.record("http.response.status_code", response.status().as_u16());
         if response.status().is_server_error() {
             this.span.record("otel.status_code", "ERROR");
         }
         *this.counted = true;
-        this.route.metrics().end(&this.context.method, Some(response.status()), this.started.elapsed());
+        this.route.metrics().end(&this.client.method, Some(response.status()), this.started.elapsed());
         response
     }
 }
@@ -181,7 +184,7 @@ impl<B> PinnedDrop for Exchange<B> {
             if let StateProj::Calling(call) = this.state.project() {
                 this.route.metrics().exchanged(None, call.attempts());
             }
-            this.route.metrics().end(&this.context.method, None, this.started.elapsed());
+            this.route.metrics().end(&this.client.method, None, this.started.elapsed());
         }
     }
 }
@@ -228,7 +231,8 @@ where
         let endpoint = gateway.endpoint();
         let config = route.caller_config(&this.parts.method);
         let mut head = RequestHead::new(*this.id);
-        if let Some(peer) = this.peer {
+        let (peer, fields) = gateway.fields(this.parts, *this.id);
+        if let Some(peer) = peer {
             head.scheme = peer.scheme().clone();
             head.peer = Some(peer.address());
         }
@@ -238,7 +242,7 @@ where
         let size = body.len();
         let limits = endpoint.limits();
         let frame = head
-            .encode(this.parts, this.fields.edit(), body, trailers, limits)
+            .encode(this.parts, fields.edit(), body, trailers, limits)
             .map_err(|error| unsendable(&error))?;
         let room = limits.frame.min(endpoint.link().client().max_payload());
         if frame.len() > room {
@@ -248,6 +252,18 @@ where
         let [seed @ .., _, _, _, _, _, _, _, _] = *this.id.as_bytes();
         let seed = u64::from_le_bytes(seed);
         Ok(Call::new(endpoint.clone(), route.subject().clone(), frame, config, seed))
+    }
+}
+
+impl Client {
+    fn new(parts: &request::Parts, id: ExchangeId) -> Self {
+        let request_id = RequestId::passed_on(&parts.headers).cloned();
+        Self { method: parts.method.clone(), request_id, id, grpc: FailureContext::is_grpc(&parts.headers) }
+    }
+
+    fn context(&self) -> FailureContext {
+        let request_id = self.request_id.clone().unwrap_or_else(|| RequestId::made(&self.id));
+        FailureContext::new(self.method.clone(), Some(request_id), self.grpc)
     }
 }
 

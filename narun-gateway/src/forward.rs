@@ -2,7 +2,7 @@
 
 mod element;
 pub(crate) mod fields;
-mod request_id;
+pub(crate) mod request_id;
 
 #[cfg(test)]
 mod tests;

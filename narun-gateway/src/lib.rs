@@ -79,7 +79,7 @@
 //!
 //! | feature | adds | default |
 //! |---|---|---|
-//! | `config` | `config::Config`, routes and addresses from a configuration file through serde | no |
+//! | `config` | module `config`: routes and addresses from a configuration file, through serde | no |
 
 #[cfg(feature = "config")]
 pub mod config;

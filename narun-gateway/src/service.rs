@@ -88,7 +88,7 @@ impl<B> Service<Request<B>> for NotFound {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let context = FailureContext::new(request.method(), request.headers(), None);
+        let context = FailureContext::of_request(request.method(), request.headers());
         let table = self.gateway.table();
         let allowed = match table.lookup(
             host::of_request(request.uri(), request.headers()),

@@ -23,20 +23,22 @@ pub struct FailureContext {
 }
 
 impl FailureContext {
-    /// Reads it off a request; `request_id` goes before the field of the request.
-    pub fn new(method: &Method, headers: &HeaderMap, request_id: Option<HeaderValue>) -> Self {
-        Self {
-            method: method.clone(),
-            request_id: request_id.or_else(|| headers.get(X_REQUEST_ID).cloned()),
-            grpc: is_grpc(headers),
-        }
+    /// Of these parts.
+    pub const fn new(method: Method, request_id: Option<HeaderValue>, grpc: bool) -> Self {
+        Self { method, request_id, grpc }
     }
-}
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
-    let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    /// Of a request as it came.
+    pub fn of_request(method: &Method, headers: &HeaderMap) -> Self {
+        Self::new(method.clone(), headers.get(X_REQUEST_ID).cloned(), Self::is_grpc(headers))
+    }
+
+    /// Whether these fields say that their sender speaks gRPC.
+    pub fn is_grpc(headers: &HeaderMap) -> bool {
+        let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
+        let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    }
 }
 
 impl Failure {
@@ -125,7 +127,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(X_REQUEST_ID, HeaderValue::from_static("id-\"1"));
-        FailureContext::new(&Method::POST, &headers, None)
+        FailureContext::of_request(&Method::POST, &headers)
     }
 
     fn text(response: Response<Bytes>) -> String {

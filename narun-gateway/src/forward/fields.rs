@@ -2,10 +2,10 @@ use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, header};
 use narun_core::ExchangeId;
-use narun_core::fields::Edit;
+use narun_core::fields::{Edit, X_REQUEST_ID};
 
 use super::element::Element;
-use super::request_id::{RequestId, X_REQUEST_ID};
+use super::request_id::RequestId;
 use super::{ForwardedPolicy, Peer};
 use crate::route::host;
 
@@ -55,11 +55,6 @@ impl FieldChanges {
         }
         changes.without = &LEFT_OUT[left_out];
         changes
-    }
-
-    /// The request's new id, if it did not bring one.
-    pub(crate) fn request_id(&self) -> Option<&HeaderValue> {
-        self.with[..self.len].iter().find(|(name, _)| *name == X_REQUEST_ID).map(|(_, id)| id)
     }
 
     /// The changes as the encoder takes them.
