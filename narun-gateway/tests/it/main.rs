@@ -1,0 +1,11 @@
+//! A gateway on a real nats-server, with consumers that the tests play by hand, frame by frame.
+//!
+//! What a gateway and a real consumer do together is tested in narun-consumer.
+
+mod consumer;
+mod harness;
+mod proxy;
+
+mod refused;
+mod routing;
+mod unanswered;
