@@ -64,6 +64,14 @@ impl Consumer {
         Some(decode(&message.payload))
     }
 
+    /// A token of its own, for what is not to come to the usual one.
+    pub(crate) async fn open_inbox(&self) -> Inbox {
+        let subject = Subject::from(self.client.new_inbox());
+        let subscriber = self.client.subscribe(subject.clone()).await.expect("a subscription");
+        settle(&self.client).await;
+        Inbox { subject, subscriber }
+    }
+
     /// Ends as a process does: all its subscriptions are gone.
     pub(crate) async fn leave(self) {
         let Self { client, requests, inbox, .. } = self;
@@ -81,6 +89,25 @@ impl Consumer {
         let request = RequestFrame::decode(&message.payload, &Limits::default()).expect("a REQUEST");
         let gateway = message.reply.expect("a reply subject");
         Exchange { request, gateway, token: self.token.clone(), client: self.client.clone() }
+    }
+}
+
+/// A subject that nothing else comes to.
+pub(crate) struct Inbox {
+    pub(crate) subject: Subject,
+    subscriber: Subscriber,
+}
+
+impl Inbox {
+    /// The next frame.
+    pub(crate) async fn frame(&mut self) -> Frame {
+        let message = soon("a frame", self.subscriber.next()).await.expect("an open subscription");
+        decode(&message.payload)
+    }
+
+    /// Whether nothing has come.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.subscriber.next().now_or_never().is_none()
     }
 }
 
@@ -103,6 +130,11 @@ impl Exchange {
     pub(crate) async fn send_with_reply(&self, payload: Bytes, reply: impl Into<Subject>) {
         let reply = reply.into();
         self.client.publish_with_reply(self.gateway.clone(), reply, payload).await.expect("a message sent");
+    }
+
+    /// The consumer's token.
+    pub(crate) fn token(&self) -> Subject {
+        self.token.clone()
     }
 
     pub(crate) async fn respond(&self, response: Response<Body>) {

@@ -6,6 +6,11 @@ mod consumer;
 mod harness;
 mod proxy;
 
+mod answers;
+mod connection;
+mod ending;
+mod fields;
+mod limits;
 mod refused;
 mod routing;
 mod unanswered;
