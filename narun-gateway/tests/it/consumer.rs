@@ -104,11 +104,6 @@ impl Inbox {
         let message = soon("a frame", self.subscriber.next()).await.expect("an open subscription");
         decode(&message.payload)
     }
-
-    /// Whether nothing has come.
-    pub(crate) fn is_empty(&mut self) -> bool {
-        self.subscriber.next().now_or_never().is_none()
-    }
 }
 
 /// A request that a consumer has, and the way back.

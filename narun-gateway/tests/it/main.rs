@@ -5,12 +5,16 @@
 mod consumer;
 mod harness;
 mod proxy;
+mod raw;
 
 mod answers;
 mod connection;
 mod ending;
 mod fields;
+mod hostile;
 mod limits;
 mod refused;
 mod routing;
+mod soak;
 mod unanswered;
+mod versions;
