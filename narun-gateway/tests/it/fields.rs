@@ -154,8 +154,9 @@ async fn tunnels_are_501() {
     let (gateway, mut consumer) = pair().await;
     let mut websocket = get("/chat");
     websocket.headers_mut().extend(map(&[("connection", b"upgrade"), ("upgrade", b"h2c, WebSocket")]));
-    let connect = request(Method::CONNECT, "/chat", "");
-    for request in [websocket, connect] {
+    // As HTTP/2 has it for other protocols (RFC 8441), and as it is for a tunnel.
+    let connect = [request(Method::CONNECT, "/chat", ""), request(Method::CONNECT, "example.com:443", "")];
+    for request in std::iter::once(websocket).chain(connect) {
         assert_eq!(send(&gateway, request).await.status, StatusCode::NOT_IMPLEMENTED);
     }
     consumer.settle(consumer.client()).await;
