@@ -141,7 +141,7 @@ where
                 StageProj::Running(future) => match ready!(future.poll(cx)) {
                     Err(error) => return Poll::Ready(Err(HandlerError::Service(error.into()))),
                     Ok(response) if has_no_content(this.method, response.status()) => {
-                        let omitted = response.body().size_hint().exact();
+                        let omitted = omitted_length(&response);
                         let (parts, _) = response.into_parts();
                         return Poll::Ready(Ok(Collected {
                             parts,
@@ -164,6 +164,15 @@ where
             this.stage.set(next);
         }
     }
+}
+
+/// The length to tell of a response to HEAD: that of the content that GET would have got (RFC 9110 8.6).
+///
+/// An empty body is most likely one whose content the service has dropped itself. Responses that have no content
+/// whatever the method tell no length, or that of another response, which only the service knows.
+fn omitted_length<B: http_body::Body>(response: &Response<B>) -> Option<u64> {
+    let other = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    response.body().size_hint().exact().filter(|length| *length > 0 && !other)
 }
 
 /// Responses that never have content (RFC 9110 6.4.1).
