@@ -40,6 +40,8 @@ enum Stage<S, F, B> {
         #[pin]
         body: Collect<B>,
     },
+    /// The outcome was given.
+    Over,
 }
 
 /// A response whose body is all there.
@@ -107,8 +109,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // What a panic leaves behind is dropped with this future, and never looked at.
-        catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_stages(cx)))
-            .unwrap_or(Poll::Ready(Err(HandlerError::Panic)))
+        let poll = AssertUnwindSafe(|| {
+            let outcome = self.as_mut().poll_stages(cx);
+            if outcome.is_ready() {
+                // Dropped here, so that it may panic even then.
+                self.as_mut().project().stage.set(Stage::Over);
+            }
+            outcome
+        });
+        catch_unwind(poll).unwrap_or(Poll::Ready(Err(HandlerError::Panic)))
     }
 }
 
@@ -160,6 +169,7 @@ where
                     let Some(parts) = parts.take() else { return Poll::Pending };
                     return Poll::Ready(Ok(Collected { parts, body, trailers, omitted: None }));
                 }
+                StageProj::Over => return Poll::Pending,
             };
             this.stage.set(next);
         }
