@@ -207,13 +207,14 @@ where
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         let started = this.handler.has_started();
+        let ran = this.handler.was_called();
         let metrics = &this.consumer.metrics;
         if started {
             metrics.in_flight.decrement(1.0)
         } else {
             metrics.queued.decrement(1.0)
         }
-        this.machine.abort(ResetCode::Draining, "the consumer is stopping".to_owned(), started);
+        this.machine.abort(ResetCode::Draining, "the consumer is stopping".to_owned(), ran);
         while let Some(Transmit::Frame { to, payload, .. }) = this.machine.poll_transmit() {
             // Nobody is left to wait for room in the client's queue.
             let _ = this.consumer.endpoint.publish_or_drop(to, None, payload);

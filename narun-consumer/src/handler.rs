@@ -29,7 +29,7 @@ pub(crate) struct Handler<S: Service<Request<Body>, Response = Response<B>>, B> 
 #[pin_project(project = StageProj)]
 enum Stage<S, F, B> {
     /// Waiting for a slot.
-    Queued { slot: BoxFuture<'static, Option<Slot>>, call: Option<(S, Request<Body>)> },
+    Queued { slot: BoxFuture<'static, Slot>, call: Option<(S, Request<Body>)> },
     /// Waiting for the service to be ready.
     Starting { service: S, request: Option<Request<Body>> },
     /// The service is at work.
@@ -81,7 +81,7 @@ where
     pub(crate) fn new(
         service: S,
         request: Request<Body>,
-        slot: Result<Slot, BoxFuture<'static, Option<Slot>>>,
+        slot: Result<Slot, BoxFuture<'static, Slot>>,
         limit: usize,
     ) -> Self {
         let method = request.method().clone();
@@ -92,9 +92,14 @@ where
         Self { stage, method, limit, slot }
     }
 
-    /// Whether it has a slot, so that the service may have seen the request.
+    /// Whether it has a slot.
     pub(crate) const fn has_started(&self) -> bool {
         self.slot.is_some()
+    }
+
+    /// Whether the service has seen the request.
+    pub(crate) const fn was_called(&self) -> bool {
+        !matches!(self.stage, Stage::Queued { .. } | Stage::Starting { .. })
     }
 }
 
@@ -134,10 +139,8 @@ where
             let next = match this.stage.as_mut().project() {
                 StageProj::Queued { slot, call } => {
                     let slot = ready!(slot.as_mut().poll(cx));
-                    let (Some(slot), Some((service, request))) = (slot, call.take()) else {
-                        return Poll::Pending;
-                    };
                     *this.slot = Some(slot);
+                    let Some((service, request)) = call.take() else { return Poll::Pending };
                     Stage::Starting { service, request: Some(request) }
                 }
                 StageProj::Starting { service, request } => {
