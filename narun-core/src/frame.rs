@@ -62,7 +62,7 @@ pub enum Kind {
 }
 
 /// A decoded frame.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Frame {
     /// See [`Kind::Request`].
     Request(Box<RequestFrame>),

@@ -4,6 +4,7 @@ pub(crate) mod host;
 
 mod allowed;
 mod error;
+mod hash;
 mod pattern;
 mod table;
 mod tree;

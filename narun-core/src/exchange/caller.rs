@@ -60,8 +60,8 @@ pub struct Caller<A> {
     grace_until: Option<Time>,
     resent_after_loss: bool,
     probe: Probe,
-    /// The attempt whose request is to be published next.
-    unsent: Option<u8>,
+    /// How many attempts have been given out to be published.
+    published: u8,
     outbox: VecDeque<Transmit<A>>,
     event: Option<CallerEvent>,
     ended: bool,
@@ -119,7 +119,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             grace_until: None,
             resent_after_loss: false,
             probe: Probe::default(),
-            unsent: Some(0),
+            published: 0,
             outbox: VecDeque::new(),
             event: None,
             ended: false,
@@ -129,10 +129,12 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// What is to be published next.
     pub fn poll_transmit(&mut self) -> Option<Transmit<A>> {
-        match self.unsent.take() {
-            Some(attempt) => Some(Transmit::Request { attempt }),
-            None => self.outbox.pop_front(),
+        let attempt = self.published;
+        if !self.ended && usize::from(attempt) <= self.others.len() {
+            self.published += 1;
+            return Some(Transmit::Request { attempt });
         }
+        self.outbox.pop_front()
     }
 
     /// What came of the exchange; given once.
@@ -176,6 +178,9 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// NATS says that nobody listens where the request of `attempt`, or a PROBE of it, was sent.
     pub fn handle_no_responders(&mut self, now: Time, attempt: u8) {
+        if self.ended {
+            return;
+        }
         let kind = match self.attempt(attempt) {
             Some(Attempt::Sent) => FailureKind::NoConsumer,
             Some(Attempt::Taken { .. }) => FailureKind::ConsumerGone,
@@ -340,7 +345,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             *state = Attempt::Over;
         }
         let open = self.attempts().any(|attempt| !matches!(attempt, Attempt::Over));
-        if !open && self.resend_at.is_none() && self.unsent.is_none() {
+        if !open && self.resend_at.is_none() {
             self.fail(failure, ResetCode::Cancel);
         } else if self.deadline <= now {
             self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
@@ -356,15 +361,12 @@ impl<A: Clone + PartialEq> Caller<A> {
         for to in told {
             self.transmit(Some(to), reset(code), None);
         }
-        self.unsent = None;
         self.ended = true;
         self.event = event;
     }
 
     fn send_again(&mut self) {
-        let Ok(attempt) = u8::try_from(self.others.len() + 1) else { return };
         self.others.push(Attempt::Sent);
-        self.unsent = Some(attempt);
     }
 
     fn probe_now(&mut self, now: Time) {

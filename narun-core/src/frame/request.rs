@@ -17,7 +17,7 @@ use crate::{ExchangeId, Limits};
 const NUMBERS: usize = 100;
 
 /// A request as it arrived: the HTTP head, the exchange's own head, and the inline body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestFrame {
     /// What the exchange needs to know.
     pub head: RequestHead,

@@ -12,7 +12,7 @@ use crate::fields::Edit;
 const NUMBERS: usize = 50;
 
 /// A response as it arrived.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResponseFrame {
     /// What the exchange needs to know.
     pub head: ResponseHead,

@@ -74,9 +74,7 @@ fn a_small_request_is_small() {
 
 #[test]
 fn uris_keep_their_form() {
-    for uri in
-        ["/", "/?", "/a//b?x=%2f#".trim_end_matches('#'), "*", "http://h", "http://u:p@h:80/p?q", "h:443"]
-    {
+    for uri in ["/", "/?", "/a//b?x=%2f", "*", "http://h", "http://h?q", "http://u:p@h:80/p?q", "h:443"] {
         let parts = request_parts(Request::builder().uri(uri));
         let payload = encode(&RequestHead::new(ID), &parts, b"");
         let frame = RequestFrame::decode(&payload, &Limits::default()).unwrap();

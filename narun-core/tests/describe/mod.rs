@@ -11,7 +11,7 @@ use narun_core::fields::Edit;
 use narun_core::frame::{Frame, RequestFrame, ResponseFrame, encode_probe};
 
 /// Encodes a frame of any kind.
-pub fn encode(frame: &Frame) -> Bytes {
+pub(crate) fn encode(frame: &Frame) -> Bytes {
     let limits = Limits::default();
     match frame {
         Frame::Request(frame) => {
@@ -33,7 +33,7 @@ pub fn encode(frame: &Frame) -> Bytes {
 }
 
 /// The lines that describe a frame of any kind.
-pub fn describe(frame: &Frame) -> String {
+pub(crate) fn describe(frame: &Frame) -> String {
     let mut lines = Lines::default();
     match frame {
         Frame::Request(frame) => request(&mut lines, frame),

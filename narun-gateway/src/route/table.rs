@@ -1,9 +1,9 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
 
+use super::hash::TextMap;
 use super::host::{self, HostPattern};
 use super::tree::Tree;
 use super::{AllowedMethods, Route, RouteError};
@@ -33,9 +33,9 @@ pub enum Lookup<'a, T> {
 /// Routes as numbers, by host.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    exact: HashMap<Box<[u8]>, Tree>,
+    exact: TextMap<Tree>,
     /// By what follows `*.`.
-    below: HashMap<Box<[u8]>, Tree>,
+    below: TextMap<Tree>,
     /// The lengths of the keys of `below`, longest first: only so many are tried, however many dots a host has.
     lengths: Vec<usize>,
     any: Tree,

@@ -1,8 +1,8 @@
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use http::Method;
 
+use super::hash::TextMap;
 use super::pattern::{Pattern, Segment};
 
 /// The paths of one host as a tree of segments.
@@ -18,7 +18,7 @@ pub(crate) struct Tree {
 /// What follows a slash.
 #[derive(Debug, Default)]
 struct Node {
-    texts: HashMap<Box<str>, Next>,
+    texts: TextMap<Next>,
     /// From the most to the least specific.
     parameters: Vec<Parameter>,
 }
@@ -96,7 +96,7 @@ impl Node {
 
     fn next(&mut self, segment: &Segment) -> &mut Next {
         match segment {
-            Segment::Text(text) => self.texts.entry(text.clone()).or_default(),
+            Segment::Text(text) => self.texts.entry(text.as_bytes().into()).or_default(),
             Segment::Parameter { before, after } => self.parameter(before, after, false),
         }
     }
@@ -121,7 +121,7 @@ impl Node {
             Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
             None => (path, None),
         };
-        if let Some(next) = self.texts.get(segment)
+        if let Some(next) = self.texts.get(segment.as_bytes())
             && let Some(route) = next.find(below, accept)
         {
             return Some(route);
@@ -149,9 +149,11 @@ impl Parameter {
 
     /// Whether the text has the right beginning and end, with something in between.
     fn matches(&self, text: &str) -> bool {
+        // Mostly both are empty. Comparing nothing is a call of memcmp with an address where nothing is, and the masked
+        // load of its vector versions takes some 40 ns to ignore that.
         text.len() > self.before.len() + self.after.len()
-            && text.starts_with(&*self.before)
-            && text.ends_with(&*self.after)
+            && (self.before.is_empty() || text.starts_with(&*self.before))
+            && (self.after.is_empty() || text.ends_with(&*self.after))
     }
 }
 
