@@ -5,6 +5,7 @@
 //! share nothing but the machine, CPU and memory can be told apart, and all of them end when the
 //! program does, however that comes about.
 
+pub mod cpu;
 mod figures;
 mod goal;
 mod group;
@@ -14,6 +15,7 @@ mod pace;
 mod process;
 pub mod role;
 mod round;
+pub mod soak;
 mod usage;
 
 use std::process::ExitCode;

@@ -47,6 +47,8 @@ pub(crate) enum Role {
     Consumer { at: NatsApp, work: Work },
     /// A NATS subscription that answers with what it got.
     Responder { at: NatsApp },
+    /// A NATS subscription for an app's requests, that never answers.
+    Silent { at: NatsApp },
     /// NATS requests over one connection.
     RawClient { at: NatsApp, connections: usize, body: usize },
 }
@@ -102,6 +104,7 @@ fn take(job: &str) -> Result<(), Error> {
             Role::Gateway { at, routes } => narun::gateway(at, routes).await,
             Role::Consumer { at, work } => narun::consumer(at, work).await,
             Role::Responder { at } => raw::respond(at).await,
+            Role::Silent { at } => narun::silent(at).await,
             Role::RawClient { at, connections, body } => {
                 client(raw::Connector::new(at, body).await?, connections, orders).await
             }

@@ -1,6 +1,7 @@
 //! narun itself: the gateway's service right behind hyper, and the consumer with the handler.
 
-use narun_gateway::{Gateway, Route};
+use futures::StreamExt;
+use narun_gateway::{App, Gateway, Namespace, Route};
 
 use super::{NatsApp, Work, http_server};
 use crate::Error;
@@ -25,4 +26,15 @@ pub(super) async fn consumer(at: NatsApp, work: Work) -> Result<(), Error> {
     super::ready(&at.app);
     narun_consumer::serve(client, at.app, handler).concurrency(work.concurrency).queue(work.queue).await?;
     Err("the consumer stopped".into())
+}
+
+/// Takes an app's requests, and leaves them.
+pub(super) async fn silent(at: NatsApp) -> Result<(), Error> {
+    let client = async_nats::connect(&at.nats).await?;
+    let subject = Namespace::default().call_subject(&App::new(&at.app)?);
+    let mut requests = client.subscribe(subject).await?;
+    client.flush().await?;
+    super::ready(&at.app);
+    while requests.next().await.is_some() {}
+    Err("the NATS connection is gone".into())
 }
