@@ -61,7 +61,7 @@ pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
             ratios.push(new("p50 narun - raw, µs", goal, &|peers| peers.p50()));
         }
         ratios.extend(routes(cells).map(|[first, other]| {
-            new(&format!("rps {other}/{first}"), None, &|peers| {
+            new(&format!("rps {other} : {first}"), None, &|peers| {
                 Some(peers.variant(other)?.figures.rps / peers.variant(first)?.figures.rps)
             })
         }));
