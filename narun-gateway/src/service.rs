@@ -3,7 +3,7 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use narun_core::{Body, Failure, FailureContext, FailureKind};
 use tower_service::Service;
 
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Answers what matches no route: 404, or 405 with `Allow` where only the method is wrong.
+/// Answers what matches no route: 404, 405 with `Allow` where only the method is wrong, or 501 for CONNECT.
 #[derive(Clone, Debug)]
 pub struct NotFound {
     gateway: Gateway,
@@ -98,7 +98,12 @@ impl<B> Service<Request<B>> for NotFound {
             Lookup::MethodNotAllowed(allowed) => Some(allowed),
             Lookup::Match(_) | Lookup::NotFound => None,
         };
-        let kind = if allowed.is_some() { FailureKind::MethodNotAllowed } else { FailureKind::NoRoute };
+        let kind = match allowed {
+            Some(_) => FailureKind::MethodNotAllowed,
+            // Its target has no path that a route could match.
+            None if *request.method() == Method::CONNECT => FailureKind::NotImplemented,
+            None => FailureKind::NoRoute,
+        };
         let mut response = self.gateway.respond(&Failure::new(kind), &context);
         if let Some(allowed) = allowed {
             response.headers_mut().insert(http::header::ALLOW, allowed.to_value());

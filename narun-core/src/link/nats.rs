@@ -160,7 +160,11 @@ impl NatsEndpoint {
                 Poll::Pending => ticks.poll_tick(cx).map(|_| None),
             });
             match next.await {
-                Some(None) => return Lost,
+                Some(None) => {
+                    // Or they would wait out their time for what cannot come.
+                    self.deliver_connection(Connection::Lost, u64::MAX);
+                    return Lost;
+                }
                 Some(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
                     self.deliver_no_responders(&message.subject);
                 }
