@@ -5,11 +5,17 @@
 //! share nothing but the machine, CPU and memory can be told apart, and all of them end when the
 //! program does, however that comes about.
 
+pub mod cpu;
+mod figures;
+mod goal;
+mod group;
 mod handler;
 pub mod load;
+mod pace;
 mod process;
 pub mod role;
 mod round;
+pub mod soak;
 mod usage;
 
 use std::process::ExitCode;

@@ -2,7 +2,6 @@
 
 mod case;
 mod cell;
-mod group;
 mod options;
 mod ratio;
 mod report;
@@ -12,8 +11,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use narun_support::Server;
 
-use self::cell::Setting;
-use self::group::Group;
+use self::case::Case;
+use self::cell::{Cell, Setting};
 use self::options::Options;
 use self::report::Report;
 use crate::Error;
@@ -37,20 +36,17 @@ fn run(options: &Options) -> Result<u64, Error> {
     let mut report = Report::new(options.json);
     for &body in &options.body {
         for &connections in &options.connections {
-            let mut groups = Vec::new();
+            let (mut settings, mut groups) = (Vec::new(), Vec::new());
             for runtime in options.runtime.runtimes() {
                 for variant in options.variants() {
                     let setting = Setting { variant, runtime, body, connections };
-                    groups.push(Group::start(setting, &nats)?);
+                    groups.push(Case::start(&setting, &nats)?);
+                    settings.push(setting);
                 }
             }
-            for _ in 0..options.rounds {
-                for group in &mut groups {
-                    group.round(options.warm_up(), options.window())?;
-                }
-            }
-            for group in groups {
-                report.cell(group.into_cell())?;
+            options.pace.run(&mut groups)?;
+            for (setting, group) in settings.into_iter().zip(groups) {
+                report.cell(Cell { setting, figures: group.finish() })?;
             }
         }
     }

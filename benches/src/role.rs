@@ -14,6 +14,7 @@ use std::io::{self, BufRead};
 use std::net::SocketAddr;
 use std::process::{self, ExitCode};
 use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
@@ -41,17 +42,41 @@ pub(crate) enum Role {
     /// HTTP requests over a connection each.
     HttpClient { to: SocketAddr, connections: usize, body: usize },
     /// A hyper server and the gateway.
-    Gateway { nats: String, routes: usize },
+    Gateway { at: NatsApp, routes: usize },
     /// A consumer with the handler.
-    Consumer { nats: String },
+    Consumer { at: NatsApp, work: Work },
     /// A NATS subscription that answers with what it got.
-    Responder { nats: String },
+    Responder { at: NatsApp },
+    /// A NATS subscription for an app's requests, that never answers.
+    Silent { at: NatsApp },
     /// NATS requests over one connection.
-    RawClient { nats: String, connections: usize, body: usize },
+    RawClient { at: NatsApp, connections: usize, body: usize },
+}
+
+/// An app behind a NATS server; it differs for those that are not to share their requests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NatsApp {
+    pub(crate) nats: String,
+    pub(crate) app: String,
+}
+
+/// How a consumer works; by default it does nothing but what it must, as much at once as it is given.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Work {
+    /// CPU time that the handler uses up per request.
+    pub(crate) burn: Duration,
+    pub(crate) concurrency: usize,
+    pub(crate) queue: usize,
 }
 
 /// The orders that the parent gives.
 type Orders = UnboundedReceiver<Order>;
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { burn: Duration::ZERO, concurrency: 1024, queue: 32 }
+    }
+}
 
 /// Takes a role if this process was started to do so; a program calls it first of all.
 pub fn taken() -> Option<ExitCode> {
@@ -76,11 +101,12 @@ fn take(job: &str) -> Result<(), Error> {
             Role::HttpClient { to, connections, body } => {
                 client(http_client::Connector::new(to, body), connections, orders).await
             }
-            Role::Gateway { nats, routes } => narun::gateway(&nats, routes).await,
-            Role::Consumer { nats } => narun::consumer(&nats).await,
-            Role::Responder { nats } => raw::respond(&nats).await,
-            Role::RawClient { nats, connections, body } => {
-                client(raw::Connector::new(&nats, body).await?, connections, orders).await
+            Role::Gateway { at, routes } => narun::gateway(at, routes).await,
+            Role::Consumer { at, work } => narun::consumer(at, work).await,
+            Role::Responder { at } => raw::respond(at).await,
+            Role::Silent { at } => narun::silent(at).await,
+            Role::RawClient { at, connections, body } => {
+                client(raw::Connector::new(at, body).await?, connections, orders).await
             }
         }
     })

@@ -116,18 +116,19 @@ fn cpu(order: &Order) -> Vec<Option<f64>> {
 /// Waits for the first good answer: the other side may be up but not all of what is behind it.
 async fn settle<C: Connect>(connector: &C) -> Result<(), String> {
     let deadline = Instant::now() + GRACE;
-    loop {
-        let attempt = async {
-            let mut exchange = connector.connect().await.map_err(|error| error.to_string())?;
-            exchange.once().await.map_err(Failure::into_text)
-        };
-        match time::timeout_at(deadline, attempt).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(failure)) if Instant::now() > deadline => return Err(failure),
-            Ok(Err(_)) => time::sleep(PAUSE).await,
-            Err(_) => return Err("no answer at all".to_owned()),
+    let mut last = "no answer at all".to_owned();
+    let attempt = async || {
+        let mut exchange = connector.connect().await.map_err(|error| error.to_string())?;
+        exchange.once().await.map_err(Failure::into_text)
+    };
+    while let Ok(result) = time::timeout_at(deadline, attempt()).await {
+        match result {
+            Ok(()) => return Ok(()),
+            Err(failure) => last = failure,
         }
+        time::sleep(PAUSE).await;
     }
+    Err(last)
 }
 
 /// One connection's exchanges until the window ends.

@@ -29,3 +29,8 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
         }
     }
 }
+
+/// Compiles and runs what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -46,6 +46,7 @@ impl ConnectionOptions {
     }
 
     /// Whether this field is named.
+    #[inline]
     pub fn contain(&self, name: &HeaderName) -> bool {
         !self.0.is_empty() && self.0.binary_search_by(|named| named.as_str().cmp(name.as_str())).is_ok()
     }
@@ -53,25 +54,36 @@ impl ConnectionOptions {
 
 /// Whether a field of this name concerns one connection only, whatever the message.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+    is_hop_by_hop_name(name.as_str())
+}
+
+/// The same for a name in lower case.
+#[inline]
+pub(crate) fn is_hop_by_hop_name(name: &str) -> bool {
+    // Told apart by length first, because this is asked for every field that crosses.
+    match name.len() {
+        2 => name == "te",
+        7 => name == "upgrade",
+        10 => matches!(name, "connection" | "keep-alive"),
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
+        18 => name == "proxy-authenticate",
+        19 => name == "proxy-authorization",
+        _ => false,
+    }
 }
 
 /// Whether a field of this name has no place among trailers (RFC 9110, section 6.5.1): hop-by-hop fields, and those that
 /// frame, route, authorize or describe a message.
 pub fn is_forbidden_in_trailers(name: &HeaderName) -> bool {
-    is_hop_by_hop(name)
+    is_forbidden_in_trailers_name(name.as_str())
+}
+
+/// The same for a name in lower case.
+pub(crate) fn is_forbidden_in_trailers_name(name: &str) -> bool {
+    is_hop_by_hop_name(name)
         || matches!(
-            name.as_str(),
+            name,
             "authorization"
                 | "cache-control"
                 | "content-encoding"
@@ -90,25 +102,21 @@ pub fn is_forbidden_in_trailers(name: &HeaderName) -> bool {
 
 /// Removes the hop-by-hop fields, and those that `Connection` names; the others keep their order.
 pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
-    if fields.keys().any(is_hop_by_hop) {
-        let options = ConnectionOptions::of(fields);
-        let all = std::mem::take(fields);
-        *fields = retain(all, |name| !is_hop_by_hop(name) && !options.contain(name));
+    if !fields.keys().any(is_hop_by_hop) {
+        return;
     }
-}
-
-/// The fields whose names are wanted, in their order, which `HeaderMap::remove` would not keep.
-pub(crate) fn retain(fields: HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut kept = HeaderMap::new();
+    let options = ConnectionOptions::of(fields);
+    // Not with `HeaderMap::remove`, which does not keep the order.
+    let mut kept = HeaderMap::with_capacity(fields.keys_len());
     let mut current = None;
-    for (name, value) in fields {
+    for (name, value) in fields.drain() {
         // A name comes with the first of its values only.
         if name.is_some() {
-            current = name.filter(&wanted);
+            current = name.filter(|name| !is_hop_by_hop(name) && !options.contain(name));
         }
         if let Some(name) = &current {
             kept.append(name, value);
         }
     }
-    kept
+    *fields = kept;
 }

@@ -1,14 +1,16 @@
-//! What is compared, and the processes each case consists of.
+//! What is compared, and the processes that each case consists of.
 
 use std::fmt;
 
 use clap::ValueEnum;
+use narun_support::Server;
 use serde::Serialize;
 
 use super::cell::Setting;
 use crate::Error;
+use crate::group::Group;
 use crate::process::Process;
-use crate::role::{Job, Role};
+use crate::role::{Job, NatsApp, Role, Work};
 
 /// A way for requests to reach the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -32,48 +34,41 @@ pub(super) struct Variant {
     pub(super) routes: usize,
 }
 
-/// The processes of a case.
-#[derive(Debug)]
-pub(super) struct Processes {
-    pub(super) client: Process,
-    /// From the one nearest to the client to the farthest.
-    pub(super) others: Vec<Process>,
-    pub(super) uses_nats: bool,
-}
-
 impl Case {
-    /// Starts the processes, the farthest first.
-    pub(super) fn start(setting: &Setting, nats: &str) -> Result<Processes, Error> {
+    /// Starts the processes, the farthest from the client first.
+    pub(super) fn start(setting: &Setting, nats: &Server) -> Result<Group, Error> {
         let Setting { variant, runtime, body, connections } = *setting;
-        let nats = nats.to_owned();
         let start = |name, role| Process::start(name, &Job { workers: runtime.workers(), role });
         let http_client = |server: &Process| {
             let role = Role::HttpClient { to: server.address().parse()?, connections, body };
             // The gauge: the same whatever it measures.
             Process::start("client", &Job { workers: None, role })
         };
+        // Other groups are up as well, and are not to share the work.
+        let app = format!("load-{}-{}", runtime.name(), variant.routes);
+        let at = NatsApp { nats: nats.url().to_owned(), app };
         Ok(match variant.case {
             Self::Raw => {
-                let responder = start("responder", Role::Responder { nats: nats.clone() })?;
-                let client = start("client", Role::RawClient { nats, connections, body })?;
-                Processes { client, others: vec![responder], uses_nats: true }
+                let responder = start("responder", Role::Responder { at: at.clone() })?;
+                let client = start("client", Role::RawClient { at, connections, body })?;
+                Group::new(client, vec![responder], nats.pid())
             }
             Self::Handler => {
                 let backend = start("backend", Role::Backend)?;
                 let client = http_client(&backend)?;
-                Processes { client, others: vec![backend], uses_nats: false }
+                Group::new(client, vec![backend], None)
             }
             Self::Proxy => {
                 let backend = start("backend", Role::Backend)?;
                 let proxy = start("proxy", Role::Proxy { to: backend.address().parse()? })?;
                 let client = http_client(&proxy)?;
-                Processes { client, others: vec![proxy, backend], uses_nats: false }
+                Group::new(client, vec![proxy, backend], None)
             }
             Self::Narun => {
-                let consumer = start("consumer", Role::Consumer { nats: nats.clone() })?;
-                let gateway = start("gateway", Role::Gateway { nats, routes: variant.routes })?;
+                let consumer = start("consumer", Role::Consumer { at: at.clone(), work: Work::default() })?;
+                let gateway = start("gateway", Role::Gateway { at, routes: variant.routes })?;
                 let client = http_client(&gateway)?;
-                Processes { client, others: vec![gateway, consumer], uses_nats: true }
+                Group::new(client, vec![gateway, consumer], nats.pid())
             }
         })
     }

@@ -1,22 +1,16 @@
 //! The command line.
 
-use std::time::Duration;
-
 use clap::{Parser, ValueEnum};
 
 use super::case::{Case, Variant};
 use super::cell::Runtime;
+use crate::pace::Pace;
 
 /// Compares narun with raw NATS request-reply, with its handler alone and with a reverse proxy.
 #[derive(Clone, Debug, Parser)]
 pub(super) struct Options {
-    /// Length of a round's measured window; a quarter of it, at most a second, is warm-up before
-    #[arg(long, default_value = "2", value_parser = seconds)]
-    seconds: Duration,
-
-    /// Rounds per cell, over which the median is taken
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) rounds: u32,
+    #[command(flatten)]
+    pub(super) pace: Pace,
 
     /// Bytes in each body
     #[arg(long, value_delimiter = ',', default_values_t = [200, 16_384])]
@@ -60,14 +54,6 @@ impl Options {
             routes.iter().map(move |&routes| Variant { case, routes })
         })
     }
-
-    pub(super) fn window(&self) -> Duration {
-        self.seconds
-    }
-
-    pub(super) fn warm_up(&self) -> Duration {
-        (self.seconds / 4).min(Duration::from_secs(1))
-    }
 }
 
 impl RuntimeChoice {
@@ -78,14 +64,6 @@ impl RuntimeChoice {
             Self::Both => true,
         })
     }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if !(0.1..=600.0).contains(&seconds) {
-        return Err("not from 0.1 to 600".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The ratios between cases, beside their goals.
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::case::{Case, Variant};
-use super::cell::{Cell, Runtime, rounded};
+use super::cell::{Cell, Runtime};
+use crate::figures::rounded;
+use crate::goal::Goal;
 
 /// A ratio, or a difference, of cells with the same body and number of connections.
 #[derive(Clone, Debug, Serialize)]
@@ -18,13 +18,6 @@ pub(super) struct Ratio {
     pub(super) goal: Option<Goal>,
     /// Whether the better of both meets the goal.
     pub(super) met: Option<bool>,
-}
-
-/// What a ratio is to be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Goal {
-    AtLeast(f64),
-    AtMost(f64),
 }
 
 /// The cells that differ in nothing but the case.
@@ -68,8 +61,8 @@ pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
             ratios.push(new("p50 narun - raw, µs", goal, &|peers| peers.p50()));
         }
         ratios.extend(routes(cells).map(|[first, other]| {
-            new(&format!("rps {other}/{first}"), None, &|peers| {
-                Some(peers.variant(other)?.rps / peers.variant(first)?.rps)
+            new(&format!("rps {other} : {first}"), None, &|peers| {
+                Some(peers.variant(other)?.figures.rps / peers.variant(first)?.figures.rps)
             })
         }));
         ratios
@@ -110,53 +103,15 @@ impl Peers<'_> {
     }
 
     fn rps(&self, over: Case, under: Case) -> Option<f64> {
-        Some(self.case(over)?.rps / self.case(under)?.rps)
+        Some(self.case(over)?.figures.rps / self.case(under)?.figures.rps)
     }
 
     fn cpu(&self) -> Option<f64> {
-        let sum = |case, names| self.case(case)?.cpu_us_per_req.as_ref()?.sum(names);
+        let sum = |case, names| self.case(case)?.figures.cpu_us_per_req.as_ref()?.sum(names);
         Some(sum(Case::Narun, &["gateway", "consumer"])? / sum(Case::Proxy, &["proxy", "backend"])?)
     }
 
     fn p50(&self) -> Option<f64> {
-        Some(self.case(Case::Narun)?.p50_us - self.case(Case::Raw)?.p50_us)
-    }
-}
-
-impl Goal {
-    /// Whether the better of these meets it; none if there are none.
-    fn met(self, values: [Option<f64>; 2]) -> Option<bool> {
-        let met = |value: f64| match self {
-            Self::AtLeast(least) => value >= least,
-            Self::AtMost(most) => value <= most,
-        };
-        values.into_iter().flatten().map(met).reduce(|one, other| one || other)
-    }
-}
-
-impl fmt::Display for Goal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AtLeast(least) => write!(f, "≥ {least:.2}"),
-            Self::AtMost(most) => write!(f, "≤ {most:.2}"),
-        }
-    }
-}
-
-impl Serialize for Goal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_better_runtime_counts() {
-        assert_eq!(Goal::AtLeast(0.5).met([Some(0.4), Some(0.6)]), Some(true));
-        assert_eq!(Goal::AtMost(0.5).met([Some(0.6), None]), Some(false));
-        assert_eq!(Goal::AtMost(0.5).met([None, None]), None);
+        Some(self.case(Case::Narun)?.figures.p50_us - self.case(Case::Raw)?.figures.p50_us)
     }
 }

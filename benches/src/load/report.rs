@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::case::Variant;
-use super::cell::{ByProcess, Cell, rounded};
+use super::cell::{Cell, Setting};
 use super::ratio::{self, Ratio};
 use crate::Error;
+use crate::figures::Figures;
 
 /// Prints every cell as it comes, and the ratios of all.
 #[derive(Debug)]
@@ -27,11 +28,11 @@ impl Report {
             writeln!(out, "{}", cell_json(&cell))?;
         } else {
             if self.cells.is_empty() {
-                writeln!(out, "{CELL_HEAD}")?;
+                writeln!(out, "{CELL_HEAD} {}", Figures::HEAD)?;
             }
             writeln!(out, "{}", cell_row(&cell))?;
         }
-        for (text, count) in &cell.failures {
+        for (text, count) in &cell.figures.failures {
             eprintln!("{}: {count} times {text}", cell.setting.variant);
         }
         self.cells.push(cell);
@@ -56,57 +57,28 @@ impl Report {
 
     /// Requests without a complete, correct answer.
     pub(super) fn failures(&self) -> u64 {
-        self.cells.iter().flat_map(|cell| cell.failures.values()).sum()
+        self.cells.iter().flat_map(|cell| cell.figures.failures.values()).sum()
     }
 }
 
-fn cell_json(cell: &Cell) -> serde_json::Value {
-    let Variant { case, routes } = cell.setting.variant;
-    let mut line = json!({
-        "case": case,
-        "runtime": cell.setting.runtime,
-        "body": cell.setting.body,
-        "connections": cell.setting.connections,
-        "rps": rounded(cell.rps),
-        "p50_us": rounded(cell.p50_us),
-        "p99_us": rounded(cell.p99_us),
-        "cpu_us_per_req": cell.cpu_us_per_req,
-        "rss_mib": cell.rss_mib,
-        "others_cores": cell.others_cores.map(rounded),
-        "failures": cell.failures.values().sum::<u64>(),
-    });
+fn cell_json(cell: &Cell) -> Value {
+    let Setting { variant: Variant { case, routes }, runtime, body, connections } = cell.setting;
+    let mut line = json!({ "case": case, "runtime": runtime, "body": body, "connections": connections });
     if routes > 0 {
         line["routes"] = routes.into();
+    }
+    if let (Value::Object(line), Value::Object(figures)) = (&mut line, cell.figures.json()) {
+        line.extend(figures);
     }
     line
 }
 
-const CELL_HEAD: &str = "body    conns  runtime         case             rps    p50 µs    p99 µs  others  \
-                         CPU µs per request / peak MiB";
+const CELL_HEAD: &str = "body    conns  runtime         case        ";
 
 fn cell_row(cell: &Cell) -> String {
-    let setting = &cell.setting;
-    format!(
-        "{:<7} {:<6} {:<15} {:<12} {:>7.0} {:>9.1} {:>9.1}  {:<6}  {}",
-        setting.body,
-        setting.connections,
-        setting.runtime.name(),
-        setting.variant.to_string(),
-        cell.rps,
-        cell.p50_us,
-        cell.p99_us,
-        cell.others_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}")),
-        processes(cell.cpu_us_per_req.as_ref(), cell.rss_mib.as_ref()),
-    )
-}
-
-fn processes(cpu: Option<&ByProcess>, rss: Option<&ByProcess>) -> String {
-    let (Some(cpu), Some(rss)) = (cpu, rss) else {
-        return "unknown".to_owned();
-    };
-    let each = cpu.0.iter().zip(&rss.0);
-    let each = each.map(|((name, cpu), (_, rss))| format!("{name} {cpu:.1} / {rss:.0}"));
-    each.collect::<Vec<_>>().join(", ")
+    let Setting { variant, runtime, body, connections } = cell.setting;
+    let (variant, runtime) = (variant.to_string(), runtime.name());
+    format!("{body:<7} {connections:<6} {runtime:<15} {variant:<12} {}", cell.figures.row())
 }
 
 const RATIO_HEAD: &str = "body    conns  ratio                                  \

@@ -1,6 +1,7 @@
 //! The HTTP load: a connection, one request at a time.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -67,15 +68,14 @@ impl Exchange for Connection {
             }
             Ok((status, length))
         };
+        let mut exchange = pin!(exchange);
         let result = tokio::select! {
             biased;
-            result = exchange => result,
-            result = &mut self.connection => {
-                let closed = Failure::Broken("connection closed".to_owned());
-                return Err(result.err().map_or(closed, |error| broken(&error)));
-            }
+            result = &mut exchange => result,
+            // What it has read before it closed is still to be had, and so is why it closed.
+            _ = &mut self.connection => exchange.await,
         };
-        let (status, length) = result.map_err(|error| broken(&error))?;
+        let (status, length) = result.map_err(broken)?;
         if status != StatusCode::OK {
             return Err(Failure::Answer(status.as_u16().to_string()));
         }
@@ -86,6 +86,7 @@ impl Exchange for Connection {
     }
 }
 
-fn broken(error: &hyper::Error) -> Failure {
+#[expect(clippy::needless_pass_by_value, reason = "so it fits map_err")]
+fn broken(error: hyper::Error) -> Failure {
     Failure::Broken(error.to_string())
 }

@@ -1,19 +1,18 @@
 //! The ideal to compare with: NATS request and reply, with no HTTP anywhere.
 
-use async_nats::Client;
+use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures::StreamExt;
 
+use super::NatsApp;
 use crate::Error;
 use crate::round::{Connect, Exchange, Failure};
 
-const SUBJECT: &str = "load.raw";
-
 /// Answers every request with its payload, until the process ends.
-pub(super) async fn respond(nats: &str) -> Result<(), Error> {
-    let client = async_nats::connect(nats).await?;
-    let mut requests = client.queue_subscribe(SUBJECT, "load".to_owned()).await?;
-    super::ready(SUBJECT);
+pub(super) async fn respond(at: NatsApp) -> Result<(), Error> {
+    let client = async_nats::connect(&at.nats).await?;
+    let mut requests = client.queue_subscribe(at.app.clone(), at.app.clone()).await?;
+    super::ready(&at.app);
     while let Some(request) = requests.next().await {
         if let Some(reply) = request.reply {
             client.publish(reply, request.payload).await?;
@@ -26,12 +25,14 @@ pub(super) async fn respond(nats: &str) -> Result<(), Error> {
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     client: Client,
+    subject: Subject,
     body: Bytes,
 }
 
 impl Connector {
-    pub(super) async fn new(nats: &str, length: usize) -> Result<Self, Error> {
-        Ok(Self { client: async_nats::connect(nats).await?, body: vec![b'x'; length].into() })
+    pub(super) async fn new(at: NatsApp, length: usize) -> Result<Self, Error> {
+        let client = async_nats::connect(&at.nats).await?;
+        Ok(Self { client, subject: at.app.into(), body: vec![b'x'; length].into() })
     }
 }
 
@@ -45,7 +46,7 @@ impl Connect for Connector {
 
 impl Exchange for Connector {
     async fn once(&mut self) -> Result<(), Failure> {
-        match self.client.request(SUBJECT, self.body.clone()).await {
+        match self.client.request(self.subject.clone(), self.body.clone()).await {
             Ok(answer) if answer.payload.len() == self.body.len() => Ok(()),
             Ok(_) => Err(Failure::Answer("wrong length".to_owned())),
             Err(error) => Err(Failure::Answer(error.to_string())),

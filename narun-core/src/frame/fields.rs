@@ -1,17 +1,25 @@
 //! HTTP fields as the array `[name, value, name, value, …]`.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::reader::Reader;
 use super::writer::{STRING, Writer};
 use super::{DecodeError, EncodeError, key};
 use crate::Limits;
-use crate::fields::{ConnectionOptions, Edit, is_forbidden_in_trailers, is_hop_by_hop, remove_hop_by_hop};
+use crate::fields::{
+    ConnectionOptions, Edit, is_forbidden_in_trailers_name, is_hop_by_hop_name, remove_hop_by_hop,
+};
 
 /// Bytes that the fields take at most when they are encoded.
 pub(super) fn encoded_len(fields: &HeaderMap, edit: &Edit<'_>) -> usize {
-    let with = edit.with.iter().map(|(name, value)| (name, value));
-    fields.iter().chain(with).map(|(name, value)| name.as_str().len() + value.len() + 2 * STRING).sum()
+    let mut length = 0;
+    for (name, value) in fields {
+        length += name.as_str().len() + value.len() + 2 * STRING;
+    }
+    for (name, value) in edit.with {
+        length += name.as_str().len() + value.len() + 2 * STRING;
+    }
+    length
 }
 
 /// Bytes that trailers take at most when they are encoded.
@@ -31,22 +39,34 @@ pub(super) fn write(
         return Ok(());
     }
     let options = ConnectionOptions::of(fields);
-    let kept = fields
-        .iter()
-        .filter(|(name, _)| !is_hop_by_hop(name) && !options.contain(name) && !edit.without.contains(name));
-    let with = edit.with.iter().map(|(name, value)| (name, value)).filter(|(name, _)| !is_hop_by_hop(name));
-    check_count(writer.pairs(key::FIELDS, most, kept.chain(with).map(raw)), limits)
+    let mut pairs = writer.begin_pairs(key::FIELDS, most);
+    for (name, value) in fields {
+        let text = name.as_str();
+        if !is_hop_by_hop_name(text) && !options.contain(name) && !edit.without.contains(name) {
+            writer.pair(&mut pairs, text, value.as_bytes());
+        }
+    }
+    for (name, value) in edit.with {
+        if !is_hop_by_hop_name(name.as_str()) {
+            writer.pair(&mut pairs, name.as_str(), value.as_bytes());
+        }
+    }
+    check_count(writer.end_pairs(pairs), limits)
 }
 
 /// Writes the trailer fields that may cross and returns how many; nothing at all if there is none.
 pub(super) fn write_trailers(writer: &mut Writer, trailers: Option<&HeaderMap>) -> usize {
-    let allowed = |(name, _): &(&HeaderName, &HeaderValue)| !is_forbidden_in_trailers(name);
-    match trailers {
-        Some(trailers) if trailers.iter().any(|field| allowed(&field)) => {
-            writer.pairs(key::TRAILERS, trailers.len(), trailers.iter().filter(allowed).map(raw))
+    let wanted = |name: &HeaderName| !is_forbidden_in_trailers_name(name.as_str());
+    let Some(trailers) = trailers.filter(|trailers| trailers.keys().any(wanted)) else {
+        return 0;
+    };
+    let mut pairs = writer.begin_pairs(key::TRAILERS, trailers.len());
+    for (name, value) in trailers {
+        if wanted(name) {
+            writer.pair(&mut pairs, name.as_str(), value.as_bytes());
         }
-        _ => 0,
     }
+    writer.end_pairs(pairs)
 }
 
 pub(super) const fn check_count(count: usize, limits: &Limits) -> Result<(), EncodeError> {
@@ -66,8 +86,15 @@ pub(super) const fn check_trailers(trailers: Option<&HeaderMap>, end: bool) -> R
 
 /// Reads fields, less those that must not cross.
 pub(super) fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<HeaderMap, DecodeError> {
-    let mut fields = read_all(reader, limits, "fields")?;
-    remove_hop_by_hop(&mut fields);
+    let mut any = false;
+    // All are needed at first, because one of them may tell what else is not wanted.
+    let mut fields = read_wanted(reader, limits, "fields", |name| {
+        any |= is_hop_by_hop_name(name);
+        true
+    })?;
+    if any {
+        remove_hop_by_hop(&mut fields);
+    }
     Ok(fields)
 }
 
@@ -76,37 +103,35 @@ pub(super) fn read_trailers(
     reader: &mut Reader<'_>,
     limits: &Limits,
 ) -> Result<Option<HeaderMap>, DecodeError> {
-    let mut trailers = read_all(reader, limits, "trailers")?;
-    if trailers.keys().any(is_forbidden_in_trailers) {
-        trailers = crate::fields::retain(trailers, |name| !is_forbidden_in_trailers(name));
-    }
+    let trailers = read_wanted(reader, limits, "trailers", |name| !is_forbidden_in_trailers_name(name))?;
     Ok(Some(trailers).filter(|trailers| !trailers.is_empty()))
 }
 
-fn read_all(reader: &mut Reader<'_>, limits: &Limits, what: &'static str) -> Result<HeaderMap, DecodeError> {
+fn read_wanted(
+    reader: &mut Reader<'_>,
+    limits: &Limits,
+    what: &'static str,
+    mut wanted: impl FnMut(&str) -> bool,
+) -> Result<HeaderMap, DecodeError> {
     let elements = reader.array()?;
     if elements % 2 != 0 {
         return Err(DecodeError::Malformed("a field without a value"));
     }
-    let too_many = DecodeError::TooLarge { what, limit: limits.fields };
-    let count = match usize::try_from(elements / 2) {
-        Ok(count) if count <= limits.fields => count,
-        _ => return Err(too_many),
-    };
+    let too_many = || DecodeError::TooLarge { what, limit: limits.fields };
+    let count =
+        usize::try_from(elements / 2).ok().filter(|count| *count <= limits.fields).ok_or_else(too_many)?;
     // A field takes two bytes at least, so a count that the payload cannot hold allocates nothing.
-    let mut fields =
-        HeaderMap::try_with_capacity(count.min(reader.remaining() / 2)).map_err(|_| too_many.clone())?;
+    let capacity = count.min(reader.remaining() / 2);
+    let mut fields = HeaderMap::try_with_capacity(capacity).map_err(|_| too_many())?;
     for _ in 0..count {
-        let name = reader.text()?;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| DecodeError::Http("field name"))?;
+        let name = HeaderName::from_bytes(reader.token()?);
+        let name = name.map_err(|_| DecodeError::Http("field name"))?;
         let length = reader.bytes()?.len();
         let value = HeaderValue::from_maybe_shared(reader.slice(length));
         let value = value.map_err(|_| DecodeError::Http("field value"))?;
-        fields.try_append(name, value).map_err(|_| too_many.clone())?;
+        if wanted(name.as_str()) {
+            fields.try_append(name, value).map_err(|_| too_many())?;
+        }
     }
     Ok(fields)
-}
-
-fn raw<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> (&'a str, &'a [u8]) {
-    (name.as_str(), value.as_bytes())
 }

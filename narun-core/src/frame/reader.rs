@@ -3,20 +3,19 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use minicbor::Decoder;
-use minicbor::decode::Error;
 
-use super::{DecodeError, VERSIONS};
+use super::DecodeError::{self, Malformed};
+use super::{VERSIONS, cbor};
 use crate::Limits;
 
-use DecodeError::Malformed;
-
 /// Reads one frame: the kind when opened, then the head, then the body or its absence.
-///
-/// The decoder sees no more of the payload than a head may take, so that no length in a head can reach further.
 pub(super) struct Reader<'a> {
     payload: &'a Bytes,
-    cbor: Decoder<'a>,
+    /// What is left of the payload, of which no more is seen than a head may take, so that no length in a head reaches
+    /// further.
+    rest: &'a [u8],
+    /// How much of the payload is not seen.
+    hidden: usize,
     limit: usize,
     elements: u64,
 }
@@ -24,8 +23,9 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads as far as the kind.
     pub(super) fn open(payload: &'a Bytes, limits: &Limits) -> Result<(u64, Self), DecodeError> {
-        let seen = payload.get(..limits.head).unwrap_or(payload);
-        let mut reader = Self { payload, cbor: Decoder::new(seen), limit: limits.head, elements: 0 };
+        let rest = payload.get(..limits.head).unwrap_or(payload);
+        let hidden = payload.len() - rest.len();
+        let mut reader = Self { payload, rest, hidden, limit: limits.head, elements: 0 };
         reader.elements = reader.array()?;
         let kind = reader.uint()?;
         Ok((kind, reader))
@@ -36,11 +36,10 @@ impl<'a> Reader<'a> {
         &mut self,
         mut entry: impl FnMut(&mut Self, u8) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
-        let entries = self.map()?;
+        let entries = self.expect(cbor::MAP, "a map is expected")?;
         let mut seen = 0_u32;
         for _ in 0..entries {
-            let key = self.uint()?;
-            let Ok(key) = u8::try_from(key) else {
+            let Ok(key) = u8::try_from(self.uint()?) else {
                 self.skip()?;
                 continue;
             };
@@ -58,7 +57,7 @@ impl<'a> Reader<'a> {
 
     /// Where the number under `wanted` is, which must be the head's first key, or its second one behind `before`.
     pub(super) fn first_of(&mut self, before: u8, wanted: u8) -> Result<Range<usize>, DecodeError> {
-        self.map()?;
+        self.expect(cbor::MAP, "a map is expected")?;
         let mut key = self.uint()?;
         if key == u64::from(before) {
             self.uint()?;
@@ -67,24 +66,24 @@ impl<'a> Reader<'a> {
         if key != u64::from(wanted) {
             return Err(Malformed("keys in an unexpected order"));
         }
-        let start = self.cbor.position();
+        let start = self.position();
         self.uint()?;
-        Ok(start..self.cbor.position())
+        Ok(start..self.position())
     }
 
     /// Ends a frame that may have a body.
-    pub(super) fn body(self) -> Result<Bytes, DecodeError> {
+    pub(super) fn body(mut self) -> Result<Bytes, DecodeError> {
         if self.elements != 3 {
             return self.finish().map(|()| Bytes::new());
         }
-        let mut rest = Decoder::new(self.payload);
-        rest.set_position(self.cbor.position());
-        let length = rest.bytes().map_err(|_| Malformed("the body is no byte string"))?.len();
-        let end = rest.position();
-        if end != self.payload.len() {
-            return Err(Malformed("bytes after the frame"));
+        // The body is no part of the head, whose limit ends here.
+        self.rest = self.payload.get(self.position()..).unwrap_or_default();
+        (self.hidden, self.limit) = (0, usize::MAX);
+        let length = self.bytes()?.len();
+        match self.rest {
+            [] => Ok(self.slice(length)),
+            _ => Err(Malformed("bytes after the frame")),
         }
-        Ok(self.payload.slice(end - length..end))
     }
 
     /// Ends a frame that has no body.
@@ -92,43 +91,48 @@ impl<'a> Reader<'a> {
         if self.elements != 2 {
             return Err(Malformed("the wrong number of elements"));
         }
-        if self.cbor.position() != self.payload.len() {
-            return Err(Malformed("bytes after the frame"));
+        match self.rest.len() + self.hidden {
+            0 => Ok(()),
+            _ => Err(Malformed("bytes after the frame")),
         }
-        Ok(())
     }
 
     pub(super) fn uint(&mut self) -> Result<u64, DecodeError> {
-        self.cbor.u64().map_err(|error| self.error(&error, "an unsigned integer is expected"))
+        self.expect(cbor::UINT, "an unsigned integer is expected")
     }
 
     pub(super) fn bool(&mut self) -> Result<bool, DecodeError> {
-        self.cbor.bool().map_err(|error| self.error(&error, "a boolean is expected"))
+        match self.rest.split_first() {
+            Some((&(cbor::FALSE | cbor::TRUE), _)) => Ok(self.item()? == (cbor::SIMPLE, 21)),
+            Some(_) => Err(Malformed("a boolean is expected")),
+            None => Err(self.ended()),
+        }
     }
 
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        self.cbor.bytes().map_err(|error| self.error(&error, "a byte string is expected"))
+        let length = self.expect(cbor::BYTES, "a byte string is expected")?;
+        self.take(length)
+    }
+
+    /// Reads a text of which the caller checks that it is of ASCII, or UTF-8.
+    pub(super) fn token(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.expect(cbor::TEXT, "a text is expected")?;
+        self.take(length)
     }
 
     pub(super) fn text(&mut self) -> Result<&'a str, DecodeError> {
-        self.cbor.str().map_err(|error| self.error(&error, "a text is expected"))
+        std::str::from_utf8(self.token()?).map_err(|_| Malformed("a text is not UTF-8"))
     }
 
     /// The last `length` bytes that were read, as a slice of the payload.
     pub(super) fn slice(&self, length: usize) -> Bytes {
-        let end = self.cbor.position();
+        let end = self.position();
         self.payload.slice(end.saturating_sub(length)..end)
     }
 
     /// Reads the head of an array and returns its length, which nothing has vouched for.
     pub(super) fn array(&mut self) -> Result<u64, DecodeError> {
-        let length = self.cbor.array().map_err(|error| self.error(&error, "an array is expected"))?;
-        length.ok_or(Malformed("indefinite length"))
-    }
-
-    fn map(&mut self) -> Result<u64, DecodeError> {
-        let length = self.cbor.map().map_err(|error| self.error(&error, "a map is expected"))?;
-        length.ok_or(Malformed("indefinite length"))
+        self.expect(cbor::ARRAY, "an array is expected")
     }
 
     /// Reads a protocol version, which must be one that is spoken here.
@@ -140,56 +144,69 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How many bytes of the head are left at most.
+    pub(super) const fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Passes over any well-formed item of definite length, without recursion.
-    pub(super) fn skip(&mut self) -> Result<(), DecodeError> {
+    fn skip(&mut self) -> Result<(), DecodeError> {
         let mut left = 1_u64;
         while left > 0 {
-            let start = self.cbor.position();
-            let Some(&byte) = self.cbor.input().get(start) else {
-                return Err(self.error(&Error::end_of_input(), ""));
-            };
-            let inner = match byte >> 5 {
-                0 => self.uint().map(|_| 0)?,
-                1 => self.cbor.int().map(|_| 0).map_err(|error| self.error(&error, "a malformed integer"))?,
-                2 => self.bytes().map(|_| 0)?,
-                3 => self.text().map(|_| 0)?,
-                4 => self.array()?,
-                5 => self.map()?.saturating_mul(2),
-                6 => self.cbor.tag().map(|_| 1).map_err(|error| self.error(&error, "a malformed tag"))?,
-                _ => {
-                    let size = match byte & 0x1f {
-                        0..=23 => 1,
-                        24 => 2,
-                        25 => 3,
-                        26 => 5,
-                        27 => 9,
-                        _ => return Err(Malformed("a malformed simple value")),
-                    };
-                    if start + size > self.cbor.input().len() {
-                        return Err(self.error(&Error::end_of_input(), ""));
-                    }
-                    self.cbor.set_position(start + size);
-                    0
-                }
+            let (major, argument) = self.item()?;
+            let inner = match major {
+                cbor::BYTES | cbor::TEXT => self.take(argument).map(|_| 0)?,
+                cbor::ARRAY => argument,
+                cbor::MAP => argument.saturating_mul(2),
+                cbor::TAG => 1,
+                _ => 0,
             };
             left = (left - 1).saturating_add(inner);
         }
         Ok(())
     }
 
-    /// How many bytes of the head are left at most.
-    pub(super) fn remaining(&self) -> usize {
-        self.cbor.input().len() - self.cbor.position()
+    /// Reads the head of an item of this type and returns its argument.
+    #[inline]
+    fn expect(&mut self, major: u8, expected: &'static str) -> Result<u64, DecodeError> {
+        match self.item()? {
+            (actual, argument) if actual == major => Ok(argument),
+            _ => Err(Malformed(expected)),
+        }
+    }
+
+    /// Reads the head of any item: its major type and its argument.
+    #[inline]
+    fn item(&mut self) -> Result<(u8, u64), DecodeError> {
+        match cbor::read_item(self.rest) {
+            cbor::Item::Read { major, argument, rest } => {
+                self.rest = rest;
+                Ok((major, argument))
+            }
+            cbor::Item::Ended => Err(self.ended()),
+            cbor::Item::Indefinite => Err(Malformed("an indefinite length")),
+            cbor::Item::Reserved => Err(Malformed("a reserved item")),
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, length: u64) -> Result<&'a [u8], DecodeError> {
+        let taken = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
+        let (taken, rest) = taken.ok_or_else(|| self.ended())?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    const fn position(&self) -> usize {
+        self.payload.len() - self.hidden - self.rest.len()
     }
 
     /// Tells a payload that ends too early from a head that is over the limit.
-    fn error(&self, error: &Error, expected: &'static str) -> DecodeError {
-        match error.is_end_of_input() {
-            true if self.payload.len() > self.limit => {
-                DecodeError::TooLarge { what: "head", limit: self.limit }
-            }
-            true => Malformed("it ends too early"),
-            false => Malformed(expected),
+    #[cold]
+    const fn ended(&self) -> DecodeError {
+        match self.hidden {
+            0 => Malformed("it ends too early"),
+            _ => DecodeError::TooLarge { what: "head", limit: self.limit },
         }
     }
 }

@@ -5,6 +5,7 @@ use bytes::{Buf, Bytes};
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, request};
 
+use super::cbor::{UINT, write_item};
 use super::reader::Reader;
 use super::target::{self, Target};
 use super::text::millis;
@@ -88,6 +89,19 @@ impl RequestHead {
         trailers: Option<&HeaderMap>,
         limits: &Limits,
     ) -> Result<Bytes, EncodeError> {
+        let writer = self.write(parts, edit, body.remaining(), trailers, limits)?;
+        Ok(writer.finish_with(body))
+    }
+
+    /// Writes all but the body, of which only the length is needed here.
+    fn write(
+        &self,
+        parts: &request::Parts,
+        edit: Edit<'_>,
+        body: usize,
+        trailers: Option<&HeaderMap>,
+        limits: &Limits,
+    ) -> Result<Writer, EncodeError> {
         let target = target::of(&parts.uri);
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         if target.len().max(authority.len()) > limits.target {
@@ -100,7 +114,7 @@ impl RequestHead {
             + strings.iter().map(|string| string.len() + STRING).sum::<usize>()
             + fields::encoded_len(&parts.headers, &edit)
             + fields::trailers_len(trailers)
-            + body.remaining();
+            + body;
         let mut writer = Writer::new(Kind::Request, capacity);
         writer.uint_unless(VERSION.into(), key::VERSION, self.version.into());
         writer.uint(key::request::ATTEMPT, self.attempt.into());
@@ -130,7 +144,7 @@ impl RequestHead {
         if writer.len() > limits.head {
             return Err(EncodeError::FieldsTooLarge { limit: limits.head });
         }
-        Ok(writer.finish_with(body))
+        Ok(writer)
     }
 
     /// The same REQUEST as another attempt.
@@ -144,12 +158,11 @@ impl RequestHead {
             return Err(DecodeError::Kind(kind));
         }
         let number = reader.first_of(key::VERSION, key::request::ATTEMPT)?;
-        let mut encoder = minicbor::Encoder::new(Vec::with_capacity(frame.len() + 1));
-        encoder.writer_mut().extend_from_slice(&frame.slice(..number.start));
-        // A `Vec` takes everything.
-        let _ = encoder.u8(attempt);
-        encoder.writer_mut().extend_from_slice(&frame.slice(number.end..));
-        Ok(encoder.into_writer().into())
+        let mut again = Vec::with_capacity(frame.len() + 1);
+        again.extend_from_slice(&frame.slice(..number.start));
+        write_item(&mut again, UINT, attempt.into());
+        again.extend_from_slice(&frame.slice(number.end..));
+        Ok(again.into())
     }
 }
 
@@ -212,5 +225,5 @@ fn read_attempt(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
 }
 
 fn read_method(reader: &mut Reader<'_>) -> Result<Method, DecodeError> {
-    Method::from_bytes(reader.text()?.as_bytes()).map_err(|_| DecodeError::Http("method"))
+    Method::from_bytes(reader.token()?).map_err(|_| DecodeError::Http("method"))
 }

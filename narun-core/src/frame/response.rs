@@ -60,13 +60,26 @@ impl ResponseHead {
         trailers: Option<&HeaderMap>,
         limits: &Limits,
     ) -> Result<Bytes, EncodeError> {
+        let writer = self.write(parts, edit, body.remaining(), trailers, limits)?;
+        Ok(writer.finish_with(body))
+    }
+
+    /// Writes all but the body, of which only the length is needed here.
+    fn write(
+        &self,
+        parts: &response::Parts,
+        edit: Edit<'_>,
+        body: usize,
+        trailers: Option<&HeaderMap>,
+        limits: &Limits,
+    ) -> Result<Writer, EncodeError> {
         let trailers = trailers.filter(|_| self.end);
         let capacity = FRAMING
             + NUMBERS
             + self.instance.as_ref().map_or(0, String::len)
             + fields::encoded_len(&parts.headers, &edit)
             + fields::trailers_len(trailers)
-            + body.remaining();
+            + body;
         let mut writer = Writer::new(Kind::Response, capacity);
         writer.uint_unless(VERSION.into(), key::VERSION, self.version.into());
         writer.uint_unless(0, key::FEATURES, self.features);
@@ -80,7 +93,7 @@ impl ResponseHead {
         if writer.len() > limits.head {
             return Err(EncodeError::FieldsTooLarge { limit: limits.head });
         }
-        Ok(writer.finish_with(body))
+        Ok(writer)
     }
 }
 

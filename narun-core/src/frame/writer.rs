@@ -1,27 +1,31 @@
 //! Writing CBOR: one buffer, allocated once.
 
+use std::ops::Range;
+
 use bytes::{Buf, BufMut, Bytes};
-use minicbor::Encoder;
 
 use super::Kind;
+use super::cbor::{ARRAY, BYTES, FALSE, MAP, TEXT, TRUE, UINT, write_item};
 
 /// Bytes that a frame's array, kind, map and body length take at most.
 pub(super) const FRAMING: usize = 12;
 
-/// Bytes that the lengths of a text or byte string, of up to 4 GiB, and of the key before it take at most.
+/// Bytes that the length of a text or byte string of up to 4 GiB, and the key before it, take at most.
 pub(super) const STRING: usize = 6;
-
-/// Initial bytes of an array and a map without elements; counts up to 23 are added to the byte.
-const ARRAY: u8 = 0x80;
-const MAP: u8 = 0xa0;
 
 /// Writes one frame. The array's elements and the map's entries are counted as they come, so that nothing has to be
 /// counted in advance.
-///
-/// Results of the encoder are dropped: a `Vec` takes everything.
 pub(super) struct Writer {
-    cbor: Encoder<Vec<u8>>,
+    buffer: Vec<u8>,
     entries: u8,
+}
+
+/// An array of pairs that is being written.
+pub(super) struct Pairs {
+    /// Where its count is.
+    count: Range<usize>,
+    most: usize,
+    written: usize,
 }
 
 impl Writer {
@@ -29,17 +33,17 @@ impl Writer {
     pub(super) fn new(kind: Kind, capacity: usize) -> Self {
         let mut buffer = Vec::with_capacity(capacity);
         buffer.extend_from_slice(&[ARRAY, kind as u8, MAP]);
-        Self { cbor: Encoder::new(buffer), entries: 0 }
+        Self { buffer, entries: 0 }
     }
 
     /// How much has been written.
-    pub(super) fn len(&self) -> usize {
-        self.cbor.writer().len()
+    pub(super) const fn len(&self) -> usize {
+        self.buffer.len()
     }
 
     pub(super) fn uint(&mut self, key: u8, value: u64) {
         self.key(key);
-        let _ = self.cbor.u64(value);
+        self.item(UINT, value);
     }
 
     /// Writes nothing if the value is the default.
@@ -60,59 +64,59 @@ impl Writer {
     pub(super) fn bool_unless(&mut self, default: bool, key: u8, value: bool) {
         if value != default {
             self.key(key);
-            let _ = self.cbor.bool(value);
+            self.buffer.push(if value { TRUE } else { FALSE });
         }
     }
 
     pub(super) fn text(&mut self, key: u8, value: &str) {
         self.key(key);
-        let _ = self.cbor.str(value);
+        self.string(TEXT, value.as_bytes());
     }
 
     pub(super) fn bytes(&mut self, key: u8, value: &[u8]) {
         self.key(key);
-        let _ = self.cbor.bytes(value);
+        self.string(BYTES, value);
     }
 
     pub(super) fn uints(&mut self, key: u8, values: &[u16]) {
         self.key(key);
-        let _ = self.cbor.array(values.len() as u64);
+        self.item(ARRAY, values.len() as u64);
         for value in values {
-            let _ = self.cbor.u16(*value);
+            self.item(UINT, u64::from(*value));
         }
     }
 
-    /// Writes an array of texts and byte strings in turn, and returns how many pairs there were.
-    ///
-    /// At most `most` pairs may come; if they are fewer, the array's count is corrected.
-    pub(super) fn pairs<'a>(
-        &mut self,
-        key: u8,
-        most: usize,
-        pairs: impl Iterator<Item = (&'a str, &'a [u8])>,
-    ) -> usize {
+    /// Begins an array of pairs, of which there will be this many at most.
+    pub(super) fn begin_pairs(&mut self, key: u8, most: usize) -> Pairs {
         self.key(key);
         let start = self.len();
-        let _ = self.cbor.array(2 * most as u64);
-        let end = self.len();
-        let mut count = 0;
-        for (name, value) in pairs {
-            let _ = self.cbor.str(name);
-            let _ = self.cbor.bytes(value);
-            count += 1;
+        self.item(ARRAY, 2 * most as u64);
+        Pairs { count: start..self.len(), most, written: 0 }
+    }
+
+    /// Writes a text and a byte string.
+    #[inline]
+    pub(super) fn pair(&mut self, pairs: &mut Pairs, name: &str, value: &[u8]) {
+        self.string(TEXT, name.as_bytes());
+        self.string(BYTES, value);
+        pairs.written += 1;
+    }
+
+    /// Ends the array, correcting its count if there were fewer pairs, and returns how many there were.
+    pub(super) fn end_pairs(&mut self, pairs: Pairs) -> usize {
+        let Pairs { count, most, written } = pairs;
+        if written != most {
+            let mut corrected = Vec::new();
+            write_item(&mut corrected, ARRAY, 2 * written as u64);
+            self.buffer.splice(count, corrected);
         }
-        if count != most {
-            let mut corrected = Encoder::new(Vec::new());
-            let _ = corrected.array(2 * count as u64);
-            self.cbor.writer_mut().splice(start..end, corrected.into_writer());
-        }
-        count
+        written
     }
 
     /// Ends a frame that has no body.
     pub(super) fn finish(mut self) -> Bytes {
         self.count(2);
-        self.cbor.into_writer().into()
+        self.buffer.into()
     }
 
     /// Ends a frame with a body, which is left out if it is empty.
@@ -121,19 +125,32 @@ impl Writer {
             return self.finish();
         }
         self.count(3);
-        let _ = self.cbor.bytes_len(body.remaining() as u64);
-        self.cbor.writer_mut().put(body);
-        self.cbor.into_writer().into()
+        self.item(BYTES, body.remaining() as u64);
+        self.buffer.put(body);
+        self.buffer.into()
     }
 
+    /// Keys are small numbers, which are their own items.
     fn key(&mut self, key: u8) {
+        debug_assert!(key <= 23, "a key is one byte");
         self.entries += 1;
-        let _ = self.cbor.u8(key);
+        self.buffer.push(key);
+    }
+
+    #[inline]
+    fn string(&mut self, major: u8, bytes: &[u8]) {
+        self.item(major, bytes.len() as u64);
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn item(&mut self, major: u8, argument: u64) {
+        write_item(&mut self.buffer, major, argument);
     }
 
     fn count(&mut self, elements: u8) {
         debug_assert!(self.entries <= 23, "the map's count is one byte");
-        if let [array, _, map, ..] = self.cbor.writer_mut().as_mut_slice() {
+        if let [array, _, map, ..] = self.buffer.as_mut_slice() {
             *array |= elements;
             *map |= self.entries;
         }

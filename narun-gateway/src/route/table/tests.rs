@@ -6,7 +6,10 @@ mod model;
 
 /// The app that a request is for, the methods in parentheses if there is none, or nothing.
 fn found(routes: &[Route], host: &str, method: &str, path: &str) -> String {
-    let table = RouteTable::new(routes.to_vec(), |route| Ok(route.app().to_owned())).unwrap();
+    // The tests say what a route is for in place of its app, which could not be a name.
+    let mut apps = routes.iter().map(Route::app);
+    let named = routes.iter().cloned().map(|route| Route { app: "app".to_owned(), ..route });
+    let table = RouteTable::new(named, |_| Ok(apps.next().unwrap().to_owned())).unwrap();
     let host = if host.is_empty() { None } else { Some(host) };
     match table.lookup(host, &method.parse().unwrap(), path) {
         Lookup::Match(app) => app.to_string(),

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use narun_support::Server;
-
-use super::case::{Case, Processes};
-use super::cell::{ByProcess, Cell, Setting, median};
+use crate::figures::{ByProcess, Figures, median};
+use crate::process::Process;
 use crate::round::{GRACE, Order, Round};
 use crate::{Error, usage};
 
-/// A cell in the making.
+/// A cell in the making: a client, and what it puts a load on.
 #[derive(Debug)]
-pub(super) struct Group {
-    setting: Setting,
-    processes: Processes,
+pub(crate) struct Group {
+    // Dropped in this order: the client goes before what it talks to.
+    client: Process,
+    _others: Vec<Process>,
     /// Those watched, by name, the client first.
     watched: Vec<(&'static str, u32)>,
     rounds: Vec<Round>,
@@ -23,23 +22,21 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn start(setting: Setting, nats: &Server) -> Result<Self, Error> {
-        let processes = Case::start(&setting, nats.url())?;
-        let own = [&processes.client].into_iter().chain(&processes.others);
-        let mut watched: Vec<_> = own.map(|process| (process.name(), process.id())).collect();
-        if processes.uses_nats {
-            watched.extend(nats.pid().map(|pid| ("nats", pid)));
-        }
+    /// The others are given from the one next to the client on; `nats` is the server's process id.
+    pub(crate) fn new(client: Process, others: Vec<Process>, nats: Option<u32>) -> Self {
+        let own = [&client].into_iter().chain(&others);
+        let own = own.map(|process| (process.name(), process.id()));
+        let watched: Vec<_> = own.chain(nats.map(|pid| ("nats", pid))).collect();
         let peaks = vec![None; watched.len()];
-        Ok(Self { setting, processes, watched, rounds: Vec::new(), peaks })
+        Self { client, _others: others, watched, rounds: Vec::new(), peaks }
     }
 
     /// Runs one round.
-    pub(super) fn round(&mut self, warm_up: Duration, window: Duration) -> Result<(), Error> {
+    pub(crate) fn round(&mut self, warm_up: Duration, window: Duration) -> Result<(), Error> {
         let watch: Vec<_> = self.watched.iter().map(|&(_, pid)| pid).collect();
         watch.iter().for_each(|&pid| usage::reset_peak(pid));
         let order = serde_json::to_string(&Order { warm_up, window, watch })?;
-        let answer = self.processes.client.ask(&order, warm_up + window + 3 * GRACE)?;
+        let answer = self.client.ask(&order, warm_up + window + 3 * GRACE)?;
         self.rounds.push(serde_json::from_str(&answer)?);
         for (peak, &(_, pid)) in self.peaks.iter_mut().zip(&self.watched) {
             *peak = usage::peak_rss_mib(pid).map(|now| peak.map_or(now, |before| now.max(before)));
@@ -48,14 +45,13 @@ impl Group {
     }
 
     /// Ends the processes and takes the medians.
-    pub(super) fn into_cell(self) -> Cell {
+    pub(crate) fn finish(self) -> Figures {
         let rps = self.rounds.iter().map(|round| round.good as f64 / round.seconds);
         let mut failures = BTreeMap::new();
         for (text, count) in self.rounds.iter().flat_map(|round| &round.failures) {
             *failures.entry(text.clone()).or_default() += count;
         }
-        Cell {
-            setting: self.setting,
+        Figures {
             rps: median(rps),
             p50_us: median(self.rounds.iter().map(|round| round.p50_us)),
             p99_us: median(self.rounds.iter().map(|round| round.p99_us)),
