@@ -11,4 +11,6 @@ mod ending;
 mod failures;
 mod hostile;
 mod observed;
+mod permissions;
 mod shutdown;
+mod versions;
