@@ -14,3 +14,4 @@ mod observed;
 mod permissions;
 mod shutdown;
 mod versions;
+mod wire;
