@@ -140,6 +140,7 @@ async fn a_handler_outlives_a_lost_connection() {
     let handler = gate.clone();
     let service = service_fn(move |request| handler.clone().handle(request));
     let client = async_nats::connect(server.url()).await.expect("a connection");
+    let consumer_statistics = client.statistics();
     let consumer = tokio::spawn(serve(client, app.as_str(), service).into_future());
     let client = async_nats::connect(server.url()).await.expect("a connection");
     crate::harness::listens(&client, &app).await;
@@ -148,8 +149,10 @@ async fn a_handler_outlives_a_lost_connection() {
     eventually("a started handler", async || gate.started() == 1).await;
 
     server.restart().expect("the server again");
-    let statistics = actor.client().statistics();
-    eventually("the gateway's connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
+    // What is sent before a client notices that its connection is gone is lost.
+    for statistics in [actor.client().statistics(), consumer_statistics] {
+        eventually("a new connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
+    }
     settle(actor.client()).await;
     gate.open(1);
     assert_eq!(exchange.response().await.body, "/");
