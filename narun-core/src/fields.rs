@@ -117,3 +117,6 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
     }
     *fields = kept;
 }
+
+#[cfg(test)]
+mod tests;
