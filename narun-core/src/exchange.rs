@@ -1,1 +1,46 @@
 //! The exchange: one request and its response, as state machines without IO.
+//!
+//! [`Caller`] is the gateway's side, [`Callee`] the consumer's. Both are driven alike:
+//!
+//! 1. Input goes in through `handle_*`, with the moment it happened.
+//! 2. Then [`poll_transmit`](Caller::poll_transmit) is drained: what is to be published.
+//! 3. Then [`poll_event`](Caller::poll_event) is drained: what the application is to be told.
+//! 4. Then [`poll_timeout`](Caller::poll_timeout) says when to call `handle_timeout`, if nothing happens before.
+//!
+//! Addresses are of any type `A`; a driver over NATS uses subjects.
+
+mod callee;
+mod caller;
+
+use bytes::Bytes;
+
+pub use callee::{Callee, CalleeConfig, CalleeEvent, Cancelled};
+pub use caller::{Caller, CallerConfig, CallerEvent};
+
+/// Something to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transmit<A> {
+    /// The request itself, as this attempt, to the app's subject, naming a new token of the gateway as its reply.
+    Request {
+        /// The number of the attempt, from 0.
+        attempt: u8,
+    },
+    /// An encoded frame to the other side.
+    Frame {
+        /// Where to.
+        to: A,
+        /// The frame.
+        payload: Bytes,
+        /// Whether to name our own token as reply: the gateway's one of this attempt, the consumer's one (attempt 0).
+        reply: Option<u8>,
+    },
+}
+
+/// What happened to the connection to NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Connection {
+    /// It broke: what was on the wire may be lost.
+    Lost,
+    /// It is there again, and so are our subscriptions.
+    Restored,
+}

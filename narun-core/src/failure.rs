@@ -1,8 +1,12 @@
+mod response;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
+
+pub use response::FailureContext;
 
 /// Why a request got no response of its handler, and what is answered instead.
 ///
@@ -12,6 +16,7 @@ use http::StatusCode;
 /// | [`MethodNotAllowed`](FailureKind::MethodNotAllowed) | 405 | unimplemented |
 /// | [`NotImplemented`](FailureKind::NotImplemented) | 501 | unimplemented |
 /// | [`BadRequest`](FailureKind::BadRequest) | 400 | internal |
+/// | [`RequestTimedOut`](FailureKind::RequestTimedOut) | 408 | deadline exceeded |
 /// | [`ContentTooLarge`](FailureKind::ContentTooLarge) | 413 | resource exhausted |
 /// | [`UriTooLong`](FailureKind::UriTooLong) | 414 | resource exhausted |
 /// | [`FieldsTooLarge`](FailureKind::FieldsTooLarge) | 431 | resource exhausted |
@@ -44,6 +49,8 @@ pub enum FailureKind {
     NotImplemented,
     /// The HTTP client's body failed before its end.
     BadRequest,
+    /// The HTTP client's body did not come in time.
+    RequestTimedOut,
     /// The request's body is over the limit.
     ContentTooLarge,
     /// The request's target is over the limit.
@@ -106,6 +113,9 @@ impl FailureKind {
             }
             Self::NotImplemented => (S::NOT_IMPLEMENTED, G::UNIMPLEMENTED, false, "not implemented"),
             Self::BadRequest => (S::BAD_REQUEST, G::INTERNAL, false, "the request's body broke off"),
+            Self::RequestTimedOut => {
+                (S::REQUEST_TIMEOUT, G::DEADLINE_EXCEEDED, false, "the request's body did not come in time")
+            }
             Self::ContentTooLarge => {
                 (S::PAYLOAD_TOO_LARGE, G::RESOURCE_EXHAUSTED, false, "the request's body is too large")
             }

@@ -9,6 +9,9 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// `x-request-id`.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Changes to a message's fields made while they are encoded, so that the field map itself stays as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Edit<'a> {

@@ -6,6 +6,10 @@ pub mod frame;
 pub mod names;
 pub mod tenant;
 
+#[cfg(feature = "nats")]
+#[doc(hidden)]
+pub mod link;
+
 mod body;
 mod failure;
 mod id;
@@ -13,7 +17,7 @@ mod limits;
 mod time;
 
 pub use body::{Body, BodyError, BodyErrorKind};
-pub use failure::{Failure, FailureKind, GrpcCode};
+pub use failure::{Failure, FailureContext, FailureKind, GrpcCode};
 pub use id::{ExchangeId, ParseIdError};
 pub use limits::Limits;
 pub use names::{App, NameError, Namespace};

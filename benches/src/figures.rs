@@ -1,0 +1,110 @@
+//! What a cell of a table says.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Medians over the rounds; the memory is the peak of all.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    pub(crate) rps: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// By process; none where the system does not tell.
+    pub(crate) cpu_us_per_req: Option<ByProcess>,
+    pub(crate) rss_mib: Option<ByProcess>,
+    /// How many cores something else on this machine kept busy meanwhile: if many, measure again.
+    pub(crate) others_cores: Option<f64>,
+    /// Requests without a complete, correct answer, over all rounds, by what happened instead.
+    pub(crate) failures: BTreeMap<String, u64>,
+}
+
+/// A figure of each process of a case, the client first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ByProcess(pub(crate) Vec<(&'static str, f64)>);
+
+impl Figures {
+    /// The titles over [`row`](Self::row).
+    pub(crate) const HEAD: &'static str =
+        "    rps    p50 µs    p99 µs  others  CPU µs per request / peak MiB";
+
+    /// For a table to read.
+    pub(crate) fn row(&self) -> String {
+        let others = self.others_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}"));
+        let Self { rps, p50_us, p99_us, .. } = self;
+        format!("{rps:>7.0} {p50_us:>9.1} {p99_us:>9.1}  {others:<6}  {}", self.processes())
+    }
+
+    /// The same for machines.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "rps": rounded(self.rps),
+            "p50_us": rounded(self.p50_us),
+            "p99_us": rounded(self.p99_us),
+            "cpu_us_per_req": self.cpu_us_per_req,
+            "rss_mib": self.rss_mib,
+            "others_cores": self.others_cores.map(rounded),
+            "failures": self.failures,
+        })
+    }
+
+    fn processes(&self) -> String {
+        let (Some(cpu), Some(rss)) = (&self.cpu_us_per_req, &self.rss_mib) else {
+            return "unknown".to_owned();
+        };
+        let each = cpu.0.iter().zip(&rss.0);
+        let each = each.map(|((name, cpu), (_, rss))| format!("{name} {cpu:.1} / {rss:.0}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl ByProcess {
+    /// The sum over those processes; none if one of them is missing.
+    pub(crate) fn sum(&self, names: &[&str]) -> Option<f64> {
+        let of = |name: &&str| self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value);
+        names.iter().map(of).sum()
+    }
+}
+
+impl Serialize for ByProcess {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, rounded(*value))))
+    }
+}
+
+/// To three decimals: the rest is noise.
+pub(crate) fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// The middle one, or the mean of the two in the middle; 0 of none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        length if length % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([]), 0.0);
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0, 3.0, 2.0]), 2.5);
+    }
+
+    #[test]
+    fn sums_need_all() {
+        let figures = ByProcess(vec![("proxy", 20.0), ("backend", 10.0)]);
+        assert_eq!(figures.sum(&["proxy", "backend"]), Some(30.0));
+        assert_eq!(figures.sum(&["proxy", "gateway"]), None);
+    }
+}

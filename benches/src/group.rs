@@ -1,0 +1,84 @@
+//! The processes of a cell, which stay up over all its rounds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::figures::{ByProcess, Figures, median};
+use crate::process::Process;
+use crate::round::{GRACE, Order, Round};
+use crate::{Error, usage};
+
+/// A cell in the making: a client, and what it puts a load on.
+#[derive(Debug)]
+pub(crate) struct Group {
+    // Dropped in this order: the client goes before what it talks to.
+    client: Process,
+    _others: Vec<Process>,
+    /// Those watched, by name, the client first.
+    watched: Vec<(&'static str, u32)>,
+    rounds: Vec<Round>,
+    /// The highest so far of each one watched.
+    peaks: Vec<Option<f64>>,
+}
+
+impl Group {
+    /// The others are given from the one next to the client on; `nats` is the server's process id.
+    pub(crate) fn new(client: Process, others: Vec<Process>, nats: Option<u32>) -> Self {
+        let own = [&client].into_iter().chain(&others);
+        let own = own.map(|process| (process.name(), process.id()));
+        let watched: Vec<_> = own.chain(nats.map(|pid| ("nats", pid))).collect();
+        let peaks = vec![None; watched.len()];
+        Self { client, _others: others, watched, rounds: Vec::new(), peaks }
+    }
+
+    /// Runs one round.
+    pub(crate) fn round(&mut self, warm_up: Duration, window: Duration) -> Result<(), Error> {
+        let watch: Vec<_> = self.watched.iter().map(|&(_, pid)| pid).collect();
+        watch.iter().for_each(|&pid| usage::reset_peak(pid));
+        let order = serde_json::to_string(&Order { warm_up, window, watch })?;
+        let answer = self.client.ask(&order, warm_up + window + 3 * GRACE)?;
+        self.rounds.push(serde_json::from_str(&answer)?);
+        for (peak, &(_, pid)) in self.peaks.iter_mut().zip(&self.watched) {
+            *peak = usage::peak_rss_mib(pid).map(|now| peak.map_or(now, |before| now.max(before)));
+        }
+        Ok(())
+    }
+
+    /// Ends the processes and takes the medians.
+    pub(crate) fn finish(self) -> Figures {
+        let rps = self.rounds.iter().map(|round| round.good as f64 / round.seconds);
+        let mut failures = BTreeMap::new();
+        for (text, count) in self.rounds.iter().flat_map(|round| &round.failures) {
+            *failures.entry(text.clone()).or_default() += count;
+        }
+        Figures {
+            rps: median(rps),
+            p50_us: median(self.rounds.iter().map(|round| round.p50_us)),
+            p99_us: median(self.rounds.iter().map(|round| round.p99_us)),
+            cpu_us_per_req: self.by_process(|index| self.cpu_us_per_req(index)),
+            rss_mib: self.by_process(|index| self.peaks[index]),
+            others_cores: self.rounds.iter().map(others_cores).collect::<Option<Vec<_>>>().map(median),
+            failures,
+        }
+    }
+
+    /// The median over the rounds that had a good answer.
+    fn cpu_us_per_req(&self, index: usize) -> Option<f64> {
+        let rounds = self.rounds.iter().filter(|round| round.good > 0);
+        let values: Option<Vec<_>> =
+            rounds.map(|round| Some((*round.cpu_us.get(index)?)? / round.good as f64)).collect();
+        values.map(median)
+    }
+
+    fn by_process(&self, figure: impl Fn(usize) -> Option<f64>) -> Option<ByProcess> {
+        let figures = self.watched.iter().enumerate();
+        let figures: Option<_> = figures.map(|(index, (name, _))| Some((*name, figure(index)?))).collect();
+        figures.map(ByProcess)
+    }
+}
+
+fn others_cores(round: &Round) -> Option<f64> {
+    let own: Option<f64> = round.cpu_us.iter().copied().sum();
+    // Ticks are coarse: a little less than nothing is nothing.
+    Some(((round.machine_cpu_us? - own?) / 1e6 / round.seconds).max(0.0))
+}

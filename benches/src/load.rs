@@ -1,0 +1,55 @@
+//! The program `load`.
+
+mod case;
+mod cell;
+mod options;
+mod ratio;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use narun_support::Server;
+
+use self::case::Case;
+use self::cell::{Cell, Setting};
+use self::options::Options;
+use self::report::Report;
+use crate::Error;
+
+/// Runs it with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failures) => {
+            eprintln!("{failures} requests failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => crate::failed(&error),
+    }
+}
+
+/// Returns how many requests failed.
+fn run(options: &Options) -> Result<u64, Error> {
+    let nats = Server::start()?;
+    let mut report = Report::new(options.json);
+    for &body in &options.body {
+        for &connections in &options.connections {
+            let (mut settings, mut groups) = (Vec::new(), Vec::new());
+            for runtime in options.runtime.runtimes() {
+                for variant in options.variants() {
+                    let setting = Setting { variant, runtime, body, connections };
+                    groups.push(Case::start(&setting, &nats)?);
+                    settings.push(setting);
+                }
+            }
+            options.pace.run(&mut groups)?;
+            for (setting, group) in settings.into_iter().zip(groups) {
+                report.cell(Cell { setting, figures: group.finish() })?;
+            }
+        }
+    }
+    report.ratios()?;
+    Ok(report.failures())
+}

@@ -1,0 +1,117 @@
+//! The ratios between cases, beside their goals.
+
+use serde::Serialize;
+
+use super::case::{Case, Variant};
+use super::cell::{Cell, Runtime};
+use crate::figures::rounded;
+use crate::goal::Goal;
+
+/// A ratio, or a difference, of cells with the same body and number of connections.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Ratio {
+    pub(super) ratio: String,
+    pub(super) body: usize,
+    pub(super) connections: usize,
+    pub(super) current_thread: Option<f64>,
+    pub(super) multi_thread: Option<f64>,
+    pub(super) goal: Option<Goal>,
+    /// Whether the better of both meets the goal.
+    pub(super) met: Option<bool>,
+}
+
+/// The cells that differ in nothing but the case.
+#[derive(Clone, Copy, Debug)]
+struct Peers<'a> {
+    cells: &'a [Cell],
+    runtime: Runtime,
+    body: usize,
+    connections: usize,
+}
+
+/// All ratios that these cells give.
+pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
+    let mut loads: Vec<_> = cells.iter().map(|cell| (cell.setting.body, cell.setting.connections)).collect();
+    loads.dedup();
+    let all = loads.into_iter().flat_map(|(body, connections)| {
+        let small = body < 16_384;
+        let many = connections > 1;
+        let new = |name: &str, goal: Option<Goal>, value: &dyn Fn(Peers<'_>) -> Option<f64>| {
+            let of = |runtime| value(Peers { cells, runtime, body, connections }).map(rounded);
+            let (current_thread, multi_thread) = (of(Runtime::CurrentThread), of(Runtime::MultiThread));
+            let met = goal.and_then(|goal| goal.met([current_thread, multi_thread]));
+            let ratio = name.to_owned();
+            Ratio { ratio, body, connections, current_thread, multi_thread, goal, met }
+        };
+        let of_raw = Goal::AtLeast(if small { 0.5 } else { 0.9 });
+        let mut ratios = vec![
+            new("rps proxy/raw", None, &|peers| peers.rps(Case::Proxy, Case::Raw)),
+            new("rps narun/raw", many.then_some(of_raw), &|peers| peers.rps(Case::Narun, Case::Raw)),
+            new("rps narun/proxy", (small && many).then_some(Goal::AtLeast(1.2)), &|peers| {
+                peers.rps(Case::Narun, Case::Proxy)
+            }),
+            new(
+                "CPU (gateway+consumer)/(proxy+backend)",
+                (small && many).then_some(Goal::AtMost(0.5)),
+                &|peers| peers.cpu(),
+            ),
+        ];
+        if !many {
+            let goal = small.then_some(Goal::AtMost(40.0));
+            ratios.push(new("p50 narun - raw, µs", goal, &|peers| peers.p50()));
+        }
+        ratios.extend(routes(cells).map(|[first, other]| {
+            new(&format!("rps {other} : {first}"), None, &|peers| {
+                Some(peers.variant(other)?.figures.rps / peers.variant(first)?.figures.rps)
+            })
+        }));
+        ratios
+    });
+    all.filter(|ratio| ratio.current_thread.is_some() || ratio.multi_thread.is_some()).collect()
+}
+
+/// The first number of routes with each other one.
+fn routes(cells: &[Cell]) -> impl Iterator<Item = [Variant; 2]> {
+    let mut variants = Vec::new();
+    for variant in cells.iter().map(|cell| cell.setting.variant).filter(|found| found.case == Case::Narun) {
+        if !variants.contains(&variant) {
+            variants.push(variant);
+        }
+    }
+    let first = variants.first().copied();
+    variants.into_iter().skip(1).filter_map(move |other| Some([first?, other]))
+}
+
+impl Peers<'_> {
+    fn find(&self, wanted: impl Fn(Variant) -> bool) -> Option<&Cell> {
+        self.cells.iter().find(|cell| {
+            let setting = &cell.setting;
+            setting.runtime == self.runtime
+                && setting.body == self.body
+                && setting.connections == self.connections
+                && wanted(setting.variant)
+        })
+    }
+
+    /// Of several numbers of routes the first.
+    fn case(&self, case: Case) -> Option<&Cell> {
+        self.find(|variant| variant.case == case)
+    }
+
+    fn variant(&self, wanted: Variant) -> Option<&Cell> {
+        self.find(|variant| variant == wanted)
+    }
+
+    fn rps(&self, over: Case, under: Case) -> Option<f64> {
+        Some(self.case(over)?.figures.rps / self.case(under)?.figures.rps)
+    }
+
+    fn cpu(&self) -> Option<f64> {
+        let sum = |case, names| self.case(case)?.figures.cpu_us_per_req.as_ref()?.sum(names);
+        Some(sum(Case::Narun, &["gateway", "consumer"])? / sum(Case::Proxy, &["proxy", "backend"])?)
+    }
+
+    fn p50(&self) -> Option<f64> {
+        Some(self.case(Case::Narun)?.figures.p50_us - self.case(Case::Raw)?.figures.p50_us)
+    }
+}

@@ -1,0 +1,40 @@
+//! narun itself: the gateway's service right behind hyper, and the consumer with the handler.
+
+use futures::StreamExt;
+use narun_gateway::{App, Gateway, Namespace, Route};
+
+use super::{NatsApp, Work, http_server};
+use crate::Error;
+use crate::handler::{burn, echo};
+
+/// Serves HTTP with that many routes, of which one is requested.
+pub(super) async fn gateway(at: NatsApp, routes: usize) -> Result<(), Error> {
+    let client = async_nats::connect(&at.nats).await?;
+    let others = (1..routes).map(|number| Route::any(format!("/other/{number}/{{*rest}}"), &at.app));
+    let route = Route::any("/load/{*rest}", &at.app);
+    let gateway = Gateway::builder(client).route(route).routes(others).build().await?;
+    http_server::serve(gateway.service()).await
+}
+
+/// Serves the handler until the process ends.
+pub(super) async fn consumer(at: NatsApp, work: Work) -> Result<(), Error> {
+    let client = async_nats::connect(&at.nats).await?;
+    let handler = tower::service_fn(move |request| async move {
+        burn(work.burn);
+        echo(request).await
+    });
+    super::ready(&at.app);
+    narun_consumer::serve(client, at.app, handler).concurrency(work.concurrency).queue(work.queue).await?;
+    Err("the consumer stopped".into())
+}
+
+/// Takes an app's requests, and leaves them.
+pub(super) async fn silent(at: NatsApp) -> Result<(), Error> {
+    let client = async_nats::connect(&at.nats).await?;
+    let subject = Namespace::default().call_subject(&App::new(&at.app)?);
+    let mut requests = client.subscribe(subject).await?;
+    client.flush().await?;
+    super::ready(&at.app);
+    while requests.next().await.is_some() {}
+    Err("the NATS connection is gone".into())
+}

@@ -1,0 +1,174 @@
+//! A round: a closed loop on every connection, and what is counted in its measured window.
+
+mod tally;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::{self, Instant};
+
+use self::tally::Tally;
+use crate::{Error, usage};
+
+/// How long the other side may take to answer for the first time, and for the last.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// Between two tries when a connection broke or cannot be made.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a client is told to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) warm_up: Duration,
+    pub(crate) window: Duration,
+    /// The processes whose CPU time is taken at both ends of the window.
+    pub(crate) watch: Vec<u32>,
+}
+
+/// What a client counted in the window.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Round {
+    /// How long the window was.
+    pub(crate) seconds: f64,
+    /// Complete, correct answers.
+    pub(crate) good: u64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// Anything else, from the first request on, by what it was.
+    pub(crate) failures: BTreeMap<String, u64>,
+    /// CPU time of the watched processes, in their order.
+    pub(crate) cpu_us: Vec<Option<f64>>,
+    /// CPU time of the whole machine.
+    pub(crate) machine_cpu_us: Option<f64>,
+}
+
+/// Why there was no complete, correct answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// There was another one: the connection can be used again.
+    Answer(String),
+    /// The connection cannot.
+    Broken(String),
+}
+
+/// Makes the connections of a round.
+pub(crate) trait Connect: Clone + Send + Sync + 'static {
+    type Exchange: Exchange;
+
+    fn connect(&self) -> impl Future<Output = Result<Self::Exchange, Error>> + Send;
+}
+
+/// A connection, for one exchange at a time.
+pub(crate) trait Exchange: Send + 'static {
+    /// Makes a request and takes in the whole answer.
+    fn once(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// When the window begins and ends.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    begin: Instant,
+    end: Instant,
+}
+
+/// Runs a round.
+pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &Order) -> Round {
+    let tally = Tally::new();
+    if let Err(failure) = settle(connector).await {
+        tally.fail(failure);
+        return tally.round(order.window);
+    }
+
+    let begin = Instant::now() + order.warm_up;
+    let window = Window { begin, end: begin + order.window };
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        tasks.spawn(exchanges(connector.clone(), window, tally.clone()));
+    }
+    time::sleep_until(window.begin).await;
+    let before = cpu(order);
+    time::sleep_until(window.end).await;
+    let used = cpu(order).into_iter().zip(before).map(|(after, before)| Some(after? - before?));
+    let mut cpu_us: Vec<_> = used.collect();
+
+    let deadline = window.end + GRACE;
+    while let Ok(Some(result)) = time::timeout_at(deadline, tasks.join_next()).await {
+        if let Err(error) = result {
+            tally.fail(error.to_string());
+        }
+    }
+    for _ in 0..tasks.len() {
+        tally.fail("no answer".to_owned());
+    }
+    let machine_cpu_us = cpu_us.pop().flatten();
+    Round { cpu_us, machine_cpu_us, ..tally.round(order.window) }
+}
+
+/// The CPU time so far of the processes to watch, and last of the machine.
+fn cpu(order: &Order) -> Vec<Option<f64>> {
+    let watched = order.watch.iter().map(|&pid| usage::cpu_us(pid));
+    watched.chain([usage::machine_cpu_us()]).collect()
+}
+
+/// Waits for the first good answer: the other side may be up but not all of what is behind it.
+async fn settle<C: Connect>(connector: &C) -> Result<(), String> {
+    let deadline = Instant::now() + GRACE;
+    let mut last = "no answer at all".to_owned();
+    let attempt = async || {
+        let mut exchange = connector.connect().await.map_err(|error| error.to_string())?;
+        exchange.once().await.map_err(Failure::into_text)
+    };
+    while let Ok(result) = time::timeout_at(deadline, attempt()).await {
+        match result {
+            Ok(()) => return Ok(()),
+            Err(failure) => last = failure,
+        }
+        time::sleep(PAUSE).await;
+    }
+    Err(last)
+}
+
+/// One connection's exchanges until the window ends.
+async fn exchanges<C: Connect>(connector: C, window: Window, tally: Tally) {
+    let fail = |text| tally.fail(text);
+    while Instant::now() < window.end {
+        match connector.connect().await {
+            Ok(exchange) => match exchange_until(exchange, window, &tally).await {
+                Ok(()) => return,
+                Err(failure) => fail(failure),
+            },
+            Err(error) => fail(error.to_string()),
+        }
+        time::sleep(PAUSE).await;
+    }
+}
+
+/// The same until the connection breaks.
+async fn exchange_until<E: Exchange>(mut exchange: E, window: Window, tally: &Tally) -> Result<(), String> {
+    let mut start = Instant::now();
+    while start < window.end {
+        let result = exchange.once().await;
+        let end = Instant::now();
+        match result {
+            Ok(()) if (window.begin..window.end).contains(&end) => {
+                tally.succeed(end - start);
+            }
+            Ok(()) => {}
+            Err(Failure::Answer(text)) => tally.fail(text),
+            Err(Failure::Broken(text)) => return Err(text),
+        }
+        start = end;
+    }
+    Ok(())
+}
+
+impl Failure {
+    fn into_text(self) -> String {
+        match self {
+            Self::Answer(text) | Self::Broken(text) => text,
+        }
+    }
+}

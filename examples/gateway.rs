@@ -1,0 +1,71 @@
+//! The gateway as a program: HTTP/1.1 and HTTP/2 on hyper, routes and addresses from a configuration file.
+//!
+//! ```text
+//! nats-server &
+//! cargo run --example hello &
+//! cargo run --example gateway -- --config examples/gateway.yaml
+//! curl -d '{"name": "NATS User"}' http://127.0.0.1:8080/hello/
+//! curl http://127.0.0.1:9090/metrics
+//! ```
+//!
+//! It starts without NATS, and answers 503 until that is there. Ctrl-C and SIGTERM end it once all requests under way
+//! are answered. It runs on one core, which is the most efficient way to use one; for more, run more of them.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use narun_examples::http::{listen, serve};
+use narun_examples::signal::Shutdown;
+use narun_examples::{metrics, nats};
+use narun_gateway::config::Config;
+use narun_gateway::{Gateway, Route};
+
+/// Sends HTTP requests over NATS, as a configuration file says.
+#[derive(Parser)]
+struct Args {
+    /// The configuration, in YAML.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    narun_examples::log();
+    narun_examples::exit(run(Args::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let (config, routes) =
+        read(&args.config).with_context(|| format!("cannot use {}", args.config.display()))?;
+    let listener = listen(&config.server_addr().candidates(), "server_addr").await?;
+    let metrics = listen(&config.metrics_addr().candidates(), "metrics_addr").await?;
+    let shutdown = Shutdown::on_signal()?;
+    let recorder = metrics::record()?;
+
+    let client = nats::connect_eventually(config.nats_url(), "gateway").await?;
+    let gateway = Gateway::builder(client)
+        .namespace(config.namespace())
+        .routes(routes)
+        .timeout(config.request_timeout())
+        .build()
+        .await?;
+    println!("ready http://{}", listener.local_addr()?);
+    println!("metrics http://{}/metrics", metrics.local_addr()?);
+
+    let metrics = tokio::spawn(metrics::serve(metrics, recorder, shutdown.begun()));
+    tokio::select! {
+        () = serve(listener, gateway.service(), shutdown.begun()) => {}
+        () = gateway.closed() => bail!("the connection to NATS is dead"),
+    }
+    metrics.await?;
+    Ok(())
+}
+
+/// Reads the configuration and its routes.
+fn read(path: &Path) -> anyhow::Result<(Config, Vec<Route>)> {
+    let config: Config = serde_yaml_ng::from_str(&std::fs::read_to_string(path)?)?;
+    let routes = config.routes()?;
+    Ok((config, routes))
+}

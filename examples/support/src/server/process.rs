@@ -1,0 +1,130 @@
+//! A process that does not outlive this program, be it killed with SIGKILL.
+//!
+//! The system would see to that if asked between fork and exec, which takes unsafe code. So two
+//! shells are started, each with a pipe from this program as its standard input:
+//!
+//! - The *gate* waits for a line, then becomes the server by `exec`: the server is a child of this
+//!   program under the process id the gate had. If the program ends before it writes that line,
+//!   the gate reads the end of the pipe and goes.
+//! - The *watcher* knows that process id and waits for a line too. It gets one when the server has
+//!   been dealt with. If it reads the end of the pipe instead, the program has ended: it kills the
+//!   server and removes its directory.
+//!
+//! The line for the gate is written when the watcher runs, so that there is no moment at which the
+//! server runs unwatched. Both are in process groups of their own: a Ctrl-C in the terminal ends
+//! the program, not the server under it while the program still shuts down in good order.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const GATE: &str = r#"read -r line && exec "$0" "$@" </dev/null"#;
+
+// A file may still have been written while the directory was removed: hence twice.
+const WATCHER: &str = r#"read -r line || {
+    kill -9 "$1"
+    rm -rf -- "$2" || { sleep 1; rm -rf -- "$2"; }
+}"#;
+
+/// A server process and its watcher; dropping it kills and reaps both.
+#[derive(Debug)]
+pub(super) struct Process {
+    server: Child,
+    watcher: Option<Child>,
+}
+
+impl Process {
+    /// Starts `program`, with both outputs in `log`; `scratch` is removed should this program end
+    /// without dropping the value.
+    pub(super) fn spawn(
+        program: &Path,
+        arguments: &[OsString],
+        log: &File,
+        scratch: &Path,
+    ) -> io::Result<Self> {
+        let server = shell(GATE)
+            .arg(program)
+            .args(arguments)
+            .stdout(log.try_clone()?)
+            .stderr(log.try_clone()?)
+            .spawn()?;
+        // From here on an early return drops, and so kills, the gate.
+        let mut process = Self { server, watcher: None };
+        let watcher = shell(WATCHER)
+            .arg("narun-watcher")
+            .arg(process.id().to_string())
+            .arg(scratch)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        process.watcher = Some(watcher);
+        write_line(&mut process.server)?;
+        Ok(process)
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// How the server ended, if it has.
+    pub(super) fn exited(&mut self) -> io::Result<Option<ExitStatus>> {
+        let status = self.server.try_wait()?;
+        if status.is_some() {
+            // Its process id is free for others now.
+            self.dismiss_watcher();
+        }
+        Ok(status)
+    }
+
+    /// Sends SIGTERM, unless the server has ended and was reaped.
+    pub(super) fn terminate(&mut self) -> io::Result<()> {
+        if self.exited()?.is_none()
+            && let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw)
+        {
+            kill_process(pid, Signal::TERM)?;
+        }
+        Ok(())
+    }
+
+    /// Sends SIGKILL and reaps.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        self.server.kill()?;
+        // Before the server is reaped, so that the watcher never has the id of another process.
+        self.dismiss_watcher();
+        self.server.wait()?;
+        Ok(())
+    }
+
+    fn dismiss_watcher(&mut self) {
+        if let Some(mut watcher) = self.watcher.take() {
+            // A watcher that is gone already is as good.
+            let _ = write_line(&mut watcher);
+            let _ = watcher.wait();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn shell(script: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script]).stdin(Stdio::piped()).process_group(0);
+    shell
+}
+
+/// Writes a line to the standard input of a child and closes it.
+fn write_line(child: &mut Child) -> io::Result<()> {
+    match child.stdin.take() {
+        Some(mut stdin) => stdin.write_all(b"\n"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,77 @@
+//! What can be set.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use narun_support::{Binary, Error, Release, Server};
+
+use crate::wire::Connection;
+
+#[test]
+fn the_version_asked_for_is_run() {
+    for version in Binary::known() {
+        let binary = Binary::version(version).expect("a binary");
+        let server = Server::builder().binary(binary).start().expect("a server");
+        let info = Connection::open(server.port()).info;
+        assert!(info.contains(&format!("\"version\":\"{version}\"")), "{info}");
+    }
+}
+
+#[test]
+fn an_older_version_has_jetstream_and_restarts() {
+    let binary = Binary::version("2.10.26").expect("a binary");
+    assert_eq!(binary.release(), Release::new(2, 10, 26));
+    let setup = Server::builder().binary(binary).jetstream(true);
+    let mut server = setup.start().expect("a server");
+    let port = server.port();
+    server.kill().expect("a dead server");
+    server.restart().expect("the server again");
+    let info = Connection::open(port).info;
+    assert!(info.contains("\"jetstream\":true"), "{info}");
+}
+
+#[test]
+fn configuration_is_taken_but_not_an_address() {
+    let config = "server_name: somebody\nlisten: \"0.0.0.0:1\"\njetstream: {max_mem: 1MB}";
+    let server = Server::builder().config(config).start().expect("a server");
+    let info = Connection::open(server.port()).info;
+    assert!(info.contains("\"server_name\":\"somebody\""), "{info}");
+    assert!(info.contains("\"host\":\"127.0.0.1\""), "{info}");
+    assert!(info.contains("\"jetstream\":true"), "{info}");
+    assert!(server.store_dir().is_dir());
+}
+
+#[test]
+fn a_store_of_ones_own_is_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = directory.path().join("mine");
+    let setup = Server::builder().jetstream(true).store_dir(&store);
+    let server = setup.start().expect("a server");
+    assert_eq!(server.store_dir(), store);
+    drop(server);
+    assert!(store.join("jetstream").is_dir());
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_told() {
+    let result = Server::builder().config("no_such_setting: 1").start();
+    let Err(Error::Exited { log, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(log.contains("no_such_setting"), "{log}");
+}
+
+#[test]
+fn a_fixed_port_is_used_or_refused() {
+    let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = somebody.local_addr().expect("an address").port();
+    let result = Server::builder().port(port).start();
+    let Err(Error::Exited { log, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(log.contains("address already in use"), "{log}");
+
+    drop(somebody);
+    let server = Server::builder().port(port).start().expect("a server");
+    assert_eq!(server.port(), port);
+    Connection::open(port);
+}

@@ -1,0 +1,103 @@
+//! An example at work.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use narun_examples::client;
+use narun_examples::hello::{self, Answer, Question};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// Enough to fetch a nats-server, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Another process, killed when this is dropped.
+pub(crate) struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// A command that runs this example.
+fn command(example: &str) -> Command {
+    let mut path: PathBuf = std::env::current_exe().expect("a test has a path");
+    // From target/debug/deps/test to target/debug/examples/example.
+    path.pop();
+    path.pop();
+    path.extend(["examples", example]);
+    assert!(path.exists(), "{} is missing; `cargo build --workspace --examples` makes it", path.display());
+    let mut command = Command::new(path);
+    command.env_remove("NATS_URL").env("RUST_LOG", "warn").stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs this example to its end: its exit code, standard output and standard error.
+pub(crate) async fn run<A: AsRef<OsStr>>(
+    example: &str,
+    arguments: impl IntoIterator<Item = A>,
+) -> (Option<i32>, String, String) {
+    let output = timeout(PATIENCE, command(example).args(arguments).output()).await;
+    let output = output.expect("it ends in time").expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+impl Program {
+    pub(crate) fn start<A: AsRef<OsStr>>(example: &str, arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut command = command(example);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for a line that begins with this, and takes the rest of it.
+    pub(crate) async fn line(&mut self, beginning: &str) -> String {
+        let find = async {
+            while let Some(line) = self.lines.next_line().await.expect("output is text") {
+                if let Some(rest) = line.strip_prefix(beginning) {
+                    return rest.to_owned();
+                }
+            }
+            panic!("it ended without saying {beginning:?}");
+        };
+        timeout(PATIENCE, find).await.expect("it says so in time")
+    }
+
+    /// Waits for a line with this and an address, `ready http://127.0.0.1:1234` for example.
+    pub(crate) async fn address(&mut self, beginning: &str) -> SocketAddr {
+        let url = self.line(&format!("{beginning} http://")).await;
+        let address = url.split('/').next().expect("there is always one");
+        address.parse().expect("an address")
+    }
+
+    /// Sends a signal, and waits for the end.
+    pub(crate) async fn end(mut self, signal: Signal) -> ExitStatus {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        kill_process(pid.expect("it runs"), signal).expect("it takes signals");
+        timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it has a status")
+    }
+}
+
+/// Sends the question of the documentation, and checks the answer.
+pub(crate) async fn ask(server: SocketAddr) {
+    let question = Question::example();
+    let response = post(server, serde_json::to_string(&question).expect("it is JSON")).await;
+    assert_eq!(response.status(), StatusCode::OK, "{response:?}");
+    let answer: Answer = serde_json::from_slice(response.body()).expect("an answer");
+    assert_eq!(answer, Answer::new(&question, hello::PATH));
+}
+
+pub(crate) async fn post(server: SocketAddr, body: impl Into<Bytes>) -> Response<Bytes> {
+    client::send(server, Method::POST, hello::PATH, body).await.expect("there is a response")
+}
+
+pub(crate) async fn get(server: SocketAddr, path: &str) -> (StatusCode, String) {
+    let response = client::send(server, Method::GET, path, "").await.expect("there is a response");
+    (response.status(), String::from_utf8(response.body().to_vec()).expect("text"))
+}

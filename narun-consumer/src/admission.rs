@@ -1,0 +1,112 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// First polls that take longer than this on average are not made in the dispatcher.
+const PROMPT: Duration = Duration::from_micros(100);
+
+/// How many requests run, and how many wait for that.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// Slots and places in the queue together.
+    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    /// Running mean of how long first polls of handlers take, in nanoseconds.
+    first_poll: AtomicU64,
+}
+
+/// A request's right to be here; given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// A request's right to run; given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Admission {
+    pub(crate) fn new(concurrency: usize, queue: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(concurrency + queue)),
+            slots: Arc::new(Semaphore::new(concurrency)),
+            first_poll: AtomicU64::new(0),
+        }
+    }
+
+    /// A place, unless the queue is full.
+    pub(crate) fn admit(&self) -> Option<Place> {
+        self.places.clone().try_acquire_owned().ok().map(Place)
+    }
+
+    /// A slot, if one is free and nobody waits for it.
+    pub(crate) fn try_slot(&self) -> Option<Slot> {
+        self.slots.clone().try_acquire_owned().ok().map(Slot)
+    }
+
+    /// The next slot that becomes free, in the order of asking; none once the consumer has stopped.
+    pub(crate) fn slot(&self) -> BoxFuture<'static, Option<Slot>> {
+        let slots = self.slots.clone();
+        Box::pin(async move { slots.acquire_owned().await.ok().map(Slot) })
+    }
+
+    /// Whether handlers return so soon that polling them in the dispatcher holds nobody up.
+    pub(crate) fn is_prompt(&self) -> bool {
+        u128::from(self.first_poll.load(Ordering::Relaxed)) < PROMPT.as_nanos()
+    }
+
+    /// Records how long a first poll took: each weighs an eighth.
+    pub(crate) fn first_poll_took(&self, duration: Duration) {
+        // One outlier, a page fault or a preempted thread, is not to spawn the next ten.
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(100_000_000);
+        let mean = self.first_poll.load(Ordering::Relaxed);
+        self.first_poll.store(mean - mean / 8 + nanos / 8, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admits_as_many_as_there_are_slots_and_places() {
+        let admission = Admission::new(2, 1);
+        let places: Vec<_> = std::iter::from_fn(|| admission.admit()).collect();
+        assert_eq!(places.len(), 3);
+        let slots: Vec<_> = std::iter::from_fn(|| admission.try_slot()).collect();
+        assert_eq!(slots.len(), 2);
+        drop(places);
+        drop(slots);
+        assert!(admission.admit().is_some());
+        assert!(admission.try_slot().is_some());
+    }
+
+    #[tokio::test]
+    async fn gives_a_free_slot_to_the_one_that_waits() {
+        let admission = Admission::new(1, 1);
+        let running = admission.try_slot().expect("free");
+        let waiting = tokio::spawn(admission.slot());
+        tokio::task::yield_now().await;
+        assert!(admission.try_slot().is_none());
+        drop(running);
+        let slot = waiting.await.expect("no panic").expect("open");
+        assert!(admission.try_slot().is_none());
+        drop(slot);
+        assert!(admission.try_slot().is_some());
+    }
+
+    #[test]
+    fn turns_to_spawning_and_back() {
+        let admission = Admission::new(1, 1);
+        assert!(admission.is_prompt());
+        for _ in 0..20 {
+            admission.first_poll_took(Duration::from_millis(5));
+        }
+        assert!(!admission.is_prompt());
+        for _ in 0..100 {
+            admission.first_poll_took(Duration::from_micros(2));
+        }
+        assert!(admission.is_prompt());
+    }
+}

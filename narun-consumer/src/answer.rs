@@ -1,0 +1,88 @@
+//! What a handler's outcome becomes on the wire.
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use narun_core::fields::Edit;
+use narun_core::frame::ResponseHead;
+use narun_core::link::NatsEndpoint;
+use narun_core::{Failure, FailureContext, FailureKind};
+
+use crate::handler::{Collected, HandlerError};
+use crate::metrics::{HandlerFailure, Metrics};
+
+/// An encoded RESPONSE, or what to say where there can be none.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) frame: Result<Bytes, String>,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        outcome: Result<Collected, HandlerError>,
+        context: &FailureContext,
+        endpoint: &NatsEndpoint,
+        metrics: &Metrics,
+    ) -> Self {
+        let room = endpoint.limits().frame.min(endpoint.link().client().max_payload());
+        let failure = match outcome {
+            Ok(collected) => match encode(&collected, endpoint, room) {
+                Ok(frame) => return Self { status: collected.parts.status, frame: Ok(frame) },
+                Err(problem) => {
+                    tracing::error!(problem, "the response cannot be sent");
+                    metrics.failed(HandlerFailure::TooLarge);
+                    return Self { status: StatusCode::BAD_GATEWAY, frame: Err(problem) };
+                }
+            },
+            Err(HandlerError::TooLarge) => {
+                let problem = too_large(room);
+                tracing::error!(problem, "the response cannot be sent");
+                metrics.failed(HandlerFailure::TooLarge);
+                return Self { status: StatusCode::BAD_GATEWAY, frame: Err(problem) };
+            }
+            Err(HandlerError::Panic) => {
+                tracing::error!("the handler panicked");
+                HandlerFailure::Panic
+            }
+            Err(HandlerError::Service(error)) => {
+                tracing::error!(%error, "the handler's service failed");
+                HandlerFailure::Error
+            }
+            Err(HandlerError::Body(error)) => {
+                tracing::error!(%error, "the response's body broke off");
+                HandlerFailure::Error
+            }
+        };
+        metrics.failed(failure);
+        let response = Failure::new(FailureKind::HandlerFailed).to_response(context);
+        Self { status: response.status(), frame: encode(&Collected::from_whole(response), endpoint, room) }
+    }
+}
+
+/// Encodes a response; the error is what to tell the gateway instead.
+fn encode(response: &Collected, endpoint: &NatsEndpoint, room: usize) -> Result<Bytes, String> {
+    // A response to HEAD tells the length of the content that GET would have had (RFC 9110 8.6).
+    let length: Option<(HeaderName, HeaderValue)> = response
+        .omitted
+        .filter(|_| !response.parts.headers.contains_key(CONTENT_LENGTH))
+        .map(|length| (CONTENT_LENGTH, length.into()));
+    let edit = Edit { without: &[], with: length.as_slice() };
+    let mut head = ResponseHead::new();
+    head.max_payload = endpoint.link().client().max_payload() as u64;
+    let frame = head
+        .encode(&response.parts, edit, response.body.clone(), response.trailers.as_ref(), endpoint.limits())
+        .map_err(|error| format!("the response's head cannot be sent: {error}"))?;
+    if frame.len() > room { Err(too_large(room)) } else { Ok(frame) }
+}
+
+fn too_large(limit: usize) -> String {
+    format!("the response does not fit the limit of {limit} bytes")
+}
+
+impl Collected {
+    /// A response that narun made itself.
+    fn from_whole(response: Response<Bytes>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { parts, body, trailers: None, omitted: None }
+    }
+}

@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use narun_core::exchange::Cancelled;
+use narun_core::link::Notice;
+
+const REQUESTS: &str = "http_consumer_requests_total";
+const DURATION: &str = "http_consumer_request_duration_seconds";
+const IN_FLIGHT: &str = "http_consumer_requests_in_flight";
+const QUEUED: &str = "http_consumer_requests_queued";
+const REFUSED: &str = "http_consumer_refused_total";
+const CANCELLED: &str = "http_consumer_cancelled_total";
+const FAILED: &str = "http_consumer_handler_failures_total";
+const DISCARDED: &str = "http_consumer_discarded_total";
+
+/// The metrics of one app's consumer.
+pub(crate) struct Metrics {
+    app: String,
+    duration: Histogram,
+    pub(crate) in_flight: Gauge,
+    pub(crate) queued: Gauge,
+    /// By the class of the status, 1xx to 5xx.
+    requests: [Counter; 5],
+}
+
+/// Why a request was turned away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    Overloaded,
+    BadFrame,
+    Version,
+}
+
+/// Why a handler gave no response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HandlerFailure {
+    Panic,
+    Error,
+    TooLarge,
+}
+
+impl Metrics {
+    pub(crate) fn new(app: &str) -> Self {
+        describe_counter!(REQUESTS, "Requests handled, by the class of the response's status");
+        describe_histogram!(DURATION, Unit::Seconds, "From the receipt of a request to its response");
+        describe_gauge!(IN_FLIGHT, "Requests in a handler");
+        describe_gauge!(QUEUED, "Requests that wait for a slot");
+        describe_counter!(REFUSED, "Requests turned away before they were executed");
+        describe_counter!(CANCELLED, "Requests that nobody waited for any more");
+        describe_counter!(FAILED, "Handlers that gave no usable response");
+        describe_counter!(DISCARDED, "Messages that are no part of an exchange");
+        let class =
+            |class: &'static str| counter!(REQUESTS, "app" => app.to_owned(), "status_class" => class);
+        Self {
+            duration: histogram!(DURATION, "app" => app.to_owned()),
+            in_flight: gauge!(IN_FLIGHT, "app" => app.to_owned()),
+            queued: gauge!(QUEUED, "app" => app.to_owned()),
+            requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            app: app.to_owned(),
+        }
+    }
+
+    pub(crate) fn handled(&self, status: http::StatusCode, duration: Duration) {
+        if let Some(counter) = self.requests.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
+            counter.increment(1);
+        }
+        self.duration.record(duration);
+    }
+
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        let reason = match refusal {
+            Refusal::Overloaded => "overloaded",
+            Refusal::BadFrame => "bad_frame",
+            Refusal::Version => "version",
+        };
+        counter!(REFUSED, "app" => self.app.clone(), "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn cancelled(&self, why: Cancelled) {
+        let reason = match why {
+            Cancelled::Gone => "gone",
+            Cancelled::Deadline => "deadline",
+            _ => "caller",
+        };
+        counter!(CANCELLED, "app" => self.app.clone(), "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn failed(&self, failure: HandlerFailure) {
+        let reason = match failure {
+            HandlerFailure::Panic => "panic",
+            HandlerFailure::Error => "error",
+            HandlerFailure::TooLarge => "too_large",
+        };
+        counter!(FAILED, "app" => self.app.clone(), "reason" => reason).increment(1);
+    }
+}
+
+/// Counts what came to the app's subject without a reply subject that may be answered.
+pub(crate) fn foreign_reply() {
+    discarded(Notice::ForeignReply);
+}
+
+pub(crate) fn discarded(notice: Notice) {
+    let reason = match notice {
+        Notice::Junk => "junk",
+        Notice::Unknown => "unknown_exchange",
+        Notice::ForeignReply => "foreign_reply",
+        Notice::Overflow => "overflow",
+    };
+    counter!(DISCARDED, "reason" => reason).increment(1);
+}

@@ -1,0 +1,271 @@
+//! A consumer at work: the reader, the dispatcher, and their end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Message};
+use futures::StreamExt;
+use http::{Request, Response};
+use narun_core::exchange::{Callee, CalleeConfig};
+use narun_core::frame::{DecodeError, Refusal, Refused, RequestFrame, VERSIONS};
+use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink};
+use narun_core::{App, Body, Limits, Namespace, Time};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tower_service::Service;
+
+use crate::admission::{Admission, Place};
+use crate::dispatch::{Admitted, Consumer, Dispatch};
+use crate::drain::Meter;
+use crate::error::{BoxError, ServeError};
+use crate::extensions::{Delivery, Received};
+use crate::metrics::{self, Metrics};
+use crate::serve::{MakeSpan, Settings};
+
+/// How long the server may take to say that it has everything.
+const CONFIRMATION: Duration = Duration::from_secs(2);
+
+/// Between two looks at whether there is a connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub(crate) async fn run<S, B>(service: S, settings: Settings) -> Result<(), ServeError>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let Settings { client, concurrency, queue, make_span, on_ready, shutdown, shutdown_timeout, .. } =
+        settings;
+    let app = App::new(settings.app)?;
+    let namespace = Namespace::new(settings.namespace)?;
+    if concurrency == 0 {
+        return Err(ServeError::Setting("a concurrency of zero handles nothing"));
+    }
+    let link = NatsLink::new(client.clone());
+    let prefix = link.inbox_prefix();
+    let endpoint =
+        Arc::new(Endpoint::new(link, &prefix, settings.replies, Limits::default(), metrics::discarded));
+    let consumer = Arc::new(Consumer {
+        endpoint: endpoint.clone(),
+        admission: Admission::new(concurrency, queue),
+        exchange: CalleeConfig { instance: settings.instance, ..CalleeConfig::default() },
+        metrics: Metrics::new(app.as_str()),
+    });
+
+    // Dropping this future aborts both tasks, and with the dispatcher all handlers.
+    let mut inbox = JoinSet::new();
+    let mut dispatcher = JoinSet::new();
+    let inbox_subscriber = endpoint.subscribe().await.map_err(|_| ServeError::ClientLost)?;
+    inbox.spawn(endpoint.clone().run(inbox_subscriber));
+    let (sender, receiver) = mpsc::channel(concurrency + queue);
+    let reading = Reading { app: app.clone(), make_span, consumer: consumer.clone() };
+    dispatcher.spawn(dispatch(service, receiver, reading));
+
+    let mut reader = Reader::open(&client, &namespace, &app, consumer, sender).await?;
+    let ready = async {
+        known(&endpoint).await;
+        tracing::debug!(%app, "serving");
+        if let Some(on_ready) = on_ready {
+            on_ready();
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = ready => {}
+        () = reader.run() => return Err(ServeError::ClientLost),
+        _ = inbox.join_next() => return Err(ServeError::ClientLost),
+        Some(Err(panic)) = dispatcher.join_next() => std::panic::resume_unwind(panic.into_panic()),
+        () = async { match shutdown { Some(signal) => signal.await, None => std::future::pending().await } } => {}
+    }
+
+    tracing::debug!(%app, "shutting down");
+    reader.drain().await;
+    drop(reader);
+    if timeout(shutdown_timeout, dispatcher.join_next()).await.is_err() {
+        tracing::warn!(%app, "handlers are still at work after the shutdown timeout, and are dropped");
+        dispatcher.shutdown().await;
+    }
+    if !matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
+        tracing::warn!(%app, "no confirmation that the last responses have reached the server");
+    }
+    Ok(())
+}
+
+/// Completes once the server knows of everything subscribed so far.
+async fn known(endpoint: &NatsEndpoint) {
+    loop {
+        // A message that is lost with the connection is not worth waiting for.
+        let connected = endpoint.link().is_connected();
+        if connected && matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
+            return;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// A message with a place, on its way from the reader to the dispatcher.
+struct Incoming {
+    message: Message,
+    received: Time,
+    place: Place,
+}
+
+/// Takes messages off the subscription; runs no user code, and waits for nothing else.
+struct Reader {
+    subscriber: async_nats::Subscriber,
+    consumer: Arc<Consumer>,
+    sender: mpsc::Sender<Incoming>,
+    meter: Meter,
+}
+
+impl Reader {
+    async fn open(
+        client: &Client,
+        namespace: &Namespace,
+        app: &App,
+        consumer: Arc<Consumer>,
+        sender: mpsc::Sender<Incoming>,
+    ) -> Result<Self, ServeError> {
+        let subscriber = client
+            .queue_subscribe(namespace.call_subject(app), app.as_str().to_owned())
+            .await
+            .map_err(|_| ServeError::ClientLost)?;
+        let meter = Meter::new(consumer.endpoint.link().epoch());
+        Ok(Self { subscriber, consumer, sender, meter })
+    }
+
+    /// Reads until the subscription ends. Cancel safe: no message is lost.
+    async fn run(&mut self) {
+        while let Some(message) = self.subscriber.next().await {
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        let endpoint = &self.consumer.endpoint;
+        let received = endpoint.link().now();
+        self.meter.count(received, endpoint.link().epoch());
+        let answerable = message.reply.as_ref().is_some_and(|reply| endpoint.replies().allows(reply));
+        if !answerable {
+            return metrics::foreign_reply();
+        }
+        match self.consumer.admission.admit() {
+            // The channel has as much room as there are places.
+            Some(place) => drop(self.sender.try_send(Incoming { message, received, place })),
+            None => {
+                self.consumer.metrics.refused(metrics::Refusal::Overloaded);
+                refuse(endpoint, message, Refusal::Overloaded);
+            }
+        }
+    }
+
+    /// Leaves the queue group, and takes what the server has sent until it knows.
+    async fn drain(&mut self) {
+        let endpoint = self.consumer.endpoint.clone();
+        let asked = Instant::now();
+        let round_trip = async {
+            let _ = timeout(Meter::PATIENCE, endpoint.round_trip()).await;
+            asked.elapsed()
+        };
+        let round_trip = tokio::select! {
+            () = self.run() => return,
+            round_trip = round_trip => round_trip,
+        };
+        if let Some(last) = self.meter.last_message(endpoint.link().now(), round_trip) {
+            let _ = self.subscriber.unsubscribe_after(last).await;
+            if timeout(Meter::PATIENCE, self.run()).await.is_ok() {
+                return;
+            }
+        }
+        let _ = self.subscriber.drain().await;
+        let _ = timeout(Meter::PATIENCE, self.run()).await;
+    }
+}
+
+/// What it takes to make an HTTP request of a message.
+struct Reading {
+    app: App,
+    make_span: MakeSpan,
+    consumer: Arc<Consumer>,
+}
+
+/// Runs handlers until the reader is gone and all of them are through.
+async fn dispatch<S, B>(service: S, mut receiver: mpsc::Receiver<Incoming>, reading: Reading)
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut spawned = JoinSet::new();
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            Some(_) = spawned.join_next(), if !spawned.is_empty() => continue,
+            incoming = receiver.recv() => incoming,
+        };
+        let Some(incoming) = incoming else { break };
+        let Some(admitted) = reading.read(incoming) else { continue };
+        let mut exchange = Box::pin(Dispatch::new(reading.consumer.clone(), service.clone(), admitted));
+        if !(reading.consumer.admission.is_prompt() && exchange.as_mut().try_finish()) {
+            spawned.spawn(exchange);
+        }
+    }
+    while spawned.join_next().await.is_some() {}
+}
+
+impl Reading {
+    /// Makes an HTTP request of a message, or turns it away.
+    fn read(&self, incoming: Incoming) -> Option<Admitted> {
+        let Incoming { message, received, place } = incoming;
+        let Consumer { endpoint, exchange, metrics, .. } = self.consumer.as_ref();
+        let frame = match RequestFrame::decode(&message.payload, endpoint.limits()) {
+            Ok(frame) if frame.head.end => frame,
+            Ok(_) => return self.turn_away(message, Refusal::BadFrame, "a body that is not whole"),
+            Err(error @ DecodeError::Version(_)) => return self.turn_away(message, Refusal::Version, error),
+            Err(error) => return self.turn_away(message, Refusal::BadFrame, error),
+        };
+        let machine = Callee::new(received, &frame.head, message.reply?, exchange);
+        let link = endpoint.link();
+        let now = link.now();
+        if machine.deadline().is_some_and(|deadline| deadline <= now) {
+            metrics.cancelled(narun_core::exchange::Cancelled::Deadline);
+            return None;
+        }
+        let span = (self.make_span)(&frame.parts, &self.app);
+        let mut request =
+            Request::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers));
+        request.extensions_mut().insert(Received {
+            id: frame.head.id,
+            app: self.app.clone(),
+            peer: frame.head.peer,
+            scheme: frame.head.scheme,
+            deadline: machine.deadline().map(|deadline| Instant::now() + (deadline - now)),
+            delivery: Delivery::Direct { attempt: frame.head.attempt },
+        });
+        Some(Admitted { request, machine, received, span, place })
+    }
+
+    fn turn_away(&self, message: Message, reason: Refusal, why: impl std::fmt::Display) -> Option<Admitted> {
+        tracing::debug!(%why, "refused a message");
+        self.consumer.metrics.refused(match reason {
+            Refusal::Version => metrics::Refusal::Version,
+            _ => metrics::Refusal::BadFrame,
+        });
+        refuse(&self.consumer.endpoint, message, reason);
+        None
+    }
+}
+
+/// Tells the gateway that its request was not executed.
+fn refuse(endpoint: &NatsEndpoint, message: Message, reason: Refusal) {
+    let Some(reply) = message.reply else { return };
+    let versions = if reason == Refusal::Version { VERSIONS.to_vec() } else { Vec::new() };
+    let refused = Refused { reason, retry_after: None, versions };
+    // Whoever cannot be told for a full queue hears nothing, and sends again or gives up.
+    let _ = endpoint.publish_or_drop(reply, None, refused.encode());
+}

@@ -1,0 +1,137 @@
+use super::*;
+use crate::{ExchangeId, Limits};
+
+type Subject = &'static str;
+
+const GATEWAY: Subject = "gateway";
+
+fn at(millis: u64) -> Time {
+    Time::new(Duration::from_millis(millis))
+}
+
+fn head(head: Option<u64>, total: Option<u64>) -> RequestHead {
+    RequestHead {
+        head_timeout: head.map(Duration::from_millis),
+        total_timeout: total.map(Duration::from_millis),
+        ..RequestHead::new(ExchangeId::from_bytes([1; 16]))
+    }
+}
+
+fn callee(head_timeout: Option<u64>) -> Callee<Subject> {
+    Callee::new(at(0), &head(head_timeout, None), GATEWAY, &CalleeConfig::default())
+}
+
+fn sent(callee: &mut Callee<Subject>) -> (Subject, Frame, Option<u8>) {
+    match callee.poll_transmit() {
+        Some(Transmit::Frame { to, payload, reply }) => {
+            (to, Frame::decode(&payload, &Limits::default()).expect("valid"), reply)
+        }
+        transmit => panic!("{transmit:?}"),
+    }
+}
+
+fn reset_frame(code: ResetCode) -> Frame {
+    Frame::Reset(Reset { code, text: String::new(), ran: true })
+}
+
+#[test]
+fn says_that_it_works_after_250_ms_and_then_every_5_s() {
+    let config = CalleeConfig { instance: Some("me".to_owned()), ..CalleeConfig::default() };
+    let mut callee = callee(None);
+    for due in [250, 5250, 10_250] {
+        assert_eq!(callee.poll_timeout(), Some(at(due)));
+        callee.handle_timeout(at(due - 1), &config);
+        assert_eq!(callee.poll_transmit(), None);
+        callee.handle_timeout(at(due), &config);
+        match sent(&mut callee) {
+            (GATEWAY, Frame::Working(working), Some(0)) => {
+                assert_eq!(working.instance.as_deref(), Some("me"))
+            }
+            sent => panic!("{sent:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_smaller_budget_counts_from_receipt() {
+    for (budgets, deadline) in [
+        ((None, None), None),
+        ((Some(10), None), Some(at(15))),
+        ((None, Some(20)), Some(at(25))),
+        ((Some(10), Some(20)), Some(at(15))),
+        ((Some(30), Some(20)), Some(at(25))),
+    ] {
+        let callee = Callee::new(at(5), &head(budgets.0, budgets.1), GATEWAY, &CalleeConfig::default());
+        assert_eq!(callee.deadline(), deadline);
+    }
+}
+
+#[test]
+fn the_deadline_cancels_the_handler_and_tells_the_gateway() {
+    let mut callee = callee(Some(100));
+    assert_eq!(callee.poll_timeout(), Some(at(100)));
+    callee.handle_timeout(at(100), &CalleeConfig::default());
+    assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(Cancelled::Deadline)));
+    assert!(
+        matches!(sent(&mut callee), (GATEWAY, Frame::Reset(reset), None) if reset.code == ResetCode::Deadline)
+    );
+    assert_eq!(callee.poll_timeout(), None);
+}
+
+#[test]
+fn a_reset_cancels_the_handler_and_is_not_answered() {
+    for (code, why) in [
+        (ResetCode::Cancel, Cancelled::ByCaller),
+        (ResetCode::Gone, Cancelled::Gone),
+        (ResetCode::Deadline, Cancelled::Deadline),
+        (ResetCode::Internal, Cancelled::ByCaller),
+    ] {
+        let mut callee = callee(None);
+        callee.handle_frame(&reset_frame(code), None);
+        assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(why)));
+        assert_eq!(callee.poll_transmit(), None);
+    }
+}
+
+#[test]
+fn a_gateway_whose_process_is_gone_cancels_the_handler() {
+    let mut callee = callee(None);
+    callee.handle_no_responders();
+    assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(Cancelled::Gone)));
+}
+
+#[test]
+fn answers_the_gateways_probe_and_turns_strangers_away() {
+    let mut callee = callee(None);
+    callee.handle_frame(&Frame::Probe, Some(GATEWAY));
+    assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Credit(_), Some(0))));
+    callee.handle_frame(&Frame::Probe, Some("stranger"));
+    assert!(
+        matches!(sent(&mut callee), ("stranger", Frame::Reset(reset), None) if reset.code == ResetCode::Gone)
+    );
+    callee.handle_frame(&Frame::Probe, None);
+    assert_eq!(callee.poll_transmit(), None);
+}
+
+#[test]
+fn a_response_or_an_abort_ends_it() {
+    let mut answered = callee(Some(100));
+    answered.respond(bytes::Bytes::from_static(b"frame"));
+    let mut aborted = callee(Some(100));
+    aborted.abort(ResetCode::TooLarge, "over 5 bytes".to_owned(), true);
+    assert!(matches!(answered.poll_transmit(), Some(Transmit::Frame { to: GATEWAY, reply: None, .. })));
+    assert!(
+        matches!(sent(&mut aborted), (GATEWAY, Frame::Reset(reset), None) if reset.text == "over 5 bytes")
+    );
+    for mut ended in [answered, aborted] {
+        assert!(ended.is_ended());
+        assert_eq!(ended.poll_timeout(), None);
+        ended.handle_frame(&reset_frame(ResetCode::Cancel), None);
+        ended.handle_no_responders();
+        ended.handle_timeout(at(1000), &CalleeConfig::default());
+        ended.respond(bytes::Bytes::new());
+        ended.abort(ResetCode::Internal, String::new(), true);
+        assert_eq!(ended.poll_event(), None);
+        assert_eq!(ended.poll_transmit(), None);
+    }
+}

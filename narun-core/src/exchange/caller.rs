@@ -1,0 +1,442 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Connection, Transmit};
+use crate::frame::{
+    Credit, DecodeError, Frame, Refusal, Refused, Reset, ResetCode, ResponseFrame, encode_probe,
+};
+use crate::{Failure, FailureKind, Time};
+
+/// Settings of a [`Caller`].
+#[derive(Clone, Copy, Debug)]
+pub struct CallerConfig {
+    /// Whether the request's method allows sending it again although it may have been executed (RFC 9110 9.2.2).
+    /// Default false.
+    pub idempotent: bool,
+    /// Until the response head must be there. Default 15 s.
+    pub head_timeout: Duration,
+    /// Until everything must be over. Default none.
+    pub total_timeout: Option<Duration>,
+    /// How long an idempotent request waits for any sign of life before it is sent again, once. Default 1 s.
+    pub silence: Duration,
+    /// How long an answer is waited for after the connection was lost. Default 2 s.
+    pub grace: Duration,
+    /// How often a refused request is sent again. Default 3.
+    pub resends: u8,
+    /// Shortest and longest pause before that; the pause is drawn evenly between them. Default 5 to 50 ms.
+    pub pause: (Duration, Duration),
+}
+
+impl Default for CallerConfig {
+    fn default() -> Self {
+        Self {
+            idempotent: false,
+            head_timeout: Duration::from_secs(15),
+            total_timeout: None,
+            silence: Duration::from_secs(1),
+            grace: Duration::from_secs(2),
+            resends: 3,
+            pause: (Duration::from_millis(5), Duration::from_millis(50)),
+        }
+    }
+}
+
+/// The gateway's side of an exchange.
+///
+/// See the [module](super) for the order of calls. It ends with its first event; from then on nothing changes it.
+#[derive(Debug)]
+pub struct Caller<A> {
+    config: CallerConfig,
+    /// Attempt 0; the others are rare.
+    first: Attempt<A>,
+    others: Vec<Attempt<A>>,
+    deadline: Time,
+    /// When an idempotent request that nobody has reacted to is sent again.
+    silence_at: Option<Time>,
+    /// When a refused request is sent again.
+    resend_at: Option<Time>,
+    resends_left: u8,
+    /// Until when a lost connection is forgiven.
+    grace_until: Option<Time>,
+    resent_after_loss: bool,
+    probe: Probe,
+    /// How many attempts have been given out to be published.
+    published: u8,
+    outbox: VecDeque<Transmit<A>>,
+    event: Option<CallerEvent>,
+    ended: bool,
+    random: u64,
+}
+
+/// What comes of an exchange for the gateway.
+#[derive(Debug)]
+pub enum CallerEvent {
+    /// The handler's response.
+    Response(Box<ResponseFrame>),
+    /// There will be none.
+    Failed(Failure),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt<A> {
+    /// Published; nothing came back yet.
+    Sent,
+    /// A consumer has it, and can be addressed if it named a token.
+    Taken { by: Option<A> },
+    /// Refused, or lost.
+    Over,
+}
+
+/// When the consumer is asked next whether it is there: after 1, 2, 4, 8, then every 10 s.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probe {
+    at: Option<Time>,
+    sent: u32,
+}
+
+impl Probe {
+    fn schedule(&mut self, now: Time) {
+        let pause = match self.sent {
+            sent @ 0..=3 => Duration::from_secs(1 << sent),
+            _ => Duration::from_secs(10),
+        };
+        self.at = Some(now + pause);
+    }
+}
+
+impl<A: Clone + PartialEq> Caller<A> {
+    /// A request about to be sent; `seed` is the source of the random pauses.
+    pub fn new(now: Time, config: CallerConfig, seed: u64) -> Self {
+        let budget = config.total_timeout.map_or(config.head_timeout, |total| total.min(config.head_timeout));
+        Self {
+            config,
+            first: Attempt::Sent,
+            others: Vec::new(),
+            deadline: now + budget,
+            silence_at: config.idempotent.then(|| now + config.silence),
+            resend_at: None,
+            resends_left: config.resends,
+            grace_until: None,
+            resent_after_loss: false,
+            probe: Probe::default(),
+            published: 0,
+            outbox: VecDeque::new(),
+            event: None,
+            ended: false,
+            random: seed,
+        }
+    }
+
+    /// What is to be published next.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<A>> {
+        let attempt = self.published;
+        if !self.ended && usize::from(attempt) <= self.others.len() {
+            self.published += 1;
+            return Some(Transmit::Request { attempt });
+        }
+        self.outbox.pop_front()
+    }
+
+    /// What came of the exchange; given once.
+    pub const fn poll_event(&mut self) -> Option<CallerEvent> {
+        self.event.take()
+    }
+
+    /// When [`Caller::handle_timeout`] is to be called; none once the exchange has ended.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let others = [self.silence_at, self.resend_at, self.grace_until, self.probe.at];
+        let earliest = others.into_iter().flatten().fold(self.deadline, Time::min);
+        (!self.ended).then_some(earliest)
+    }
+
+    /// A frame came to the token of `attempt`, naming `reply`.
+    pub fn handle_frame(&mut self, now: Time, attempt: u8, frame: Frame, reply: Option<A>) {
+        if self.ended || !self.admit(now, attempt, &frame, reply.as_ref()) {
+            return;
+        }
+        match frame {
+            Frame::Response(response) => self.answered(attempt, response, reply),
+            Frame::Refused(refused) => self.refused(now, attempt, &refused),
+            Frame::Reset(reset) => self.reset(now, attempt, reset),
+            Frame::Probe => self.transmit(reply, Credit::default().encode(), Some(attempt)),
+            // ACCEPT has nothing to ask for: the whole body was in the request. CREDIT answers a PROBE.
+            Frame::Working(_) | Frame::Accept(_) | Frame::Credit(_) => {}
+            Frame::Data(_) | Frame::Request(_) => {
+                let failure = Failure::new(FailureKind::BadAnswer).with_detail("a frame out of order");
+                self.fail(failure, ResetCode::Gap);
+            }
+        }
+    }
+
+    /// Something that is no frame came to the token of `attempt`.
+    pub fn handle_malformed(&mut self, attempt: u8, error: &DecodeError) {
+        if self.ended || matches!(self.attempt(attempt), None | Some(Attempt::Over)) {
+            return;
+        }
+        self.fail(Failure::new(FailureKind::BadAnswer).with_detail(error.to_string()), ResetCode::Internal);
+    }
+
+    /// NATS says that nobody listens where the request of `attempt`, or a PROBE of it, was sent.
+    pub fn handle_no_responders(&mut self, now: Time, attempt: u8) {
+        if self.ended {
+            return;
+        }
+        let kind = match self.attempt(attempt) {
+            Some(Attempt::Sent) => FailureKind::NoConsumer,
+            Some(Attempt::Taken { .. }) => FailureKind::ConsumerGone,
+            Some(Attempt::Over) | None => return,
+        };
+        // Where nobody listens now, nobody is left who might have taken an earlier attempt in silence.
+        if kind == FailureKind::NoConsumer && !self.attempts().any(|attempt| attempt.is_taken()) {
+            return self.fail(kind.into(), ResetCode::Cancel);
+        }
+        self.lose(now, attempt, kind.into());
+    }
+
+    /// The connection to NATS broke, or is back.
+    pub fn handle_connection(&mut self, now: Time, connection: Connection) {
+        if self.ended {
+            return;
+        }
+        match connection {
+            Connection::Lost => {
+                self.silence_at = None;
+                self.grace_until.get_or_insert(now + self.config.grace);
+            }
+            Connection::Restored if self.config.idempotent && !self.resent_after_loss => {
+                self.resent_after_loss = true;
+                self.grace_until = None;
+                self.send_again();
+            }
+            // What was taken goes on if its consumer says so before the grace is over.
+            Connection::Restored => self.probe_now(now),
+        }
+    }
+
+    /// The moment that [`Caller::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.ended {
+            return;
+        }
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        if self.deadline <= now {
+            return self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
+        }
+        if due(self.grace_until) {
+            return self.fail(FailureKind::ConnectionLost.into(), ResetCode::Cancel);
+        }
+        if due(self.resend_at) {
+            self.resend_at = None;
+            self.send_again();
+        }
+        if due(self.silence_at) {
+            self.silence_at = None;
+            self.send_again();
+        }
+        if due(self.probe.at) {
+            self.probe_now(now);
+        }
+    }
+
+    /// The HTTP client is gone: whoever works for it is told.
+    pub fn cancel(&mut self) {
+        if !self.ended {
+            self.end(None, ResetCode::Cancel);
+        }
+    }
+
+    /// Whether an event was reached, or the exchange cancelled.
+    pub const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Decides whether a frame counts: its attempt must be open, and its sender the one that took the attempt.
+    fn admit(&mut self, now: Time, attempt: u8, frame: &Frame, reply: Option<&A>) -> bool {
+        let turned_away = match self.attempt(attempt) {
+            None => ResetCode::Gone,
+            Some(Attempt::Over) => ResetCode::Cancel,
+            Some(Attempt::Sent) => {
+                if !matches!(frame, Frame::Refused(_) | Frame::Reset(_)) {
+                    self.taken(now, attempt, reply.cloned());
+                }
+                return true;
+            }
+            Some(Attempt::Taken { by }) => match (by, reply) {
+                (Some(by), Some(reply)) if by != reply => ResetCode::Gone,
+                (None, Some(_)) => {
+                    self.taken(now, attempt, reply.cloned());
+                    return true;
+                }
+                _ => {
+                    self.grace_until = None;
+                    return true;
+                }
+            },
+        };
+        if !matches!(frame, Frame::Reset(_)) {
+            self.transmit(reply.cloned(), reset(turned_away), None);
+        }
+        false
+    }
+
+    fn taken(&mut self, now: Time, attempt: u8, by: Option<A>) {
+        self.silence_at = None;
+        self.grace_until = None;
+        if by.is_some() && self.probe.at.is_none() {
+            self.probe.schedule(now);
+        }
+        if let Some(state) = self.attempt_mut(attempt) {
+            *state = Attempt::Taken { by };
+        }
+    }
+
+    fn answered(&mut self, attempt: u8, response: Box<ResponseFrame>, reply: Option<A>) {
+        if !response.head.end {
+            let failure =
+                Failure::new(FailureKind::BadAnswer).with_detail("the response does not fit one frame");
+            return self.fail(failure, ResetCode::TooLarge);
+        }
+        // Whoever else has taken the request is told to stop; the one that answered has ended by itself.
+        if let Some(state) = self.attempt_mut(attempt) {
+            *state = Attempt::Over;
+        }
+        drop(reply);
+        self.end(Some(CallerEvent::Response(response)), ResetCode::Cancel);
+    }
+
+    fn refused(&mut self, now: Time, attempt: u8, refused: &Refused) {
+        let kind = match refused.reason {
+            // This crate speaks one version, so there is no other to fall back to.
+            Refusal::Version | Refusal::BadFrame => {
+                return self.lose(now, attempt, FailureKind::Incompatible.into());
+            }
+            Refusal::Draining => FailureKind::Draining,
+            Refusal::Overloaded | Refusal::Other(_) => FailureKind::Overloaded,
+        };
+        self.try_later(now, attempt, Failure::new(kind).with_retry_after(refused.retry_after));
+    }
+
+    fn reset(&mut self, now: Time, attempt: u8, reset: Reset) {
+        let failure = match reset.code {
+            ResetCode::Draining if !reset.ran => {
+                return self.try_later(now, attempt, FailureKind::Draining.into());
+            }
+            ResetCode::Deadline => FailureKind::TimedOut.into(),
+            ResetCode::Gone => FailureKind::ConsumerGone.into(),
+            _ if reset.text.is_empty() => FailureKind::BadAnswer.into(),
+            _ => Failure::new(FailureKind::BadAnswer).with_detail(reset.text),
+        };
+        self.lose(now, attempt, failure);
+    }
+
+    /// This attempt was not executed: another one follows after a pause, if any is left.
+    fn try_later(&mut self, now: Time, attempt: u8, failure: Failure) {
+        let at = now + self.pause();
+        if self.resends_left > 0 && at < self.deadline {
+            self.resends_left -= 1;
+            self.resend_at = Some(at);
+        }
+        self.lose(now, attempt, failure);
+    }
+
+    /// This attempt is over. The exchange fails with it unless another attempt is open or to come.
+    fn lose(&mut self, now: Time, attempt: u8, failure: Failure) {
+        if let Some(state) = self.attempt_mut(attempt) {
+            *state = Attempt::Over;
+        }
+        let open = self.attempts().any(|attempt| !matches!(attempt, Attempt::Over));
+        if !open && self.resend_at.is_none() {
+            self.fail(failure, ResetCode::Cancel);
+        } else if self.deadline <= now {
+            self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, code: ResetCode) {
+        self.end(Some(CallerEvent::Failed(failure)), code);
+    }
+
+    fn end(&mut self, event: Option<CallerEvent>, code: ResetCode) {
+        let told: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
+        for to in told {
+            self.transmit(Some(to), reset(code), None);
+        }
+        self.ended = true;
+        self.event = event;
+    }
+
+    fn send_again(&mut self) {
+        self.others.push(Attempt::Sent);
+    }
+
+    fn probe_now(&mut self, now: Time) {
+        let asked: Vec<(u8, A)> = (0..=u8::MAX)
+            .zip(self.attempts())
+            .filter_map(|(number, attempt)| Some((number, attempt.consumer()?.clone())))
+            .collect();
+        if asked.is_empty() {
+            self.probe.at = None;
+            return;
+        }
+        for (attempt, to) in asked {
+            self.transmit(Some(to), encode_probe(), Some(attempt));
+        }
+        self.probe.sent += 1;
+        self.probe.schedule(now);
+    }
+
+    fn transmit(&mut self, to: Option<A>, payload: bytes::Bytes, reply: Option<u8>) {
+        if let Some(to) = to {
+            self.outbox.push_back(Transmit::Frame { to, payload, reply });
+        }
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = &Attempt<A>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn attempt(&self, number: u8) -> Option<&Attempt<A>> {
+        match number.checked_sub(1) {
+            None => Some(&self.first),
+            Some(other) => self.others.get(usize::from(other)),
+        }
+    }
+
+    fn attempt_mut(&mut self, number: u8) -> Option<&mut Attempt<A>> {
+        match number.checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(other) => self.others.get_mut(usize::from(other)),
+        }
+    }
+
+    /// A pause between the two configured ones, from a SplitMix64 sequence.
+    fn pause(&mut self) -> Duration {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let fraction = ((bits ^ (bits >> 31)) >> 40) as f64 / f64::from(1_u32 << 24);
+        let (shortest, longest) = self.config.pause;
+        shortest + longest.saturating_sub(shortest).mul_f64(fraction)
+    }
+}
+
+impl<A> Attempt<A> {
+    const fn consumer(&self) -> Option<&A> {
+        match self {
+            Self::Taken { by } => by.as_ref(),
+            Self::Sent | Self::Over => None,
+        }
+    }
+
+    const fn is_taken(&self) -> bool {
+        matches!(self, Self::Taken { .. })
+    }
+}
+
+fn reset(code: ResetCode) -> bytes::Bytes {
+    Reset { code, text: String::new(), ran: true }.encode()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,392 @@
+use super::*;
+
+use crate::frame::{Accept, ResponseHead, VERSION, Working};
+use crate::{Limits, fields::Edit};
+
+type Subject = &'static str;
+
+const CONSUMER: Subject = "consumer";
+const OTHER: Subject = "other";
+
+fn at(millis: u64) -> Time {
+    Time::new(Duration::from_millis(millis))
+}
+
+fn caller(idempotent: bool) -> Caller<Subject> {
+    let mut caller = Caller::new(at(0), CallerConfig { idempotent, ..CallerConfig::default() }, 7);
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(caller.poll_transmit(), None);
+    caller
+}
+
+fn response(end: bool) -> Frame {
+    let parts = http::Response::new(()).into_parts().0;
+    let head = ResponseHead { end, ..ResponseHead::new() };
+    let frame = head.encode(&parts, Edit::default(), &b"body"[..], None, &Limits::default()).expect("small");
+    Frame::decode(&frame, &Limits::default()).expect("valid")
+}
+
+fn working() -> Frame {
+    Frame::Working(Working { version: VERSION, instance: None })
+}
+
+fn refused(reason: Refusal) -> Frame {
+    Frame::Refused(Refused { reason, retry_after: Some(Duration::from_secs(9)), versions: vec![] })
+}
+
+fn reset_frame(code: ResetCode, ran: bool) -> Frame {
+    Frame::Reset(Reset { code, text: String::new(), ran })
+}
+
+/// The failure that the exchange has ended with.
+fn failure(caller: &mut Caller<Subject>) -> Failure {
+    assert!(caller.is_ended());
+    assert_eq!(caller.poll_timeout(), None);
+    match caller.poll_event() {
+        Some(CallerEvent::Failed(failure)) => failure,
+        event => panic!("{event:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_fails(caller: &mut Caller<Subject>, kind: FailureKind) {
+    assert_eq!(failure(caller).kind(), kind);
+}
+
+fn assert_open(caller: &mut Caller<Subject>) {
+    assert!(caller.poll_event().is_none());
+    assert!(!caller.is_ended());
+}
+
+/// Decodes what is to be published next, and to whom.
+fn sent(caller: &mut Caller<Subject>) -> (Subject, Frame, Option<u8>) {
+    match caller.poll_transmit() {
+        Some(Transmit::Frame { to, payload, reply }) => {
+            (to, Frame::decode(&payload, &Limits::default()).expect("valid"), reply)
+        }
+        transmit => panic!("{transmit:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_reset(caller: &mut Caller<Subject>, whom: Subject, code: ResetCode) {
+    match sent(caller) {
+        (to, Frame::Reset(reset), None) => assert_eq!((to, reset.code), (whom, code)),
+        sent => panic!("{sent:?}"),
+    }
+}
+
+#[test]
+fn a_response_ends_it_with_one_message_each_way() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(1), 0, response(true), None);
+    assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(response)) if response.body == "body"));
+    assert_eq!(caller.poll_transmit(), None);
+    assert_eq!(caller.poll_timeout(), None);
+}
+
+#[test]
+fn nothing_changes_it_after_its_end() {
+    let mut caller = caller(true);
+    caller.handle_frame(at(1), 0, response(true), None);
+    assert!(caller.poll_event().is_some());
+    caller.handle_frame(at(2), 0, response(true), None);
+    caller.handle_no_responders(at(2), 0);
+    caller.handle_malformed(0, &DecodeError::Malformed("x"));
+    caller.handle_connection(at(2), Connection::Lost);
+    caller.handle_connection(at(2), Connection::Restored);
+    caller.handle_timeout(at(60_000));
+    caller.cancel();
+    assert!(caller.poll_event().is_none());
+    assert_eq!(caller.poll_transmit(), None);
+}
+
+#[test]
+fn no_consumer_is_unavailable_at_once() {
+    let mut caller = caller(true);
+    caller.handle_no_responders(at(1), 0);
+    assert_fails(&mut caller, FailureKind::NoConsumer);
+}
+
+#[test]
+fn a_refused_request_is_sent_again_three_times_whatever_the_method() {
+    for (reason, kind) in
+        [(Refusal::Overloaded, FailureKind::Overloaded), (Refusal::Draining, FailureKind::Draining)]
+    {
+        let mut caller = caller(false);
+        let mut now = at(0);
+        for attempt in 0..3 {
+            caller.handle_frame(now, attempt, refused(reason), None);
+            assert_open(&mut caller);
+            let again = caller.poll_timeout().expect("a pause");
+            let pause = again - now;
+            assert!((Duration::from_millis(5)..=Duration::from_millis(50)).contains(&pause), "{pause:?}");
+            caller.handle_timeout(again);
+            assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: attempt + 1 }));
+            now = again;
+        }
+        caller.handle_frame(now, 3, refused(reason), None);
+        let failure = failure(&mut caller);
+        assert_eq!(failure.kind(), kind);
+        assert_eq!(failure.retry_after(), Some(Duration::from_secs(9)));
+    }
+}
+
+#[test]
+fn a_consumer_that_stopped_before_it_began_is_as_good_as_a_refusal() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(0), 0, working(), Some(CONSUMER));
+    caller.handle_frame(at(1), 0, reset_frame(ResetCode::Draining, false), None);
+    assert_open(&mut caller);
+    caller.handle_timeout(caller.poll_timeout().expect("a pause"));
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+}
+
+#[test]
+fn a_consumer_that_stopped_after_it_began_is_not_asked_again() {
+    let mut caller = caller(true);
+    caller.handle_frame(at(0), 0, reset_frame(ResetCode::Draining, true), None);
+    assert_fails(&mut caller, FailureKind::BadAnswer);
+}
+
+#[test]
+fn resends_stay_within_the_budget() {
+    let config = CallerConfig { head_timeout: Duration::from_millis(4), ..CallerConfig::default() };
+    let mut caller = Caller::<Subject>::new(at(0), config, 1);
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    caller.handle_frame(at(0), 0, refused(Refusal::Overloaded), None);
+    assert_fails(&mut caller, FailureKind::Overloaded);
+}
+
+#[test]
+fn without_a_common_version_it_fails() {
+    for reason in [Refusal::Version, Refusal::BadFrame] {
+        let mut caller = caller(true);
+        caller.handle_frame(at(0), 0, refused(reason), None);
+        assert_fails(&mut caller, FailureKind::Incompatible);
+    }
+}
+
+#[test]
+fn the_budget_ends_it_and_whoever_works_is_told() {
+    let mut caller = caller(false);
+    assert_eq!(caller.poll_timeout(), Some(at(15_000)));
+    caller.handle_frame(at(300), 0, working(), Some(CONSUMER));
+    caller.handle_timeout(at(15_000));
+    assert_fails(&mut caller, FailureKind::TimedOut);
+    assert_reset(&mut caller, CONSUMER, ResetCode::Deadline);
+}
+
+#[test]
+fn a_total_budget_below_that_of_the_head_counts() {
+    let config = CallerConfig { total_timeout: Some(Duration::from_millis(10)), ..CallerConfig::default() };
+    let mut caller = Caller::<Subject>::new(at(5), config, 1);
+    assert_eq!(caller.poll_timeout(), Some(at(15)));
+    caller.handle_timeout(at(15));
+    assert_fails(&mut caller, FailureKind::TimedOut);
+}
+
+#[test]
+fn a_consumer_that_ran_out_of_time_first_is_a_timeout_too() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(1), 0, reset_frame(ResetCode::Deadline, true), None);
+    assert_fails(&mut caller, FailureKind::TimedOut);
+}
+
+#[test]
+fn silence_makes_idempotent_requests_go_out_again_once() {
+    let mut caller = caller(true);
+    caller.handle_timeout(caller.poll_timeout().expect("silence"));
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(caller.poll_timeout(), Some(at(15_000)));
+    // The first one is still good, if it comes.
+    caller.handle_frame(at(1200), 0, response(true), None);
+    assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
+}
+
+#[test]
+fn silence_is_borne_by_other_requests_and_after_any_sign_of_life() {
+    assert_eq!(caller(false).poll_timeout(), Some(at(15_000)));
+    let mut caller = caller(true);
+    caller.handle_frame(at(250), 0, working(), Some(CONSUMER));
+    caller.handle_timeout(at(1000));
+    assert_eq!(caller.poll_transmit(), None);
+}
+
+#[test]
+fn the_first_answer_wins_and_the_other_consumer_is_told() {
+    let mut caller = caller(true);
+    caller.handle_timeout(at(1000));
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    caller.handle_frame(at(1010), 0, working(), Some(CONSUMER));
+    caller.handle_frame(at(1020), 1, working(), Some(OTHER));
+    caller.handle_frame(at(1030), 1, response(true), None);
+    assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
+    assert_reset(&mut caller, CONSUMER, ResetCode::Cancel);
+    assert_eq!(caller.poll_transmit(), None);
+}
+
+#[test]
+fn a_stranger_is_told_that_the_exchange_is_not_its_own() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
+    caller.handle_frame(at(2), 0, response(true), Some(OTHER));
+    assert_open(&mut caller);
+    assert_reset(&mut caller, OTHER, ResetCode::Gone);
+    // A RESET is never answered, and one from a stranger has no sender to tell it by.
+    caller.handle_frame(at(3), 0, reset_frame(ResetCode::Cancel, true), Some(OTHER));
+    assert_eq!(caller.poll_transmit(), None);
+}
+
+#[test]
+fn whoever_took_a_lost_attempt_is_cancelled() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(1), 0, refused(Refusal::Overloaded), None);
+    caller.handle_frame(at(2), 0, working(), Some(CONSUMER));
+    assert_reset(&mut caller, CONSUMER, ResetCode::Cancel);
+    caller.handle_frame(at(2), 9, working(), Some(CONSUMER));
+    assert_reset(&mut caller, CONSUMER, ResetCode::Gone);
+}
+
+#[test]
+fn probes_who_works_and_fails_if_nobody_is_there() {
+    let mut caller = caller(true);
+    caller.handle_frame(at(0), 0, working(), Some(CONSUMER));
+    let mut now = at(0);
+    for pause in [1, 2, 4] {
+        now = now + Duration::from_secs(pause);
+        assert_eq!(caller.poll_timeout(), Some(now));
+        caller.handle_timeout(now);
+        assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
+        caller.handle_frame(now, 0, Frame::Credit(Credit::default()), Some(CONSUMER));
+    }
+    caller.handle_no_responders(now, 0);
+    assert_fails(&mut caller, FailureKind::ConsumerGone);
+}
+
+#[test]
+fn a_consumer_that_forgot_the_exchange_is_gone() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(0), 0, Frame::Accept(accept()), Some(CONSUMER));
+    caller.handle_frame(at(1), 0, reset_frame(ResetCode::Gone, true), None);
+    assert_fails(&mut caller, FailureKind::ConsumerGone);
+}
+
+fn accept() -> Accept {
+    Accept { version: VERSION, instance: None, max_payload: 0, credit: 0 }
+}
+
+#[test]
+fn answers_a_probe() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(0), 0, Frame::Probe, Some(CONSUMER));
+    assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Credit(_), Some(0))));
+}
+
+#[test]
+fn a_lost_connection_is_forgiven_for_a_while() {
+    let mut caller = caller(false);
+    caller.handle_connection(at(100), Connection::Lost);
+    assert_eq!(caller.poll_timeout(), Some(at(2100)));
+    caller.handle_connection(at(200), Connection::Restored);
+    assert_eq!(caller.poll_transmit(), None);
+    caller.handle_timeout(at(2100));
+    assert_fails(&mut caller, FailureKind::ConnectionLost);
+}
+
+#[test]
+fn an_idempotent_request_goes_out_again_once_connected() {
+    let mut caller = caller(true);
+    caller.handle_connection(at(100), Connection::Lost);
+    assert_eq!(caller.poll_transmit(), None);
+    caller.handle_connection(at(200), Connection::Restored);
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(caller.poll_timeout(), Some(at(15_000)));
+    // Once: the next time it is a failure.
+    caller.handle_connection(at(300), Connection::Lost);
+    caller.handle_connection(at(400), Connection::Restored);
+    assert_eq!(caller.poll_transmit(), None);
+    caller.handle_timeout(at(2300));
+    assert_fails(&mut caller, FailureKind::ConnectionLost);
+}
+
+#[test]
+fn a_consumer_that_lives_on_after_a_lost_connection_is_waited_for() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
+    caller.handle_connection(at(100), Connection::Lost);
+    caller.handle_connection(at(200), Connection::Restored);
+    assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
+    caller.handle_frame(at(300), 0, Frame::Credit(Credit::default()), Some(CONSUMER));
+    caller.handle_timeout(at(2100));
+    assert_open(&mut caller);
+    caller.handle_frame(at(3000), 0, response(true), None);
+    assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
+}
+
+#[test]
+fn a_client_that_left_cancels_whoever_works() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
+    caller.cancel();
+    assert_reset(&mut caller, CONSUMER, ResetCode::Cancel);
+    assert!(caller.poll_event().is_none());
+    let mut unheard = self::caller(false);
+    unheard.cancel();
+    assert_eq!(unheard.poll_transmit(), None);
+}
+
+#[test]
+fn an_unusable_answer_fails_it() {
+    let mut malformed = caller(true);
+    malformed.handle_malformed(0, &DecodeError::Malformed("x"));
+    assert_fails(&mut malformed, FailureKind::BadAnswer);
+
+    let data = crate::frame::Data { sequence: 1, body: bytes::Bytes::new(), end: true, trailers: None };
+    let mut gap = caller(true);
+    gap.handle_frame(at(1), 0, Frame::Data(data), Some(CONSUMER));
+    assert_fails(&mut gap, FailureKind::BadAnswer);
+    assert_reset(&mut gap, CONSUMER, ResetCode::Gap);
+
+    let mut partial = caller(true);
+    partial.handle_frame(at(1), 0, response(false), Some(CONSUMER));
+    assert_fails(&mut partial, FailureKind::BadAnswer);
+    assert_reset(&mut partial, CONSUMER, ResetCode::TooLarge);
+
+    let mut reset = caller(true);
+    let text = "the response is over 10 bytes".to_owned();
+    let frame = Frame::Reset(Reset { code: ResetCode::TooLarge, text, ran: true });
+    reset.handle_frame(at(1), 0, frame, None);
+    let failure = failure(&mut reset);
+    assert_eq!(failure.kind(), FailureKind::BadAnswer);
+    assert!(failure.to_string().contains("over 10 bytes"), "{failure}");
+}
+
+#[test]
+fn another_attempt_keeps_it_alive_when_one_is_lost() {
+    let mut caller = caller(true);
+    caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
+    caller.handle_connection(at(2), Connection::Lost);
+    caller.handle_connection(at(3), Connection::Restored);
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    caller.handle_frame(at(4), 0, reset_frame(ResetCode::Gone, true), None);
+    assert_open(&mut caller);
+    caller.handle_frame(at(5), 1, response(true), None);
+    assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
+}
+
+#[test]
+fn a_retry_that_meets_nobody_fails_at_once() {
+    let mut caller = caller(true);
+    caller.handle_timeout(at(1000));
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    caller.handle_no_responders(at(1001), 1);
+    assert_fails(&mut caller, FailureKind::NoConsumer);
+}
+
+#[test]
+fn pauses_differ_by_seed() {
+    let pause = |seed| Caller::<Subject>::new(at(0), CallerConfig::default(), seed).pause();
+    let pauses: std::collections::HashSet<_> = (0..100).map(pause).collect();
+    assert!(pauses.len() > 90);
+}

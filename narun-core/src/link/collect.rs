@@ -1,0 +1,124 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::HeaderMap;
+use pin_project::pin_project;
+
+/// Collects a body whole, up to a limit. A body of one piece is not copied.
+#[derive(Debug)]
+#[pin_project]
+pub struct Collect<B> {
+    #[pin]
+    body: B,
+    limit: usize,
+    /// The only piece, or all of them once there is a second.
+    first: Bytes,
+    all: BytesMut,
+    trailers: Option<HeaderMap>,
+}
+
+/// Why a body was not collected.
+#[derive(Debug)]
+pub enum CollectError<E> {
+    /// It is over the limit, by its own word or by what came.
+    TooLarge,
+    /// It broke off.
+    Body(E),
+}
+
+impl<B> Collect<B> {
+    /// Collects at most `limit` bytes.
+    pub fn new(body: B, limit: usize) -> Self {
+        Self { body, limit, first: Bytes::new(), all: BytesMut::new(), trailers: None }
+    }
+
+    /// How many bytes have come.
+    pub fn received(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    /// How many may come.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl<B: http_body::Body> Future for Collect<B> {
+    type Output = Result<(Bytes, Option<HeaderMap>), CollectError<B::Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let received = self.received();
+            let this = self.as_mut().project();
+            let announced = this.body.size_hint().lower();
+            if (received as u64).saturating_add(announced) > *this.limit as u64 {
+                return Poll::Ready(Err(CollectError::TooLarge));
+            }
+            let frame = if this.body.is_end_stream() { None } else { ready!(this.body.poll_frame(cx)) };
+            let Some(frame) = frame else { break };
+            match frame.map_err(CollectError::Body)?.into_data() {
+                Ok(mut data) if received == 0 => *this.first = data.copy_to_bytes(data.remaining()),
+                Ok(data) => {
+                    if this.all.is_empty() {
+                        this.all.put(this.first.as_ref());
+                    }
+                    this.all.put(data);
+                }
+                Err(frame) => *this.trailers = frame.into_trailers().ok(),
+            }
+        }
+        let this = self.project();
+        let data = if this.all.is_empty() { std::mem::take(this.first) } else { this.all.split().freeze() };
+        Poll::Ready(Ok((data, this.trailers.take())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::executor::block_on;
+    use futures::stream;
+    use http::HeaderValue;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    fn pieces(
+        pieces: &[&'static str],
+    ) -> StreamBody<impl futures::Stream<Item = Result<Frame<Bytes>, Infallible>>> {
+        let frames: Vec<_> =
+            pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))).collect();
+        StreamBody::new(stream::iter(frames))
+    }
+
+    #[test]
+    fn joins_pieces_and_keeps_trailers() {
+        let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("x"))]);
+        let mut frames = vec![Ok::<_, Infallible>(Frame::trailers(trailers.clone()))];
+        for piece in ["c", "", "b", "a", ""] {
+            frames.insert(0, Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+        }
+        let collected = block_on(Collect::new(StreamBody::new(stream::iter(frames)), 3)).expect("fits");
+        assert_eq!(collected, (Bytes::from_static(b"abc"), Some(trailers)));
+    }
+
+    #[test]
+    fn does_not_copy_a_single_piece() {
+        let data = Bytes::from(vec![7; 100]);
+        let (collected, _) = block_on(Collect::new(Full::new(data.clone()), 100)).expect("fits");
+        assert_eq!(collected.as_ptr(), data.as_ptr());
+    }
+
+    #[test]
+    fn refuses_what_is_over_the_limit_before_and_after_it_came() {
+        assert!(matches!(
+            block_on(Collect::new(Full::new(Bytes::from(vec![0; 4])), 3)),
+            Err(CollectError::TooLarge)
+        ));
+        assert!(matches!(block_on(Collect::new(pieces(&["ab", "cd"]), 3)), Err(CollectError::TooLarge)));
+        assert!(block_on(Collect::new(pieces(&["ab", "c"]), 3)).is_ok());
+    }
+}

@@ -1,0 +1,14 @@
+//! Both sides of an exchange under any input whatever.
+
+mod script;
+
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn ends_once_and_in_time_whatever_comes(script in prop::collection::vec(any::<u8>(), 0..200)) {
+        script::play(&script);
+    }
+}

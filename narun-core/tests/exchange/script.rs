@@ -1,0 +1,155 @@
+//! Plays a script of bytes to both sides of an exchange: any frames, in any order, at any time.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{Request, Response};
+use narun_core::exchange::{
+    Callee, CalleeConfig, CalleeEvent, Caller, CallerConfig, CallerEvent, Connection, Transmit,
+};
+use narun_core::fields::Edit;
+use narun_core::frame::{
+    Accept, Credit, Data, DecodeError, Frame, Refusal, Refused, RequestHead, Reset, ResetCode, ResponseHead,
+    Working, encode_probe,
+};
+use narun_core::{ExchangeId, Limits, Time};
+
+/// The most attempts there can be: the first, three refused, one after silence and one after a lost connection.
+const ATTEMPTS: u8 = 6;
+
+/// Everything that a script may do to an exchange.
+pub(crate) fn play(script: &[u8]) {
+    play_caller(script);
+    play_callee(script);
+}
+
+/// The gateway's side ends with one event at the most, in time, and sends no more requests than it may.
+fn play_caller(mut script: &[u8]) {
+    let byte = |script: &mut &[u8]| if script.has_remaining() { script.get_u8() } else { 0 };
+    let config = CallerConfig {
+        idempotent: byte(&mut script) & 1 == 1,
+        head_timeout: Duration::from_secs(u64::from(byte(&mut script)) + 1),
+        ..CallerConfig::default()
+    };
+    let end = Time::ZERO + config.head_timeout;
+    let mut now = Time::ZERO;
+    let mut caller = Caller::<u8>::new(now, config, u64::from(byte(&mut script)));
+    let mut seen = Seen::default();
+    while script.has_remaining() {
+        let attempt = byte(&mut script) % (ATTEMPTS + 1);
+        match byte(&mut script) % 8 {
+            0 => now = now + Duration::from_millis(u64::from(byte(&mut script)) * 50),
+            1 => now = caller.poll_timeout().map_or(now, |at| at.max(now)),
+            2 => caller.handle_no_responders(now, attempt),
+            3 => caller.handle_malformed(attempt, &DecodeError::Malformed("scripted")),
+            4 => caller.handle_connection(now, Connection::Lost),
+            5 => caller.handle_connection(now, Connection::Restored),
+            _ => {
+                let reply = Some(byte(&mut script) % 3).filter(|reply| *reply > 0);
+                caller.handle_frame(now, attempt, frame(byte(&mut script)), reply);
+            }
+        }
+        caller.handle_timeout(now);
+        seen.drain(&mut caller);
+        assert!(caller.is_ended() || caller.poll_timeout().is_some_and(|at| at > now && at <= end));
+    }
+    caller.handle_timeout(end);
+    seen.drain(&mut caller);
+    assert!(caller.is_ended());
+    assert_eq!(seen.events, 1);
+    assert!(seen.requests <= ATTEMPTS, "{} requests", seen.requests);
+    caller.cancel();
+    assert_eq!(caller.poll_transmit(), None);
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: u8,
+    events: u8,
+}
+
+impl Seen {
+    fn drain(&mut self, caller: &mut Caller<u8>) {
+        while let Some(transmit) = caller.poll_transmit() {
+            match transmit {
+                Transmit::Request { attempt } => {
+                    assert_eq!(attempt, self.requests);
+                    self.requests += 1;
+                }
+                Transmit::Frame { payload, .. } => {
+                    Frame::decode(&payload, &Limits::default()).expect("own frames are valid");
+                }
+            }
+        }
+        if let Some(CallerEvent::Response(_) | CallerEvent::Failed(_)) = caller.poll_event() {
+            self.events += 1;
+        }
+    }
+}
+
+/// The consumer's side is cancelled once at the most, and says nothing after its end.
+fn play_callee(mut script: &[u8]) {
+    let byte = |script: &mut &[u8]| if script.has_remaining() { script.get_u8() } else { 0 };
+    let mut head = RequestHead::new(ExchangeId::from_bytes([0; 16]));
+    head.head_timeout = Some(Duration::from_secs(u64::from(byte(&mut script)) + 1));
+    let config = CalleeConfig::default();
+    let mut now = Time::ZERO;
+    let mut callee = Callee::<u8>::new(now, &head, 1, &config);
+    let mut cancelled = 0;
+    while script.has_remaining() {
+        match byte(&mut script) % 6 {
+            0 => now = now + Duration::from_millis(u64::from(byte(&mut script)) * 50),
+            1 => callee.handle_no_responders(),
+            2 if byte(&mut script) == 0 => callee.respond(Bytes::from_static(b"response")),
+            3 if byte(&mut script) == 0 => callee.abort(ResetCode::TooLarge, "scripted".to_owned(), true),
+            _ => {
+                let reply = Some(byte(&mut script) % 3).filter(|reply| *reply > 0);
+                let ended = callee.is_ended();
+                callee.handle_frame(&frame(byte(&mut script)), reply);
+                assert!(!ended || callee.poll_transmit().is_none());
+            }
+        }
+        callee.handle_timeout(now, &config);
+        while callee.poll_transmit().is_some() {}
+        if let Some(CalleeEvent::Cancelled(_)) = callee.poll_event() {
+            cancelled += 1;
+        }
+        assert!(callee.is_ended() || callee.poll_timeout().is_some_and(|at| at > now));
+    }
+    callee.handle_timeout(now + Duration::from_secs(300), &config);
+    assert!(callee.is_ended());
+    assert!(cancelled <= 1);
+}
+
+/// One of each kind, by number.
+fn frame(choice: u8) -> Frame {
+    let limits = Limits::default();
+    let version = narun_core::frame::VERSION;
+    let codes =
+        [ResetCode::Cancel, ResetCode::Gone, ResetCode::Deadline, ResetCode::Draining, ResetCode::TooLarge];
+    let reasons =
+        [Refusal::Overloaded, Refusal::Draining, Refusal::Version, Refusal::BadFrame, Refusal::Other(77)];
+    let variant = usize::from(choice / 9) % 5;
+    let payload = match choice % 9 {
+        0 => {
+            let parts = Request::new(()).into_parts().0;
+            RequestHead::new(ExchangeId::from_bytes([0; 16]))
+                .encode(&parts, Edit::default(), &b""[..], None, &limits)
+                .expect("small")
+        }
+        1 => {
+            let parts = Response::new(()).into_parts().0;
+            let head = ResponseHead { end: choice < 128, ..ResponseHead::new() };
+            head.encode(&parts, Edit::default(), &b"body"[..], None, &limits).expect("small")
+        }
+        2 => Accept { version, instance: None, max_payload: 0, credit: u64::from(choice) }.encode(),
+        3 => Data { sequence: u64::from(choice), body: Bytes::new(), end: choice > 128, trailers: None }
+            .encode(),
+        4 => Credit { offset: u64::from(choice), stop: choice > 128 }.encode(),
+        5 => Reset { code: codes[variant], text: "scripted".to_owned(), ran: choice > 128 }.encode(),
+        6 => encode_probe(),
+        7 => Working { version, instance: None }.encode(),
+        _ => Refused { reason: reasons[variant], retry_after: None, versions: vec![version] }.encode(),
+    };
+    Frame::decode(&payload, &limits).expect("own frames are valid")
+}

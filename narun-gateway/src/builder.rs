@@ -1,0 +1,105 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::Client;
+use narun_core::link::ReplyPolicy;
+use narun_core::{Limits, Namespace};
+
+use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
+use crate::gateway::Settings;
+use crate::respond::{DefaultRespondToFailure, RespondToFailure};
+use crate::route::Route;
+use crate::{BuildError, Gateway};
+
+/// Gathers the settings of a [`Gateway`].
+#[must_use = "a builder does nothing until it is built"]
+pub struct GatewayBuilder {
+    client: Client,
+    routes: Vec<Route>,
+    settings: Settings,
+    replies: ReplyPolicy,
+}
+
+impl GatewayBuilder {
+    pub(crate) fn new(client: Client) -> Self {
+        let settings = Settings {
+            namespace: Namespace::default(),
+            timeout: Duration::from_secs(15),
+            forwarded: ForwardedPolicy::default(),
+            peer: Box::new(DefaultPeerHook),
+            respond: Box::new(DefaultRespondToFailure),
+        };
+        Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
+    }
+
+    /// Adds a route. Without any, everything falls through until [`Gateway::replace_routes`].
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Adds routes.
+    pub fn routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
+        self.routes.extend(routes);
+        self
+    }
+
+    /// The namespace of the apps, which consumers share. Default `TASK`.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.settings.namespace = namespace;
+        self
+    }
+
+    /// How long a request waits for its response's head, where the route says nothing else. Default 15 s.
+    ///
+    /// The same time is allowed for each pause in the receipt of the request's body.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// What becomes of `Forwarded` and the `X-Forwarded-` fields. Default [`ForwardedPolicy::Append`].
+    pub const fn forwarded(mut self, policy: ForwardedPolicy) -> Self {
+        self.settings.forwarded = policy;
+        self
+    }
+
+    /// How the HTTP client's address and scheme are found. Default: from the [`Peer`](crate::Peer) extension.
+    pub fn peer(mut self, hook: impl PeerHook + Send + Sync + 'static) -> Self {
+        self.settings.peer = Box::new(hook);
+        self
+    }
+
+    /// How failures are answered. Default [`DefaultRespondToFailure`].
+    pub fn on_failure(mut self, hook: impl RespondToFailure) -> Self {
+        self.settings.respond = Box::new(hook);
+        self
+    }
+
+    /// The prefixes below which consumers have their inboxes; nothing is published to a reply subject outside them.
+    /// Default `_INBOX`, that of NATS clients.
+    pub fn inbox_prefixes(mut self, prefixes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.replies = ReplyPolicy::new(prefixes);
+        self
+    }
+
+    /// Opens the gateway's inbox and starts its reader, a task that lives as long as the gateway.
+    ///
+    /// Must be called within a tokio runtime. Does not wait for a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if a route or a setting is invalid, or the client is dead.
+    pub async fn build(self) -> Result<Gateway, BuildError> {
+        if self.settings.timeout.is_zero() {
+            return Err(BuildError::Setting("the timeout is zero"));
+        }
+        Gateway::start(self.client, self.settings, self.routes, self.replies, Limits::default()).await
+    }
+}
+
+impl fmt::Debug for GatewayBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayBuilder").field("routes", &self.routes).finish_non_exhaustive()
+    }
+}

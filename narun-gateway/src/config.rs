@@ -1,0 +1,235 @@
+//! The configuration file of a gateway.
+
+mod listen;
+mod route;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use narun_core::Namespace;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+pub use self::listen::{ListenAddr, ParseListenAddrError};
+pub use self::route::Delivery;
+
+use self::route::{Entry, Routes};
+use self::value::{NatsUrl, Seconds, given, given_text};
+use crate::Route;
+
+/// What a gateway's configuration file says.
+///
+/// ```
+/// use narun_gateway::config::Config;
+///
+/// let config: Config = serde_yaml_ng::from_str(r#"
+/// nats_url: "nats://localhost:4222"
+/// server_addr: ":8080"
+/// metrics_addr: ":9090"
+/// request_timeout_seconds: 15
+/// routes:
+///   - path: "/hello/"
+///     method: "POST"
+///     app: "hello"
+/// "#)?;
+///
+/// assert_eq!(config.server_addr().candidates(), ["[::]:8080", "0.0.0.0:8080"]);
+/// assert_eq!(config.routes()?, [narun_gateway::Route::post("/hello/", "hello").prefix()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Read with serde; which format it is in is the program's choice. All keys are optional but a route's `path` and
+/// `app`:
+///
+/// | key | meaning | default |
+/// |---|---|---|
+/// | `nats_url` | the NATS server | `nats://localhost:4222` |
+/// | `server_addr` | where HTTP is served, `:port` or `host:port` | `:8080` |
+/// | `metrics_addr` | where metrics are served | `:9090` |
+/// | `request_timeout_seconds` | how long the head of a response may take: a number over 0, at most 86,400 | 15 |
+/// | `nats_stream` | the stream of durable requests, and the namespace of all | none; namespace `TASK` |
+/// | `routes` | a list of the following | empty |
+///
+/// | key of a route | meaning | default |
+/// |---|---|---|
+/// | `path` | the syntax is that of [`Route`], but a path that ends in `/` is a [prefix](Route::prefix) | required |
+/// | `app` | the app's name | required |
+/// | `method` or `methods` | one, or a list, in upper case | any |
+/// | `host` | a host or `*.example.com` | any |
+/// | `timeout_seconds` | as `request_timeout_seconds`, for this route | that one |
+/// | `delivery` | `direct`, or `durable`, which needs `nats_stream` | `durable` if there is a `nats_stream` |
+///
+/// # Errors
+///
+/// Unknown keys, keys given twice, missing ones, wrong values and routes that conflict are errors of reading, which
+/// name the key and the place as far as the format's library tells it:
+///
+/// ```
+/// # use narun_gateway::config::Config;
+/// let text = "routes:\n- path: /a\n  app: a\n  method: post\n";
+/// let error = serde_yaml_ng::from_str::<Config>(text).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "routes[0].method: `post` is not a method, since case matters: write `POST` at line 4 column 11"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    nats_url: NatsUrl,
+    server_addr: ListenAddr,
+    metrics_addr: ListenAddr,
+    request_timeout: Duration,
+    nats_stream: Option<Namespace>,
+    routes: Vec<Entry>,
+}
+
+/// A configuration that was read, but asks for what cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A route is durable, which is not supported yet. It becomes direct by its key `delivery`, or by leaving out
+    /// `nats_stream`, without which routes are direct.
+    #[error(
+        "{key}: durable delivery is not supported yet, and route `{route}` is durable: \
+         say `delivery: direct`, or leave out `nats_stream`"
+    )]
+    DurableNotSupported {
+        /// The key that decides, such as `routes[0].delivery`.
+        key: String,
+        /// The route's methods, host and path.
+        route: String,
+    },
+}
+
+impl Config {
+    /// `nats_url`, the NATS server.
+    pub fn nats_url(&self) -> &str {
+        self.nats_url.as_str()
+    }
+
+    /// `server_addr`, where HTTP is served.
+    pub fn server_addr(&self) -> &ListenAddr {
+        &self.server_addr
+    }
+
+    /// `metrics_addr`, where metrics are served.
+    pub fn metrics_addr(&self) -> &ListenAddr {
+        &self.metrics_addr
+    }
+
+    /// `request_timeout_seconds`, how long the head of a response may take where a route does not say otherwise.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// `nats_stream`, the stream of durable requests.
+    pub fn nats_stream(&self) -> Option<&Namespace> {
+        self.nats_stream.as_ref()
+    }
+
+    /// The namespace of all apps: the name of the stream, or the default one.
+    pub fn namespace(&self) -> Namespace {
+        self.nats_stream.clone().unwrap_or_default()
+    }
+
+    /// The routes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::DurableNotSupported`] for the first route that is durable.
+    pub fn routes(&self) -> Result<Vec<Route>, ConfigError> {
+        let routes = self.routes_with_delivery().enumerate();
+        let direct = routes.map(|(number, (route, delivery))| match delivery {
+            Delivery::Direct => Ok(route.clone()),
+            Delivery::Durable => Err(ConfigError::DurableNotSupported {
+                key: format!("routes[{number}].delivery"),
+                route: route.to_string(),
+            }),
+        });
+        direct.collect()
+    }
+
+    /// All routes, and how each is delivered.
+    pub fn routes_with_delivery(&self) -> impl Iterator<Item = (&Route, Delivery)> {
+        let default = if self.nats_stream.is_some() { Delivery::Durable } else { Delivery::Direct };
+        self.routes.iter().map(move |entry| (&entry.route, entry.delivery.unwrap_or(default)))
+    }
+}
+
+/// What an empty file says.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            nats_url: NatsUrl::default(),
+            server_addr: ListenAddr::all(8080),
+            metrics_addr: ListenAddr::all(9090),
+            request_timeout: Duration::from_secs(15),
+            nats_stream: None,
+            routes: Vec::new(),
+        }
+    }
+}
+
+/// The keys as they are in the file.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    #[serde(default, deserialize_with = "given_text")]
+    nats_url: Option<NatsUrl>,
+    #[serde(default, deserialize_with = "given")]
+    server_addr: Option<ListenAddr>,
+    #[serde(default, deserialize_with = "given")]
+    metrics_addr: Option<ListenAddr>,
+    #[serde(default, deserialize_with = "given")]
+    request_timeout_seconds: Option<Seconds>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given")]
+    routes: Option<Routes>,
+}
+
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ConfigVisitor)
+    }
+}
+
+/// Reads the keys, and checks what several of them say together, while the format's library still knows the place.
+struct ConfigVisitor;
+
+impl<'de> Visitor<'de> for ConfigVisitor {
+    type Value = Config;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration of a gateway, a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
+        let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
+        let default = Config::default();
+        let config = Config {
+            nats_url: keys.nats_url.unwrap_or(default.nats_url),
+            server_addr: keys.server_addr.unwrap_or(default.server_addr),
+            metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
+            request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
+            nats_stream: keys.nats_stream,
+            routes: keys.routes.map_or(default.routes, Vec::from),
+        };
+        let durable = |entry: &Entry| entry.delivery == Some(Delivery::Durable);
+        match config.routes.iter().position(durable) {
+            Some(number) if config.nats_stream.is_none() => Err(A::Error::custom(format_args!(
+                "routes[{number}].delivery: `durable` needs the key `nats_stream`, which is missing"
+            ))),
+            _ => Ok(config),
+        }
+    }
+
+    /// An empty file.
+    fn visit_unit<E: Error>(self) -> Result<Config, E> {
+        Ok(Config::default())
+    }
+}

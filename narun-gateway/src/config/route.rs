@@ -1,0 +1,223 @@
+use std::fmt;
+
+use http::Method;
+use narun_core::App;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::value::{FromText, Seconds, given, given_text, text};
+use crate::Route;
+use crate::route::host::HostPattern;
+use crate::route::pattern::Pattern;
+use crate::route::table::Hosts;
+
+/// How the requests of a route get to their app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// To a consumer that is there now; otherwise the client is told so.
+    Direct,
+    /// Through a stream that keeps them until a consumer has done them.
+    Durable,
+}
+
+/// A route of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) route: Route,
+    /// None if the file does not say.
+    pub(super) delivery: Option<Delivery>,
+}
+
+/// The list of routes. Each is compared with those before it while it is read, so that errors have its place.
+pub(super) struct Routes(Vec<Entry>);
+
+/// A route's keys as they are in the file.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    #[serde(deserialize_with = "text")]
+    path: Path,
+    #[serde(deserialize_with = "text")]
+    app: App,
+    #[serde(default, deserialize_with = "given")]
+    method: Option<Methods>,
+    #[serde(default, deserialize_with = "given")]
+    methods: Option<Methods>,
+    #[serde(default, deserialize_with = "given_text")]
+    host: Option<Host>,
+    #[serde(default, deserialize_with = "given")]
+    timeout_seconds: Option<Seconds>,
+    #[serde(default, deserialize_with = "given_text")]
+    delivery: Option<Delivery>,
+}
+
+struct Path(String);
+
+struct Host(String);
+
+/// One or several, at least one.
+struct Methods(Vec<Method>);
+
+/// One in a list.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct OneMethod {
+    #[serde(deserialize_with = "text")]
+    method: Method,
+}
+
+struct RoutesVisitor;
+
+/// Reads the next route.
+struct RouteSeed<'a> {
+    entries: &'a mut Vec<Entry>,
+    hosts: &'a mut Hosts,
+}
+
+struct MethodsVisitor;
+
+impl From<Routes> for Vec<Entry> {
+    fn from(Routes(entries): Routes) -> Self {
+        entries
+    }
+}
+
+impl<'de> Deserialize<'de> for Routes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RoutesVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for RoutesVisitor {
+    type Value = Routes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of routes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Routes, A::Error> {
+        let (mut entries, mut hosts) = (Vec::new(), Hosts::default());
+        while list.next_element_seed(RouteSeed { entries: &mut entries, hosts: &mut hosts })?.is_some() {}
+        Ok(Routes(entries))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for RouteSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RouteSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a route, a map with the keys `path` and `app`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
+        let methods = match (keys.method, keys.methods) {
+            (Some(_), Some(_)) => return Err(A::Error::custom("`method` and `methods` are both given")),
+            (one, several) => one.or(several).map_or(Vec::new(), |Methods(methods)| methods),
+        };
+        let Path(path) = keys.path;
+        let prefix = path.ends_with('/');
+        let mut route = Route::new(methods, path, keys.app.as_str());
+        route.prefix = prefix;
+        route.host = keys.host.map(|Host(host)| host);
+        route.timeout = keys.timeout_seconds.map(Into::into);
+
+        let inserted = self.hosts.insert(&route, self.entries.len()).map_err(A::Error::custom)?;
+        inserted.map_err(|other| {
+            A::Error::custom(format_args!(
+                "`path` and `method`: route `{route}` matches the same requests as routes[{other}], `{}`",
+                self.entries[other].route
+            ))
+        })?;
+        self.entries.push(Entry { route, delivery: keys.delivery });
+        Ok(())
+    }
+}
+
+impl FromText for Path {
+    const EXPECTED: &'static str = "a path";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match Pattern::parse(text, text.ends_with('/')) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(problem) => Err(format!("the path `{text}` {problem}")),
+        }
+    }
+}
+
+impl FromText for Host {
+    const EXPECTED: &'static str = "a host";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match HostPattern::parse(Some(text)) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(problem) => Err(format!("host `{text}` {problem}")),
+        }
+    }
+}
+
+impl FromText for Delivery {
+    const EXPECTED: &'static str = "`direct` or `durable`";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "direct" => Ok(Self::Direct),
+            "durable" => Ok(Self::Durable),
+            other => Err(format!("`{other}` is neither `direct` nor `durable`")),
+        }
+    }
+}
+
+impl FromText for Method {
+    const EXPECTED: &'static str = "a method";
+
+    /// Refuses what would be an extension method, but is hardly meant as one.
+    fn from_text(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        if text == "*" || upper == "ANY" || upper == "ALL" {
+            return Err(format!("`{text}` is not a method: leave out the key for any"));
+        }
+        if text != upper {
+            return Err(format!("`{text}` is not a method, since case matters: write `{upper}`"));
+        }
+        Self::from_bytes(text.as_bytes()).map_err(|_| format!("`{text}` is not a method"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Methods {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MethodsVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for MethodsVisitor {
+    type Value = Methods;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a method or a list of methods")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Methods, E> {
+        Method::from_text(text).map(|method| Methods(vec![method])).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Methods, A::Error> {
+        let mut methods = Vec::new();
+        while let Some(OneMethod { method }) = list.next_element()? {
+            methods.push(method);
+        }
+        if methods.is_empty() {
+            return Err(A::Error::custom("the list of methods is empty: leave out the key for any"));
+        }
+        Ok(Methods(methods))
+    }
+}

@@ -1,0 +1,260 @@
+use http::Method;
+use narun_core::App;
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, String> {
+    serde_yaml_ng::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The routes of a file with just one, whose keys these are.
+fn route(keys: &str) -> Route {
+    let mut routes = read(&format!("routes:\n  - {keys}")).unwrap().routes().unwrap();
+    routes.pop().unwrap()
+}
+
+const DOCUMENTED: &str = r#"
+nats_url: "nats://localhost:4222"
+server_addr: ":8080"
+metrics_addr: ":9090"
+request_timeout_seconds: 15
+nats_stream: "TASK"
+routes:
+  - path: "/hello/"
+    method: "POST"
+    app: "hello"
+"#;
+
+#[test]
+fn the_documented_file_is_read() {
+    let config = read(DOCUMENTED).unwrap();
+    assert_eq!(config.nats_url(), "nats://localhost:4222");
+    assert_eq!(config.server_addr().to_string(), ":8080");
+    assert_eq!(config.metrics_addr().to_string(), ":9090");
+    assert_eq!(config.request_timeout(), Duration::from_secs(15));
+    assert_eq!(config.nats_stream(), Some(&Namespace::new("TASK").unwrap()));
+    assert_eq!(config.namespace(), Namespace::new("TASK").unwrap());
+    let expected = Route::post("/hello/", "hello").prefix();
+    assert!(config.routes_with_delivery().eq([(&expected, Delivery::Durable)]));
+}
+
+#[test]
+fn every_key_has_a_default() {
+    for text in ["", "{}", "# nothing\n", "routes: []"] {
+        let config = read(text).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.nats_url(), "nats://localhost:4222");
+        assert_eq!(config.server_addr().to_string(), ":8080");
+        assert_eq!(config.metrics_addr().to_string(), ":9090");
+        assert_eq!(config.request_timeout(), Duration::from_secs(15));
+        assert_eq!(config.nats_stream(), None);
+        assert_eq!(config.namespace(), Namespace::default());
+        assert_eq!(config.routes().unwrap(), []);
+    }
+}
+
+#[test]
+fn a_route_has_what_its_keys_say() {
+    for (keys, expected) in [
+        ("{path: /a, app: a}", Route::any("/a", "a")),
+        ("{path: /a/, app: a}", Route::any("/a/", "a").prefix()),
+        ("{path: /, app: a}", Route::any("/", "a").prefix()),
+        ("{path: '/a/{x}/{*y}', app: a}", Route::any("/a/{x}/{*y}", "a")),
+        ("{path: /a, app: a, method: GET}", Route::get("/a", "a")),
+        ("{path: /a, app: a, methods: GET}", Route::get("/a", "a")),
+        ("{path: /a, app: a, method: [GET]}", Route::get("/a", "a")),
+        (
+            "{path: /a, app: a, methods: [PUT, PROPFIND]}",
+            Route::any("/a", "a").methods([Method::PUT, "PROPFIND".parse().unwrap()]),
+        ),
+        ("{path: /a, app: a, host: '*.example.com'}", Route::any("/a", "a").host("*.example.com")),
+        ("{path: /a, app: a, timeout_seconds: 60}", Route::any("/a", "a").timeout(Duration::from_secs(60))),
+        (
+            "{path: /a, app: a, timeout_seconds: 0.25}",
+            Route::any("/a", "a").timeout(Duration::from_millis(250)),
+        ),
+        ("{path: /a, app: a, delivery: direct}", Route::any("/a", "a")),
+    ] {
+        assert_eq!(route(keys), expected, "{keys}");
+    }
+}
+
+#[test]
+fn routes_are_durable_by_default_if_there_is_a_stream() {
+    use Delivery::{Direct, Durable};
+    let routes = "routes: [{path: /a, app: a}, {path: /b, app: b, delivery: direct}";
+    for (text, expected) in [
+        (format!("{routes}]"), &[Direct, Direct][..]),
+        (format!("nats_stream: S\n{routes}]"), &[Durable, Direct]),
+        (
+            format!("{routes}, {{path: /c, app: c, delivery: durable}}]\nnats_stream: S"),
+            &[Durable, Direct, Durable],
+        ),
+    ] {
+        let config = read(&text).unwrap();
+        let deliveries = config.routes_with_delivery().map(|(_, delivery)| delivery);
+        assert!(deliveries.eq(expected.iter().copied()), "{text}");
+    }
+}
+
+#[test]
+fn durable_routes_are_not_supported_yet() {
+    let text = "nats_stream: S\nroutes: [{path: /a, app: a, delivery: direct}, {path: /b, app: b}]";
+    let error = read(text).unwrap().routes().unwrap_err();
+    let expected =
+        ConfigError::DurableNotSupported { key: "routes[1].delivery".into(), route: "any method /b".into() };
+    assert_eq!(error, expected);
+    let text = error.to_string();
+    assert!(text.contains("routes[1].delivery") && text.contains("/b"), "{text}");
+}
+
+#[test]
+fn errors_name_the_key_and_the_place() {
+    // A file, and what the error has to say.
+    let cases: &[(&str, &[&str])] = &[
+        ("\n- a", &["a map", "line 2 column 1"]),
+        ("routes: []\nnats_uri: a", &["unknown field `nats_uri`", "`nats_url`", "line 2 column 1"]),
+        ("namespace: S", &["unknown field `namespace`"]),
+        ("nats_url: ''", &["nats_url: ", "line 1 column 11"]),
+        ("nats_url: http://a", &["nats_url: ", "http", "line 1 column 11"]),
+        ("nats_url: 'nats://a:b'", &["nats_url: ", "line 1 column 11"]),
+        ("nats_url: [a]", &["nats_url: ", "the URL of a NATS server", "line 1 column 11"]),
+        ("nats_url:", &["nats_url: ", "the URL of a NATS server", "line 1"]),
+        ("server_addr: '8080'", &["server_addr: ", "`8080`", "`:port` or `host:port`", "line 1 column 14"]),
+        ("server_addr: 8080", &["server_addr: ", "`:port` or `host:port`", "line 1 column 14"]),
+        ("\nmetrics_addr: ':http'", &["metrics_addr: ", "`:http`", "line 2 column 15"]),
+        ("request_timeout_seconds: 0", &["request_timeout_seconds: ", "`0`", "over 0", "line 1 column 26"]),
+        ("request_timeout_seconds: -1", &["request_timeout_seconds: ", "`-1`", "line 1 column 26"]),
+        ("request_timeout_seconds: 86401", &["request_timeout_seconds: ", "86400", "line 1 column 26"]),
+        ("request_timeout_seconds: 1e-30", &["request_timeout_seconds: ", "over 0", "line 1 column 26"]),
+        ("request_timeout_seconds: 86400.1", &["request_timeout_seconds: ", "line 1 column 26"]),
+        ("request_timeout_seconds: .inf", &["request_timeout_seconds: ", "line 1 column 26"]),
+        ("request_timeout_seconds: .nan", &["request_timeout_seconds: ", "line 1 column 26"]),
+        ("request_timeout_seconds: 15s", &["request_timeout_seconds: ", "15s", "line 1 column 26"]),
+        ("request_timeout_seconds: '15'", &["request_timeout_seconds: ", "line 1 column 26"]),
+        ("nats_stream: [a]", &["nats_stream: ", "the name of a stream", "line 1 column 14"]),
+        ("\nnats_url: nats://a\nnats_url: nats://b", &["duplicate", "`nats_url`", "line 2"]),
+        ("routes: 5", &["routes: ", "a list of routes", "line 1 column 9"]),
+        ("routes:\n- 5", &["routes[0]: ", "`path` and `app`", "line 2 column 3"]),
+        ("routes:\n- path: /a", &["routes[0]: ", "missing field `app`", "line 2 column 3"]),
+        ("routes:\n- app: a", &["routes[0]: ", "missing field `path`", "line 2 column 3"]),
+        (
+            "routes:\n- path: /a\n  app: a\n  hosts: a",
+            &["routes[0]: ", "unknown field `hosts`", "line 4 column 3"],
+        ),
+        ("routes:\n- app: a\n  path: a", &["routes[0].path: ", "`a` does not start", "line 3 column 9"]),
+        ("routes:\n- app: a\n  path: '/{a'", &["routes[0].path: ", "`/{a`", "line 3 column 9"]),
+        ("routes:\n- app: a\n  path: '/a b'", &["routes[0].path: ", "`/a b`", "line 3 column 9"]),
+        ("routes:\n- app: a\n  path: '/{*a}/'", &["routes[0].path: ", "`/{*a}/`", "line 3 column 9"]),
+        ("routes:\n- path: /a\n  app: [a]", &["routes[0].app: ", "the name of an app", "line 3 column 8"]),
+        (
+            "routes:\n- {path: /a, app: a}\n- path: /b\n  app: b\n  method: post",
+            &["routes[1].method: ", "`post`", "`POST`", "line 5 column 11"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  method: 'P ST'",
+            &["routes[0].method: ", "`P ST` is not a method", "line 4 column 11"],
+        ),
+        ("routes:\n- path: /b\n  app: b\n  method: ''", &["routes[0].method: ", "line 4 column 11"]),
+        ("routes:\n- path: /b\n  app: b\n  method:", &["routes[0].method: ", "a method or a list"]),
+        ("routes:\n- path: /b\n  app: b\n  method: 5", &["routes[0].method: ", "a method or a list"]),
+        ("routes:\n- path: /b\n  app: b\n  method: '*'", &["routes[0].method: ", "leave out", "line 4"]),
+        ("routes:\n- path: /b\n  app: b\n  method: Any", &["routes[0].method: ", "leave out", "line 4"]),
+        ("routes:\n- path: /b\n  app: b\n  methods: []", &["routes[0].methods: ", "empty", "line 4"]),
+        (
+            "routes:\n- path: /b\n  app: b\n  methods: [GET,\n    get]",
+            &["routes[0].methods[1]: ", "`get`", "line 5 column 5"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  method: GET\n  methods: [PUT]",
+            &["routes[0]: ", "`method` and `methods` are both given", "line 2 column 3"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  host: b:80",
+            &["routes[0].host: ", "`b:80` has a port", "line 4 column 9"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  timeout_seconds: 0",
+            &["routes[0].timeout_seconds: ", "over 0", "line 4 column 20"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  delivery: async",
+            &["routes[0].delivery: ", "`async`", "`direct`", "`durable`", "line 4 column 13"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  delivery: durable",
+            &["routes[0].delivery: ", "`durable`", "`nats_stream`"],
+        ),
+        (
+            "routes:\n- {path: '/{x}', app: a}\n- path: '/{y}'\n  app: b",
+            &[
+                "routes[1]: ",
+                "`path`",
+                "`any method /{y}`",
+                "routes[0], `any method /{x}`",
+                "line 3 column 3",
+            ],
+        ),
+    ];
+    for (text, parts) in cases {
+        let error = read(text).expect_err(text);
+        for part in *parts {
+            assert!(error.contains(part), "no `{part}` in the error of\n{text}\n{error}");
+        }
+    }
+}
+
+/// What a name may be is the matter of [`App`] and [`Namespace`]; here, that they are asked.
+#[test]
+fn names_are_checked() {
+    for name in ["a", "", "a.b", "a b", "*", ">", "ä"] {
+        let text = format!("routes:\n- path: /a\n  app: '{name}'");
+        match (read(&text), App::new(name)) {
+            (Ok(_), Ok(_)) => {}
+            (Err(error), Err(_)) => {
+                assert!(error.contains("routes[0].app: ") && error.contains("line 3 column 8"), "{error}");
+            }
+            (read, checked) => panic!("{read:?} {checked:?}"),
+        }
+        match (read(&format!("nats_stream: '{name}'")), Namespace::new(name)) {
+            (Ok(_), Ok(_)) => {}
+            (Err(error), Err(_)) => {
+                assert!(error.contains("nats_stream: ") && error.contains("line 1 column 14"), "{error}");
+            }
+            (read, checked) => panic!("{read:?} {checked:?}"),
+        }
+    }
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let config = read("nats_url: nats://me:secret@example.com:4222").unwrap();
+    assert_eq!(config.nats_url(), "nats://me:secret@example.com:4222");
+    let text = format!("{config:?}");
+    assert!(text.contains("example.com") && !text.contains("secret"), "{text}");
+    for bad in ["http://me:secret@example.com", "nats://me:secret@example.com:port"] {
+        let error = read(&format!("nats_url: {bad}")).unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn addresses_to_listen_at_have_candidates() {
+    for (text, candidates) in [
+        (":8080", &["[::]:8080", "0.0.0.0:8080"][..]),
+        (":0", &["[::]:0", "0.0.0.0:0"]),
+        ("localhost:80", &["localhost:80"]),
+        ("127.0.0.1:80", &["127.0.0.1:80"]),
+        ("[::1]:80", &["[::1]:80"]),
+        ("0.0.0.0:08080", &["0.0.0.0:8080"]),
+    ] {
+        let address: ListenAddr = text.parse().unwrap();
+        assert_eq!(address.candidates(), candidates);
+        assert_eq!(address.to_string(), text);
+    }
+    for text in
+        ["", "8080", ":", ":65536", ":+80", "a:b", "*.a:80", "a b:80", "::1:80", "[::1]", "http://a:80"]
+    {
+        assert_eq!(text.parse::<ListenAddr>(), Err(ParseListenAddrError), "{text}");
+    }
+}

@@ -1,0 +1,152 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+use narun_core::{App, Namespace};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+/// The longest timeout: a day.
+const MAX_SECONDS: f64 = 86_400.0;
+
+/// A value that is a text in the file, checked while it is read, so that the error has its place.
+pub(super) trait FromText: Sized {
+    /// What is expected, for values that are no text at all.
+    const EXPECTED: &'static str;
+
+    /// Takes the text, or says what is wrong with it.
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+/// Reads a text.
+pub(super) fn text<'de, T: FromText, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_str(TextVisitor(PhantomData))
+}
+
+/// Reads the text of a key that may be missing. A key without a value is not missing.
+pub(super) fn given_text<'de, T: FromText, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    text(deserializer).map(Some)
+}
+
+/// Reads the value of a key that may be missing. A key without a value is not missing.
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// The URL of a NATS server, which may have a password in it: neither debug output nor errors show that.
+#[derive(Clone, PartialEq)]
+pub(super) struct NatsUrl(String);
+
+/// A timeout.
+#[derive(Clone, Copy)]
+pub(super) struct Seconds(Duration);
+
+struct TextVisitor<T>(PhantomData<T>);
+
+struct SecondsVisitor;
+
+impl<T: FromText> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::from_text(text).map_err(E::custom)
+    }
+}
+
+impl NatsUrl {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for NatsUrl {
+    fn default() -> Self {
+        Self("nats://localhost:4222".to_owned())
+    }
+}
+
+impl fmt::Debug for NatsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.rsplit_once('@') {
+            Some((_, server)) => write!(f, "\"…@{server}\""),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+impl FromText for NatsUrl {
+    const EXPECTED: &'static str = "the URL of a NATS server";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.parse::<ServerAddr>() {
+            Ok(address) if !address.host().is_empty() => Ok(Self(text.to_owned())),
+            Ok(_) => Err("the URL of a NATS server has no host".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl FromText for App {
+    const EXPECTED: &'static str = "the name of an app";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::new(text).map_err(|error| format!("`{text}` cannot be the name of an app: {error}"))
+    }
+}
+
+impl FromText for Namespace {
+    const EXPECTED: &'static str = "the name of a stream";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::new(text).map_err(|error| format!("`{text}` cannot be the name of a stream: {error}"))
+    }
+}
+
+impl From<Seconds> for Duration {
+    fn from(Seconds(duration): Seconds) -> Self {
+        duration
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecondsVisitor)
+    }
+}
+
+impl Visitor<'_> for SecondsVisitor {
+    type Value = Seconds;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds over 0, at most 86400")
+    }
+
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Seconds, E> {
+        match Duration::from_secs(seconds) {
+            duration if !duration.is_zero() && duration.as_secs_f64() <= MAX_SECONDS => Ok(Seconds(duration)),
+            _ => Err(E::invalid_value(Unexpected::Unsigned(seconds), &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Seconds, E> {
+        match u64::try_from(seconds) {
+            Ok(seconds) => self.visit_u64(seconds),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(seconds), &self)),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
+        match Duration::try_from_secs_f64(seconds) {
+            Ok(duration) if !duration.is_zero() && seconds <= MAX_SECONDS => Ok(Seconds(duration)),
+            _ => Err(E::invalid_value(Unexpected::Float(seconds), &self)),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_nats::{Client, Subject};
+use http::{Method, Response, request};
+use narun_core::exchange::CallerConfig;
+use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
+use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::forward::fields::FieldChanges;
+use crate::forward::{ForwardedPolicy, Peer, PeerHook};
+use crate::metrics::{self, RouteMetrics};
+use crate::route::{Route, RouteError, RouteTable};
+use crate::service::NotFound;
+use crate::{BuildError, GatewayBuilder, GatewayLayer, GatewayService, RespondToFailure};
+
+/// A gateway: routes, and the connection over which their requests go.
+///
+/// Cheap to clone; all clones, and the layers and services made of it, are the same gateway. It ends when the last
+/// of them is dropped; requests under way are then without an answer, so stop the HTTP server first.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoint: Arc<NatsEndpoint>,
+    table: ArcSwap<RouteTable<RouteEntry>>,
+    settings: Settings,
+    closed: watch::Receiver<bool>,
+    reader: AbortHandle,
+}
+
+/// What a builder gathers.
+pub(crate) struct Settings {
+    pub(crate) namespace: Namespace,
+    pub(crate) timeout: Duration,
+    pub(crate) forwarded: ForwardedPolicy,
+    pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
+    pub(crate) respond: Box<dyn RespondToFailure>,
+}
+
+/// A route, with all that a request needs prepared.
+#[derive(Debug)]
+pub(crate) struct RouteEntry {
+    subject: Subject,
+    template: String,
+    timeout: Duration,
+    total_timeout: Option<Duration>,
+    max_body: usize,
+    metrics: RouteMetrics,
+}
+
+impl Gateway {
+    /// A gateway over this client.
+    ///
+    /// The client stays the user's: credentials, TLS and clusters are its business. It may be disconnected, or not
+    /// connected yet: requests are then answered 503.
+    pub fn builder(client: Client) -> GatewayBuilder {
+        GatewayBuilder::new(client)
+    }
+
+    /// A layer that puts this gateway in front of a service.
+    pub fn layer(&self) -> GatewayLayer {
+        GatewayLayer::new(self.clone())
+    }
+
+    /// A service of this gateway alone: what matches no route is answered 404, or 405 with `Allow`.
+    pub fn service(&self) -> GatewayService<NotFound> {
+        GatewayService::new(NotFound::new(self.clone()), self.clone())
+    }
+
+    /// Replaces all routes at once. Requests under way keep the route that they came by.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] names the first route that is invalid or contradicts another; the routes stay as they were.
+    pub fn replace_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<(), RouteError> {
+        let table = self.shared.settings.compile(routes)?;
+        self.shared.table.store(Arc::new(table));
+        Ok(())
+    }
+
+    /// Completes once the NATS client is dead for good, which no reconnect mends: start anew with another one.
+    ///
+    /// Cancel safe. Pending while there is hope: a client that is disconnected reconnects by itself.
+    pub async fn closed(&self) {
+        let mut closed = self.shared.closed.clone();
+        // An error means that the reader was aborted, which only dropping the gateway does.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    pub(crate) async fn start(
+        client: Client,
+        settings: Settings,
+        routes: Vec<Route>,
+        replies: ReplyPolicy,
+        limits: Limits,
+    ) -> Result<Self, BuildError> {
+        let table = settings.compile(routes)?;
+        metrics::describe();
+        let link = NatsLink::new(client);
+        let prefix = link.inbox_prefix();
+        let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, metrics::inbox));
+        let inbox = endpoint.subscribe().await.map_err(|_| BuildError::ClientLost)?;
+        let (sender, closed) = watch::channel(false);
+        let run = endpoint.clone().run(inbox);
+        let reader = tokio::spawn(async move {
+            let lost = run.await;
+            tracing::error!(%lost, "the gateway is closed");
+            sender.send_replace(true);
+        });
+        let reader = reader.abort_handle();
+        let table = ArcSwap::from_pointee(table);
+        Ok(Self { shared: Arc::new(Shared { endpoint, table, settings, closed, reader }) })
+    }
+
+    pub(crate) fn table(&self) -> arc_swap::Guard<Arc<RouteTable<RouteEntry>>> {
+        self.shared.table.load()
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<NatsEndpoint> {
+        &self.shared.endpoint
+    }
+
+    /// Whether a request would only wait for a connection.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        !self.shared.endpoint.link().is_connected() || *self.shared.closed.borrow()
+    }
+
+    /// What is known of a request's sender, and what is changed about its fields.
+    pub(crate) fn fields(&self, parts: &request::Parts, id: ExchangeId) -> (Option<Peer>, FieldChanges) {
+        let settings = &self.shared.settings;
+        let peer = settings.peer.peer(parts);
+        let changes = FieldChanges::new(parts, peer.as_ref(), settings.forwarded, &id);
+        (peer, changes)
+    }
+
+    pub(crate) fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
+        self.shared.settings.respond.respond(failure, context)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("endpoint", &self.shared.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Settings {
+    fn compile(&self, routes: impl IntoIterator<Item = Route>) -> Result<RouteTable<RouteEntry>, RouteError> {
+        RouteTable::new(routes, |route| Ok(RouteEntry::new(route, &route.app_name()?, self)))
+    }
+}
+
+impl RouteEntry {
+    fn new(route: &Route, app: &App, settings: &Settings) -> Self {
+        let subject = settings.namespace.call_subject(app);
+        Self {
+            metrics: RouteMetrics::new(route.path(), &subject),
+            subject: subject.into(),
+            template: route.path().to_owned(),
+            timeout: route.timeout.unwrap_or(settings.timeout),
+            total_timeout: route.total_timeout,
+            max_body: route.max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        }
+    }
+
+    pub(crate) const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    pub(crate) const fn template(&self) -> &str {
+        self.template.as_str()
+    }
+
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) const fn max_body(&self) -> usize {
+        self.max_body
+    }
+
+    pub(crate) const fn metrics(&self) -> &RouteMetrics {
+        &self.metrics
+    }
+
+    pub(crate) fn caller_config(&self, method: &Method) -> CallerConfig {
+        CallerConfig {
+            idempotent: method.is_idempotent(),
+            head_timeout: self.timeout,
+            total_timeout: self.total_timeout,
+            ..CallerConfig::default()
+        }
+    }
+}

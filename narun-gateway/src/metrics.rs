@@ -1,0 +1,204 @@
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use narun_core::FailureKind;
+use narun_core::link::Notice;
+
+const REQUESTS: &str = "http_gateway_requests_total";
+const DURATION: &str = "http_gateway_request_duration_seconds";
+const NATS_REQUESTS: &str = "http_gateway_nats_requests_total";
+const IN_FLIGHT: &str = "http_gateway_requests_in_flight";
+const REQUEST_BYTES: &str = "http_gateway_request_body_bytes_total";
+const RESPONSE_BYTES: &str = "http_gateway_response_body_bytes_total";
+const RETRIES: &str = "http_gateway_retries_total";
+const INBOX: &str = "http_gateway_inbox_discarded_total";
+
+/// What a request that the HTTP client gave up counts as: nginx's number, as HTTP has none.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Names and describes the metrics, once per recorder.
+pub(crate) fn describe() {
+    describe_counter!(REQUESTS, "HTTP requests that matched a route");
+    describe_histogram!(DURATION, Unit::Seconds, "From an HTTP request's head to its response's head");
+    describe_counter!(NATS_REQUESTS, "Requests over NATS by their outcome");
+    describe_gauge!(IN_FLIGHT, "HTTP requests that wait for their response's head");
+    describe_counter!(REQUEST_BYTES, Unit::Bytes, "Body bytes sent to consumers");
+    describe_counter!(RESPONSE_BYTES, Unit::Bytes, "Body bytes received from consumers");
+    describe_counter!(RETRIES, "Requests sent again over NATS");
+    describe_counter!(INBOX, "Messages to the gateway's inbox that belong to no exchange");
+}
+
+pub(crate) fn inbox(notice: Notice) {
+    let reason = match notice {
+        Notice::Junk => "junk",
+        Notice::Unknown => "unknown_exchange",
+        Notice::ForeignReply => "foreign_reply",
+        Notice::Overflow => "overflow",
+    };
+    counter!(INBOX, "reason" => reason).increment(1);
+}
+
+/// The metrics of a route; handles are made when they are first needed, so that a recorder installed before the
+/// first request sees them, and an unused route costs nothing.
+#[derive(Debug)]
+pub(crate) struct RouteMetrics {
+    path: Arc<str>,
+    subject: Arc<str>,
+    by_method: [OnceLock<Box<MethodMetrics>>; METHODS.len() + 1],
+    common: OnceLock<Box<CommonMetrics>>,
+}
+
+const METHODS: [Method; 8] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::HEAD,
+    Method::PATCH,
+    Method::OPTIONS,
+    Method::TRACE,
+];
+
+/// Statuses beyond these many per method look their counter up each time.
+const STATUSES: usize = 6;
+
+#[derive(Debug)]
+struct MethodMetrics {
+    method: &'static str,
+    duration: Handle<Histogram>,
+    statuses: [OnceLock<(u16, Handle<Counter>)>; STATUSES],
+}
+
+#[derive(Debug)]
+struct CommonMetrics {
+    in_flight: Handle<Gauge>,
+    request_bytes: Handle<Counter>,
+    response_bytes: Handle<Counter>,
+    success: Handle<Counter>,
+}
+
+/// A metric's handle, which has no `Debug` of its own.
+struct Handle<T>(T);
+
+impl<T> std::fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl RouteMetrics {
+    pub(crate) fn new(path: &str, subject: &str) -> Self {
+        Self {
+            path: path.into(),
+            subject: subject.into(),
+            by_method: Default::default(),
+            common: OnceLock::new(),
+        }
+    }
+
+    /// A request came in.
+    pub(crate) fn begin(&self) {
+        self.common().in_flight.0.increment(1.0);
+    }
+
+    /// It went out of the gateway, answered or given up.
+    pub(crate) fn end(&self, method: &Method, status: Option<StatusCode>, duration: Duration) {
+        self.common().in_flight.0.decrement(1.0);
+        let metrics = self.method(method);
+        metrics.duration.0.record(duration);
+        self.count(metrics, status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
+    }
+
+    /// A request was published with a body of this size.
+    pub(crate) fn sent(&self, body: usize) {
+        self.common().request_bytes.0.increment(body as u64);
+    }
+
+    /// The exchange ended: with a response body of this size, a failure, or `None` when it was cancelled.
+    pub(crate) fn exchanged(&self, outcome: Option<Result<usize, FailureKind>>, attempts: u8) {
+        if attempts > 1 {
+            counter!(RETRIES, "path" => self.path.to_string()).increment(u64::from(attempts) - 1);
+        }
+        let status = match outcome {
+            Some(Ok(body)) => {
+                self.common().response_bytes.0.increment(body as u64);
+                self.common().success.0.increment(1);
+                return;
+            }
+            Some(Err(FailureKind::TimedOut)) => "timeout",
+            Some(Err(FailureKind::NoConsumer)) => "no_responders",
+            Some(Err(FailureKind::Overloaded | FailureKind::Draining)) => "refused",
+            Some(Err(_)) => "error",
+            None => "cancelled",
+        };
+        self.nats_requests(status).increment(1);
+    }
+
+    fn nats_requests(&self, status: &'static str) -> Counter {
+        counter!(NATS_REQUESTS, "subject" => self.subject.to_string(), "status" => status)
+    }
+
+    fn common(&self) -> &CommonMetrics {
+        self.common.get_or_init(|| {
+            let path = || self.path.to_string();
+            Box::new(CommonMetrics {
+                in_flight: Handle(gauge!(IN_FLIGHT, "path" => path())),
+                request_bytes: Handle(counter!(REQUEST_BYTES, "path" => path())),
+                response_bytes: Handle(counter!(RESPONSE_BYTES, "path" => path())),
+                success: Handle(self.nats_requests("success")),
+            })
+        })
+    }
+
+    fn method(&self, method: &Method) -> &MethodMetrics {
+        let known = METHODS.iter().position(|known| known == method);
+        let index = known.unwrap_or(METHODS.len());
+        self.by_method[index].get_or_init(|| {
+            let method = known.map_or("other", |index| label(&METHODS[index]));
+            let path = self.path.to_string();
+            Box::new(MethodMetrics {
+                method,
+                duration: Handle(histogram!(DURATION, "method" => method, "path" => path)),
+                statuses: Default::default(),
+            })
+        })
+    }
+
+    fn count(&self, metrics: &MethodMetrics, status: u16) {
+        let register = || {
+            let labels = [
+                ("method", metrics.method.to_owned()),
+                ("path", self.path.to_string()),
+                ("status_code", status.to_string()),
+            ];
+            counter!(REQUESTS, &labels)
+        };
+        for slot in &metrics.statuses {
+            let (slot_status, counter) = slot.get_or_init(|| (status, Handle(register())));
+            if *slot_status == status {
+                return counter.0.increment(1);
+            }
+        }
+        register().increment(1);
+    }
+}
+
+/// The method as a label, which lives as long as the program.
+fn label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        _ => "other",
+    }
+}

@@ -1,0 +1,41 @@
+use http::Response;
+use narun_core::{Body, Failure, FailureContext};
+
+/// Turns a [`Failure`] into a response. Closures do.
+///
+/// ```
+/// use http::Response;
+/// use narun_core::{Body, Failure, FailureContext};
+/// use narun_gateway::RespondToFailure;
+///
+/// fn plain(failure: &Failure, _context: &FailureContext) -> Response<Body> {
+///     let mut response = Response::new(Body::from(failure.to_string()));
+///     *response.status_mut() = failure.status();
+///     response
+/// }
+/// fn takes(_: impl RespondToFailure) {}
+/// takes(plain);
+/// ```
+pub trait RespondToFailure: Send + Sync + 'static {
+    /// The response to this failure.
+    fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body>;
+}
+
+impl<F> RespondToFailure for F
+where
+    F: Fn(&Failure, &FailureContext) -> Response<Body> + Send + Sync + 'static,
+{
+    fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
+        self(failure, context)
+    }
+}
+
+/// [`Failure::to_response`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefaultRespondToFailure;
+
+impl RespondToFailure for DefaultRespondToFailure {
+    fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
+        failure.to_response(context).map(Body::from)
+    }
+}

@@ -1,0 +1,257 @@
+//! Routes: which requests go to which app.
+
+pub(crate) mod host;
+pub(crate) mod pattern;
+pub(crate) mod table;
+
+mod allowed;
+mod error;
+mod hash;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use http::Method;
+use narun_core::App;
+
+pub use self::allowed::AllowedMethods;
+pub use self::error::RouteError;
+pub use self::table::{Lookup, RouteTable};
+
+use self::host::HostPattern;
+use self::pattern::Pattern;
+
+/// Sends the requests of some host, path and methods to an app.
+///
+/// A route is only written down here; whether it makes sense is checked when a [`RouteTable`] is made of all of
+/// them.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use narun_gateway::{Lookup, Route, RouteTable};
+///
+/// let routes = [
+///     Route::post("/hello/{*rest}", "hello").timeout(Duration::from_secs(5)),
+///     Route::any("/jobs/", "jobs").prefix().host("*.example.com"),
+/// ];
+/// let table = RouteTable::new(routes, |route| Ok(route.app().to_owned()))?;
+///
+/// let Lookup::Match(app) = table.lookup(None, &http::Method::POST, "/hello/world") else { panic!() };
+/// assert_eq!(app.as_str(), "hello");
+/// # Ok::<(), narun_gateway::RouteError>(())
+/// ```
+///
+/// # Paths
+///
+/// A path starts with `/` and is made of segments between slashes, in the syntax of `matchit` 0.9, which is axum's
+/// too:
+///
+/// | segment | matches |
+/// |---|---|
+/// | `users` | itself, byte by byte |
+/// | `{id}` | one segment that is not empty |
+/// | `img-{id}.png` | the same between two texts; one parameter a segment |
+/// | `{*rest}` | the rest of the path if it is not empty, slashes included; only at the end |
+/// | `{{`, `}}` | a brace |
+///
+/// Request paths are matched raw, percent-encoded as they came: `/a%2Fb` is one segment, `/%61` is not `/a`, and
+/// dot segments and double slashes are not resolved. What is behind the app's name sees the same raw path. A trailing
+/// slash is part of the path, unless the route is a [`prefix`](Self::prefix).
+///
+/// # Which route wins
+///
+/// Of all routes that match host, path and method the most specific one, in this order:
+///
+/// 1. the host: a name wins over `*.example.com`, a longer one of these over a shorter one, and all win over none;
+/// 2. the path, segment by segment from the left: plain text, then the longest text before a parameter, then a
+///    parameter before `{*rest}`, then the longest text after it;
+/// 3. the method: one that is named wins over a route for any method.
+///
+/// A route that does not take the request's method is never in the way of one that does. `GET` takes `HEAD` as well,
+/// unless a route of the same host and path names `HEAD`. Two routes of the same host and the same path, parameter
+/// names aside, must not name the same method, nor may both take any: that is [`RouteError::Conflict`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a route does nothing until it is given to a gateway"]
+pub struct Route {
+    pub(crate) path: String,
+    pub(crate) app: String,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) host: Option<String>,
+    pub(crate) prefix: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) max_body: Option<u64>,
+}
+
+/// What a route matches, once it has been checked.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) host: HostPattern,
+    pub(crate) patterns: Vec<Pattern>,
+}
+
+impl Route {
+    /// A route for these methods, any if there are none, and this path to this app.
+    ///
+    /// Methods are compared byte by byte (RFC 9110, 9.1), so extension methods such as `PROPFIND` work.
+    pub fn new(
+        methods: impl IntoIterator<Item = Method>,
+        path: impl Into<String>,
+        app: impl Into<String>,
+    ) -> Self {
+        Self {
+            path: path.into(),
+            app: app.into(),
+            methods: methods.into_iter().collect(),
+            host: None,
+            prefix: false,
+            timeout: None,
+            total_timeout: None,
+            max_body: None,
+        }
+    }
+
+    /// A route for any method.
+    pub fn any(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([], path, app)
+    }
+
+    /// A route for `GET`, and for `HEAD` unless another route of this path names that.
+    pub fn get(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::GET], path, app)
+    }
+
+    /// A route for `HEAD` alone.
+    pub fn head(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::HEAD], path, app)
+    }
+
+    /// A route for `POST`.
+    pub fn post(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::POST], path, app)
+    }
+
+    /// A route for `PUT`.
+    pub fn put(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::PUT], path, app)
+    }
+
+    /// A route for `PATCH`.
+    pub fn patch(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::PATCH], path, app)
+    }
+
+    /// A route for `DELETE`.
+    pub fn delete(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::DELETE], path, app)
+    }
+
+    /// A route for `OPTIONS`.
+    pub fn options(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::OPTIONS], path, app)
+    }
+
+    /// A route for `TRACE`.
+    pub fn trace(path: impl Into<String>, app: impl Into<String>) -> Self {
+        Self::new([Method::TRACE], path, app)
+    }
+
+    /// Only requests for this host: a name or an address, or `*.example.com` for all names below `example.com` at
+    /// any depth, itself not included. Default: any host, or none.
+    ///
+    /// Compared without regard to case; the port and a trailing dot of the request's host are ignored.
+    /// International names are given in their ASCII form (`xn--…`), IPv6 addresses in brackets.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// Only requests with these methods, instead of those named before. None: any.
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = methods.into_iter().collect();
+        self
+    }
+
+    /// Matches the path itself and everything below it. The path must end in `/`; without that slash it is not
+    /// matched.
+    pub fn prefix(mut self) -> Self {
+        self.prefix = true;
+        self
+    }
+
+    /// How long the response's head may take, restarted by progress of the request's body. Default: the gateway's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long everything may take, until the end of the response's body. Default: no limit.
+    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.total_timeout = Some(timeout);
+        self
+    }
+
+    /// How many bytes the request's body may have. Default: the gateway's.
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+
+    /// The path, as it was given: the route's template, for logs and metrics.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The app's name, as it was given.
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// The app's name, checked.
+    pub(crate) fn app_name(&self) -> Result<App, RouteError> {
+        App::new(self.app.as_str()).map_err(|source| RouteError::App {
+            route: self.to_string(),
+            app: self.app.clone(),
+            source,
+        })
+    }
+
+    /// Checks everything that can be checked of one route alone.
+    pub(crate) fn check(&self) -> Result<Checked, RouteError> {
+        let route = || self.to_string();
+        self.app_name()?;
+        let patterns = Pattern::parse(&self.path, self.prefix)
+            .map_err(|problem| RouteError::Path { route: route(), problem })?;
+        let host = HostPattern::parse(self.host.as_deref()).map_err(|problem| RouteError::Host {
+            route: route(),
+            host: self.host.clone().unwrap_or_default(),
+            problem,
+        })?;
+        if self.timeout.is_some_and(|timeout| timeout.is_zero())
+            || self.total_timeout.is_some_and(|timeout| timeout.is_zero())
+        {
+            return Err(RouteError::ZeroTimeout { route: route() });
+        }
+        Ok(Checked { host, patterns })
+    }
+}
+
+/// Methods, host and path: `GET,POST example.com/users/{id}`, `any method /files/ and below`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.methods.is_empty() {
+            f.write_str("any method")?;
+        }
+        for (nth, method) in self.methods.iter().enumerate() {
+            let comma = if nth == 0 { "" } else { "," };
+            write!(f, "{comma}{method}")?;
+        }
+        write!(f, " {}{}", self.host.as_deref().unwrap_or_default(), self.path)?;
+        if self.prefix { f.write_str(" and below") } else { Ok(()) }
+    }
+}

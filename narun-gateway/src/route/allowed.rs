@@ -1,0 +1,42 @@
+use std::fmt;
+
+use http::{HeaderValue, Method};
+
+/// The methods that some host and path take: what a 405 says in its `Allow` field (RFC 9110, 10.2.1).
+///
+/// Sorted by name, each once, with `HEAD` wherever there is `GET`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedMethods(Vec<Method>);
+
+impl AllowedMethods {
+    pub(crate) fn new(mut methods: Vec<Method>) -> Self {
+        if methods.contains(&Method::GET) {
+            methods.push(Method::HEAD);
+        }
+        methods.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        methods.dedup();
+        Self(methods)
+    }
+
+    /// The methods.
+    pub fn iter(&self) -> impl Iterator<Item = &Method> {
+        self.0.iter()
+    }
+
+    /// The value of an `Allow` field.
+    pub fn to_value(&self) -> HeaderValue {
+        // Methods are tokens, so their list is always a field value, and the empty one is valid too.
+        HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+/// The list as the `Allow` field has it: `GET, HEAD, POST`.
+impl fmt::Display for AllowedMethods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, method) in self.0.iter().enumerate() {
+            let comma = if nth == 0 { "" } else { ", " };
+            write!(f, "{comma}{method}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// Longer paths are refused: no template needs them, and the tree is as deep as they have slashes.
+const MAX_LEN: usize = 1024;
+
+/// The shape of a path: its segments without the names of parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    /// All segments, the last one apart if it takes the rest of the path.
+    pub(crate) segments: Vec<Segment>,
+    /// The text before `{*rest}`.
+    pub(crate) rest: Option<Box<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    Text(Box<str>),
+    Parameter { before: Box<str>, after: Box<str> },
+}
+
+enum Parsed {
+    Segment(Segment),
+    Rest { before: Box<str> },
+}
+
+impl Pattern {
+    /// The patterns of a path: one, or two if it is a prefix, namely the path itself and all below it.
+    pub(crate) fn parse(path: &str, prefix: bool) -> Result<Vec<Self>, &'static str> {
+        if path.len() > MAX_LEN {
+            return Err("is longer than 1024 bytes");
+        }
+        if path.bytes().any(|byte| matches!(byte, b'?' | b'#' | 0x7f) || byte <= b' ') {
+            return Err("has a character that no request's path has; it must be percent-encoded");
+        }
+        let Some(relative) = path.strip_prefix('/') else {
+            return Err("does not start with `/`");
+        };
+        let mut segments = Vec::new();
+        let mut rest = None;
+        for text in relative.split('/') {
+            if rest.is_some() {
+                return Err("has something after `{*…}`, which takes everything");
+            }
+            match parse_segment(text)? {
+                Parsed::Segment(segment) => segments.push(segment),
+                Parsed::Rest { before } => rest = Some(before),
+            }
+        }
+        if !prefix {
+            return Ok(vec![Self { segments, rest }]);
+        }
+        let Some((Segment::Text(last), above)) = segments.split_last() else {
+            return Err("is a prefix, but does not end in `/`");
+        };
+        if !last.is_empty() || rest.is_some() {
+            return Err("is a prefix, but does not end in `/`");
+        }
+        let below = Self { segments: above.to_vec(), rest: Some("".into()) };
+        Ok(vec![Self { segments, rest }, below])
+    }
+}
+
+fn parse_segment(text: &str) -> Result<Parsed, &'static str> {
+    let mut chars = text.chars().peekable();
+    let mut before = String::new();
+    let mut rest = None;
+    let mut after = String::new();
+    while let Some(next) = chars.next() {
+        let literal = if rest.is_some() { &mut after } else { &mut before };
+        match next {
+            '{' if chars.next_if_eq(&'{').is_some() => literal.push('{'),
+            '}' if chars.next_if_eq(&'}').is_some() => literal.push('}'),
+            '}' => return Err("has a `}` that closes nothing; write `}}` for a brace"),
+            '{' if rest.is_some() => return Err("has more than one parameter in a segment"),
+            '{' => {
+                rest = Some(parse_parameter(&mut chars)?);
+                if chars.peek() == Some(&'}') {
+                    return Err("has a brace right after a parameter");
+                }
+            }
+            other => literal.push(other),
+        }
+    }
+    let (before, after) = (before.into_boxed_str(), after.into_boxed_str());
+    match rest {
+        None => Ok(Parsed::Segment(Segment::Text(before))),
+        Some(false) => Ok(Parsed::Segment(Segment::Parameter { before, after })),
+        Some(true) if after.is_empty() => Ok(Parsed::Rest { before }),
+        Some(true) => Err("has something after `{*…}`, which takes everything"),
+    }
+}
+
+/// Reads up to the closing brace. True if the parameter takes the rest of the path.
+fn parse_parameter(chars: &mut Peekable<Chars<'_>>) -> Result<bool, &'static str> {
+    let rest = chars.next_if_eq(&'*').is_some();
+    let mut empty = true;
+    for next in chars {
+        match next {
+            '}' if empty => return Err("has a parameter without a name"),
+            '}' => return Ok(rest),
+            '{' | '*' => return Err("has a `{` or `*` in a parameter's name"),
+            _ => empty = false,
+        }
+    }
+    Err("has a `{` that is not closed in its segment; write `{{` for a brace")
+}

@@ -1,0 +1,158 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::hash::TextMap;
+use super::host::{self, HostPattern};
+use super::tree::Tree;
+use super::{AllowedMethods, Route, RouteError};
+
+#[cfg(test)]
+mod tests;
+
+/// All routes of a gateway, compiled for looking up, with something prepared for each.
+///
+/// Immutable: to change a route, a new table is made. What wins over what is said at [`Route`].
+pub struct RouteTable<T> {
+    prepared: Box<[Arc<T>]>,
+    hosts: Hosts,
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum Lookup<'a, T> {
+    /// What was prepared for the most specific route that matches host, path and method.
+    Match(&'a Arc<T>),
+    /// Routes match host and path, but none takes the method: 405, with these in its `Allow` field.
+    MethodNotAllowed(AllowedMethods),
+    /// No route matches host and path.
+    NotFound,
+}
+
+/// Routes as numbers, by host.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    exact: TextMap<Tree>,
+    /// By what follows `*.`.
+    below: TextMap<Tree>,
+    /// The lengths of the keys of `below`, longest first: only so many are tried, however many dots a host has.
+    lengths: Vec<usize>,
+    any: Tree,
+}
+
+impl<T> RouteTable<T> {
+    /// Compiles the routes. `prepare` is called once for each of them, in their order, when all have been found good.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with a route or between two of them, or what `prepare` returns.
+    pub fn new(
+        routes: impl IntoIterator<Item = Route>,
+        mut prepare: impl FnMut(&Route) -> Result<T, RouteError>,
+    ) -> Result<Self, RouteError> {
+        let routes: Vec<Route> = routes.into_iter().collect();
+        let mut hosts = Hosts::default();
+        for (number, route) in routes.iter().enumerate() {
+            hosts.insert(route, number)?.map_err(|other| RouteError::Conflict {
+                route: route.to_string(),
+                with: routes[other].to_string(),
+            })?;
+        }
+        let prepared = routes.iter().map(|route| prepare(route).map(Arc::new)).collect::<Result<_, _>>()?;
+        Ok(Self { prepared, hosts })
+    }
+
+    /// Finds the route of a request.
+    ///
+    /// `host` is the target's authority or the `Host` field; a user, port or trailing dot in it is ignored. `path` is
+    /// matched as it is, without decoding. Nothing is allocated for a match; the methods of the other case
+    /// are collected only then.
+    pub fn lookup(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<'_, T> {
+        if let Some(number) = self.hosts.visit(host, |tree| tree.find(path, method)) {
+            return Lookup::Match(&self.prepared[number]);
+        }
+        let mut methods = Vec::new();
+        self.hosts.visit(host, |tree| {
+            tree.methods(path, &mut methods);
+            None
+        });
+        if methods.is_empty() {
+            Lookup::NotFound
+        } else {
+            Lookup::MethodNotAllowed(AllowedMethods::new(methods))
+        }
+    }
+
+    /// What was prepared for each route, in the order of the routes.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.prepared.iter()
+    }
+}
+
+impl Hosts {
+    /// Puts a route in. The inner error is the number of the route that it conflicts with.
+    pub(crate) fn insert(&mut self, route: &Route, number: usize) -> Result<Result<(), usize>, RouteError> {
+        let checked = route.check()?;
+        let tree = match checked.host {
+            HostPattern::Any => &mut self.any,
+            HostPattern::Exact(host) => self.exact.entry(host.into_boxed_bytes()).or_default(),
+            HostPattern::Below(parent) => {
+                if let Err(place) = self.lengths.binary_search_by(|length| parent.len().cmp(length)) {
+                    self.lengths.insert(place, parent.len());
+                }
+                self.below.entry(parent.into_boxed_bytes()).or_default()
+            }
+        };
+        Ok(checked.patterns.iter().try_for_each(|pattern| tree.insert(pattern, &route.methods, number)))
+    }
+
+    /// Shows the trees of all patterns that match a host, the most specific first, until one yields something.
+    fn visit(&self, host: Option<&str>, mut visit: impl FnMut(&Tree) -> Option<usize>) -> Option<usize> {
+        if (!self.exact.is_empty() || !self.below.is_empty())
+            && let Some(host) = host.map(host::without_port)
+            && host.len() <= host::MAX_LEN
+        {
+            let mut lower = [0; host::MAX_LEN];
+            let lower = &mut lower[..host.len()];
+            lower.copy_from_slice(host.as_bytes());
+            lower.make_ascii_lowercase();
+            if let Some(tree) = self.exact.get(&*lower)
+                && let Some(found) = visit(tree)
+            {
+                return Some(found);
+            }
+            for &length in &self.lengths {
+                // A label and a dot come before the parent's name.
+                let Some(dot) = lower.len().checked_sub(length + 1).filter(|dot| *dot > 0) else { continue };
+                if lower[dot] == b'.'
+                    && let Some(tree) = self.below.get(&lower[dot + 1..])
+                    && let Some(found) = visit(tree)
+                {
+                    return Some(found);
+                }
+            }
+        }
+        visit(&self.any)
+    }
+}
+
+/// No routes.
+impl<T> Default for RouteTable<T> {
+    fn default() -> Self {
+        Self { prepared: Box::default(), hosts: Hosts::default() }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for RouteTable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.prepared).finish()
+    }
+}
+
+impl<T> Lookup<'_, T> {
+    /// Whether a route was found.
+    pub fn is_match(&self) -> bool {
+        matches!(self, Self::Match(_))
+    }
+}

@@ -1,0 +1,185 @@
+use std::cmp::Reverse;
+
+use http::Method;
+
+use super::hash::TextMap;
+use super::pattern::{Pattern, Segment};
+
+/// The paths of one host as a tree of segments.
+///
+/// A look-up walks it depth first, the more specific branch first, so that the first route found is the most specific
+/// one that takes the method. Each node is visited at most once, and nothing is allocated. (matchit's own tree
+/// allocates as soon as a more general branch is passed by, and refuses `/{*rest}` beside `/{id}/x`.)
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    root: Node,
+}
+
+/// What follows a slash.
+#[derive(Debug, Default)]
+struct Node {
+    texts: TextMap<Next>,
+    /// From the most to the least specific.
+    parameters: Vec<Parameter>,
+}
+
+/// What follows a segment: the end of the path, or a slash.
+#[derive(Debug, Default)]
+struct Next {
+    end: Methods,
+    slash: Option<Box<Node>>,
+}
+
+#[derive(Debug)]
+struct Parameter {
+    before: Box<str>,
+    after: Box<str>,
+    /// Takes the rest of the path, so that only an end can follow.
+    rest: bool,
+    next: Next,
+}
+
+/// The routes of one path by method. Routes are numbers here.
+#[derive(Debug, Default)]
+pub(crate) struct Methods {
+    any: Option<usize>,
+    named: Vec<(Method, usize)>,
+}
+
+impl Tree {
+    /// Puts a route in.
+    ///
+    /// # Errors
+    ///
+    /// The route that has this path and one of these methods already.
+    pub(crate) fn insert(
+        &mut self,
+        pattern: &Pattern,
+        methods: &[Method],
+        route: usize,
+    ) -> Result<(), usize> {
+        self.root.end_of(pattern).insert(methods, route)
+    }
+
+    /// The most specific route that takes path and method.
+    pub(crate) fn find(&self, path: &str, method: &Method) -> Option<usize> {
+        let relative = path.strip_prefix('/')?;
+        self.root.find(relative, &mut |methods| methods.find(method))
+    }
+
+    /// Adds the methods that are named for a path, whatever its routes.
+    pub(crate) fn methods(&self, path: &str, into: &mut Vec<Method>) {
+        if let Some(relative) = path.strip_prefix('/') {
+            self.root.find(relative, &mut |methods| {
+                into.extend(methods.named.iter().map(|(method, _)| method.clone()));
+                None
+            });
+        }
+    }
+}
+
+impl Node {
+    /// Where the routes of a pattern are kept.
+    fn end_of(&mut self, pattern: &Pattern) -> &mut Methods {
+        let Some((first, following)) = pattern.segments.split_first() else {
+            return self.rest(pattern.rest.as_deref().unwrap_or_default());
+        };
+        let mut next = self.next(first);
+        for segment in following {
+            next = next.slash.get_or_insert_default().next(segment);
+        }
+        match &pattern.rest {
+            None => &mut next.end,
+            Some(before) => next.slash.get_or_insert_default().rest(before),
+        }
+    }
+
+    fn next(&mut self, segment: &Segment) -> &mut Next {
+        match segment {
+            Segment::Text(text) => self.texts.entry(text.as_bytes().into()).or_default(),
+            Segment::Parameter { before, after } => self.parameter(before, after, false),
+        }
+    }
+
+    fn rest(&mut self, before: &str) -> &mut Methods {
+        &mut self.parameter(before, "", true).end
+    }
+
+    fn parameter(&mut self, before: &str, after: &str, rest: bool) -> &mut Next {
+        let order = (Reverse(before.len()), rest, Reverse(after.len()), before, after);
+        let place = self.parameters.binary_search_by(|parameter| parameter.order().cmp(&order));
+        let place = place.unwrap_or_else(|place| {
+            let (before, after) = (before.into(), after.into());
+            self.parameters.insert(place, Parameter { before, after, rest, next: Next::default() });
+            place
+        });
+        &mut self.parameters[place].next
+    }
+
+    fn find(&self, path: &str, accept: &mut impl FnMut(&Methods) -> Option<usize>) -> Option<usize> {
+        let (segment, below) = match path.bytes().position(|byte| byte == b'/') {
+            Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+            None => (path, None),
+        };
+        if let Some(next) = self.texts.get(segment.as_bytes())
+            && let Some(route) = next.find(below, accept)
+        {
+            return Some(route);
+        }
+        self.parameters.iter().find_map(|parameter| {
+            let (text, below) = if parameter.rest { (path, None) } else { (segment, below) };
+            if parameter.matches(text) { parameter.next.find(below, accept) } else { None }
+        })
+    }
+}
+
+impl Next {
+    fn find(&self, below: Option<&str>, accept: &mut impl FnMut(&Methods) -> Option<usize>) -> Option<usize> {
+        match below {
+            None => accept(&self.end),
+            Some(below) => self.slash.as_ref()?.find(below, accept),
+        }
+    }
+}
+
+impl Parameter {
+    fn order(&self) -> (Reverse<usize>, bool, Reverse<usize>, &str, &str) {
+        (Reverse(self.before.len()), self.rest, Reverse(self.after.len()), &self.before, &self.after)
+    }
+
+    /// Whether the text has the right beginning and end, with something in between.
+    fn matches(&self, text: &str) -> bool {
+        // Mostly both are empty. Comparing nothing is a call of memcmp with an address where nothing is, and the masked
+        // load of its vector versions takes some 40 ns to ignore that.
+        text.len() > self.before.len() + self.after.len()
+            && (self.before.is_empty() || text.starts_with(&*self.before))
+            && (self.after.is_empty() || text.ends_with(&*self.after))
+    }
+}
+
+impl Methods {
+    fn insert(&mut self, methods: &[Method], route: usize) -> Result<(), usize> {
+        if methods.is_empty() {
+            return self.any.replace(route).map_or(Ok(()), Err);
+        }
+        for method in methods {
+            match self.named(method) {
+                // A route that names a method twice.
+                Some(same) if same == route => {}
+                Some(other) => return Err(other),
+                None => self.named.push((method.clone(), route)),
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, method: &Method) -> Option<usize> {
+        self.named(method)
+            .or_else(|| if *method == Method::HEAD { self.named(&Method::GET) } else { None })
+            .or(self.any)
+    }
+
+    fn named(&self, method: &Method) -> Option<usize> {
+        self.named.iter().find(|(named, _)| named == method).map(|(_, route)| *route)
+    }
+}

@@ -1,0 +1,113 @@
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use narun_core::{Body, Failure, FailureContext, FailureKind};
+use tower_service::Service;
+
+use crate::Gateway;
+use crate::body::{BoxError, ResponseBody};
+use crate::exchange::Exchange;
+use crate::future::ResponseFuture;
+use crate::route::{Lookup, host};
+
+/// A service that sends what matches a route over NATS, and hands all else to the service within.
+///
+/// Made by [`GatewayLayer`](crate::GatewayLayer), or by [`Gateway::service`] with [`NotFound`] within. Its errors are
+/// the inner service's: what fails in narun becomes a response (see [`Failure`]).
+#[derive(Clone, Debug)]
+pub struct GatewayService<S> {
+    inner: S,
+    gateway: Gateway,
+}
+
+impl<S> GatewayService<S> {
+    pub(crate) const fn new(inner: S, gateway: Gateway) -> Self {
+        Self { inner, gateway }
+    }
+
+    /// The service that gets what matches no route.
+    pub const fn inner(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for GatewayService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+    R: http_body::Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let table = self.gateway.table();
+        match table.lookup(
+            host::of_request(request.uri(), request.headers()),
+            request.method(),
+            request.uri().path(),
+        ) {
+            Lookup::Match(route) => {
+                let route = route.clone();
+                ResponseFuture::exchange(Exchange::new(self.gateway.clone(), route, request))
+            }
+            _ => ResponseFuture::service(self.inner.call(request)),
+        }
+    }
+}
+
+/// Answers what matches no route: 404, 405 with `Allow` where only the method is wrong, or 501 for CONNECT.
+#[derive(Clone, Debug)]
+pub struct NotFound {
+    gateway: Gateway,
+}
+
+impl NotFound {
+    pub(crate) const fn new(gateway: Gateway) -> Self {
+        Self { gateway }
+    }
+}
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let context = FailureContext::of_request(request.method(), request.headers());
+        let table = self.gateway.table();
+        let allowed = match table.lookup(
+            host::of_request(request.uri(), request.headers()),
+            request.method(),
+            request.uri().path(),
+        ) {
+            Lookup::MethodNotAllowed(allowed) => Some(allowed),
+            Lookup::Match(_) | Lookup::NotFound => None,
+        };
+        let kind = match allowed {
+            Some(_) => FailureKind::MethodNotAllowed,
+            // Its target has no path that a route could match.
+            None if *request.method() == Method::CONNECT => FailureKind::NotImplemented,
+            None => FailureKind::NoRoute,
+        };
+        let mut response = self.gateway.respond(&Failure::new(kind), &context);
+        if let Some(allowed) = allowed {
+            response.headers_mut().insert(http::header::ALLOW, allowed.to_value());
+        }
+        ready(Ok(response))
+    }
+}

@@ -1,0 +1,165 @@
+//! The connection to NATS is lost, or was not there to begin with.
+
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, ConnectOptions};
+use http::StatusCode;
+use narun_core::frame::Frame;
+use narun_gateway::Gateway;
+use narun_support::Server;
+
+use crate::consumer::Consumer;
+use crate::harness::{
+    SERVER, builder, connect, eventually, get, grpc, new_app, open_tokens, post, send, spawn,
+};
+use crate::proxy::Proxy;
+
+/// A gateway whose connection can be cut, and a consumer whose connection stays.
+async fn pair() -> (Proxy, Gateway, Consumer) {
+    let app = new_app();
+    let proxy = Proxy::start(SERVER.port()).await;
+    let gateway = builder(proxy.connect().await, &app).build().await.expect("a gateway");
+    let consumer = Consumer::start(connect().await, &app).await;
+    (proxy, gateway, consumer)
+}
+
+/// Plays the consumer until the gateway serves again.
+async fn serves_again(gateway: &Gateway, consumer: &mut Consumer) {
+    eventually("an answer", async || {
+        let answer = spawn(gateway, get("/again"));
+        while !answer.is_finished() {
+            if let Some(exchange) = consumer.waiting_request() {
+                exchange.ok("again").await;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        answer.await.expect("no panic").body == "again"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_waiting_is_502_and_what_comes_then_503_at_once() {
+    let (proxy, gateway, mut consumer) = pair().await;
+    let waiting = [spawn(&gateway, post("/")), spawn(&gateway, grpc(post("/")))];
+    for _ in &waiting {
+        consumer.request().await;
+    }
+    let begin = Instant::now();
+    proxy.cut();
+    // Not known to be disconnected for a moment; then every request is refused at once.
+    eventually("a refusal", async || {
+        let asked = Instant::now();
+        let answer = send(&gateway, post("/")).await;
+        answer.status == StatusCode::SERVICE_UNAVAILABLE && asked.elapsed() < Duration::from_secs(1)
+    })
+    .await;
+    let answer = send(&gateway, grpc(get("/"))).await;
+    assert_eq!((answer.status, answer.header("grpc-status")), (StatusCode::OK, Some("14")));
+
+    let [http, grpc] = waiting;
+    assert_eq!(http.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
+    let answer = grpc.await.expect("no panic");
+    assert_eq!((answer.status, answer.header("grpc-status")), (StatusCode::OK, Some("14")));
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(open_tokens(&gateway), 0);
+
+    proxy.mend();
+    serves_again(&gateway, &mut consumer).await;
+}
+
+#[tokio::test]
+async fn an_idempotent_request_is_sent_again_once_connected() {
+    let (proxy, gateway, mut consumer) = pair().await;
+    let answer = spawn(&gateway, get("/"));
+    let first = consumer.request().await;
+    proxy.cut();
+    proxy.mend();
+    let second = consumer.request().await;
+    assert_eq!((first.request.head.attempt, second.request.head.attempt), (0, 1));
+    assert_eq!(first.request.head.id, second.request.head.id);
+    second.ok("second").await;
+    assert_eq!(answer.await.expect("no panic").body, "second");
+}
+
+#[tokio::test]
+async fn other_requests_go_on_if_their_consumer_says_so() {
+    let (proxy, gateway, mut consumer) = pair().await;
+    let (lively, silent) = (spawn(&gateway, post("/lively")), spawn(&gateway, post("/silent")));
+    let mut exchanges = [consumer.request().await, consumer.request().await];
+    exchanges.sort_by_key(|exchange| exchange.request.parts.uri.path().to_owned());
+    let [exchange, other] = &exchanges;
+    exchange.working().await;
+    other.working().await;
+    // They are asked a second after WORKING, so that has arrived.
+    for _ in &exchanges {
+        assert!(matches!(consumer.frame().await.0, Frame::Probe));
+    }
+    proxy.cut();
+    proxy.mend();
+    let begin = Instant::now();
+    loop {
+        let (frame, reply) = consumer.frame().await;
+        assert!(matches!(frame, Frame::Probe), "{frame:?}");
+        if reply.as_ref() == Some(&exchange.gateway) {
+            break;
+        }
+    }
+    exchange.alive().await;
+    assert_eq!(silent.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    exchange.ok("at last").await;
+    assert_eq!(lively.await.expect("no panic").body, "at last");
+    consumer.settle(consumer.client()).await;
+    assert!(consumer.waiting_request().is_none(), "neither was sent again");
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_and_is_back_is_served_again() {
+    let mut server = Server::start().expect("a nats-server");
+    let app = new_app();
+    let gateway = builder(connect_to(server.url()).await, &app).build().await.expect("a gateway");
+    let mut consumer = Consumer::start(connect_to(server.url()).await, &app).await;
+    let waiting = spawn(&gateway, post("/"));
+    consumer.request().await;
+
+    server.kill().expect("a dead server");
+    assert_eq!(waiting.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
+    for request in [get("/"), post("/")] {
+        let begin = Instant::now();
+        assert_eq!(send(&gateway, request).await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(begin.elapsed() < Duration::from_secs(1));
+    }
+    server.restart().expect("the server again");
+    serves_again(&gateway, &mut consumer).await;
+    assert_eq!(open_tokens(&gateway), 0);
+}
+
+#[tokio::test]
+async fn a_gateway_is_built_while_there_is_no_server() {
+    let mut server = Server::start().expect("a nats-server");
+    server.kill().expect("a dead server");
+    let app = new_app();
+    let client = ConnectOptions::new()
+        .retry_on_initial_connect()
+        .reconnect_delay_callback(|_| Duration::from_millis(10))
+        .connect(server.url())
+        .await
+        .expect("a client");
+    let gateway = builder(client, &app).build().await.expect("a gateway");
+    let begin = Instant::now();
+    assert_eq!(send(&gateway, get("/")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(begin.elapsed() < Duration::from_secs(1));
+
+    server.restart().expect("the server");
+    let mut consumer = Consumer::start(connect_to(server.url()).await, &app).await;
+    serves_again(&gateway, &mut consumer).await;
+}
+
+async fn connect_to(url: &str) -> Client {
+    ConnectOptions::new()
+        .reconnect_delay_callback(|_| Duration::from_millis(10))
+        .connect(url)
+        .await
+        .expect("a connection")
+}

@@ -1,0 +1,182 @@
+//! The server, gateways, and requests to them.
+
+use std::fmt::Debug;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::Client;
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use narun_gateway::{Body, BoxError, Gateway, GatewayBuilder, Route};
+use narun_support::Server;
+use tower::ServiceExt;
+
+use crate::consumer::Consumer;
+
+/// How long anything may take that is to happen at all.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The server of all tests that do not stop theirs.
+pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start().expect("a nats-server"));
+
+pub(crate) async fn connect() -> Client {
+    async_nats::connect(SERVER.url()).await.expect("a connection")
+}
+
+/// A name that no other test uses.
+pub(crate) fn new_app() -> String {
+    static APPS: AtomicUsize = AtomicUsize::new(0);
+    format!("app-{}", APPS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A gateway that sends everything to `app`.
+pub(crate) fn builder(client: Client, app: &str) -> GatewayBuilder {
+    Gateway::builder(client).route(Route::any("/", app).prefix())
+}
+
+/// A gateway and the consumer of the one app that it knows.
+pub(crate) async fn pair() -> (Gateway, Consumer) {
+    pair_with(|builder| builder).await
+}
+
+/// The same with other settings.
+pub(crate) async fn pair_with(set: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> (Gateway, Consumer) {
+    let app = new_app();
+    let consumer = Consumer::start(connect().await, &app).await;
+    (set(builder(connect().await, &app)).build().await.expect("a gateway"), consumer)
+}
+
+/// What an HTTP client gets.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+impl Answer {
+    pub(crate) async fn of<B>(response: Response<B>) -> Self
+    where
+        B: http_body::Body,
+        B::Error: Debug,
+    {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole body");
+        let trailers = body.trailers().cloned();
+        Self { status: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("text"))
+    }
+}
+
+pub(crate) fn request(method: Method, target: &str, body: &'static str) -> Request<Body> {
+    Request::builder().method(method).uri(target).body(Body::from(body)).expect("a request")
+}
+
+pub(crate) fn get(target: &str) -> Request<Body> {
+    request(Method::GET, target, "")
+}
+
+pub(crate) fn post(target: &str) -> Request<Body> {
+    request(Method::POST, target, "content")
+}
+
+/// The same request as a gRPC client sends it.
+pub(crate) fn grpc(mut request: Request<Body>) -> Request<Body> {
+    request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+    request
+}
+
+/// Sends a request and waits for the whole answer.
+pub(crate) async fn send<B>(gateway: &Gateway, request: Request<B>) -> Answer
+where
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+{
+    let Ok(response) = gateway.service().oneshot(request).await;
+    Answer::of(response).await
+}
+
+/// The same in a task of its own.
+pub(crate) fn spawn<B>(gateway: &Gateway, request: Request<B>) -> tokio::task::JoinHandle<Answer>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let gateway = gateway.clone();
+    tokio::spawn(async move { send(&gateway, request).await })
+}
+
+/// How many exchanges a gateway keeps something for.
+pub(crate) fn open_tokens(gateway: &Gateway) -> usize {
+    let debug = format!("{gateway:?}");
+    let (_, after) = debug.split_once("open_tokens: ").expect("a count");
+    after
+        .split(|other: char| !other.is_ascii_digit())
+        .next()
+        .and_then(|count| count.parse().ok())
+        .expect("a number")
+}
+
+/// What a future gives, which must be soon.
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("not within {LIMIT:?}: {what}"),
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// Waits until the server has dealt with all that this client sent, and the client has all that the server sent before.
+pub(crate) async fn settle(client: &Client) {
+    let inbox = client.new_inbox();
+    let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
+    client.publish(inbox, Bytes::new()).await.expect("a message sent");
+    soon("a round trip", echo.next()).await.expect("an open subscription");
+}
+
+/// The metrics of this test, which must be on a current-thread runtime.
+pub(crate) struct Metrics {
+    handle: PrometheusHandle,
+    _guard: metrics::LocalRecorderGuard<'static>,
+}
+
+impl Metrics {
+    pub(crate) fn install() -> Self {
+        // Leaked, so that the guard needs no lifetime; once a test.
+        let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+        Self { handle: recorder.handle(), _guard: metrics::set_default_local_recorder(recorder) }
+    }
+
+    /// The sum of all values of this metric that have these labels.
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let rendered = self.handle.render();
+        let of_name = rendered
+            .lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']));
+        let matching = of_name.filter(|rest| labels.iter().all(|label| rest.contains(label.as_str())));
+        matching
+            .map(|rest| {
+                rest.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
+            })
+            .sum()
+    }
+}

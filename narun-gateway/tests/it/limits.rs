@@ -1,0 +1,167 @@
+//! Requests that are too large, and those whose body does not come.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderName, Method, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
+use narun_gateway::Route;
+use narun_support::Server;
+use tokio::time::sleep;
+
+use crate::consumer::Consumer;
+use crate::harness::{builder, get, new_app, open_tokens, pair, pair_with, send, spawn};
+
+fn upload<B>(body: B) -> Request<B> {
+    Request::builder().method(Method::POST).uri("/").body(body).expect("a request")
+}
+
+fn zeros(length: usize) -> Full<Bytes> {
+    Full::new(Bytes::from(vec![0; length]))
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_fit_is_413() {
+    let (gateway, mut consumer) = pair().await;
+    for answer in [
+        send(&gateway, upload(zeros(64 * 1024))).await,
+        send(&gateway, upload(pieces(&[40_000, 40_000]))).await,
+        // The announced length is enough: nothing of it is waited for.
+        send(&gateway, upload(Announced(64 * 1024 + 1))).await,
+    ] {
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    let answer = spawn(&gateway, upload(pieces(&[30_000, 30_000])));
+    let exchange = consumer.request().await;
+    assert_eq!(exchange.request.body.len(), 60_000);
+    exchange.ok("fits").await;
+    assert_eq!(answer.await.expect("no panic").body, "fits");
+    assert_eq!(open_tokens(&gateway), 0);
+}
+
+#[tokio::test]
+async fn too_large_for_grpc_is_resource_exhausted() {
+    let (gateway, _consumer) = pair().await;
+    let mut request = upload(zeros(64 * 1024));
+    request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc+proto"));
+    let answer = send(&gateway, request).await;
+    assert_eq!((answer.status, answer.header("grpc-status")), (StatusCode::OK, Some("8")));
+}
+
+#[tokio::test]
+async fn a_route_limits_the_body() {
+    let (gateway, mut consumer) = pair().await;
+    gateway.replace_routes([Route::post("/", consumer.app()).max_body(10)]).expect("routes");
+    assert_eq!(send(&gateway, upload(zeros(11))).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let answer = spawn(&gateway, upload(zeros(10)));
+    consumer.request().await.ok("fits").await;
+    assert_eq!(answer.await.expect("no panic").body, "fits");
+}
+
+#[tokio::test]
+async fn the_server_limits_the_whole_message() {
+    let server = Server::builder().config("max_payload: 4096").start().expect("a nats-server");
+    let app = new_app();
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let gateway = builder(client, &app).build().await.expect("a gateway");
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let mut consumer = Consumer::start(client, &app).await;
+    assert_eq!(send(&gateway, upload(zeros(4096))).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let answer = spawn(&gateway, upload(zeros(3000)));
+    consumer.request().await.ok("fits").await;
+    assert_eq!(answer.await.expect("no panic").body, "fits");
+}
+
+#[tokio::test]
+async fn too_many_or_too_large_fields_are_431() {
+    let (gateway, mut consumer) = pair().await;
+    let with_fields = |count: usize, length: usize| {
+        let mut request = get("/");
+        let value: http::HeaderValue = "x".repeat(length).try_into().expect("a value");
+        for number in 0..count {
+            let name: HeaderName = format!("x-{number}").parse().expect("a name");
+            request.headers_mut().insert(name, value.clone());
+        }
+        request
+    };
+    for (count, length) in [(257, 1), (1, 64 * 1024), (65, 1024)] {
+        let answer = send(&gateway, with_fields(count, length)).await;
+        assert_eq!(answer.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{count} of {length} bytes");
+    }
+    for (count, length) in [(250, 1), (1, 60_000), (60, 1000)] {
+        let answer = spawn(&gateway, with_fields(count, length));
+        consumer.request().await.ok("fits").await;
+        assert_eq!(answer.await.expect("no panic").body, "fits");
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_is_too_long_is_414() {
+    let (gateway, mut consumer) = pair().await;
+    let target = |length: usize| format!("/{}", "a".repeat(length - 1));
+    assert_eq!(send(&gateway, get(&target(8193))).await.status, StatusCode::URI_TOO_LONG);
+    let answer = spawn(&gateway, get(&target(8192)));
+    consumer.request().await.ok("fits").await;
+    assert_eq!(answer.await.expect("no panic").body, "fits");
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_408() {
+    const PATIENCE: Duration = Duration::from_millis(400);
+    let (gateway, mut consumer) = pair_with(|builder| builder.timeout(PATIENCE)).await;
+    let answer = send(&gateway, upload(Announced(10))).await;
+    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+
+    // Slower as a whole than is allowed for one pause.
+    let slow = stream::unfold(0, |count| async move {
+        sleep(PAUSE).await;
+        (count < 6).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"."))), count + 1))
+    });
+    const PAUSE: Duration = Duration::from_millis(100);
+    let answer = spawn(&gateway, upload(StreamBody::new(Box::pin(slow))));
+    let exchange = consumer.request().await;
+    assert_eq!(exchange.request.body, "......");
+    exchange.ok("slow").await;
+    assert_eq!(answer.await.expect("no panic").body, "slow");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_400() {
+    let (gateway, mut consumer) = pair().await;
+    let frames = [Ok(Frame::data(Bytes::from_static(b"some"))), Err(std::io::Error::other("broken"))];
+    let answer = send(&gateway, upload(StreamBody::new(stream::iter(frames)))).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    consumer.settle(consumer.client()).await;
+    assert!(consumer.waiting_request().is_none(), "nothing of it was sent");
+}
+
+fn pieces(lengths: &[usize]) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + use<> {
+    let frames: Vec<_> =
+        lengths.iter().map(|length| Ok(Frame::data(Bytes::from(vec![0; *length])))).collect();
+    StreamBody::new(stream::iter(frames))
+}
+
+/// A body that announces its length and never comes.
+struct Announced(u64);
+
+impl http_body::Body for Announced {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0)
+    }
+}

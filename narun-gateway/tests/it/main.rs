@@ -1,0 +1,20 @@
+//! A gateway on a real nats-server, with consumers that the tests play by hand, frame by frame.
+//!
+//! What a gateway and a real consumer do together is tested in narun-consumer.
+
+mod consumer;
+mod harness;
+mod proxy;
+mod raw;
+
+mod answers;
+mod connection;
+mod ending;
+mod fields;
+mod hostile;
+mod limits;
+mod refused;
+mod routing;
+mod soak;
+mod unanswered;
+mod versions;
