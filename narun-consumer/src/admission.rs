@@ -1,3 +1,4 @@
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +15,8 @@ pub(crate) struct Admission {
     /// Slots and places in the queue together.
     places: Arc<Semaphore>,
     slots: Arc<Semaphore>,
+    /// How many places there are.
+    total: u32,
     /// Running mean of how long first polls of handlers take, in nanoseconds.
     first_poll: AtomicU64,
 }
@@ -27,10 +30,12 @@ pub(crate) struct Place(#[expect(dead_code, reason = "held for its drop")] Owned
 pub(crate) struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Admission {
-    pub(crate) fn new(concurrency: usize, queue: usize) -> Self {
+    pub(crate) fn new(concurrency: u32, queue: u32) -> Self {
+        let total = concurrency.saturating_add(queue);
         Self {
-            places: Arc::new(Semaphore::new(concurrency + queue)),
-            slots: Arc::new(Semaphore::new(concurrency)),
+            places: Arc::new(Semaphore::new(total as usize)),
+            slots: Arc::new(Semaphore::new(concurrency as usize)),
+            total,
             first_poll: AtomicU64::new(0),
         }
     }
@@ -45,10 +50,25 @@ impl Admission {
         self.slots.clone().try_acquire_owned().ok().map(Slot)
     }
 
-    /// The next slot that becomes free, in the order of asking; none once the consumer has stopped.
-    pub(crate) fn slot(&self) -> BoxFuture<'static, Option<Slot>> {
+    /// The next slot that becomes free, in the order of asking; never one once they are closed.
+    pub(crate) fn slot(&self) -> BoxFuture<'static, Slot> {
         let slots = self.slots.clone();
-        Box::pin(async move { slots.acquire_owned().await.ok().map(Slot) })
+        Box::pin(async move {
+            match slots.acquire_owned().await {
+                Ok(permit) => Slot(permit),
+                Err(_) => pending().await,
+            }
+        })
+    }
+
+    /// Gives out no more slots: whoever waits for one has not been executed, and never will be.
+    pub(crate) fn close(&self) {
+        self.slots.close();
+    }
+
+    /// Waits until all places have been given up.
+    pub(crate) async fn is_empty(&self) {
+        let _ = self.places.acquire_many(self.total).await;
     }
 
     /// Whether handlers return so soon that polling them in the dispatcher holds nobody up.
@@ -67,6 +87,8 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     #[test]
@@ -90,10 +112,32 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(admission.try_slot().is_none());
         drop(running);
-        let slot = waiting.await.expect("no panic").expect("open");
+        let slot = waiting.await.expect("no panic");
         assert!(admission.try_slot().is_none());
         drop(slot);
         assert!(admission.try_slot().is_some());
+    }
+
+    #[tokio::test]
+    async fn gives_no_slot_once_they_are_closed() {
+        let admission = Admission::new(1, 1);
+        let running = admission.try_slot().expect("free");
+        let waiting = tokio::spawn(admission.slot());
+        tokio::task::yield_now().await;
+        admission.close();
+        drop(running);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        assert!(admission.try_slot().is_none());
+    }
+
+    #[tokio::test]
+    async fn is_empty_once_the_last_place_is_given_up() {
+        let admission = Admission::new(2, 1);
+        let place = admission.admit();
+        assert!(admission.is_empty().now_or_never().is_none());
+        drop(place);
+        assert!(admission.is_empty().now_or_never().is_some());
     }
 
     #[test]

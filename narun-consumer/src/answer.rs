@@ -5,11 +5,11 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use narun_core::fields::Edit;
 use narun_core::frame::ResponseHead;
-use narun_core::link::NatsEndpoint;
 use narun_core::{Failure, FailureContext, FailureKind};
 
+use crate::dispatch::Consumer;
 use crate::handler::{Collected, HandlerError};
-use crate::metrics::{HandlerFailure, Metrics};
+use crate::metrics::HandlerFailure;
 
 /// An encoded RESPONSE, or what to say where there can be none.
 pub(crate) struct Answer {
@@ -21,12 +21,12 @@ impl Answer {
     pub(crate) fn new(
         outcome: Result<Collected, HandlerError>,
         context: &FailureContext,
-        endpoint: &NatsEndpoint,
-        metrics: &Metrics,
+        consumer: &Consumer,
     ) -> Self {
+        let Consumer { endpoint, metrics, .. } = consumer;
         let room = endpoint.limits().frame.min(endpoint.link().client().max_payload());
         let failure = match outcome {
-            Ok(collected) => match encode(&collected, endpoint, room) {
+            Ok(collected) => match encode(&collected, consumer, room) {
                 Ok(frame) => return Self { status: collected.parts.status, frame: Ok(frame) },
                 Err(problem) => {
                     tracing::error!(problem, "the response cannot be sent");
@@ -55,19 +55,20 @@ impl Answer {
         };
         metrics.failed(failure);
         let response = Failure::new(FailureKind::HandlerFailed).to_response(context);
-        Self { status: response.status(), frame: encode(&Collected::from_whole(response), endpoint, room) }
+        Self { status: response.status(), frame: encode(&Collected::from_whole(response), consumer, room) }
     }
 }
 
 /// Encodes a response; the error is what to tell the gateway instead.
-fn encode(response: &Collected, endpoint: &NatsEndpoint, room: usize) -> Result<Bytes, String> {
-    // A response to HEAD tells the length of the content that GET would have had (RFC 9110 8.6).
+fn encode(response: &Collected, consumer: &Consumer, room: usize) -> Result<Bytes, String> {
+    let endpoint = &consumer.endpoint;
     let length: Option<(HeaderName, HeaderValue)> = response
         .omitted
         .filter(|_| !response.parts.headers.contains_key(CONTENT_LENGTH))
         .map(|length| (CONTENT_LENGTH, length.into()));
     let edit = Edit { without: &[], with: length.as_slice() };
     let mut head = ResponseHead::new();
+    head.instance.clone_from(&consumer.exchange.instance);
     head.max_payload = endpoint.link().client().max_payload() as u64;
     let frame = head
         .encode(&response.parts, edit, response.body.clone(), response.trailers.as_ref(), endpoint.limits())

@@ -101,7 +101,8 @@ where
     fn poll_handler(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let mut this = self.project();
         let _entered = this.span.enter();
-        let Consumer { endpoint, admission, metrics, .. } = this.consumer.as_ref();
+        let consumer = this.consumer.as_ref();
+        let Consumer { endpoint, admission, metrics, .. } = consumer;
         let queued = !this.handler.has_started();
         let before = (!*this.measured).then(|| endpoint.link().now());
         let outcome = this.handler.as_mut().poll(cx);
@@ -116,7 +117,7 @@ where
             admission.first_poll_took(endpoint.link().now() - before);
         }
         let Poll::Ready(outcome) = outcome else { return };
-        let answer = Answer::new(outcome, this.context, endpoint, metrics);
+        let answer = Answer::new(outcome, this.context, consumer);
         this.span.record("http.response.status_code", answer.status.as_u16());
         metrics.handled(answer.status, endpoint.link().now() - *this.received);
         match answer.frame {
@@ -206,13 +207,14 @@ where
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         let started = this.handler.has_started();
+        let ran = this.handler.was_called();
         let metrics = &this.consumer.metrics;
         if started {
             metrics.in_flight.decrement(1.0)
         } else {
             metrics.queued.decrement(1.0)
         }
-        this.machine.abort(ResetCode::Draining, "the consumer is stopping".to_owned(), started);
+        this.machine.abort(ResetCode::Draining, "the consumer is stopping".to_owned(), ran);
         while let Some(Transmit::Frame { to, payload, .. }) = this.machine.poll_transmit() {
             // Nobody is left to wait for room in the client's queue.
             let _ = this.consumer.endpoint.publish_or_drop(to, None, payload);

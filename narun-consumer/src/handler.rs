@@ -29,7 +29,7 @@ pub(crate) struct Handler<S: Service<Request<Body>, Response = Response<B>>, B> 
 #[pin_project(project = StageProj)]
 enum Stage<S, F, B> {
     /// Waiting for a slot.
-    Queued { slot: BoxFuture<'static, Option<Slot>>, call: Option<(S, Request<Body>)> },
+    Queued { slot: BoxFuture<'static, Slot>, call: Option<(S, Request<Body>)> },
     /// Waiting for the service to be ready.
     Starting { service: S, request: Option<Request<Body>> },
     /// The service is at work.
@@ -40,6 +40,8 @@ enum Stage<S, F, B> {
         #[pin]
         body: Collect<B>,
     },
+    /// The outcome was given.
+    Over,
 }
 
 /// A response whose body is all there.
@@ -79,7 +81,7 @@ where
     pub(crate) fn new(
         service: S,
         request: Request<Body>,
-        slot: Result<Slot, BoxFuture<'static, Option<Slot>>>,
+        slot: Result<Slot, BoxFuture<'static, Slot>>,
         limit: usize,
     ) -> Self {
         let method = request.method().clone();
@@ -90,9 +92,14 @@ where
         Self { stage, method, limit, slot }
     }
 
-    /// Whether it has a slot, so that the service may have seen the request.
+    /// Whether it has a slot.
     pub(crate) const fn has_started(&self) -> bool {
         self.slot.is_some()
+    }
+
+    /// Whether the service has seen the request.
+    pub(crate) const fn was_called(&self) -> bool {
+        !matches!(self.stage, Stage::Queued { .. } | Stage::Starting { .. })
     }
 }
 
@@ -107,8 +114,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // What a panic leaves behind is dropped with this future, and never looked at.
-        catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_stages(cx)))
-            .unwrap_or(Poll::Ready(Err(HandlerError::Panic)))
+        let poll = AssertUnwindSafe(|| {
+            let outcome = self.as_mut().poll_stages(cx);
+            if outcome.is_ready() {
+                // Dropped here, so that it may panic even then.
+                self.as_mut().project().stage.set(Stage::Over);
+            }
+            outcome
+        });
+        catch_unwind(poll).unwrap_or(Poll::Ready(Err(HandlerError::Panic)))
     }
 }
 
@@ -125,10 +139,8 @@ where
             let next = match this.stage.as_mut().project() {
                 StageProj::Queued { slot, call } => {
                     let slot = ready!(slot.as_mut().poll(cx));
-                    let (Some(slot), Some((service, request))) = (slot, call.take()) else {
-                        return Poll::Pending;
-                    };
                     *this.slot = Some(slot);
+                    let Some((service, request)) = call.take() else { return Poll::Pending };
                     Stage::Starting { service, request: Some(request) }
                 }
                 StageProj::Starting { service, request } => {
@@ -141,7 +153,7 @@ where
                 StageProj::Running(future) => match ready!(future.poll(cx)) {
                     Err(error) => return Poll::Ready(Err(HandlerError::Service(error.into()))),
                     Ok(response) if has_no_content(this.method, response.status()) => {
-                        let omitted = response.body().size_hint().exact();
+                        let omitted = omitted_length(&response);
                         let (parts, _) = response.into_parts();
                         return Poll::Ready(Ok(Collected {
                             parts,
@@ -160,10 +172,20 @@ where
                     let Some(parts) = parts.take() else { return Poll::Pending };
                     return Poll::Ready(Ok(Collected { parts, body, trailers, omitted: None }));
                 }
+                StageProj::Over => return Poll::Pending,
             };
             this.stage.set(next);
         }
     }
+}
+
+/// The length to tell of a response to HEAD: that of the content that GET would have got (RFC 9110 8.6).
+///
+/// An empty body is most likely one whose content the service has dropped itself. Responses that have no content
+/// whatever the method tell no length, or that of another response, which only the service knows.
+fn omitted_length<B: http_body::Body>(response: &Response<B>) -> Option<u64> {
+    let other = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    response.body().size_hint().exact().filter(|length| *length > 0 && !other)
 }
 
 /// Responses that never have content (RFC 9110 6.4.1).

@@ -44,13 +44,18 @@ where
     if concurrency == 0 {
         return Err(ServeError::Setting("a concurrency of zero handles nothing"));
     }
+    let (Ok(slots), Ok(waiting), Ok(_)) =
+        (u32::try_from(concurrency), u32::try_from(queue), u32::try_from(concurrency.saturating_add(queue)))
+    else {
+        return Err(ServeError::Setting("concurrency and queue are over 4,294,967,295 together"));
+    };
     let link = NatsLink::new(client.clone());
     let prefix = link.inbox_prefix();
     let endpoint =
         Arc::new(Endpoint::new(link, &prefix, settings.replies, Limits::default(), metrics::discarded));
     let consumer = Arc::new(Consumer {
         endpoint: endpoint.clone(),
-        admission: Admission::new(concurrency, queue),
+        admission: Admission::new(slots, waiting),
         exchange: CalleeConfig { instance: settings.instance, ..CalleeConfig::default() },
         metrics: Metrics::new(app.as_str()),
     });
@@ -64,7 +69,9 @@ where
     let reading = Reading { app: app.clone(), make_span, consumer: consumer.clone() };
     dispatcher.spawn(dispatch(service, receiver, reading));
 
-    let mut reader = Reader::open(&client, &namespace, &app, consumer, sender).await?;
+    // Dropped first: no handler starts while the others are dropped.
+    let closing = Closing(consumer.clone());
+    let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
     let ready = async {
         known(&endpoint).await;
         tracing::debug!(%app, "serving");
@@ -86,7 +93,10 @@ where
     drop(reader);
     if timeout(shutdown_timeout, dispatcher.join_next()).await.is_err() {
         tracing::warn!(%app, "handlers are still at work after the shutdown timeout, and are dropped");
+        drop(closing);
         dispatcher.shutdown().await;
+        // A handler that never yields cannot be dropped; nobody waits for it here.
+        let _ = timeout(CONFIRMATION, consumer.admission.is_empty()).await;
     }
     if !matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
         tracing::warn!(%app, "no confirmation that the last responses have reached the server");
@@ -103,6 +113,15 @@ async fn known(endpoint: &NatsEndpoint) {
             return;
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// Closes the slots when it is dropped.
+struct Closing(Arc<Consumer>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.admission.close();
     }
 }
 
@@ -192,8 +211,23 @@ struct Reading {
     consumer: Arc<Consumer>,
 }
 
+/// Messages that the dispatcher has yet to look at; those that it never does are refused.
+struct Backlog {
+    receiver: mpsc::Receiver<Incoming>,
+    endpoint: Arc<NatsEndpoint>,
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.receiver.close();
+        while let Ok(incoming) = self.receiver.try_recv() {
+            refuse(&self.endpoint, incoming.message, Refusal::Draining);
+        }
+    }
+}
+
 /// Runs handlers until the reader is gone and all of them are through.
-async fn dispatch<S, B>(service: S, mut receiver: mpsc::Receiver<Incoming>, reading: Reading)
+async fn dispatch<S, B>(service: S, receiver: mpsc::Receiver<Incoming>, reading: Reading)
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
@@ -202,11 +236,12 @@ where
     B::Error: Into<BoxError>,
 {
     let mut spawned = JoinSet::new();
+    let mut backlog = Backlog { receiver, endpoint: reading.consumer.endpoint.clone() };
     loop {
         let incoming = tokio::select! {
             biased;
             Some(_) = spawned.join_next(), if !spawned.is_empty() => continue,
-            incoming = receiver.recv() => incoming,
+            incoming = backlog.receiver.recv() => incoming,
         };
         let Some(incoming) = incoming else { break };
         let Some(admitted) = reading.read(incoming) else { continue };

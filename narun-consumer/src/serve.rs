@@ -18,7 +18,7 @@ use crate::trace;
 /// Serves `app` with `service` until it is shut down.
 ///
 /// The returned future is to be awaited, or spawned; dropped, it stops at once: handlers are dropped, and gateways
-/// that wait for them are told. Without [`Serve::with_graceful_shutdown`] it ends only with an error.
+/// that wait for them are told, for which a clone of the client must live on. Without [`Serve::with_graceful_shutdown`] it ends only with an error.
 ///
 /// Any number of processes may serve an app; NATS gives each request to one of them.
 ///

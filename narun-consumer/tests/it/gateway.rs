@@ -1,0 +1,182 @@
+//! A gateway: a real one, or one played by the test, which says what goes out and sees what comes in.
+
+use std::time::Duration;
+
+use async_nats::{Client, Message, Subject, Subscriber};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use narun_core::fields::Edit;
+use narun_core::frame::{Frame, RequestHead, Reset, ResetCode, ResponseFrame};
+use narun_core::{Body, ExchangeId, Limits};
+use narun_gateway::{Gateway, Route};
+use tower::ServiceExt;
+
+use crate::harness::{connect, settle, soon, subject};
+
+/// A real gateway that sends everything to `app`.
+pub(crate) async fn real(app: &str) -> Gateway {
+    Gateway::builder(connect().await).route(Route::any("/", app).prefix()).build().await.expect("a gateway")
+}
+
+/// What an HTTP client gets of it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+pub(crate) async fn send(gateway: &Gateway, request: Request<Body>) -> Answer {
+    let Ok(response) = gateway.service().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("a whole body");
+    let trailers = body.trailers().cloned();
+    Answer { status: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
+}
+
+pub(crate) fn request(method: Method, target: &str, body: &'static str) -> Request<Body> {
+    Request::builder().method(method).uri(target).body(Body::from(body)).expect("a request")
+}
+
+pub(crate) fn get(target: &str) -> Request<Body> {
+    request(Method::GET, target, "")
+}
+
+/// A gateway played by the test.
+pub(crate) struct Actor {
+    client: Client,
+    app: String,
+}
+
+impl Actor {
+    pub(crate) async fn new(app: &str) -> Self {
+        Self::over(connect().await, app)
+    }
+
+    pub(crate) fn over(client: Client, app: &str) -> Self {
+        Self { client, app: app.to_owned() }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends `GET` with this target, and no limit of time.
+    pub(crate) async fn get(&self, target: &str) -> Exchange {
+        self.send(head(), get(target)).await
+    }
+
+    /// Sends a request that its consumer has so much time for.
+    pub(crate) async fn get_within(&self, target: &str, head_timeout: Duration) -> Exchange {
+        let mut head = head();
+        head.head_timeout = Some(head_timeout);
+        self.send(head, get(target)).await
+    }
+
+    pub(crate) async fn send(&self, head: RequestHead, request: Request<Body>) -> Exchange {
+        self.send_raw(encode(&head, request).await).await
+    }
+
+    /// Sends any payload.
+    pub(crate) async fn send_raw(&self, payload: Bytes) -> Exchange {
+        let token = Subject::from(self.client.new_inbox());
+        let inbox = self.client.subscribe(token.clone()).await.expect("a subscription");
+        self.client
+            .publish_with_reply(subject(&self.app), token.clone(), payload)
+            .await
+            .expect("a message sent");
+        Exchange { client: self.client.clone(), token, inbox }
+    }
+}
+
+pub(crate) fn head() -> RequestHead {
+    RequestHead::new(ExchangeId::from_bytes([7; 16]))
+}
+
+pub(crate) async fn encode(head: &RequestHead, request: Request<Body>) -> Bytes {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.expect("a whole body");
+    let trailers = body.trailers().cloned();
+    head.encode(&parts, Edit::default(), body.to_bytes(), trailers.as_ref(), &Limits::default())
+        .expect("a REQUEST")
+}
+
+/// A request that was sent.
+pub(crate) struct Exchange {
+    client: Client,
+    pub(crate) token: Subject,
+    inbox: Subscriber,
+}
+
+impl Exchange {
+    /// The next frame, and the reply subject that it names; none if nobody listens for the app.
+    pub(crate) async fn frame(&mut self) -> (Frame, Option<Subject>) {
+        decode(soon("a frame", self.inbox.next()).await.expect("an open subscription"))
+    }
+
+    /// The next frame if it is there already.
+    pub(crate) fn waiting_frame(&mut self) -> Option<Frame> {
+        let message = self.inbox.next().now_or_never()?.expect("an open subscription");
+        Some(decode(message).0)
+    }
+
+    /// The response, whatever its consumer has said before.
+    pub(crate) async fn response(&mut self) -> Box<ResponseFrame> {
+        loop {
+            match self.frame().await {
+                (Frame::Working(_), _) => {}
+                (Frame::Response(response), reply) => {
+                    assert_eq!(reply, None, "nothing follows a whole response");
+                    return response;
+                }
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Waits until the consumer says that it is at work, and returns its token.
+    pub(crate) async fn working(&mut self) -> Subject {
+        let (frame, reply) = self.frame().await;
+        assert!(matches!(frame, Frame::Working(_)), "{frame:?}");
+        reply.expect("a token")
+    }
+
+    /// Sends a frame to the consumer's token.
+    pub(crate) async fn tell(&self, consumer: &Subject, frame: Bytes) {
+        self.client
+            .publish_with_reply(consumer.clone(), self.token.clone(), frame)
+            .await
+            .expect("a message sent");
+    }
+
+    pub(crate) async fn cancel(&self, consumer: &Subject) {
+        let reset = Reset { code: ResetCode::Cancel, text: String::new(), ran: true };
+        self.tell(consumer, reset.encode()).await;
+    }
+
+    /// The code of the RESET that comes next, and whether it says that the handler ran.
+    pub(crate) async fn reset(&mut self) -> (ResetCode, bool) {
+        loop {
+            match self.frame().await.0 {
+                Frame::Working(_) => {}
+                Frame::Reset(reset) => return (reset.code, reset.ran),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Ends as a gateway's process does: nobody listens any more.
+    pub(crate) async fn leave(self) {
+        let Self { client, inbox, .. } = self;
+        drop(inbox);
+        settle(&client).await;
+    }
+}
+
+fn decode(message: Message) -> (Frame, Option<Subject>) {
+    assert_eq!(message.status, None, "nobody listens");
+    (Frame::decode(&message.payload, &Limits::default()).expect("a frame"), message.reply)
+}

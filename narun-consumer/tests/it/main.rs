@@ -1,0 +1,14 @@
+//! A consumer on a real nats-server: with a gateway before it, or with one that the tests play by hand, frame by frame.
+
+mod gate;
+mod gateway;
+mod harness;
+mod raw;
+
+mod admission;
+mod answers;
+mod ending;
+mod failures;
+mod hostile;
+mod observed;
+mod shutdown;

@@ -1,0 +1,169 @@
+//! What a handler, its metrics and its span tell of a request.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::uri::Scheme;
+use http::{HeaderValue, Request, Response};
+use narun_consumer::{Body, Delivery, Received, serve};
+use tokio::time::Instant;
+use tower::service_fn;
+use tracing::Subscriber;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::gateway::{Actor, get, head};
+use crate::harness::{Metrics, connect, new_app, start};
+
+#[tokio::test]
+async fn a_handler_is_told_what_is_known_of_its_request() {
+    let app = new_app();
+    let seen = Arc::new(Mutex::new(Vec::<Received>::new()));
+    let sink = seen.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        sink.lock().expect("no panic").push(request.extensions().get().cloned().expect("Received"));
+        std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+    });
+    start(&app, serve(connect().await, app.as_str(), service)).await;
+    let actor = Actor::new(&app).await;
+    actor.get("/").await.response().await;
+    let mut told = head();
+    told.attempt = 2;
+    told.peer = Some(([192, 0, 2, 1], 1234).into());
+    told.scheme = Scheme::HTTPS;
+    told.head_timeout = Some(Duration::from_secs(40));
+    told.total_timeout = Some(Duration::from_secs(30));
+    actor.send(told.clone(), get("/")).await.response().await;
+
+    let seen = seen.lock().expect("no panic");
+    let [bare, full] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((bare.peer(), bare.scheme(), bare.deadline()), (None, &Scheme::HTTP, None));
+    assert_eq!(bare.delivery(), Delivery::Direct { attempt: 0 });
+    assert_eq!(full.id(), told.id);
+    assert_eq!(full.app().as_str(), app);
+    assert_eq!((full.peer(), full.scheme()), (told.peer, &Scheme::HTTPS));
+    assert_eq!(full.delivery(), Delivery::Direct { attempt: 2 });
+    let left = full.deadline().expect("a deadline") - Instant::now();
+    assert!((Duration::from_secs(15)..=Duration::from_secs(30)).contains(&left), "{left:?}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_the_class_of_their_status() {
+    let metrics = Metrics::install();
+    let app = new_app();
+    let service = service_fn(|request: Request<Body>| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = request.uri().path()[1..].parse().expect("a status");
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    start(&app, serve(connect().await, app.as_str(), service)).await;
+    let actor = Actor::new(&app).await;
+    for (path, class) in [("/201", "2xx"), ("/302", "3xx"), ("/404", "4xx"), ("/503", "5xx")] {
+        actor.get(path).await.response().await;
+        let labels = [("app", app.as_str()), ("status_class", class)];
+        assert_eq!(metrics.value("http_consumer_requests_total", &labels), 1.0, "{path}");
+    }
+    assert_eq!(metrics.value("http_consumer_request_duration_seconds_count", &[("app", &app)]), 4.0);
+}
+
+/// The fields of all spans that were closed, by the span's name.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        context.span(id).expect("a span").extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, record: &Record<'_>, context: Context<'_, S>) {
+        if let Some(fields) = context.span(id).expect("a span").extensions_mut().get_mut::<Fields>() {
+            record.record(fields);
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let span = context.span(&id).expect("a span");
+        let fields = span.extensions_mut().remove::<Fields>().unwrap_or_default();
+        self.0.lock().expect("no panic").push((span.name(), fields));
+    }
+}
+
+impl Spans {
+    fn take(&self, name: &str) -> Vec<BTreeMap<&'static str, String>> {
+        let spans = std::mem::take(&mut *self.0.lock().expect("no panic"));
+        spans.into_iter().filter(|span| span.0 == name).map(|span| span.1.0).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_a_span_below_that_of_its_client() {
+    let spans = Spans::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let app = new_app();
+    let service = service_fn(async |_: Request<Body>| {
+        tracing::info_span!("handler").in_scope(|| {});
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    start(&app, serve(connect().await, app.as_str(), service)).await;
+    let actor = Actor::new(&app).await;
+    let mut request = get("/traced?secret");
+    let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let traceparent = HeaderValue::try_from(format!("00-{trace}-{parent}-01")).expect("a value");
+    request.headers_mut().insert("traceparent", traceparent);
+    actor.send(head(), request).await.response().await;
+
+    crate::harness::eventually("a closed span", async || {
+        spans.0.lock().expect("no panic").iter().any(|(name, _)| *name == "http.consumer")
+    })
+    .await;
+    let spans = spans.take("http.consumer");
+    let [span] = &spans[..] else { panic!("{spans:?}") };
+    for (field, value) in [
+        ("http.request.method", "GET"),
+        ("http.response.status_code", "200"),
+        ("url.path", "/traced"),
+        ("messaging.system", "nats"),
+        ("messaging.consumer.group.name", &app),
+        ("trace_id", trace),
+        ("parent_id", parent),
+    ] {
+        assert_eq!(span.get(field).map(String::as_str), Some(value), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_span_may_be_made_otherwise() {
+    let spans = Spans::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let app = new_app();
+    let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let serve = serve(connect().await, app.as_str(), service)
+        .make_span(|parts, app| tracing::info_span!("mine", method = %parts.method, app = app.as_str()));
+    start(&app, serve).await;
+    Actor::new(&app).await.get("/").await.response().await;
+    crate::harness::eventually("a closed span", async || !spans.0.lock().expect("no panic").is_empty()).await;
+    let spans = spans.take("mine");
+    let [span] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!((span["method"].as_str(), span["app"].as_str()), ("GET", app.as_str()));
+}
