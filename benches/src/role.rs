@@ -1,8 +1,8 @@
 //! The parts of a load program that run in processes of their own.
 //!
-//! `PROGRAM role JOB`, with a [`Job`] in JSON, prints `ready ADDRESS` once it serves, and ends when
-//! its standard input does. A client takes an [`Order`] per line and answers each with a
-//! [`Round`](crate::round::Round).
+//! `PROGRAM role JOB`, with a `Job` in JSON, prints `ready ADDRESS` once it serves, and ends when
+//! its standard input does. A client takes an `Order` per line and answers each with a
+//! `Round`.
 
 mod http_client;
 mod http_server;

@@ -120,3 +120,6 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
     }
     *fields = kept;
 }
+
+#[cfg(test)]
+mod tests;

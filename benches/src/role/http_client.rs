@@ -1,37 +1,38 @@
 //! The HTTP load: a connection, one request at a time.
+//!
+//! The request is encoded once and the response is parsed only as far as it takes to know that it is complete and
+//! correct: what the generator costs is not available to the programs that it measures.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::Error;
 use crate::round::{Connect, Exchange, Failure};
 
+/// More fields than a server under load sends.
+const FIELDS: usize = 32;
+
 /// Opens connections to a server.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     to: SocketAddr,
-    request: Request<Full<Bytes>>,
+    request: Bytes,
     length: usize,
 }
 
 impl Connector {
     /// Requests are POSTs with a body of that length.
     pub(super) fn new(to: SocketAddr, length: usize) -> Self {
-        let request = Request::post("/load/some/path")
-            .header(header::HOST, to.to_string())
-            .header(header::USER_AGENT, "narun-load")
-            .header(header::ACCEPT, "*/*")
-            .header(header::CONTENT_TYPE, "application/octet-stream")
-            .body(Full::new(vec![b'x'; length].into()))
-            .expect("a valid request");
-        Self { to, request, length }
+        let mut request = format!(
+            "POST /load/some/path HTTP/1.1\r\nhost: {to}\r\nuser-agent: narun-load\r\naccept: */*\r\n\
+             content-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .into_bytes();
+        request.resize(request.len() + length, b'x');
+        Self { to, request: request.into(), length }
     }
 }
 
@@ -41,52 +42,94 @@ impl Connect for Connector {
     async fn connect(&self) -> Result<Connection, Error> {
         let stream = TcpStream::connect(self.to).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Connection { sender, connection, connector: self.clone() })
+        Ok(Connection { stream, received: BytesMut::with_capacity(64 * 1024), connector: self.clone() })
     }
 }
 
 /// A connection that is kept alive.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    /// Polled in the same task as the sender, which saves waking another one and back.
-    connection: http1::Connection<TokioIo<TcpStream>, Full<Bytes>>,
+    stream: TcpStream,
+    received: BytesMut,
     connector: Connector,
+}
+
+/// A response's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    /// Bytes of the head itself.
+    length: usize,
+    /// Bytes of the body after it.
+    body: usize,
 }
 
 impl Exchange for Connection {
     async fn once(&mut self) -> Result<(), Failure> {
-        let exchange = async {
-            self.sender.ready().await?;
-            let response = self.sender.send_request(self.connector.request.clone()).await?;
-            let status = response.status();
-            let mut body = response.into_body();
-            let mut length = 0;
-            while let Some(frame) = body.frame().await {
-                length += frame?.data_ref().map_or(0, Bytes::len);
+        self.stream.write_all(&self.connector.request).await.map_err(|error| broken(&error))?;
+        self.received.clear();
+        let head = loop {
+            self.receive().await?;
+            if let Some(head) = parse(&self.received)? {
+                break head;
             }
-            Ok((status, length))
         };
-        let mut exchange = pin!(exchange);
-        let result = tokio::select! {
-            biased;
-            result = &mut exchange => result,
-            // What it has read before it closed is still to be had, and so is why it closed.
-            _ = &mut self.connection => exchange.await,
-        };
-        let (status, length) = result.map_err(broken)?;
-        if status != StatusCode::OK {
-            return Err(Failure::Answer(status.as_u16().to_string()));
+        while self.received.len() < head.length + head.body {
+            self.receive().await?;
         }
-        if length != self.connector.length {
+        if self.received.len() > head.length + head.body {
+            return Err(Failure::Broken("more than a response".to_owned()));
+        }
+        if head.status != 200 {
+            return Err(Failure::Answer(head.status.to_string()));
+        }
+        if head.body != self.connector.length {
             return Err(Failure::Answer("wrong length".to_owned()));
         }
         Ok(())
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "so it fits map_err")]
-fn broken(error: hyper::Error) -> Failure {
+impl Connection {
+    async fn receive(&mut self) -> Result<(), Failure> {
+        match self.stream.read_buf(&mut self.received).await {
+            Ok(0) => Err(Failure::Broken("closed".to_owned())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(broken(&error)),
+        }
+    }
+}
+
+/// The head, if it is complete. A response without a Content-Length is not expected of these servers.
+fn parse(received: &[u8]) -> Result<Option<Head>, Failure> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    let parsed = response.parse(received).map_err(|error| Failure::Broken(error.to_string()))?;
+    let httparse::Status::Complete(length) = parsed else { return Ok(None) };
+    let body = response
+        .headers
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok())
+        .ok_or_else(|| Failure::Broken("no content-length".to_owned()))?;
+    Ok(Some(Head { status: response.code.unwrap_or_default(), length, body }))
+}
+
+fn broken(error: &std::io::Error) -> Failure {
     Failure::Broken(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_head_once_it_is_complete() {
+        let text = b"HTTP/1.1 503 Busy\r\ndate: now\r\nContent-Length: 3\r\n\r\nabc";
+        assert!(matches!(parse(&text[..40]), Ok(None)));
+        let head = parse(text).ok().flatten();
+        assert_eq!(head, Some(Head { status: 503, length: text.len() - 3, body: 3 }));
+        assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert!(parse(b"nonsense\r\n\r\n").is_err());
+    }
 }

@@ -76,3 +76,53 @@ fn write_wide_item(buffer: &mut Vec<u8>, major: u8, argument: u64) {
         buffer.extend_from_slice(&argument.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Item, UINT, read_item, write_item};
+
+    fn read(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
+        match read_item(bytes) {
+            Item::Read { major, argument, rest } => Some((major, argument, rest)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn arguments_take_as_few_bytes_as_they_need() {
+        let widths = [
+            (0, 1),
+            (23, 1),
+            (24, 2),
+            (0xff, 2),
+            (0x100, 3),
+            (0xffff, 3),
+            (0x1_0000, 5),
+            (0xffff_ffff, 5),
+            (0x1_0000_0000, 9),
+            (u64::MAX, 9),
+        ];
+        for (argument, width) in widths {
+            for major in (UINT..=0xe0).step_by(0x20) {
+                let mut buffer = Vec::new();
+                write_item(&mut buffer, major, argument);
+                assert_eq!(buffer.len(), width);
+                for end in 0..width {
+                    assert!(matches!(read_item(&buffer[..end]), Item::Ended));
+                }
+                buffer.push(7);
+                assert_eq!(read(&buffer), Some((major, argument, &[7][..])));
+            }
+        }
+    }
+
+    #[test]
+    fn other_forms_are_told_apart() {
+        for major in (UINT..=0xe0).step_by(0x20) {
+            for reserved in 28..31 {
+                assert!(matches!(read_item(&[major | reserved, 0]), Item::Reserved));
+            }
+            assert!(matches!(read_item(&[major | 31, 0]), Item::Indefinite));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Both sides of an exchange, fed any frames in any order at any time.
+
+#![no_main]
+
+#[path = "../../tests/exchange/script.rs"]
+mod script;
+
+libfuzzer_sys::fuzz_target!(|script: &[u8]| script::play(script));

@@ -1,0 +1,88 @@
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::{ConnectionOptions, is_forbidden_in_trailers, is_hop_by_hop, remove_hop_by_hop};
+
+fn map(fields: &[(&str, &str)]) -> HeaderMap {
+    let field = |(name, value): &(&str, &str)| {
+        (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in fields.iter().map(field) {
+        map.append(name, value);
+    }
+    map
+}
+
+fn left(mut fields: HeaderMap) -> Vec<String> {
+    remove_hop_by_hop(&mut fields);
+    fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+}
+
+#[test]
+fn fields_of_one_connection_are_known() {
+    for name in [
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Transfer-Encoding",
+        "Upgrade",
+    ] {
+        let name: HeaderName = name.parse().unwrap();
+        assert!(is_hop_by_hop(&name), "{name}");
+        assert!(is_forbidden_in_trailers(&name), "{name}");
+    }
+    for name in
+        ["host", "trailer", "cookie", "user-agent", "x-proxy-connection", "tea", "te2", "grpc-timeout"]
+    {
+        assert!(!is_hop_by_hop(&name.parse().unwrap()), "{name}");
+    }
+}
+
+#[test]
+fn trailers_are_about_what_they_follow() {
+    for name in
+        [header::CONTENT_LENGTH, header::HOST, header::SET_COOKIE, header::AUTHORIZATION, header::TRAILER]
+    {
+        assert!(is_forbidden_in_trailers(&name), "{name}");
+    }
+    for name in ["grpc-status", "grpc-message", "digest", "etag", "server-timing"] {
+        assert!(!is_forbidden_in_trailers(&name.parse().unwrap()), "{name}");
+    }
+}
+
+#[test]
+fn what_connection_names_goes_with_it() {
+    let fields = map(&[
+        ("first", "1"),
+        ("connection", " Named ,, close,\t"),
+        ("named", "2"),
+        ("other", "3"),
+        ("connection", "other-named"),
+        ("other-named", "4"),
+        ("named", "5"),
+        ("other", "6"),
+        ("last", "7"),
+    ]);
+    assert_eq!(left(fields), ["first: 1", "other: 3", "other: 6", "last: 7"]);
+}
+
+#[test]
+fn without_such_fields_all_stay_as_they_are() {
+    let fields = map(&[("b", "1"), ("a", "2"), ("b", "3")]);
+    assert_eq!(left(fields), ["b: 1", "b: 3", "a: 2"]);
+}
+
+#[test]
+fn options_are_the_fields_that_are_named_and_there() {
+    let options =
+        ConnectionOptions::of(&map(&[("connection", "a, close, \u{e9}, b c, a"), ("a", ""), ("c", "")]));
+    assert!(options.contain(&HeaderName::from_static("a")));
+    for name in ["b", "c", "close", "connection"] {
+        assert!(!options.contain(&HeaderName::from_static(name)), "{name}");
+    }
+    let none = ConnectionOptions::of(&map(&[("connection", "close"), ("a", "")]));
+    assert!(!none.contain(&HeaderName::from_static("a")));
+}
