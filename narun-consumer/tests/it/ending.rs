@@ -97,6 +97,23 @@ async fn a_gateway_that_is_gone_drops_the_handler() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_back_soon_is_not_gone() {
+    let metrics = Metrics::install();
+    let app = new_app();
+    let gate = consumer(&app).await;
+    let actor = Actor::new(&app).await;
+    let exchange = actor.get("/").await;
+    eventually("a started handler", async || gate.started() == 1).await;
+    // The first WORKING meets nobody.
+    let mut exchange = exchange.away(Duration::from_millis(600)).await;
+    exchange.working().await;
+    gate.open(1);
+    assert_eq!(exchange.response().await.body, "/");
+    assert_eq!(gate.dropped(), 0);
+    assert_eq!(metrics.value(CANCELLED, &[]), 0.0);
+}
+
+#[tokio::test]
 async fn an_http_client_that_leaves_drops_the_handler() {
     let app = new_app();
     let gate = consumer(&app).await;
