@@ -12,6 +12,7 @@ mod failures;
 mod hostile;
 mod observed;
 mod permissions;
+mod restart;
 mod shutdown;
 mod versions;
 mod wire;
