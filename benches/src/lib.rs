@@ -6,6 +6,7 @@
 //! program does, however that comes about.
 
 pub mod cpu;
+pub mod drain;
 mod figures;
 mod goal;
 mod group;

@@ -51,6 +51,11 @@
 //! seconds in which it goes on serving; waits for its handlers up to [`Serve::shutdown_timeout`]; drops the rest and
 //! tells their gateways; and makes a round trip to the server, so that all responses are there.
 //!
+//! # Trust
+//!
+//! A consumer publishes to no reply subject outside [`Serve::inbox_prefixes`], whatever a request names. The least NATS
+//! permissions of gateways and consumers, and who can forge what with them, are listed in [`permissions`].
+//!
 //! # Metrics and spans
 //!
 //! Through the [`metrics`](https://docs.rs/metrics) facade; install a recorder before serving.
@@ -78,6 +83,9 @@ mod metrics;
 mod run;
 mod serve;
 mod trace;
+
+#[doc = include_str!("../PERMISSIONS.md")]
+pub mod permissions {}
 
 pub use error::{BoxError, ServeError};
 pub use extensions::{Delivery, Received};

@@ -55,8 +55,10 @@
 //! # Trust
 //!
 //! Only what comes to a token of 128 random bits is taken for an answer, and nothing is ever published to a reply
-//! subject outside [`GatewayBuilder::inbox_prefixes`]. The least NATS permissions of a gateway are listed in
+//! subject outside [`GatewayBuilder::inbox_prefixes`]. The [least NATS permissions] of a gateway are listed in
 //! narun-consumer's documentation, next to those of consumers.
+//!
+//! [least NATS permissions]: https://docs.rs/narun-consumer/latest/narun_consumer/permissions/
 //!
 //! # Metrics and spans
 //!

@@ -11,4 +11,7 @@ mod ending;
 mod failures;
 mod hostile;
 mod observed;
+mod permissions;
 mod shutdown;
+mod versions;
+mod wire;

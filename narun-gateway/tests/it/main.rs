@@ -13,6 +13,7 @@ mod ending;
 mod fields;
 mod hostile;
 mod limits;
+mod observed;
 mod refused;
 mod routing;
 mod soak;

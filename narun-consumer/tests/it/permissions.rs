@@ -1,0 +1,184 @@
+//! The page on permissions says what is needed, no less and no more.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event};
+use futures::future::join_all;
+use http::{Method, Request, Response, StatusCode};
+use narun_consumer::{Body, serve};
+use narun_gateway::{Gateway, Route};
+use narun_support::Server;
+use tokio::sync::Notify;
+use tower::service_fn;
+
+use crate::gateway::{get, request, send};
+use crate::harness::{eventually, soon};
+
+const PAGE: &str = include_str!("../../PERMISSIONS.md");
+
+/// The server's configuration that the page shows.
+fn configuration() -> &'static str {
+    let (_, rest) = PAGE.split_once("```conf\n").expect("a configuration");
+    rest.split_once("```").expect("its end").0
+}
+
+/// Counts what the server refuses a client.
+#[derive(Clone, Default)]
+struct Refusals(Arc<AtomicUsize>);
+
+impl Refusals {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    async fn connect(&self, server: &Server, user: &str, inbox: &str) -> Client {
+        let count = self.0.clone();
+        ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned())
+            .custom_inbox_prefix(inbox)
+            .event_callback(move |event| {
+                if matches!(event, Event::ServerError(_)) {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+                std::future::ready(())
+            })
+            .connect(server.url())
+            .await
+            .expect("a connection")
+    }
+}
+
+/// Everything that a gateway and a consumer say to each other: quick and slow answers, a question whether it is there,
+/// a cancel, a refusal, the end of a consumer.
+async fn use_all(server: &Server, refusals: &Refusals) {
+    let consumer = refusals.connect(server, "hello", "_CONSUMER.hello").await;
+    let gateway = refusals.connect(server, "gateway", "_GATEWAY").await;
+    let [started, ended] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let signal = Arc::new(Notify::new());
+    let counters = [started.clone(), ended.clone()];
+    let service = service_fn(move |request: Request<Body>| {
+        let [started, ended] = counters.clone();
+        started.fetch_add(1, Ordering::SeqCst);
+        let guard = CountDrop(ended);
+        async move {
+            match request.uri().path() {
+                "/slow" => tokio::time::sleep(Duration::from_millis(1600)).await,
+                "/never" => std::future::pending().await,
+                _ => {}
+            }
+            drop(guard);
+            Ok::<_, Infallible>(Response::new(Body::from("done")))
+        }
+    });
+    let shutdown = {
+        let signal = signal.clone();
+        async move { signal.notified().await }
+    };
+    let consumer = tokio::spawn(
+        serve(consumer, "hello", service)
+            .concurrency(1)
+            .queue(0)
+            .inbox_prefixes(["_GATEWAY"])
+            .with_graceful_shutdown(shutdown)
+            .into_future(),
+    );
+    let gateway = Gateway::builder(gateway)
+        .inbox_prefixes(["_CONSUMER"])
+        .route(Route::any("/", "hello").prefix())
+        .build()
+        .await
+        .expect("a gateway");
+    eventually("an answer", async || send(&gateway, get("/quick")).await.status == StatusCode::OK).await;
+    assert_eq!(send(&gateway, request(Method::POST, "/slow", "")).await.body, "done");
+    let before = started.load(Ordering::SeqCst);
+    let never = send(&gateway, request(Method::POST, "/never", ""));
+    let never = tokio::time::timeout(Duration::from_secs(3), never);
+    let meanwhile = async {
+        eventually("a started handler", async || started.load(Ordering::SeqCst) > before).await;
+        assert_eq!(send(&gateway, get("/quick")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    };
+    assert!(futures::future::join(never, meanwhile).await.0.is_err());
+    eventually("a dropped handler", async || ended.load(Ordering::SeqCst) > before).await;
+    signal.notify_one();
+    soon("the end", consumer).await.expect("no panic").expect("a graceful end");
+}
+
+struct CountDrop(Arc<AtomicUsize>);
+
+impl Drop for CountDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn the_listed_permissions_are_enough() {
+    let server = Server::builder().config(configuration()).start().expect("a nats-server");
+    let refusals = Refusals::default();
+    use_all(&server, &refusals).await;
+    assert_eq!(refusals.count(), 0);
+}
+
+#[tokio::test]
+async fn without_any_one_of_them_something_is_refused() {
+    let is_entry = |line: &&str| line.trim_start().starts_with('"');
+    let entries: Vec<_> = configuration().lines().filter(is_entry).collect();
+    assert_eq!(entries.len(), 7);
+    let without = entries.into_iter().map(async |entry| {
+        // An empty list would allow everything.
+        let config = configuration().replacen(entry, "\"unused\"", 1);
+        let server = Server::builder().config(config).start().expect("a nats-server");
+        let refusals = Refusals::default();
+        tokio::select! {
+            () = use_all(&server, &refusals) => assert_ne!(refusals.count(), 0, "not needed: {entry}"),
+            () = eventually("a refusal", async || refusals.count() > 0) => {}
+        }
+    });
+    join_all(without).await;
+}
+
+#[tokio::test]
+async fn everything_else_is_refused() {
+    let server = Server::builder().config(configuration()).start().expect("a nats-server");
+    for (user, publish, subscribe) in [
+        (
+            "gateway",
+            &["call.OTHER.hello", "_GATEWAY.x", "_INBOX.x", "$JS.API.INFO", "task.TASK.hello"][..],
+            &["call.TASK.hello", "call.TASK.hello hello", "_CONSUMER.>", "_INBOX.>", ">"][..],
+        ),
+        (
+            "hello",
+            &["call.TASK.hello", "call.TASK.other", "_CONSUMER.other.x", "_INBOX.x", "$JS.API.INFO"][..],
+            // Without its queue group it would see everything, and every request would be answered twice.
+            &[
+                "call.TASK.hello",
+                "call.TASK.hello mine",
+                "call.TASK.other other",
+                "_GATEWAY.>",
+                "_CONSUMER.>",
+                ">",
+            ][..],
+        ),
+    ] {
+        let refusals = Refusals::default();
+        let inbox = if user == "gateway" { "_GATEWAY" } else { "_CONSUMER.hello" };
+        let client = refusals.connect(&server, user, inbox).await;
+        let mut expected = 0;
+        for subject in publish {
+            client.publish(*subject, "".into()).await.expect("a message sent");
+            expected += 1;
+            eventually(subject, async || refusals.count() == expected).await;
+        }
+        for subject in subscribe {
+            let subscribed = match subject.split_once(' ') {
+                Some((subject, group)) => client.queue_subscribe(subject.to_owned(), group.to_owned()).await,
+                None => client.subscribe(*subject).await,
+            };
+            drop(subscribed.expect("a subscription sent"));
+            expected += 1;
+            eventually(subject, async || refusals.count() == expected).await;
+        }
+    }
+}
