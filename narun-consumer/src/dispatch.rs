@@ -158,7 +158,10 @@ where
                         this.machine.handle_frame(&frame, reply);
                     }
                 }
-                Mail::NoResponders { .. } => this.machine.handle_no_responders(),
+                Mail::NoResponders { .. } => {
+                    let now = this.consumer.endpoint.link().now();
+                    this.machine.handle_no_responders(now, &this.consumer.exchange);
+                }
                 // The gateway, which has lost its connection or has not, asks if it wants to know.
                 Mail::Connection(_) => {}
             }

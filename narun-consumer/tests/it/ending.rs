@@ -97,6 +97,23 @@ async fn a_gateway_that_is_gone_drops_the_handler() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_back_soon_is_not_gone() {
+    let metrics = Metrics::install();
+    let app = new_app();
+    let gate = consumer(&app).await;
+    let actor = Actor::new(&app).await;
+    let exchange = actor.get("/").await;
+    eventually("a started handler", async || gate.started() == 1).await;
+    // The first WORKING meets nobody.
+    let mut exchange = exchange.away(Duration::from_millis(600)).await;
+    exchange.working().await;
+    gate.open(1);
+    assert_eq!(exchange.response().await.body, "/");
+    assert_eq!(gate.dropped(), 0);
+    assert_eq!(metrics.value(CANCELLED, &[]), 0.0);
+}
+
+#[tokio::test]
 async fn an_http_client_that_leaves_drops_the_handler() {
     let app = new_app();
     let gate = consumer(&app).await;
@@ -140,6 +157,7 @@ async fn a_handler_outlives_a_lost_connection() {
     let handler = gate.clone();
     let service = service_fn(move |request| handler.clone().handle(request));
     let client = async_nats::connect(server.url()).await.expect("a connection");
+    let consumer_statistics = client.statistics();
     let consumer = tokio::spawn(serve(client, app.as_str(), service).into_future());
     let client = async_nats::connect(server.url()).await.expect("a connection");
     crate::harness::listens(&client, &app).await;
@@ -148,8 +166,10 @@ async fn a_handler_outlives_a_lost_connection() {
     eventually("a started handler", async || gate.started() == 1).await;
 
     server.restart().expect("the server again");
-    let statistics = actor.client().statistics();
-    eventually("the gateway's connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
+    // What is sent before a client notices that its connection is gone is lost.
+    for statistics in [actor.client().statistics(), consumer_statistics] {
+        eventually("a new connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
+    }
     settle(actor.client()).await;
     gate.open(1);
     assert_eq!(exchange.response().await.body, "/");

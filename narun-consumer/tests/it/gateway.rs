@@ -168,6 +168,16 @@ impl Exchange {
         }
     }
 
+    /// Is not there for a while, as when its connection is lost.
+    pub(crate) async fn away(self, duration: Duration) -> Self {
+        let Self { client, token, inbox } = self;
+        drop(inbox);
+        settle(&client).await;
+        tokio::time::sleep(duration).await;
+        let inbox = client.subscribe(token.clone()).await.expect("a subscription");
+        Self { client, token, inbox }
+    }
+
     /// Ends as a gateway's process does: nobody listens any more.
     pub(crate) async fn leave(self) {
         let Self { client, inbox, .. } = self;

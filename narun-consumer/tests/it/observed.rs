@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use http::uri::Scheme;
@@ -18,7 +18,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::gateway::{Actor, get, head};
-use crate::harness::{Metrics, connect, new_app, start};
+use crate::harness::{Metrics, connect, eventually, new_app, start};
 
 #[tokio::test]
 async fn a_handler_is_told_what_is_known_of_its_request() {
@@ -71,9 +71,17 @@ async fn requests_are_counted_by_the_class_of_their_status() {
     assert_eq!(metrics.value("http_consumer_request_duration_seconds_count", &[("app", &app)]), 4.0);
 }
 
-/// The fields of all spans that were closed, by the span's name.
+/// The fields of all spans that were closed, of all tests: subscribers for a thread alone would get into each other's
+/// way, as what is of interest to any of them is remembered for all.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
+
+static SPANS: LazyLock<Spans> = LazyLock::new(|| {
+    let spans = Spans::default();
+    let subscriber = tracing_subscriber::registry().with(spans.clone());
+    tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
+    spans
+});
 
 #[derive(Default)]
 struct Fields(BTreeMap<&'static str, String>);
@@ -109,19 +117,25 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 }
 
 impl Spans {
-    fn take(&self, name: &str) -> Vec<BTreeMap<&'static str, String>> {
-        let spans = std::mem::take(&mut *self.0.lock().expect("no panic"));
-        spans.into_iter().filter(|span| span.0 == name).map(|span| span.1.0).collect()
+    /// The fields of the first span of this name that has this field, once it is closed.
+    async fn closed(&self, name: &str, field: &str, value: &str) -> BTreeMap<&'static str, String> {
+        let mut found = None;
+        eventually("a closed span", async || {
+            let spans = self.0.lock().expect("no panic");
+            let mut of_name = spans.iter().filter(|span| span.0 == name).map(|span| &span.1.0);
+            found = of_name.find(|fields| fields.get(field).is_some_and(|found| found == value)).cloned();
+            found.is_some()
+        })
+        .await;
+        found.expect("a span")
     }
 }
 
 #[tokio::test]
 async fn a_request_has_a_span_below_that_of_its_client() {
-    let spans = Spans::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let spans = &*SPANS;
     let app = new_app();
     let service = service_fn(async |_: Request<Body>| {
-        tracing::info_span!("handler").in_scope(|| {});
         tokio::task::yield_now().await;
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
@@ -133,18 +147,12 @@ async fn a_request_has_a_span_below_that_of_its_client() {
     request.headers_mut().insert("traceparent", traceparent);
     actor.send(head(), request).await.response().await;
 
-    crate::harness::eventually("a closed span", async || {
-        spans.0.lock().expect("no panic").iter().any(|(name, _)| *name == "http.consumer")
-    })
-    .await;
-    let spans = spans.take("http.consumer");
-    let [span] = &spans[..] else { panic!("{spans:?}") };
+    let span = spans.closed("http.consumer", "messaging.consumer.group.name", &app).await;
     for (field, value) in [
         ("http.request.method", "GET"),
         ("http.response.status_code", "200"),
         ("url.path", "/traced"),
         ("messaging.system", "nats"),
-        ("messaging.consumer.group.name", &app),
         ("trace_id", trace),
         ("parent_id", parent),
     ] {
@@ -154,16 +162,12 @@ async fn a_request_has_a_span_below_that_of_its_client() {
 
 #[tokio::test]
 async fn a_span_may_be_made_otherwise() {
-    let spans = Spans::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let spans = &*SPANS;
     let app = new_app();
     let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let serve = serve(connect().await, app.as_str(), service)
         .make_span(|parts, app| tracing::info_span!("mine", method = %parts.method, app = app.as_str()));
     start(&app, serve).await;
     Actor::new(&app).await.get("/").await.response().await;
-    crate::harness::eventually("a closed span", async || !spans.0.lock().expect("no panic").is_empty()).await;
-    let spans = spans.take("mine");
-    let [span] = &spans[..] else { panic!("{spans:?}") };
-    assert_eq!((span["method"].as_str(), span["app"].as_str()), ("GET", app.as_str()));
+    assert_eq!(spans.closed("mine", "app", &app).await["method"], "GET");
 }

@@ -12,6 +12,9 @@ pub struct CalleeConfig {
     pub working_after: Duration,
     /// How often it is told again. Default 5 s.
     pub working_every: Duration,
+    /// How long nobody may listen where the gateway was before it counts as gone: its connection may be lost, and back
+    /// soon. Until then it is told again after every [`CalleeConfig::working_after`]. Default 2 s.
+    pub grace: Duration,
     /// The name of this process in what it sends. Default none.
     pub instance: Option<String>,
 }
@@ -21,6 +24,7 @@ impl Default for CalleeConfig {
         Self {
             working_after: Duration::from_millis(250),
             working_every: Duration::from_secs(5),
+            grace: Duration::from_secs(2),
             instance: None,
         }
     }
@@ -35,6 +39,10 @@ pub struct Callee<A> {
     gateway: A,
     deadline: Option<Time>,
     working_at: Time,
+    /// Since when nobody has listened where the gateway was, as far as is known.
+    unheard_since: Option<Time>,
+    /// Whether the last WORKING met nobody.
+    unheard: bool,
     outbox: VecDeque<Transmit<A>>,
     event: Option<CalleeEvent>,
     ended: bool,
@@ -70,6 +78,8 @@ impl<A: Clone + PartialEq> Callee<A> {
             gateway,
             deadline: budget.map(|budget| now + budget),
             working_at: now + config.working_after,
+            unheard_since: None,
+            unheard: false,
             outbox: VecDeque::new(),
             event: None,
             ended: false,
@@ -125,10 +135,16 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     /// NATS says that nobody listens where the gateway was.
-    pub fn handle_no_responders(&mut self) {
-        if !self.ended {
-            self.cancelled(Cancelled::Gone);
+    pub fn handle_no_responders(&mut self, now: Time, config: &CalleeConfig) {
+        if self.ended {
+            return;
         }
+        let since = *self.unheard_since.get_or_insert(now);
+        if now - since >= config.grace {
+            return self.cancelled(Cancelled::Gone);
+        }
+        self.unheard = true;
+        self.working_at = now + config.working_after;
     }
 
     /// The moment that [`Callee::poll_timeout`] named has come.
@@ -140,7 +156,11 @@ impl<A: Clone + PartialEq> Callee<A> {
             self.transmit(self.gateway.clone(), reset(ResetCode::Deadline, true), None);
             self.cancelled(Cancelled::Deadline);
         } else if self.working_at <= now {
-            self.working_at = now + config.working_every;
+            if !std::mem::take(&mut self.unheard) {
+                self.unheard_since = None;
+            }
+            let pause = self.unheard_since.map_or(config.working_every, |_| config.working_after);
+            self.working_at = now + pause;
             let working = Working { version: crate::frame::VERSION, instance: config.instance.clone() };
             self.transmit(self.gateway.clone(), working.encode(), Some(0));
         }

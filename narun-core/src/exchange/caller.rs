@@ -19,7 +19,8 @@ pub struct CallerConfig {
     pub total_timeout: Option<Duration>,
     /// How long an idempotent request waits for any sign of life before it is sent again, once. Default 1 s.
     pub silence: Duration,
-    /// How long an answer is waited for after the connection was lost. Default 2 s.
+    /// How long an answer is waited for after the connection was lost, and consumers once it is back, as theirs may
+    /// have been lost too. Default 2 s.
     pub grace: Duration,
     /// How often a refused request is sent again. Default 3.
     pub resends: u8,
@@ -59,6 +60,8 @@ pub struct Caller<A> {
     /// Until when a lost connection is forgiven.
     grace_until: Option<Time>,
     resent_after_loss: bool,
+    /// Until when consumers that nobody finds may be about to connect again too.
+    returning_until: Option<Time>,
     probe: Probe,
     /// How many attempts have been given out to be published.
     published: u8,
@@ -118,6 +121,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             resends_left: config.resends,
             grace_until: None,
             resent_after_loss: false,
+            returning_until: None,
             probe: Probe::default(),
             published: 0,
             outbox: VecDeque::new(),
@@ -181,7 +185,18 @@ impl<A: Clone + PartialEq> Caller<A> {
         if self.ended {
             return;
         }
+        let returning = self.returning_until.is_some_and(|until| now < until);
+        let again = now + self.config.grace / 4;
         let kind = match self.attempt(attempt) {
+            Some(Attempt::Sent) if returning && self.resends_left > 0 => {
+                self.resends_left -= 1;
+                self.resend_at = Some(again);
+                return self.lose(now, attempt, FailureKind::NoConsumer.into());
+            }
+            Some(Attempt::Taken { .. }) if returning => {
+                self.probe.at = Some(again);
+                return;
+            }
             Some(Attempt::Sent) => FailureKind::NoConsumer,
             Some(Attempt::Taken { .. }) => FailureKind::ConsumerGone,
             Some(Attempt::Over) | None => return,
@@ -198,6 +213,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         if self.ended {
             return;
         }
+        self.returning_until = (connection == Connection::Restored).then(|| now + self.config.grace);
         match connection {
             Connection::Lost => {
                 self.silence_at = None;

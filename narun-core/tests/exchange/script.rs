@@ -99,7 +99,7 @@ fn play_callee(mut script: &[u8]) {
     while script.has_remaining() {
         match byte(&mut script) % 6 {
             0 => now = now + Duration::from_millis(u64::from(byte(&mut script)) * 50),
-            1 => callee.handle_no_responders(),
+            1 => callee.handle_no_responders(now, &config),
             2 if byte(&mut script) == 0 => callee.respond(Bytes::from_static(b"response")),
             3 if byte(&mut script) == 0 => callee.abort(ResetCode::TooLarge, "scripted".to_owned(), true),
             _ => {

@@ -115,6 +115,37 @@ async fn other_requests_go_on_if_their_consumer_says_so() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_is_back_later_than_the_gateway_is_found() {
+    for (request, taken) in [(post("/"), true), (get("/"), false)] {
+        let (proxy, gateway, mut consumer) = pair().await;
+        let answer = spawn(&gateway, request);
+        let exchange = consumer.request().await;
+        if taken {
+            exchange.working().await;
+            // A second after WORKING, which so has arrived.
+            assert!(matches!(consumer.frame().await.0, Frame::Probe));
+        }
+        proxy.cut();
+        let away = consumer.lose_connection().await;
+        let connected = proxy.connected();
+        proxy.mend();
+        eventually("the gateway's connection", async || proxy.connected() > connected).await;
+        // Long enough for whatever it sends at once to meet nobody.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let mut consumer = away.back().await;
+        if taken {
+            assert!(matches!(consumer.frame().await.0, Frame::Probe));
+            exchange.alive().await;
+            exchange.ok("at last").await;
+        } else {
+            consumer.request().await.ok("at last").await;
+        }
+        assert_eq!(answer.await.expect("no panic").body, "at last");
+        assert_eq!(open_tokens(&gateway), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_was_killed_and_is_back_is_served_again() {
     let mut server = Server::start().expect("a nats-server");
     let app = new_app();

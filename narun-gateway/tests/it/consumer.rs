@@ -24,12 +24,8 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) async fn start(client: Client, app: &str) -> Self {
-        let subject = Namespace::default().call_subject(&App::new(app).expect("a name"));
-        let requests = client.queue_subscribe(subject, app.to_owned()).await.expect("a subscription");
         let token = Subject::from(client.new_inbox());
-        let inbox = client.subscribe(token.clone()).await.expect("a subscription");
-        settle(&client).await;
-        Self { client, app: app.to_owned(), requests, inbox, token }
+        Self::subscribe(client, app, token).await
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -72,6 +68,22 @@ impl Consumer {
         Inbox { subject, subscriber }
     }
 
+    /// Its connection is lost: all its subscriptions are gone, until it is [back](Away::back).
+    pub(crate) async fn lose_connection(self) -> Away {
+        let Self { client, app, token, requests, inbox } = self;
+        drop((requests, inbox));
+        settle(&client).await;
+        Away { client, app, token }
+    }
+
+    async fn subscribe(client: Client, app: &str, token: Subject) -> Self {
+        let subject = Namespace::default().call_subject(&App::new(app).expect("a name"));
+        let requests = client.queue_subscribe(subject, app.to_owned()).await.expect("a subscription");
+        let inbox = client.subscribe(token.clone()).await.expect("a subscription");
+        settle(&client).await;
+        Self { client, app: app.to_owned(), requests, inbox, token }
+    }
+
     /// Ends as a process does: all its subscriptions are gone.
     pub(crate) async fn leave(self) {
         let Self { client, requests, inbox, .. } = self;
@@ -89,6 +101,20 @@ impl Consumer {
         let request = RequestFrame::decode(&message.payload, &Limits::default()).expect("a REQUEST");
         let gateway = message.reply.expect("a reply subject");
         Exchange { request, gateway, token: self.token.clone(), client: self.client.clone() }
+    }
+}
+
+/// A consumer whose connection is lost.
+pub(crate) struct Away {
+    client: Client,
+    app: String,
+    token: Subject,
+}
+
+impl Away {
+    /// Connected again, with the same subscriptions.
+    pub(crate) async fn back(self) -> Consumer {
+        Consumer::subscribe(self.client, &self.app, self.token).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
@@ -13,6 +14,8 @@ pub(crate) struct Proxy {
     url: String,
     /// The number of the cut that was last, and whether connections are let through at the moment.
     state: Arc<watch::Sender<(u64, bool)>>,
+    /// How many connections were let through.
+    connected: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -21,12 +24,14 @@ impl Proxy {
         let url = format!("nats://{}", listener.local_addr().expect("an address"));
         let state = Arc::new(watch::Sender::new((0, true)));
         let states = state.subscribe();
+        let connected = Arc::new(AtomicUsize::new(0));
+        let count = connected.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, port, states.clone()));
+                tokio::spawn(pass(client, port, states.clone(), count.clone()));
             }
         });
-        Self { url, state }
+        Self { url, state, connected }
     }
 
     /// A client that is connected through it, and connects again at once.
@@ -36,6 +41,11 @@ impl Proxy {
             .connect(&self.url)
             .await
             .expect("a connection")
+    }
+
+    /// How many connections were let through so far.
+    pub(crate) fn connected(&self) -> usize {
+        self.connected.load(Ordering::SeqCst)
     }
 
     /// Cuts all connections, and lets no new one through until [`Proxy::mend`].
@@ -48,12 +58,18 @@ impl Proxy {
     }
 }
 
-async fn pass(mut client: TcpStream, port: u16, mut states: watch::Receiver<(u64, bool)>) {
+async fn pass(
+    mut client: TcpStream,
+    port: u16,
+    mut states: watch::Receiver<(u64, bool)>,
+    connected: Arc<AtomicUsize>,
+) {
     let (cuts, open) = *states.borrow_and_update();
     if !open {
         return;
     }
     let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
+    connected.fetch_add(1, Ordering::SeqCst);
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
         _ = states.wait_for(|state| state.0 != cuts) => {}

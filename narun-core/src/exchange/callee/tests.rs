@@ -95,9 +95,33 @@ fn a_reset_cancels_the_handler_and_is_not_answered() {
 
 #[test]
 fn a_gateway_whose_process_is_gone_cancels_the_handler() {
+    let config = CalleeConfig::default();
     let mut callee = callee(None);
-    callee.handle_no_responders();
+    // Told again every 250 ms, until the grace is over.
+    for due in (250..2500).step_by(250) {
+        assert_eq!(callee.poll_timeout(), Some(at(due)));
+        callee.handle_timeout(at(due), &config);
+        assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Working(_), Some(0))));
+        assert_eq!(callee.poll_event(), None);
+        callee.handle_no_responders(at(due), &config);
+    }
     assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(Cancelled::Gone)));
+}
+
+#[test]
+fn a_gateway_that_is_back_in_time_is_not_gone() {
+    let config = CalleeConfig::default();
+    let mut callee = callee(None);
+    callee.handle_timeout(at(250), &config);
+    callee.handle_no_responders(at(251), &config);
+    callee.handle_timeout(at(501), &config);
+    // This one is heard, and so is the next; then it is as before.
+    callee.handle_timeout(at(751), &config);
+    assert_eq!(callee.poll_timeout(), Some(at(5751)));
+    callee.handle_timeout(at(5751), &config);
+    callee.handle_no_responders(at(5752), &config);
+    assert_eq!(callee.poll_event(), None);
+    assert_eq!(callee.poll_timeout(), Some(at(6002)));
 }
 
 #[test]
@@ -127,7 +151,7 @@ fn a_response_or_an_abort_ends_it() {
         assert!(ended.is_ended());
         assert_eq!(ended.poll_timeout(), None);
         ended.handle_frame(&reset_frame(ResetCode::Cancel), None);
-        ended.handle_no_responders();
+        ended.handle_no_responders(at(1000), &CalleeConfig::default());
         ended.handle_timeout(at(1000), &CalleeConfig::default());
         ended.respond(bytes::Bytes::new());
         ended.abort(ResetCode::Internal, String::new(), true);

@@ -325,6 +325,56 @@ fn a_consumer_that_lives_on_after_a_lost_connection_is_waited_for() {
 }
 
 #[test]
+fn consumers_that_connect_again_later_are_found() {
+    let mut caller = caller(true);
+    caller.handle_connection(at(100), Connection::Lost);
+    caller.handle_connection(at(200), Connection::Restored);
+    // Once for the loss, and three more times.
+    for attempt in 1..5 {
+        assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt }));
+        assert_open(&mut caller);
+        let now = 500 * u64::from(attempt) - 300;
+        caller.handle_no_responders(at(now), attempt);
+        caller.handle_timeout(at(now + 499));
+        assert_eq!(caller.poll_transmit(), None);
+        caller.handle_timeout(at(now + 500));
+    }
+    assert_fails(&mut caller, FailureKind::NoConsumer);
+}
+
+#[test]
+fn whoever_works_is_asked_again_until_it_is_connected_again() {
+    for idempotent in [false, true] {
+        let mut caller = caller(idempotent);
+        caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
+        caller.handle_connection(at(100), Connection::Lost);
+        caller.handle_connection(at(200), Connection::Restored);
+        while caller.poll_transmit().is_some() {}
+        caller.handle_no_responders(at(201), 0);
+        assert_open(&mut caller);
+        caller.handle_timeout(at(701));
+        assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
+        caller.handle_frame(at(800), 0, response(true), None);
+        assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
+    }
+}
+
+#[test]
+fn whoever_works_and_does_not_connect_again_is_gone() {
+    let mut caller = caller(false);
+    caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
+    caller.handle_connection(at(100), Connection::Lost);
+    caller.handle_connection(at(200), Connection::Restored);
+    for now in [300, 800, 1300, 1800] {
+        while caller.poll_transmit().is_some() {}
+        caller.handle_no_responders(at(now), 0);
+        assert_open(&mut caller);
+        caller.handle_timeout(at(now + 500));
+    }
+    assert_fails(&mut caller, FailureKind::ConnectionLost);
+}
+
+#[test]
 fn a_client_that_left_cancels_whoever_works() {
     let mut caller = caller(false);
     caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
