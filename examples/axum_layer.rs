@@ -81,7 +81,10 @@ async fn run(listener: TcpListener, nats_url: &str) -> anyhow::Result<()> {
 
     let address = listener.local_addr()?;
     let http = async {
-        is_ready.await.context("the consumer did not start")?;
+        tokio::select! {
+            is_ready = is_ready => is_ready.context("the consumer did not start")?,
+            () = shutdown.begun() => return Ok(()),
+        }
         println!("ready http://{address}");
         axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(shutdown.begun())

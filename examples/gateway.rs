@@ -9,7 +9,8 @@
 //! ```
 //!
 //! It starts without NATS, and answers 503 until that is there. Ctrl-C and SIGTERM end it once all requests under way
-//! are answered. It runs on one core, which is the most efficient way to use one; for more, run more of them.
+//! are answered. It runs on one core, which is the most efficient way to use one; for more, run several behind a load
+//! balancer.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -93,6 +93,7 @@ async fn run(listener: TcpListener, metrics: TcpListener, nats_url: &str, once: 
     };
     tokio::select! {
         result = request => result?,
+        () = shutdown.begun() => {}
         result = &mut consumer => return result?.context("the consumer ended"),
         () = gateway.closed() => anyhow::bail!("the gateway's connection to NATS is dead"),
     }

@@ -3,7 +3,6 @@
 //! A frame is one NATS payload: the array `[kind, head]` or `[kind, head, body]`, where the head is a map with small
 //! integer keys. Decoding a body or a field value takes a slice of the payload and copies nothing.
 
-mod cbor;
 mod control;
 mod data;
 mod error;

@@ -3,19 +3,22 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use minicbor::Decoder;
+use minicbor::decode::Error;
 
 use super::DecodeError::{self, Malformed};
-use super::{VERSIONS, cbor};
+use super::VERSIONS;
 use crate::Limits;
+
+/// Major types, as they stand in an item's initial byte (RFC 8949, section 3).
+const BYTES: u8 = 2 << 5;
+const TEXT: u8 = 3 << 5;
 
 /// Reads one frame: the kind when opened, then the head, then the body or its absence.
 pub(super) struct Reader<'a> {
     payload: &'a Bytes,
-    /// What is left of the payload, of which no more is seen than a head may take, so that no length in a head reaches
-    /// further.
-    rest: &'a [u8],
-    /// How much of the payload is not seen.
-    hidden: usize,
+    /// Sees no more of the payload than a head may take, so that no length in a head reaches further.
+    cbor: Decoder<'a>,
     limit: usize,
     elements: u64,
 }
@@ -23,9 +26,8 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads as far as the kind.
     pub(super) fn open(payload: &'a Bytes, limits: &Limits) -> Result<(u64, Self), DecodeError> {
-        let rest = payload.get(..limits.head).unwrap_or(payload);
-        let hidden = payload.len() - rest.len();
-        let mut reader = Self { payload, rest, hidden, limit: limits.head, elements: 0 };
+        let seen = payload.get(..limits.head).unwrap_or(payload);
+        let mut reader = Self { payload, cbor: Decoder::new(seen), limit: limits.head, elements: 0 };
         reader.elements = reader.array()?;
         let kind = reader.uint()?;
         Ok((kind, reader))
@@ -36,7 +38,7 @@ impl<'a> Reader<'a> {
         &mut self,
         mut entry: impl FnMut(&mut Self, u8) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
-        let entries = self.expect(cbor::MAP, "a map is expected")?;
+        let entries = self.map()?;
         let mut seen = 0_u32;
         for _ in 0..entries {
             let Ok(key) = u8::try_from(self.uint()?) else {
@@ -57,7 +59,7 @@ impl<'a> Reader<'a> {
 
     /// Where the number under `wanted` is, which must be the head's first key, or its second one behind `before`.
     pub(super) fn first_of(&mut self, before: u8, wanted: u8) -> Result<Range<usize>, DecodeError> {
-        self.expect(cbor::MAP, "a map is expected")?;
+        self.map()?;
         let mut key = self.uint()?;
         if key == u64::from(before) {
             self.uint()?;
@@ -66,9 +68,9 @@ impl<'a> Reader<'a> {
         if key != u64::from(wanted) {
             return Err(Malformed("keys in an unexpected order"));
         }
-        let start = self.position();
+        let start = self.cbor.position();
         self.uint()?;
-        Ok(start..self.position())
+        Ok(start..self.cbor.position())
     }
 
     /// Ends a frame that may have a body.
@@ -77,12 +79,13 @@ impl<'a> Reader<'a> {
             return self.finish().map(|()| Bytes::new());
         }
         // The body is no part of the head, whose limit ends here.
-        self.rest = self.payload.get(self.position()..).unwrap_or_default();
-        (self.hidden, self.limit) = (0, usize::MAX);
+        let mut rest = Decoder::new(self.payload);
+        rest.set_position(self.cbor.position());
+        (self.cbor, self.limit) = (rest, usize::MAX);
         let length = self.bytes()?.len();
-        match self.rest {
-            [] => Ok(self.slice(length)),
-            _ => Err(Malformed("bytes after the frame")),
+        match self.cbor.position() == self.payload.len() {
+            true => Ok(self.slice(length)),
+            false => Err(Malformed("bytes after the frame")),
         }
     }
 
@@ -91,48 +94,75 @@ impl<'a> Reader<'a> {
         if self.elements != 2 {
             return Err(Malformed("the wrong number of elements"));
         }
-        match self.rest.len() + self.hidden {
-            0 => Ok(()),
-            _ => Err(Malformed("bytes after the frame")),
+        match self.cbor.position() == self.payload.len() {
+            true => Ok(()),
+            false => Err(Malformed("bytes after the frame")),
         }
     }
 
+    #[inline]
     pub(super) fn uint(&mut self) -> Result<u64, DecodeError> {
-        self.expect(cbor::UINT, "an unsigned integer is expected")
+        self.cbor.u64().map_err(|error| self.refuse(&error, "an unsigned integer is expected"))
     }
 
     pub(super) fn bool(&mut self) -> Result<bool, DecodeError> {
-        match self.rest.split_first() {
-            Some((&(cbor::FALSE | cbor::TRUE), _)) => Ok(self.item()? == (cbor::SIMPLE, 21)),
-            Some(_) => Err(Malformed("a boolean is expected")),
-            None => Err(self.ended()),
+        self.cbor.bool().map_err(|error| self.refuse(&error, "a boolean is expected"))
+    }
+
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        if let Some(bytes) = self.short(BYTES) {
+            return Ok(bytes);
+        }
+        self.cbor.bytes().map_err(|error| self.refuse(&error, "a byte string is expected"))
+    }
+
+    /// Reads a text of which the caller checks that it is of ASCII.
+    #[inline]
+    pub(super) fn token(&mut self) -> Result<&'a [u8], DecodeError> {
+        match self.short(TEXT) {
+            Some(token) => Ok(token),
+            None => self.text().map(str::as_bytes),
         }
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        let length = self.expect(cbor::BYTES, "a byte string is expected")?;
-        self.take(length)
-    }
-
-    /// Reads a text of which the caller checks that it is of ASCII, or UTF-8.
-    pub(super) fn token(&mut self) -> Result<&'a [u8], DecodeError> {
-        let length = self.expect(cbor::TEXT, "a text is expected")?;
-        self.take(length)
-    }
-
     pub(super) fn text(&mut self) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(self.token()?).map_err(|_| Malformed("a text is not UTF-8"))
+        self.cbor.str().map_err(|error| self.refuse(&error, "a text is expected"))
+    }
+
+    /// Reads a string of up to 255 bytes, as nearly all in fields are, if that is what follows. Anything else, and
+    /// anything wrong, is left to the decoder.
+    #[inline]
+    fn short(&mut self, major: u8) -> Option<&'a [u8]> {
+        let start = self.cbor.position();
+        let input = self.cbor.input();
+        let (&initial, rest) = input.get(start..)?.split_first()?;
+        let (start, length) = match initial ^ major {
+            length @ ..=23 => (start + 1, length),
+            24 => (start + 2, *rest.first()?),
+            _ => return None,
+        };
+        let end = start + usize::from(length);
+        let string = input.get(start..end)?;
+        self.cbor.set_position(end);
+        Some(string)
     }
 
     /// The last `length` bytes that were read, as a slice of the payload.
     pub(super) fn slice(&self, length: usize) -> Bytes {
-        let end = self.position();
+        let end = self.cbor.position();
         self.payload.slice(end.saturating_sub(length)..end)
     }
 
     /// Reads the head of an array and returns its length, which nothing has vouched for.
     pub(super) fn array(&mut self) -> Result<u64, DecodeError> {
-        self.expect(cbor::ARRAY, "an array is expected")
+        let length = self.cbor.array().map_err(|error| self.refuse(&error, "an array is expected"))?;
+        length.ok_or(Malformed("an indefinite length"))
+    }
+
+    fn map(&mut self) -> Result<u64, DecodeError> {
+        let length = self.cbor.map().map_err(|error| self.refuse(&error, "a map is expected"))?;
+        length.ok_or(Malformed("an indefinite length"))
     }
 
     /// Reads a protocol version, which must be one that is spoken here.
@@ -145,68 +175,58 @@ impl<'a> Reader<'a> {
     }
 
     /// How many bytes of the head are left at most.
-    pub(super) const fn remaining(&self) -> usize {
-        self.rest.len()
+    pub(super) fn remaining(&self) -> usize {
+        self.cbor.input().len() - self.cbor.position()
     }
 
     /// Passes over any well-formed item of definite length, without recursion.
     fn skip(&mut self) -> Result<(), DecodeError> {
         let mut left = 1_u64;
         while left > 0 {
-            let (major, argument) = self.item()?;
-            let inner = match major {
-                cbor::BYTES | cbor::TEXT => self.take(argument).map(|_| 0)?,
-                cbor::ARRAY => argument,
-                cbor::MAP => argument.saturating_mul(2),
-                cbor::TAG => 1,
-                _ => 0,
+            let initial = self.cbor.input().get(self.cbor.position());
+            let initial = *initial.ok_or_else(|| self.refuse(&Error::end_of_input(), ""))?;
+            let inner = match initial >> 5 {
+                0 | 1 => {
+                    self.cbor.int().map(|_| 0).map_err(|error| self.refuse(&error, "a malformed integer"))?
+                }
+                2 => self.bytes().map(|_| 0)?,
+                3 => self.text().map(|_| 0)?,
+                4 => self.array()?,
+                5 => self.map()?.saturating_mul(2),
+                6 => self.cbor.tag().map(|_| 1).map_err(|error| self.refuse(&error, "a malformed tag"))?,
+                _ => self.skip_simple(initial)?,
             };
             left = (left - 1).saturating_add(inner);
         }
         Ok(())
     }
 
-    /// Reads the head of an item of this type and returns its argument.
-    #[inline]
-    fn expect(&mut self, major: u8, expected: &'static str) -> Result<u64, DecodeError> {
-        match self.item()? {
-            (actual, argument) if actual == major => Ok(argument),
-            _ => Err(Malformed(expected)),
+    /// Passes over a simple value or a float, none of which has anything within.
+    fn skip_simple(&mut self, initial: u8) -> Result<u64, DecodeError> {
+        let length = match initial & 0x1f {
+            0..=23 => 1,
+            24 => 2,
+            25 => 3,
+            26 => 5,
+            27 => 9,
+            _ => return Err(Malformed("a malformed simple value")),
+        };
+        if length > self.remaining() {
+            return Err(self.refuse(&Error::end_of_input(), ""));
         }
+        self.cbor.set_position(self.cbor.position() + length);
+        Ok(0)
     }
 
-    /// Reads the head of any item: its major type and its argument.
-    #[inline]
-    fn item(&mut self) -> Result<(u8, u64), DecodeError> {
-        match cbor::read_item(self.rest) {
-            cbor::Item::Read { major, argument, rest } => {
-                self.rest = rest;
-                Ok((major, argument))
-            }
-            cbor::Item::Ended => Err(self.ended()),
-            cbor::Item::Indefinite => Err(Malformed("an indefinite length")),
-            cbor::Item::Reserved => Err(Malformed("a reserved item")),
-        }
-    }
-
-    #[inline]
-    fn take(&mut self, length: u64) -> Result<&'a [u8], DecodeError> {
-        let taken = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
-        let (taken, rest) = taken.ok_or_else(|| self.ended())?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    const fn position(&self) -> usize {
-        self.payload.len() - self.hidden - self.rest.len()
-    }
-
-    /// Tells a payload that ends too early from a head that is over the limit.
+    /// Tells a payload that ends too early from a head that is over the limit, and from what is simply wrong.
     #[cold]
-    const fn ended(&self) -> DecodeError {
-        match self.hidden {
-            0 => Malformed("it ends too early"),
-            _ => DecodeError::TooLarge { what: "head", limit: self.limit },
+    fn refuse(&self, error: &Error, expected: &'static str) -> DecodeError {
+        match error.is_end_of_input() {
+            true if self.payload.len() > self.limit => {
+                DecodeError::TooLarge { what: "head", limit: self.limit }
+            }
+            true => Malformed("it ends too early"),
+            false => Malformed(expected),
         }
     }
 }

@@ -5,11 +5,10 @@ use bytes::{Buf, Bytes};
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, request};
 
-use super::cbor::{UINT, write_item};
 use super::reader::Reader;
 use super::target::{self, Target};
 use super::text::millis;
-use super::writer::{FRAMING, STRING, Writer};
+use super::writer::{FRAMING, STRING, Writer, append_uint};
 use super::{DecodeError, EncodeError, Kind, VERSION, fields, key, peer};
 use crate::fields::Edit;
 use crate::{ExchangeId, Limits};
@@ -160,7 +159,7 @@ impl RequestHead {
         let number = reader.first_of(key::VERSION, key::request::ATTEMPT)?;
         let mut again = Vec::with_capacity(frame.len() + 1);
         again.extend_from_slice(&frame.slice(..number.start));
-        write_item(&mut again, UINT, attempt.into());
+        let mut again = append_uint(again, attempt);
         again.extend_from_slice(&frame.slice(number.end..));
         Ok(again.into())
     }

@@ -18,10 +18,10 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn read_path(&mut self, reader: &mut Reader<'_>, limits: &Limits) -> Result<(), DecodeError> {
-        let text = within(reader.token()?, limits)?;
+        let text = within(reader.text()?, limits)?;
         let path = PathAndQuery::from_maybe_shared(reader.slice(text.len())).ok();
         // A fragment is cut off silently, and a query alone is taken; neither is what HTTP calls a target.
-        let path = path.filter(|path| path.as_str().len() == text.len() && !text.starts_with(b"?"));
+        let path = path.filter(|path| path.as_str().len() == text.len() && !text.starts_with('?'));
         self.path = Some(path.ok_or(DecodeError::Http("target"))?);
         Ok(())
     }
@@ -31,7 +31,7 @@ impl Target {
         reader: &mut Reader<'_>,
         limits: &Limits,
     ) -> Result<(), DecodeError> {
-        let length = within(reader.token()?, limits)?.len();
+        let length = within(reader.text()?, limits)?.len();
         let authority = Authority::from_maybe_shared(reader.slice(length));
         self.authority = Some(authority.map_err(|_| DecodeError::Http("authority"))?);
         Ok(())
@@ -93,7 +93,7 @@ pub(super) fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeErr
     }
 }
 
-fn within<'a>(text: &'a [u8], limits: &Limits) -> Result<&'a [u8], DecodeError> {
+fn within<'a>(text: &'a str, limits: &Limits) -> Result<&'a str, DecodeError> {
     match text.len() > limits.target {
         true => Err(DecodeError::TooLarge { what: "target", limit: limits.target }),
         false => Ok(text),

@@ -1,11 +1,13 @@
 //! Writing CBOR: one buffer, allocated once.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use bytes::{Buf, BufMut, Bytes};
+use minicbor::Encoder;
+use minicbor::encode::{Error, Write};
 
 use super::Kind;
-use super::cbor::{ARRAY, BYTES, FALSE, MAP, TEXT, TRUE, UINT, write_item};
 
 /// Bytes that a frame's array, kind, map and body length take at most.
 pub(super) const FRAMING: usize = 12;
@@ -13,10 +15,51 @@ pub(super) const FRAMING: usize = 12;
 /// Bytes that the length of a text or byte string of up to 4 GiB, and the key before it, take at most.
 pub(super) const STRING: usize = 6;
 
+/// Major types, as they stand in an item's initial byte; a count up to 23 is added to it (RFC 8949, section 3).
+const BYTES: u8 = 2 << 5;
+const TEXT: u8 = 3 << 5;
+const ARRAY: u8 = 4 << 5;
+const MAP: u8 = 5 << 5;
+
+/// What is written into: never full.
+#[derive(Debug, Default)]
+struct Buffer(Vec<u8>);
+
+impl Write for Buffer {
+    type Error = Infallible;
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Takes note that an item was written, which does not fail.
+#[inline]
+fn written(result: Result<&mut Encoder<Buffer>, Error<Infallible>>) {
+    // Moved into a call that is not made, the error costs its check and no more; dropped in place it costs as much
+    // as all else.
+    if let Err(error) = result {
+        impossible(error);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn impossible(_: Error<Infallible>) {}
+
+/// Writes a number after what is there.
+pub(super) fn append_uint(buffer: Vec<u8>, number: u8) -> Vec<u8> {
+    let mut cbor = Encoder::new(Buffer(buffer));
+    written(cbor.u8(number));
+    cbor.into_writer().0
+}
+
 /// Writes one frame. The array's elements and the map's entries are counted as they come, so that nothing has to be
 /// counted in advance.
 pub(super) struct Writer {
-    buffer: Vec<u8>,
+    cbor: Encoder<Buffer>,
     entries: u8,
 }
 
@@ -33,17 +76,17 @@ impl Writer {
     pub(super) fn new(kind: Kind, capacity: usize) -> Self {
         let mut buffer = Vec::with_capacity(capacity);
         buffer.extend_from_slice(&[ARRAY, kind as u8, MAP]);
-        Self { buffer, entries: 0 }
+        Self { cbor: Encoder::new(Buffer(buffer)), entries: 0 }
     }
 
     /// How much has been written.
-    pub(super) const fn len(&self) -> usize {
-        self.buffer.len()
+    pub(super) fn len(&self) -> usize {
+        self.cbor.writer().0.len()
     }
 
     pub(super) fn uint(&mut self, key: u8, value: u64) {
         self.key(key);
-        self.item(UINT, value);
+        written(self.cbor.u64(value));
     }
 
     /// Writes nothing if the value is the default.
@@ -64,25 +107,25 @@ impl Writer {
     pub(super) fn bool_unless(&mut self, default: bool, key: u8, value: bool) {
         if value != default {
             self.key(key);
-            self.buffer.push(if value { TRUE } else { FALSE });
+            written(self.cbor.bool(value));
         }
     }
 
     pub(super) fn text(&mut self, key: u8, value: &str) {
         self.key(key);
-        self.string(TEXT, value.as_bytes());
+        written(self.cbor.str(value));
     }
 
     pub(super) fn bytes(&mut self, key: u8, value: &[u8]) {
         self.key(key);
-        self.string(BYTES, value);
+        written(self.cbor.bytes(value));
     }
 
     pub(super) fn uints(&mut self, key: u8, values: &[u16]) {
         self.key(key);
-        self.item(ARRAY, values.len() as u64);
+        written(self.cbor.array(values.len() as u64));
         for value in values {
-            self.item(UINT, u64::from(*value));
+            written(self.cbor.u16(*value));
         }
     }
 
@@ -90,33 +133,51 @@ impl Writer {
     pub(super) fn begin_pairs(&mut self, key: u8, most: usize) -> Pairs {
         self.key(key);
         let start = self.len();
-        self.item(ARRAY, 2 * most as u64);
+        written(self.cbor.array(2 * most as u64));
         Pairs { count: start..self.len(), most, written: 0 }
     }
 
     /// Writes a text and a byte string.
     #[inline]
     pub(super) fn pair(&mut self, pairs: &mut Pairs, name: &str, value: &[u8]) {
-        self.string(TEXT, name.as_bytes());
-        self.string(BYTES, value);
+        if !self.short(TEXT, name.as_bytes()) {
+            written(self.cbor.str(name));
+        }
+        if !self.short(BYTES, value) {
+            written(self.cbor.bytes(value));
+        }
         pairs.written += 1;
+    }
+
+    /// Writes a string of up to 255 bytes, as nearly all in fields are; false if it is longer. Fields are most of what
+    /// is written, and the encoder's results, each of them checked twice, would take as long as the writing.
+    #[inline]
+    fn short(&mut self, major: u8, string: &[u8]) -> bool {
+        let buffer = &mut self.cbor.writer_mut().0;
+        match u8::try_from(string.len()) {
+            Ok(length @ ..=23) => buffer.push(major | length),
+            Ok(length) => buffer.extend_from_slice(&[major | 24, length]),
+            Err(_) => return false,
+        }
+        buffer.extend_from_slice(string);
+        true
     }
 
     /// Ends the array, correcting its count if there were fewer pairs, and returns how many there were.
     pub(super) fn end_pairs(&mut self, pairs: Pairs) -> usize {
-        let Pairs { count, most, written } = pairs;
-        if written != most {
-            let mut corrected = Vec::new();
-            write_item(&mut corrected, ARRAY, 2 * written as u64);
-            self.buffer.splice(count, corrected);
+        let Pairs { count, most, written: pairs } = pairs;
+        if pairs != most {
+            let mut corrected = Encoder::new(Buffer::default());
+            written(corrected.array(2 * pairs as u64));
+            self.cbor.writer_mut().0.splice(count, corrected.into_writer().0);
         }
-        written
+        pairs
     }
 
     /// Ends a frame that has no body.
     pub(super) fn finish(mut self) -> Bytes {
         self.count(2);
-        self.buffer.into()
+        self.cbor.into_writer().0.into()
     }
 
     /// Ends a frame with a body, which is left out if it is empty.
@@ -125,32 +186,21 @@ impl Writer {
             return self.finish();
         }
         self.count(3);
-        self.item(BYTES, body.remaining() as u64);
-        self.buffer.put(body);
-        self.buffer.into()
+        written(self.cbor.bytes_len(body.remaining() as u64));
+        self.cbor.writer_mut().0.put(body);
+        self.cbor.into_writer().0.into()
     }
 
     /// Keys are small numbers, which are their own items.
     fn key(&mut self, key: u8) {
         debug_assert!(key <= 23, "a key is one byte");
         self.entries += 1;
-        self.buffer.push(key);
-    }
-
-    #[inline]
-    fn string(&mut self, major: u8, bytes: &[u8]) {
-        self.item(major, bytes.len() as u64);
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    #[inline]
-    fn item(&mut self, major: u8, argument: u64) {
-        write_item(&mut self.buffer, major, argument);
+        written(self.cbor.u8(key));
     }
 
     fn count(&mut self, elements: u8) {
         debug_assert!(self.entries <= 23, "the map's count is one byte");
-        if let [array, _, map, ..] = self.buffer.as_mut_slice() {
+        if let [array, _, map, ..] = self.cbor.writer_mut().0.as_mut_slice() {
             *array |= elements;
             *map |= self.entries;
         }
