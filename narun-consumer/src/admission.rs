@@ -78,7 +78,7 @@ impl Admission {
 
     /// Records how long a first poll took: each weighs an eighth.
     pub(crate) fn first_poll_took(&self, duration: Duration) {
-        // One outlier, a page fault or a preempted thread, is not to spawn the next ten.
+        // One that blocks for long is to weigh no more than one of 100 ms, which some 40 prompt ones make up for.
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(100_000_000);
         let mean = self.first_poll.load(Ordering::Relaxed);
         self.first_poll.store(mean - mean / 8 + nanos / 8, Ordering::Relaxed);
