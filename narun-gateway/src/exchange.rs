@@ -19,6 +19,9 @@ use crate::body::BoxError;
 use crate::forward::request_id::RequestId;
 use crate::gateway::RouteEntry;
 
+/// How long each part of a body is waited for that cannot be sent anywhere.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A future of the response; failures are answered as the gateway's hook says.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
@@ -88,9 +91,10 @@ impl<B: http_body::Body> Exchange<B> {
         );
         route.metrics().begin();
         let client = Client::new(&parts, id);
+        let disconnected = gateway.is_disconnected();
         let refused = if is_tunnel(&parts) {
             Some(FailureKind::NotImplemented)
-        } else if gateway.is_disconnected() {
+        } else if disconnected && parts.headers.contains_key(header::EXPECT) {
             Some(FailureKind::Disconnected)
         } else {
             None
@@ -99,7 +103,8 @@ impl<B: http_body::Body> Exchange<B> {
             Some(kind) => State::Refused(kind),
             None => {
                 let link = gateway.endpoint().link();
-                let patience = route.timeout();
+                // An answer before a body that is on its way would close the connection, and might not be seen.
+                let patience = if disconnected { route.timeout().min(LINGER) } else { route.timeout() };
                 State::Receiving(Receiving {
                     id,
                     parts,
@@ -131,9 +136,12 @@ where
                 StateProj::Refused(kind) => Err(Failure::new(*kind)),
                 StateProj::Receiving(mut receiving) => {
                     let whole = ready!(receiving.as_mut().poll_whole(this.gateway.endpoint().link(), cx));
-                    let call = whole.and_then(|(body, trailers)| {
-                        receiving.call(body, trailers.as_ref(), this.gateway, this.route)
-                    });
+                    let call = match this.gateway.is_disconnected() {
+                        true => Err(FailureKind::Disconnected.into()),
+                        false => whole.and_then(|(body, trailers)| {
+                            receiving.call(body, trailers.as_ref(), this.gateway, this.route)
+                        }),
+                    };
                     match call {
                         Err(failure) => Err(failure),
                         Ok(call) => {
