@@ -51,6 +51,11 @@
 //! seconds in which it goes on serving; waits for its handlers up to [`Serve::shutdown_timeout`]; drops the rest and
 //! tells their gateways; and makes a round trip to the server, so that all responses are there.
 //!
+//! A client cannot leave a queue group without a risk to what is on its way, so this is measured: with 64 POSTs at a
+//! time, none of 194,339 was lost while 40 consumers left over loopback, and none of 91,234 while 30 left that were
+//! 2 ms away each way (`drain`, in narun's benches). After a reconnect the gentle way is not open, as client and server
+//! count messages differently, and the subscription is drained, which has been seen to lose some 4 in 60,000.
+//!
 //! # Trust
 //!
 //! A consumer publishes to no reply subject outside [`Serve::inbox_prefixes`], whatever a request names. The least NATS
