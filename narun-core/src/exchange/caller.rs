@@ -159,7 +159,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             return;
         }
         match frame {
-            Frame::Response(response) => self.answered(attempt, response, reply),
+            Frame::Response(response) => self.answered(attempt, response),
             Frame::Refused(refused) => self.refused(now, attempt, &refused),
             Frame::Reset(reset) => self.reset(now, attempt, reset),
             Frame::Probe => self.transmit(reply, Credit::default().encode(), Some(attempt)),
@@ -306,7 +306,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    fn answered(&mut self, attempt: u8, response: Box<ResponseFrame>, reply: Option<A>) {
+    fn answered(&mut self, attempt: u8, response: Box<ResponseFrame>) {
         if !response.head.end {
             let failure =
                 Failure::new(FailureKind::BadAnswer).with_detail("the response does not fit one frame");
@@ -316,7 +316,6 @@ impl<A: Clone + PartialEq> Caller<A> {
         if let Some(state) = self.attempt_mut(attempt) {
             *state = Attempt::Over;
         }
-        drop(reply);
         self.end(Some(CallerEvent::Response(response)), ResetCode::Cancel);
     }
 
