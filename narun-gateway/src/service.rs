@@ -52,16 +52,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let table = self.gateway.table();
-        match table.lookup(
-            host::of_request(request.uri(), request.headers()),
-            request.method(),
-            request.uri().path(),
-        ) {
-            Lookup::Match(route) => {
-                let route = route.clone();
-                ResponseFuture::exchange(Exchange::new(self.gateway.clone(), route, request))
-            }
-            _ => ResponseFuture::service(self.inner.call(request)),
+        let host = host::of_request(request.uri(), request.headers());
+        match table.find(host, request.method(), request.uri().path()).cloned() {
+            Some(route) => ResponseFuture::exchange(Exchange::new(self.gateway.clone(), route, request)),
+            None => ResponseFuture::service(self.inner.call(request)),
         }
     }
 }

@@ -69,8 +69,8 @@ impl<T> RouteTable<T> {
     /// matched as it is, without decoding. Nothing is allocated for a match; the methods of the other case
     /// are collected only then.
     pub fn lookup(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<'_, T> {
-        if let Some(number) = self.hosts.visit(host, |tree| tree.find(path, method)) {
-            return Lookup::Match(&self.prepared[number]);
+        if let Some(found) = self.find(host, method, path) {
+            return Lookup::Match(found);
         }
         let mut methods = Vec::new();
         self.hosts.visit(host, |tree| {
@@ -82,6 +82,12 @@ impl<T> RouteTable<T> {
         } else {
             Lookup::MethodNotAllowed(AllowedMethods::new(methods))
         }
+    }
+
+    /// The same for whoever need not know why nothing was found.
+    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Option<&Arc<T>> {
+        let number = self.hosts.visit(host, |tree| tree.find(path, method))?;
+        Some(&self.prepared[number])
     }
 
     /// What was prepared for each route, in the order of the routes.
