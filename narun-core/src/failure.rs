@@ -30,6 +30,16 @@ pub use response::FailureContext;
 /// | [`ConnectionLost`](FailureKind::ConnectionLost) | 502 | unavailable |
 /// | [`TimedOut`](FailureKind::TimedOut) | 504 | deadline exceeded |
 /// | [`HandlerFailed`](FailureKind::HandlerFailed) | 500 | internal |
+/// | [`StreamFull`](FailureKind::StreamFull) | 503, Retry-After | unavailable |
+/// | [`StreamMissing`](FailureKind::StreamMissing) | 503, Retry-After | unavailable |
+/// | [`JetStreamUnavailable`](FailureKind::JetStreamUnavailable) | 503, Retry-After | unavailable |
+/// | [`NotConfirmed`](FailureKind::NotConfirmed) | 504 | deadline exceeded |
+/// | [`AnsweredLate`](FailureKind::AnsweredLate) | 504 | deadline exceeded |
+/// | [`Expired`](FailureKind::Expired) | 504 | deadline exceeded |
+/// | [`KeyReused`](FailureKind::KeyReused) | 422 | failed precondition |
+/// | [`InProgress`](FailureKind::InProgress) | 409 | aborted |
+/// | [`BadIdempotencyKey`](FailureKind::BadIdempotencyKey) | 400 | invalid argument |
+/// | [`UnknownRequest`](FailureKind::UnknownRequest) | 404 | not found |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     kind: FailureKind,
@@ -77,6 +87,26 @@ pub enum FailureKind {
     TimedOut,
     /// The handler panicked, or its service failed.
     HandlerFailed,
+    /// Durable: the stream, or the account, is full.
+    StreamFull,
+    /// Durable: there is no stream for the request.
+    StreamMissing,
+    /// Durable: JetStream does not work at the moment.
+    JetStreamUnavailable,
+    /// Durable: no acknowledgement that the request is stored came in time; it may be.
+    NotConfirmed,
+    /// Durable: the request is stored, and will be done; but the response did not come in time.
+    AnsweredLate,
+    /// Durable: the request was too old when its turn came, and was not run.
+    Expired,
+    /// Durable: the same `Idempotency-Key` was used for another request.
+    KeyReused,
+    /// Durable: a request with the same `Idempotency-Key` is not done yet.
+    InProgress,
+    /// An `Idempotency-Key` that cannot be used.
+    BadIdempotencyKey,
+    /// Nothing is known, or known any more, of the request whose outcome is asked for.
+    UnknownRequest,
 }
 
 /// A gRPC status code, as in `grpc-status`.
@@ -84,10 +114,18 @@ pub enum FailureKind {
 pub struct GrpcCode(u8);
 
 impl GrpcCode {
+    /// INVALID_ARGUMENT, 3.
+    pub const INVALID_ARGUMENT: Self = Self(3);
     /// DEADLINE_EXCEEDED, 4.
     pub const DEADLINE_EXCEEDED: Self = Self(4);
+    /// NOT_FOUND, 5.
+    pub const NOT_FOUND: Self = Self(5);
     /// RESOURCE_EXHAUSTED, 8.
     pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// FAILED_PRECONDITION, 9.
+    pub const FAILED_PRECONDITION: Self = Self(9);
+    /// ABORTED, 10.
+    pub const ABORTED: Self = Self(10);
     /// UNIMPLEMENTED, 12.
     pub const UNIMPLEMENTED: Self = Self(12);
     /// INTERNAL, 13.
@@ -144,6 +182,41 @@ impl FailureKind {
             }
             Self::TimedOut => (S::GATEWAY_TIMEOUT, G::DEADLINE_EXCEEDED, false, "no response in time"),
             Self::HandlerFailed => (S::INTERNAL_SERVER_ERROR, G::INTERNAL, false, "the handler failed"),
+            Self::StreamFull => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "the stream is full"),
+            Self::StreamMissing => {
+                (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "there is no stream for this request")
+            }
+            Self::JetStreamUnavailable => {
+                (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "JetStream does not work at the moment")
+            }
+            Self::NotConfirmed => (
+                S::GATEWAY_TIMEOUT,
+                G::DEADLINE_EXCEEDED,
+                false,
+                "no confirmation in time: the request may have been accepted",
+            ),
+            Self::AnsweredLate => (
+                S::GATEWAY_TIMEOUT,
+                G::DEADLINE_EXCEEDED,
+                false,
+                "the request is accepted and will be done, but was not answered in time",
+            ),
+            Self::Expired => {
+                (S::GATEWAY_TIMEOUT, G::DEADLINE_EXCEEDED, false, "the request expired before it was run")
+            }
+            Self::KeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                G::FAILED_PRECONDITION,
+                false,
+                "the idempotency key was used for another request",
+            ),
+            Self::InProgress => {
+                (S::CONFLICT, G::ABORTED, false, "the request with this idempotency key is not done yet")
+            }
+            Self::BadIdempotencyKey => {
+                (S::BAD_REQUEST, G::INVALID_ARGUMENT, false, "the idempotency key cannot be used")
+            }
+            Self::UnknownRequest => (S::NOT_FOUND, G::NOT_FOUND, false, "nothing is known of this request"),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod control;
 mod data;
+mod durable;
 mod error;
 mod fields;
 mod key;
@@ -25,6 +26,7 @@ use reader::Reader;
 
 pub use control::{Accept, Credit, Working, encode_probe};
 pub use data::Data;
+pub use durable::{ObjectRef, OutcomeRef};
 pub use error::{DecodeError, EncodeError};
 pub use refused::{Refusal, Refused};
 pub use request::{RequestFrame, RequestHead};

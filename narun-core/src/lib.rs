@@ -55,7 +55,7 @@
 //! |---|---|
 //! | `call.<namespace>.<app>` | direct requests; consumers are in the queue group `<app>` |
 //! | `task.<namespace>.<app>` | durable requests, captured by the stream `<namespace>` |
-//! | `dead.<namespace>.<app>` | durable requests that were given up |
+//! | `dead.<namespace>.<app>` | durable requests that were given up, captured by the stream `<namespace>-dead` |
 //! | `_INBOX.<process>.<token>` | all other frames, to a process of either side |
 //!
 //! # Hostile input
@@ -77,12 +77,16 @@ pub mod tenant;
 
 #[cfg(feature = "nats")]
 #[doc(hidden)]
+pub mod durable;
+#[cfg(feature = "nats")]
+#[doc(hidden)]
 pub mod link;
 
 mod body;
 mod failure;
 mod id;
 mod limits;
+mod stream;
 mod time;
 
 pub use body::{Body, BodyError, BodyErrorKind};
@@ -90,4 +94,5 @@ pub use failure::{Failure, FailureContext, FailureKind, GrpcCode};
 pub use id::{ExchangeId, ParseIdError};
 pub use limits::Limits;
 pub use names::{App, NameError, Namespace};
+pub use stream::{Storage, StreamSettings};
 pub use time::Time;

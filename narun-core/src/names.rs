@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `call.<namespace>.<app>` | direct requests; consumers subscribe in the queue group `<app>` |
 //! | `task.<namespace>.<app>` | durable requests, captured by the stream `<namespace>` |
-//! | `dead.<namespace>.<app>` | durable requests that were given up |
+//! | `dead.<namespace>.<app>` | durable requests that were given up, captured by the stream `<namespace>-dead` |
 //!
 //! ```
 //! use narun_core::{App, Namespace};
@@ -102,6 +102,31 @@ impl Namespace {
     /// The subject of durable requests to `app` that were given up: `dead.<namespace>.<app>`.
     pub fn dead_subject(&self, app: &App) -> String {
         format!("dead.{self}.{app}")
+    }
+
+    /// The subjects of durable requests to all apps that were given up: `dead.<namespace>.>`.
+    pub fn dead_subjects(&self) -> String {
+        format!("dead.{self}.>")
+    }
+
+    /// The stream of durable requests: `<namespace>`.
+    pub fn task_stream(&self) -> &str {
+        &self.0
+    }
+
+    /// The stream of durable requests that were given up: `<namespace>-dead`.
+    pub fn dead_stream(&self) -> String {
+        format!("{self}-dead")
+    }
+
+    /// The key-value bucket of outcomes: `<namespace>-outcomes`.
+    pub fn outcomes_bucket(&self) -> String {
+        format!("{self}-outcomes")
+    }
+
+    /// The object bucket of bodies that do not fit a message: `<namespace>-bodies`.
+    pub fn bodies_bucket(&self) -> String {
+        format!("{self}-bodies")
     }
 }
 

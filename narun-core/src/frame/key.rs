@@ -8,7 +8,7 @@ pub(super) const TRAILERS: u8 = 4;
 pub(super) const CREDIT: u8 = 5;
 pub(super) const MAX_PAYLOAD: u8 = 6;
 
-/// A REQUEST's own keys. 18 is reserved for a body held as an object, 19 for the outcome record.
+/// A REQUEST's own keys.
 pub(super) mod request {
     pub(crate) const ID: u8 = 8;
     pub(crate) const ATTEMPT: u8 = 9;
@@ -20,6 +20,8 @@ pub(super) mod request {
     pub(crate) const PEER: u8 = 15;
     pub(crate) const HEAD_MS: u8 = 16;
     pub(crate) const TOTAL_MS: u8 = 17;
+    pub(crate) const OBJECT: u8 = 18;
+    pub(crate) const OUTCOME: u8 = 19;
 }
 
 pub(super) mod response {

@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::target::{self, Target};
 use super::text::millis;
 use super::writer::{FRAMING, STRING, Writer, append_uint};
-use super::{DecodeError, EncodeError, Kind, VERSION, fields, key, peer};
+use super::{DecodeError, EncodeError, Kind, ObjectRef, OutcomeRef, VERSION, fields, key, peer};
 use crate::fields::Edit;
 use crate::{ExchangeId, Limits};
 
@@ -53,8 +53,12 @@ pub struct RequestHead {
     pub credit: u64,
     /// The largest payload that the gateway's server takes. Default 0: not known.
     pub max_payload: u64,
-    /// Whether the whole body is in this frame. Default false.
+    /// Whether the whole body is in this frame, or in an object. Default false.
     pub end: bool,
+    /// The object that holds the body, of which nothing is in the frame then. Durable requests only. Default none.
+    pub object: Option<Box<ObjectRef>>,
+    /// Where the outcome is to be kept. Durable requests only. Default none.
+    pub outcome: Option<Box<OutcomeRef>>,
 }
 
 impl RequestHead {
@@ -72,6 +76,8 @@ impl RequestHead {
             credit: 0,
             max_payload: 0,
             end: true,
+            object: None,
+            outcome: None,
         }
     }
 
@@ -113,6 +119,8 @@ impl RequestHead {
             + strings.iter().map(|string| string.len() + STRING).sum::<usize>()
             + fields::encoded_len(&parts.headers, &edit)
             + fields::trailers_len(trailers)
+            + self.object.as_ref().map_or(0, |object| object.len())
+            + self.outcome.as_ref().map_or(0, |outcome| outcome.len())
             + body;
         let mut writer = Writer::new(Kind::Request, capacity);
         writer.uint_unless(VERSION.into(), key::VERSION, self.version.into());
@@ -140,6 +148,12 @@ impl RequestHead {
         }
         writer.uint_if(key::request::HEAD_MS, self.head_timeout.map(millis));
         writer.uint_if(key::request::TOTAL_MS, self.total_timeout.map(millis));
+        if let Some(object) = &self.object {
+            object.write(&mut writer);
+        }
+        if let Some(outcome) = &self.outcome {
+            outcome.write(&mut writer);
+        }
         if writer.len() > limits.head {
             return Err(EncodeError::FieldsTooLarge { limit: limits.head });
         }
@@ -202,6 +216,8 @@ impl RequestFrame {
                 key::request::PEER => head.peer = Some(peer::read(reader)?),
                 key::request::HEAD_MS => head.head_timeout = Some(Duration::from_millis(reader.uint()?)),
                 key::request::TOTAL_MS => head.total_timeout = Some(Duration::from_millis(reader.uint()?)),
+                key::request::OBJECT => head.object = Some(Box::new(ObjectRef::read(reader)?)),
+                key::request::OUTCOME => head.outcome = Some(Box::new(OutcomeRef::read(reader)?)),
                 _ => return Ok(false),
             }
             Ok(true)

@@ -129,6 +129,24 @@ impl Writer {
         }
     }
 
+    /// Begins an array of so many items, which are to be written next.
+    pub(super) fn begin_array(&mut self, key: u8, items: u64) {
+        self.key(key);
+        written(self.cbor.array(items));
+    }
+
+    pub(super) fn text_item(&mut self, value: &str) {
+        written(self.cbor.str(value));
+    }
+
+    pub(super) fn bytes_item(&mut self, value: &[u8]) {
+        written(self.cbor.bytes(value));
+    }
+
+    pub(super) fn uint_item(&mut self, value: u64) {
+        written(self.cbor.u64(value));
+    }
+
     /// Begins an array of pairs, of which there will be this many at most.
     pub(super) fn begin_pairs(&mut self, key: u8, most: usize) -> Pairs {
         self.key(key);

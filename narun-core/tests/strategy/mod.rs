@@ -153,6 +153,8 @@ pub(crate) fn request_head() -> impl Strategy<Value = RequestHead> {
     (id, any::<u8>(), scheme, peer(), times, number(), number(), number(), any::<bool>()).prop_map(
         |(id, attempt, scheme, peer, (head_timeout, total_timeout), features, credit, max_payload, end)| {
             RequestHead {
+                object: None,
+                outcome: None,
                 version: VERSION,
                 features,
                 id,

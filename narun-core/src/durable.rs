@@ -1,0 +1,33 @@
+//! What a namespace keeps in JetStream, for narun-gateway and narun-consumer alone: not public API.
+//!
+//! | what | name | made by |
+//! |---|---|---|
+//! | stream of durable requests | `<namespace>` | [`Tasks::declare_stream`] |
+//! | stream of dead letters | `<namespace>-dead` | [`Tasks::declare_dead_letters`] |
+//! | durable consumer of an app | `<app>` | [`Tasks::declare_consumer`] |
+//! | bucket of outcomes | `<namespace>-outcomes` | [`Tasks::outcomes`] |
+//! | bucket of bodies | `<namespace>-bodies` | [`Tasks::bodies`] |
+
+mod bodies;
+mod declare;
+mod digest;
+mod outcomes;
+
+pub use bodies::{Bodies, BodiesError};
+pub use declare::{DeclareError, Tasks};
+pub use digest::{caller_scope, keyed_id, request_digest};
+pub use outcomes::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
+
+/// NATS headers of narun's own. No HTTP field ever becomes one.
+pub mod header {
+    /// On a durable request: the gateway's inbox subject for the answer.
+    pub const INBOX: &str = "Narun-Inbox";
+    /// On a durable request: after how many milliseconds, counted from the server's timestamp, it is not run any more.
+    pub const EXPIRY: &str = "Narun-Expiry";
+    /// On a dead letter: why it was given up, a text for people in visible ASCII.
+    pub const REASON: &str = "Narun-Reason";
+    /// On a dead letter: how often it was delivered.
+    pub const DELIVERIES: &str = "Narun-Deliveries";
+    /// On a dead letter: when the request was stored first, milliseconds since 1970 (UTC).
+    pub const ACCEPTED: &str = "Narun-Accepted";
+}
