@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use async_nats::{Client, ConnectOptions, ServerAddr};
-use narun_support::Server;
+use narun_support::{Server, ServerBuilder};
 
 /// A NATS server: the user's, or a private one that ends with this value.
 #[derive(Debug)]
@@ -18,10 +18,23 @@ impl Nats {
     ///
     /// If there is no nats-server to start, and none could be fetched; the error says what to install.
     pub fn at_or_private(url: Option<String>) -> anyhow::Result<Self> {
+        Self::at_or(url, Server::builder())
+    }
+
+    /// The same, a private one with JetStream.
+    ///
+    /// # Errors
+    ///
+    /// As [`at_or_private`](Self::at_or_private).
+    pub fn at_or_private_with_jetstream(url: Option<String>) -> anyhow::Result<Self> {
+        Self::at_or(url, Server::builder().jetstream(true))
+    }
+
+    fn at_or(url: Option<String>, private: ServerBuilder) -> anyhow::Result<Self> {
         if let Some(url) = url {
             return Ok(Self { url, private: None });
         }
-        let server = Server::start().context("cannot start a private nats-server")?;
+        let server = private.start().context("cannot start a private nats-server")?;
         tracing::info!(url = server.url(), version = %server.binary().release(), "private nats-server");
         Ok(Self { url: server.url().to_owned(), private: Some(server) })
     }
