@@ -5,17 +5,22 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_nats::{Client, Subject};
 use http::{Method, Response, request};
+use narun_core::durable::{Outcomes, Tasks, caller_scope};
 use narun_core::exchange::CallerConfig;
 use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
-use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace};
-use tokio::sync::watch;
+use narun_core::{
+    App, Body, ExchangeId, Failure, FailureContext, FailureKind, Limits, Namespace, StreamSettings,
+};
+use tokio::sync::{OnceCell, watch};
 use tokio::task::AbortHandle;
 
 use crate::forward::fields::FieldChanges;
 use crate::forward::{ForwardedPolicy, Peer, PeerHook};
+use crate::idempotency::CallerHook;
 use crate::metrics::{self, RouteMetrics};
 use crate::route::{Route, RouteError, RouteTable};
 use crate::service::NotFound;
+use crate::status::StatusPaths;
 use crate::{BuildError, GatewayBuilder, GatewayLayer, GatewayService, RespondToFailure};
 
 /// A gateway: routes, and the connection over which their requests go.
@@ -31,6 +36,9 @@ struct Shared {
     endpoint: Arc<NatsEndpoint>,
     table: ArcSwap<RouteTable<RouteEntry>>,
     settings: Settings,
+    tasks: Tasks,
+    outcomes: OnceCell<Outcomes>,
+    status: StatusPaths,
     closed: watch::Receiver<bool>,
     reader: AbortHandle,
 }
@@ -42,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) forwarded: ForwardedPolicy,
     pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
     pub(crate) respond: Box<dyn RespondToFailure>,
+    pub(crate) caller: Box<dyn CallerHook + Send + Sync>,
+    pub(crate) status_prefix: Option<String>,
 }
 
 /// A route, with all that a request needs prepared.
@@ -102,7 +112,11 @@ impl Gateway {
         limits: Limits,
     ) -> Result<Self, BuildError> {
         let table = settings.compile(routes)?;
+        let status = StatusPaths::new(settings.status_prefix.clone()).ok_or(BuildError::Setting(
+            "the prefix of the status resource is no path that begins and ends with a slash",
+        ))?;
         metrics::describe();
+        let tasks = Tasks::new(client.clone(), settings.namespace.clone(), StreamSettings::new());
         let link = NatsLink::new(client);
         let prefix = link.inbox_prefix();
         let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, metrics::inbox));
@@ -116,7 +130,9 @@ impl Gateway {
         });
         let reader = reader.abort_handle();
         let table = ArcSwap::from_pointee(table);
-        Ok(Self { shared: Arc::new(Shared { endpoint, table, settings, closed, reader }) })
+        let outcomes = OnceCell::new();
+        let shared = Shared { endpoint, table, settings, tasks, outcomes, status, closed, reader };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<RouteTable<RouteEntry>>> {
@@ -130,6 +146,30 @@ impl Gateway {
     /// Whether a request would only wait for a connection.
     pub(crate) fn is_disconnected(&self) -> bool {
         !self.shared.endpoint.link().is_connected() || *self.shared.closed.borrow()
+    }
+
+    /// How long a request waits where its route says nothing else.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.settings.timeout
+    }
+
+    /// Where outcomes are told.
+    pub(crate) fn status(&self) -> &StatusPaths {
+        &self.shared.status
+    }
+
+    /// Where outcomes are kept, declared if need be.
+    pub(crate) async fn outcomes(&self) -> Result<&Outcomes, Failure> {
+        let outcomes = self.shared.outcomes.get_or_try_init(|| self.shared.tasks.outcomes()).await;
+        outcomes.map_err(|error| {
+            tracing::warn!(%error, "no outcomes can be kept");
+            Failure::new(FailureKind::JetStreamUnavailable).with_detail(error.to_string())
+        })
+    }
+
+    /// What separates the caller of a request from others, if anything does.
+    pub(crate) fn scope(&self, parts: &request::Parts) -> Option<[u8; 32]> {
+        self.shared.settings.caller.caller(parts).as_deref().map(caller_scope)
     }
 
     /// What is known of a request's sender, and what is changed about its fields.
