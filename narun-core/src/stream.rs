@@ -109,4 +109,9 @@ impl StreamSettings {
     pub const fn get_storage(&self) -> Storage {
         self.storage
     }
+
+    /// The duplicate window.
+    pub const fn get_duplicate_window(&self) -> Duration {
+        self.duplicate_window
+    }
 }
