@@ -110,7 +110,7 @@ impl StreamSettings {
         self.storage
     }
 
-    /// The time for which duplicates are recognised.
+    /// The duplicate window.
     pub const fn get_duplicate_window(&self) -> Duration {
         self.duplicate_window
     }
