@@ -43,7 +43,7 @@ async fn status(gateway: &Gateway, parts: &request::Parts) -> Result<Response<Bo
     }
     let deadline = Instant::now() + gateway.timeout();
     let kept = timeout_at(deadline, async {
-        let outcomes = gateway.outcomes().await?;
+        let outcomes = gateway.store().outcomes().await?;
         outcomes.get(id).await.map_err(|error| failure(&error))
     });
     let kept = kept.await.map_err(|_| FailureKind::JetStreamUnavailable)??;

@@ -50,14 +50,10 @@ impl Terms {
 
 impl Delivery<'_> {
     /// Sees to it that the request is done once, and that its outcome can be read.
-    pub(super) async fn run_kept(
-        &self,
-        received: Received,
-        terms: Terms,
-    ) -> Result<Response<Body>, Failed> {
+    pub(super) async fn run_kept(&self, received: Received, terms: Terms) -> Result<Response<Body>, Failed> {
         let record = timeout_at(terms.deadline, self.record(&received)).await;
         let record = record.map_err(|_| FailureKind::JetStreamUnavailable)??;
-        let window = self.gateway.storage().tasks().duplicate_window();
+        let window = self.gateway.store().tasks().settings().get_duplicate_window();
         let (revision, attempt) = match record.claim(window, terms.wait, terms.deadline).await? {
             Claim::Publish { revision, attempt } => (revision, attempt),
             Claim::Done(response) => return Ok(stored(&response, self.gateway.endpoint().limits())?),
@@ -97,25 +93,20 @@ impl Delivery<'_> {
 
     async fn record(&self, received: &Received) -> Result<Record, Failure> {
         let Received { id, parts, body, .. } = received;
-        let storage = self.gateway.storage();
-        let outcomes = storage.outcomes().await?;
+        let store = self.gateway.store();
+        let outcomes = store.outcomes().await?;
         let scope = self.gateway.scope(parts);
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         let digest = request_digest(&parts.method, target, body);
         let id = match key_of(&parts.headers)? {
-            Some(key) => keyed_id(storage.tasks().namespace(), self.route.app(), scope.as_ref(), key),
+            Some(key) => keyed_id(store.tasks().namespace(), self.route.app(), scope.as_ref(), key),
             None => *id,
         };
         Ok(Record::new(outcomes, id, digest, scope))
     }
 
     /// What is answered as long as the request is not done: 202 where that is an answer, otherwise this failure.
-    fn unfinished(
-        &self,
-        record: &Record,
-        terms: Terms,
-        kind: FailureKind,
-    ) -> Result<Response<Body>, Failed> {
+    fn unfinished(&self, record: &Record, terms: Terms, kind: FailureKind) -> Result<Response<Body>, Failed> {
         let (id, paths) = (record.id(), self.gateway.status());
         if terms.later {
             return Ok(accepted(paths, &id, terms.preferred));
@@ -126,6 +117,6 @@ impl Delivery<'_> {
 
     /// What no client waits for, and must not end with its request.
     fn afterwards(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.gateway.storage().chores().spawn(task);
+        self.gateway.store().chores().spawn(task);
     }
 }
