@@ -157,7 +157,7 @@ impl Delivery<'_> {
         };
         let config = SubmissionConfig {
             wait: deadline.saturating_duration_since(Instant::now()),
-            retry_for: store.tasks().settings().get_duplicate_window() / 2,
+            retry_for: store.tasks().duplicate_window() / 2,
             ..SubmissionConfig::default()
         };
         let mut submit = Submit::new(endpoint.clone(), task, config);

@@ -53,7 +53,7 @@ impl Delivery<'_> {
     pub(super) async fn run_kept(&self, received: Received, terms: Terms) -> Result<Response<Body>, Failed> {
         let record = timeout_at(terms.deadline, self.record(&received)).await;
         let record = record.map_err(|_| FailureKind::JetStreamUnavailable)??;
-        let window = self.gateway.store().tasks().settings().get_duplicate_window();
+        let window = self.gateway.store().tasks().duplicate_window();
         let (revision, attempt) = match record.claim(window, terms.wait, terms.deadline).await? {
             Claim::Publish { revision, attempt } => (revision, attempt),
             Claim::Done(response) => return Ok(stored(&response, self.gateway.endpoint().limits())?),
