@@ -56,6 +56,7 @@ pub(crate) struct Settings {
 /// A route, with all that a request needs prepared.
 #[derive(Debug)]
 pub(crate) struct RouteEntry {
+    app: App,
     subject: Subject,
     template: String,
     timeout: Duration,
@@ -68,7 +69,6 @@ pub(crate) struct RouteEntry {
 /// What is special about a durable route.
 #[derive(Debug)]
 pub(crate) struct DurableRoute {
-    pub(crate) app: App,
     pub(crate) respond_async: bool,
     pub(crate) expiry: Option<Duration>,
 }
@@ -106,8 +106,8 @@ impl Gateway {
     pub fn replace_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<(), RouteError> {
         let table = self.shared.settings.compile(routes)?;
         if let Some(needs) = needs(&table) {
-            self.shared.status.start();
             self.shared.store.need(needs.outcomes);
+            self.shared.status.start();
         }
         self.shared.table.store(Arc::new(table));
         Ok(())
@@ -149,8 +149,8 @@ impl Gateway {
         let reader = reader.abort_handle();
         let needs = needs(&table);
         let table = ArcSwap::from_pointee(table);
-        let shared = Shared { endpoint, table, store, settings, status, closed, reader };
-        let gateway = Self { shared: Arc::new(shared) };
+        let gateway =
+            Self { shared: Arc::new(Shared { endpoint, table, store, settings, status, closed, reader }) };
         if let Some(needs) = needs {
             gateway.status().start();
             let declared = gateway.store().declare(needs.outcomes).await;
@@ -238,11 +238,9 @@ fn needs(table: &RouteTable<RouteEntry>) -> Option<Needs> {
 
 impl RouteEntry {
     fn new(route: &Route, app: &App, settings: &Settings) -> Self {
-        let durable = route.durable.then(|| DurableRoute {
-            app: app.clone(),
-            respond_async: route.respond_async,
-            expiry: route.expiry,
-        });
+        let durable = route
+            .durable
+            .then_some(DurableRoute { respond_async: route.respond_async, expiry: route.expiry });
         let subject = match durable {
             Some(_) => settings.namespace.task_subject(app),
             None => settings.namespace.call_subject(app),
@@ -250,6 +248,7 @@ impl RouteEntry {
         let max_body = route.max_body.or(durable.as_ref().map(|_| MAX_DURABLE_BODY));
         Self {
             metrics: RouteMetrics::new(route.path(), &subject),
+            app: app.clone(),
             subject: subject.into(),
             template: route.path().to_owned(),
             timeout: route.timeout.unwrap_or(settings.timeout),
@@ -257,6 +256,10 @@ impl RouteEntry {
             max_body: max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             durable,
         }
+    }
+
+    pub(crate) const fn app(&self) -> &App {
+        &self.app
     }
 
     pub(crate) const fn subject(&self) -> &Subject {

@@ -6,19 +6,28 @@ use narun_core::frame::RequestHead;
 use narun_core::link::{NatsLink, Submit, Task};
 use narun_core::{Failure, FailureKind};
 use tokio::time::{Instant, timeout_at};
+use tracing::{Span, field};
 
 use super::chores::Parked;
-use super::{Delivery, Received, note_id};
+use super::{Delivery, Received};
 use crate::exchange::unsendable;
 
 /// What a message has beside its frame: subject, headers, and room for what JetStream adds.
 const MARGIN: usize = 4096;
 
-/// A request that the stream is not known to have.
+/// A request that the stream has.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) submit: Submit<NatsLink>,
+    /// The stream has it from somebody else, who gets the answer.
+    pub(super) duplicate: bool,
+}
+
+/// Why the stream is not known to have a request.
 #[derive(Debug)]
 pub(super) struct Unpublished {
     pub(super) failure: Failure,
-    /// Whether it may be there all the same.
+    /// Whether it may have it all the same.
     pub(super) may_be_stored: bool,
 }
 
@@ -29,27 +38,29 @@ impl<F: Into<Failure>> From<F> for Unpublished {
 }
 
 impl Delivery<'_> {
-    /// Publishes the request until it is accepted; says as well whether the stream had it already.
+    /// Puts the request into the stream; `answer` if one is waited for afterwards.
     pub(super) async fn publish(
         &self,
         mut head: RequestHead,
         received: &Received,
-    ) -> Result<(Submit<NatsLink>, bool), Unpublished> {
-        note_id(&head.id);
+        answer: bool,
+        deadline: Instant,
+    ) -> Result<Published, Unpublished> {
+        Span::current().record("messaging.message.id", field::display(head.id));
         let store = self.gateway.store();
-        let (frame, mut parked) = self.frame(&mut head, received).await?;
+        let (frame, mut parked) = self.frame(&mut head, received, deadline).await?;
         let task = Task {
             to: self.route.subject().clone(),
             stream: store.tasks().namespace().task_stream(),
             id: head.id,
             frame,
             expiry: self.durable.expiry,
-            answer: self.later.as_ref().is_none_or(|later| later.wait.is_some()),
+            answer,
         };
         let config = SubmissionConfig {
-            wait: self.deadline.saturating_duration_since(Instant::now()),
+            wait: deadline.saturating_duration_since(Instant::now()),
             // Half of it is left for what is on its way.
-            retry_for: store.tasks().settings().get_duplicate_window() / 2,
+            retry_for: store.tasks().duplicate_window() / 2,
             ..SubmissionConfig::default()
         };
         let mut submit = Submit::new(self.gateway.endpoint().clone(), task, config);
@@ -68,7 +79,7 @@ impl Delivery<'_> {
             parked.into_iter().for_each(Parked::discard);
         }
         match accepted {
-            Ok(duplicate) => Ok((submit, duplicate)),
+            Ok(_) => Ok(Published { submit, duplicate: unused }),
             Err(failure) => {
                 if failure.kind() == FailureKind::StreamMissing {
                     store.missed();
@@ -83,6 +94,7 @@ impl Delivery<'_> {
         &self,
         head: &mut RequestHead,
         received: &Received,
+        deadline: Instant,
     ) -> Result<(Bytes, Option<Parked>), Failure> {
         if let Some(frame) = self.encode(head, received, &received.body)? {
             return Ok((frame, None));
@@ -90,7 +102,7 @@ impl Delivery<'_> {
         let store = self.gateway.store();
         let parking =
             async { store.chores().park(store.bodies().await?, head.id, received.body.clone()).await };
-        let parked = timeout_at(self.deadline, parking).await.map_err(|_| {
+        let parked = timeout_at(deadline, parking).await.map_err(|_| {
             Failure::new(FailureKind::JetStreamUnavailable).with_detail("the body was not stored in time")
         })??;
         head.object = Some(Box::new(parked.object().clone()));

@@ -13,7 +13,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// What is kept of one request, under its id.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Record {
     outcomes: Outcomes,
     id: ExchangeId,
@@ -53,6 +53,11 @@ impl Record {
         scope: Option<[u8; 32]>,
     ) -> Self {
         Self { outcomes, id, digest, scope }
+    }
+
+    /// The id of the request, and of its record.
+    pub(crate) const fn id(&self) -> ExchangeId {
+        self.id
     }
 
     /// What the request's consumer is told of it.
