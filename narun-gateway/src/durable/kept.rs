@@ -64,15 +64,17 @@ impl Delivery<'_> {
         head.outcome = Some(Box::new(record.reference()));
         let answer = terms.wait > Instant::now();
         let Published { mut submit, duplicate } =
-            match self.publish(head, received, answer, terms.deadline).await {
+            match self.publish(head, &received, answer, terms.deadline).await {
                 Ok(published) => published,
                 Err(unpublished) => {
-                    if !unpublished.may_be_stored {
+                    // What was taken over from another gateway may have been published by that.
+                    if !unpublished.may_be_stored && attempt == 0 {
                         self.afterwards(async move { record.forget(revision).await });
                     }
                     return Err(unpublished.failure.into());
                 }
             };
+        drop(received);
         if terms.keyed {
             let record = record.clone();
             self.afterwards(async move { record.mark_published(revision).await });
