@@ -45,6 +45,20 @@ async fn one_that_was_published_is_not_stored_again() {
 }
 
 #[tokio::test]
+async fn what_may_have_been_published_is_not_forgotten() {
+    let site = Site::with(settings().max_messages(1)).await;
+    site.leave_message("other", plain("/", "fills the stream")).await;
+    site.leave_record("k", &plain("/", "content")).await;
+    let left = site.kept(site.id("k", None)).await.expect("a record");
+    let gateway = site.gateway().await;
+    assert_eq!(send(&gateway, keyed("k", "/", "content")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    // The other gateway's request may be in the stream, and this one's refusal says nothing of that.
+    assert_eq!(send(&gateway, keyed("k", "/", "other")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let kept = site.kept(site.id("k", None)).await.expect("a record");
+    assert_eq!(kept.outcome, left.outcome);
+}
+
+#[tokio::test]
 async fn the_wait_for_what_another_gateway_published_has_its_limit() {
     let site = Site::new().await;
     site.leave_record("k", &plain("/", "content")).await;
