@@ -19,6 +19,7 @@ mod fields;
 mod hostile;
 mod limits;
 mod observed;
+mod outcomes;
 mod refused;
 mod routing;
 mod soak;
