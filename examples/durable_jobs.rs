@@ -24,6 +24,7 @@ use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
 use narun_examples::{client, http as server};
 use narun_gateway::{Gateway, Namespace, Route};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tracing::level_filters::LevelFilter;
@@ -70,6 +71,8 @@ async fn main() -> ExitCode {
 /// The workers' side: an ordinary router, and what it is served with.
 async fn work(nats_url: Option<String>, mended: bool) -> anyhow::Result<()> {
     let nats_url = nats_url.context("a worker needs --nats-url")?;
+    // narun logs it, without a backtrace.
+    std::panic::set_hook(Box::new(|_| {}));
     let shutdown = Shutdown::on_signal()?;
     let router = Router::new()
         .route("/jobs/quick", post(|| async { "done" }))
@@ -81,7 +84,7 @@ async fn work(nats_url: Option<String>, mended: bool) -> anyhow::Result<()> {
         .stream(STREAM)
         .ack_wait(ACK_WAIT)
         .max_deliveries(DELIVERIES)
-        .redelivery_delay(Duration::from_millis(100), Duration::from_secs(1))
+        .redelivery_delay(Duration::from_millis(100)..=Duration::from_secs(1))
         .on_ready(|| println!("ready"))
         .with_graceful_shutdown(shutdown.begun())
         .await
@@ -154,69 +157,71 @@ impl Story {
     async fn tell(&self) -> anyhow::Result<()> {
         self.say("A gateway with the durable route POST /jobs/…, and one worker.");
         let worker = self.worker(false).await?;
-        self.expect("quick", StatusCode::OK, "done").await?;
+        self.expect("quick", "done").await?;
 
         self.chapter("A job that takes three times as long as a worker may be silent");
-        self.expect("slow", StatusCode::OK, "done, slowly").await?;
+        self.expect("slow", "done, slowly").await?;
 
         self.chapter("A job that kills its worker");
-        let crash = self.expect("crash", StatusCode::OK, "done, in delivery 2");
+        let crash = self.expect("crash", "done, in delivery 2");
         let (crash, worker) = tokio::join!(crash, self.replace(worker));
         crash?;
         let worker = worker?;
 
+        self.chapter("A job whose answer is fetched later");
+        let location = self.post_for_later("slow").await?;
+        self.fetch(&location, StatusCode::OK, "done, slowly").await?;
+
         self.chapter("A job that a bug makes fail, until it is a dead letter");
-        self.expect("buggy", StatusCode::INTERNAL_SERVER_ERROR, "").await?;
+        let location = self.post_for_later("buggy").await?;
+        self.fetch(&location, StatusCode::INTERNAL_SERVER_ERROR, "").await?;
         let letters = self.dead_letters.list(Some(APP), 0, 10).await?;
-        let [letter] = letters.as_slice() else { bail!("there should be one dead letter, not {}", letters.len()) };
+        let [letter] = letters.as_slice() else {
+            bail!("there should be one dead letter, not {}", letters.len())
+        };
         self.say(&format!(
-            "dead letter {}: after {} deliveries, {}",
+            "Dead letter {}: {}, in {} deliveries.",
             letter.sequence(),
-            letter.deliveries(),
             letter.reason(),
+            letter.deliveries(),
         ));
         self.say("The bug is mended, and the dead letter put back.");
         stop(worker).await?;
         let worker = self.worker(true).await?;
         self.dead_letters.put_back(letter.sequence()).await?;
-        self.expect("buggy", StatusCode::OK, "done, now that the bug is mended").await?;
+        self.fetch(&location, StatusCode::OK, "done, now that the bug is mended").await?;
         let left = self.dead_letters.list(Some(APP), 0, 10).await?;
         ensure!(left.is_empty(), "there should be no dead letter any more");
 
-        self.chapter("An answer that is fetched later");
-        self.respond_async().await?;
         stop(worker).await?;
+        println!();
         self.say("All went as it should.");
         Ok(())
     }
 
-    /// Asks for an answer later, stays away for a while, and fetches it.
-    async fn respond_async(&self) -> anyhow::Result<()> {
-        let accepted = self.post("slow", Some("respond-async")).await?;
-        let location = accepted.headers().get(header::LOCATION).context("there should be a Location")?;
-        let location = location.to_str()?.to_owned();
+    /// Sends a job without waiting for its answer; returns where that will be.
+    async fn post_for_later(&self, job: &str) -> anyhow::Result<String> {
+        let accepted = self.post(job, Some("respond-async")).await?;
         ensure!(accepted.status() == StatusCode::ACCEPTED, "the status should have been 202 Accepted");
-        self.say(&format!("Location: {location}"));
+        let location = accepted.headers().get(header::LOCATION).context("there should be a Location")?;
+        Ok(location.to_str()?.to_owned())
+    }
+
+    /// Asks for an answer until it is there, and compares it; an empty `body` may be anything.
+    async fn fetch(&self, location: &str, status: StatusCode, body: &str) -> anyhow::Result<()> {
         loop {
-            let response = client::send(self.gateway, Method::GET, &location, Bytes::new()).await?;
-            let body = String::from_utf8_lossy(response.body()).into_owned();
-            self.say(&format!("GET {location} -> {} {}", response.status(), body.trim_end()));
-            match response.status() {
-                StatusCode::ACCEPTED => tokio::time::sleep(Duration::from_secs(1)).await,
-                status => {
-                    ensure!(status == StatusCode::OK && body == "done, slowly", "this should have been the answer");
-                    return Ok(());
-                }
+            let response = client::send(self.gateway, Method::GET, location, Bytes::new()).await?;
+            self.say(&format!("GET {location} -> {}", describe(&response)));
+            if response.status() != StatusCode::ACCEPTED {
+                return compare(&response, status, body);
             }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
-    /// Sends a job, waits for its answer and compares it; the end of an empty `body` may be anything.
-    async fn expect(&self, job: &str, status: StatusCode, body: &str) -> anyhow::Result<()> {
-        let response = self.post(job, None).await?;
-        ensure!(response.status() == status, "the status should have been {status}");
-        ensure!(body.is_empty() || response.body() == body, "the answer should have been {body:?}");
-        Ok(())
+    /// Sends a job, waits for its answer and compares it.
+    async fn expect(&self, job: &str, body: &str) -> anyhow::Result<()> {
+        compare(&self.post(job, None).await?, StatusCode::OK, body)
     }
 
     async fn post(&self, job: &str, prefer: Option<&str>) -> anyhow::Result<Response<Bytes>> {
@@ -228,8 +233,7 @@ impl Story {
         let fields = prefer.map_or(String::new(), |prefer| format!(" (Prefer: {prefer})"));
         self.say(&format!("POST {path}{fields} …"));
         let response = client::send_request(request.body(Bytes::new())?).await?;
-        let body = String::from_utf8_lossy(response.body());
-        self.say(&format!("POST {path} -> {} {}", response.status(), body.trim_end()));
+        self.say(&format!("POST {path} -> {}", describe(&response)));
         Ok(response)
     }
 
@@ -247,7 +251,8 @@ impl Story {
         let mut worker = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let stdout = worker.stdout.as_mut().context("a worker without output")?;
         let mut line = String::new();
-        let ready = tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(stdout), &mut line);
+        let mut stdout = BufReader::new(stdout);
+        let ready = stdout.read_line(&mut line);
         tokio::time::timeout(Duration::from_secs(20), ready).await.context("the worker does not start")??;
         ensure!(line.trim_end() == "ready", "the worker did not start");
         Ok(worker)
@@ -263,12 +268,23 @@ impl Story {
     }
 }
 
+fn describe(response: &Response<Bytes>) -> String {
+    format!("{} {}", response.status(), String::from_utf8_lossy(response.body()).trim_end())
+}
+
+fn compare(response: &Response<Bytes>, status: StatusCode, body: &str) -> anyhow::Result<()> {
+    ensure!(response.status() == status, "the status should have been {status}");
+    ensure!(body.is_empty() || response.body() == body, "the answer should have been {body:?}");
+    Ok(())
+}
+
 /// Stops a worker gracefully.
 async fn stop(mut worker: Child) -> anyhow::Result<()> {
     let id = worker.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
     let id = id.context("the worker has ended by itself")?;
     rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
-    let status = tokio::time::timeout(Duration::from_secs(20), worker.wait()).await.context("it does not stop")??;
+    let status =
+        tokio::time::timeout(Duration::from_secs(20), worker.wait()).await.context("it does not stop")??;
     ensure!(status.success(), "a worker ended with {status}");
     Ok(())
 }

@@ -19,7 +19,8 @@ pub async fn send(
     path: &str,
     body: impl Into<Bytes>,
 ) -> anyhow::Result<Response<Bytes>> {
-    let request = Request::builder().method(method).uri(format!("http://{server}{path}")).body(body.into())?;
+    let request =
+        Request::builder().method(method).uri(format!("http://{server}{path}")).body(body.into())?;
     send_request(request).await
 }
 

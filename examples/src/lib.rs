@@ -19,9 +19,8 @@ pub fn log() {
 
 /// The same with another default.
 pub fn log_from(level: LevelFilter) {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(level.into())
-        .from_env_lossy();
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let colors = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(io::stderr).init();
 }
