@@ -163,6 +163,11 @@ impl Inner {
         };
         let readiness = match &declared {
             Ok(()) => Readiness::Ready,
+            // What has been there may well be there; publishing tells more than asking.
+            Err(error) if error.is_temporary() && *self.readiness.borrow() == Readiness::Ready => {
+                tracing::debug!(%error, "durable delivery cannot be looked after");
+                return declared;
+            }
             Err(error) => Readiness::Broken(error.to_string().into()),
         };
         self.readiness.send_if_modified(|state| {
