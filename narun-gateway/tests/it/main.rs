@@ -6,9 +6,14 @@ mod consumer;
 mod harness;
 mod proxy;
 mod raw;
+mod worker;
 
 mod answers;
 mod connection;
+mod durable;
+mod durable_bodies;
+mod durable_failures;
+mod durable_streams;
 mod ending;
 mod fields;
 mod hostile;
