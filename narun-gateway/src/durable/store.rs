@@ -103,7 +103,7 @@ impl Store {
         }
     }
 
-    /// The stream was not where it should be: it is looked after in the background.
+    /// The stream or a bucket was not where it should be: it is looked after in the background.
     pub(crate) fn missed(&self) {
         self.inner.look.notify_one();
     }
@@ -186,8 +186,10 @@ impl Inner {
 
     async fn declare(&self) -> Result<(), DeclareError> {
         self.tasks.declare_stream().await?;
-        if self.wants_outcomes.load(Ordering::Relaxed) {
-            self.outcomes.get_or_try_init(|| self.tasks.outcomes()).await?;
+        if self.outcomes.initialized() || self.wants_outcomes.load(Ordering::Relaxed) {
+            let outcomes = self.tasks.outcomes().await?;
+            // It is the same as before, if it was not the first: only the bucket may be a new one.
+            let _ = self.outcomes.set(outcomes);
         }
         Ok(())
     }
