@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use narun_core::durable::State;
-use narun_gateway::Body;
+use narun_gateway::{Body, GatewayBuilder, Route};
 
 use super::site::{Site, later, located, plain, route, with};
-use crate::harness::{get, grpc, open_tokens, send, spawn};
+use crate::harness::{eventually, get, grpc, new_app, open_tokens, send, spawn};
 
 #[tokio::test]
 async fn respond_async_is_202_with_a_place_where_the_response_will_be() {
@@ -107,6 +107,35 @@ async fn a_late_answer_is_504_that_tells_a_place_only_if_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_timeout_may_be_as_long_as_one_likes() {
+    let site = Site::new().await;
+    let routes = |builder: GatewayBuilder| {
+        builder.timeout(Duration::MAX).route(route()).route(Route::get("/direct", new_app()))
+    };
+    let gateway = site.gateway_with(routes).await;
+    let mut consumer = site.consumer().await;
+    let answer = spawn(&gateway, later("respond-async, wait=99999999999999999999"));
+    consumer.job().await.ok("done").await;
+    assert_eq!(answer.await.expect("no panic").body, "done");
+    let accepted = send(&gateway, later("respond-async, wait=0")).await;
+    let pending = send(&gateway, get(accepted.header("location").expect("a location"))).await;
+    assert_eq!(pending.status, StatusCode::ACCEPTED);
+    assert_eq!(send(&gateway, get("/direct")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_bucket_that_was_deleted_is_made_anew() {
+    let site = Site::new().await;
+    let gateway = site.gateway().await;
+    send(&gateway, later("respond-async")).await;
+    site.delete_outcomes().await;
+    eventually("a new bucket", async || {
+        send(&gateway, later("respond-async")).await.status == StatusCode::ACCEPTED
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_the_stream_does_not_take_leaves_no_record() {
     let site = Site::with(super::site::settings().max_messages(1)).await;
     let gateway = site.gateway().await;
@@ -114,5 +143,5 @@ async fn what_the_stream_does_not_take_leaves_no_record() {
     let full = send(&gateway, later("respond-async")).await;
     assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(full.header("location"), None);
-    crate::harness::eventually("one record", async || site.records().await == 1).await;
+    eventually("one record", async || site.records().await == 1).await;
 }

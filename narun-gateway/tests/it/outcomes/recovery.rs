@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use narun_core::durable::State;
+use narun_core::durable::{Kept, State};
 
 use super::site::{Site, keyed, located, plain, route, settings, with};
 use crate::harness::{eventually, send, spawn};
@@ -55,7 +55,7 @@ async fn what_may_have_been_published_is_not_forgotten() {
     // The other gateway's request may be in the stream, and this one's refusal says nothing of that.
     assert_eq!(send(&gateway, keyed("k", "/", "other")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let kept = site.kept(site.id("k", None)).await.expect("a record");
-    assert_eq!(kept.outcome, left.outcome);
+    assert_eq!((kept.outcome, kept.revision), (left.outcome, left.revision));
 }
 
 #[tokio::test]
@@ -77,19 +77,30 @@ async fn past_the_window_for_duplicates_one_gateway_takes_the_request_over() {
     let site = Site::with(settings().duplicate_window(window)).await;
     site.leave_record("k", &plain("/", "content")).await;
     let id = site.id("k", None);
-    let left = site.kept(id).await.expect("a record");
-    eventually("an old record", async || site.kept(id).await.is_some_and(|kept| kept.age > window / 2)).await;
+    old_record(&site, "k", window / 2).await;
     let gateways = [site.gateway().await, site.gateway().await];
     let answers: Vec<_> = gateways.iter().map(|gateway| spawn(gateway, keyed("k", "/", "content"))).collect();
     let job = site.consumer().await.job().await;
     assert_eq!((job.id(), job.request.head.attempt), (id, 1));
-    let taken = site.kept(id).await.expect("a record");
-    assert!(taken.revision > left.revision, "claimed before it was published");
     job.ok("done").await;
     for answer in answers {
         assert_eq!(answer.await.expect("no panic").body, "done");
     }
     assert_eq!(site.accepted().await, 1);
+}
+
+#[tokio::test]
+async fn it_is_claimed_before_it_is_published() {
+    let window = Duration::from_millis(200);
+    let site = Site::with(settings().duplicate_window(window).max_messages(1)).await;
+    site.leave_message("other", plain("/", "fills the stream")).await;
+    site.leave_record("k", &plain("/", "content")).await;
+    let left = old_record(&site, "k", window / 2).await;
+    let gateway = site.gateway().await;
+    assert_eq!(send(&gateway, keyed("k", "/", "content")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let claimed = site.kept(site.id("k", None)).await.expect("a record");
+    assert_eq!(claimed.outcome, left.outcome);
+    assert!(claimed.revision > left.revision, "others see it as young again");
 }
 
 #[tokio::test]
@@ -110,4 +121,11 @@ async fn a_record_that_cannot_be_read_is_502() {
     let gateway = site.gateway().await;
     assert_eq!(send(&gateway, keyed("k", "/", "content")).await.status, StatusCode::BAD_GATEWAY);
     assert_eq!(site.accepted().await, 0);
+}
+
+/// Waits until this record is older than `age`.
+async fn old_record(site: &Site, key: &str, age: Duration) -> Kept {
+    let id = site.id(key, None);
+    eventually("an old record", async || site.kept(id).await.is_some_and(|kept| kept.age > age)).await;
+    site.kept(id).await.expect("a record")
 }

@@ -106,6 +106,11 @@ impl Site {
         keys.count().await as u64
     }
 
+    pub(crate) async fn delete_outcomes(&self) {
+        let bucket = self.tasks.namespace().outcomes_bucket();
+        self.tasks.context().delete_key_value(bucket).await.expect("a bucket deleted");
+    }
+
     /// The id of a request with this key.
     pub(crate) fn id(&self, key: &str, scope: Option<&[u8; 32]>) -> ExchangeId {
         keyed_id(self.tasks.namespace(), &App::new(APP).expect("a name"), scope, key.as_bytes())
