@@ -191,6 +191,10 @@ impl Inner {
             // It is the same as before, if it was not the first: only the bucket may be a new one.
             let _ = self.outcomes.set(outcomes);
         }
+        // Declared when it is first needed, and again when it is missed.
+        if self.bodies.initialized() {
+            self.tasks.bodies().await?;
+        }
         Ok(())
     }
 
