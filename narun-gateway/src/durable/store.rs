@@ -163,6 +163,11 @@ impl Inner {
         };
         let readiness = match &declared {
             Ok(()) => Readiness::Ready,
+            // What has been there may well be there; publishing tells more than asking.
+            Err(error) if error.is_temporary() && *self.readiness.borrow() == Readiness::Ready => {
+                tracing::debug!(%error, "durable delivery cannot be looked after");
+                return declared;
+            }
             Err(error) => Readiness::Broken(error.to_string().into()),
         };
         self.readiness.send_if_modified(|state| {
@@ -185,6 +190,10 @@ impl Inner {
             let outcomes = self.tasks.outcomes().await?;
             // It is the same as before, if it was not the first: only the bucket may be a new one.
             let _ = self.outcomes.set(outcomes);
+        }
+        // Declared when it is first needed, and again when it is missed.
+        if self.bodies.initialized() {
+            self.tasks.bodies().await?;
         }
         Ok(())
     }

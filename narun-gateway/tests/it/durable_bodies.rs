@@ -86,3 +86,17 @@ async fn a_body_whose_client_leaves_before_its_request_is_published_is_deleted()
     eventually("no more than before", async || worker.stored_bodies().await == Some(before)).await;
     assert!(worker.waiting_job().await.is_none());
 }
+
+#[tokio::test]
+async fn a_bucket_that_is_gone_is_declared_again() {
+    let (gateway, mut worker) = durable_pair().await;
+    let answer = spawn(&gateway, upload(2 * MIB));
+    worker.job().await.ok("done").await;
+    answer.await.expect("no panic");
+    worker.delete_bodies().await;
+    assert_eq!(send(&gateway, upload(2 * MIB)).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    eventually("a bucket", async || worker.stored_bodies().await.is_some()).await;
+    let answer = spawn(&gateway, upload(2 * MIB));
+    worker.job().await.ok("done").await;
+    assert_eq!(answer.await.expect("no panic").body, "done");
+}

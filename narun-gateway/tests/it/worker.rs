@@ -108,6 +108,11 @@ impl Worker {
         self.context.delete_stream(self.namespace.task_stream()).await.expect("a stream deleted");
     }
 
+    pub(crate) async fn delete_bodies(&self) {
+        let stream = format!("OBJ_{}", self.namespace.bodies_bucket());
+        self.context.delete_stream(stream).await.expect("a stream deleted");
+    }
+
     pub(crate) async fn create_stream(&self, config: stream::Config) {
         self.context.create_stream(config).await.expect("a stream");
     }
