@@ -157,8 +157,7 @@
 //! before it publishes, and notes there that the stream has it. A request that was refused (503, 413) leaves no record;
 //! one of which that is not known (504, "may have been accepted") can be sent again with its key. A gateway that dies
 //! between publishing and noting leaves it to the next one to publish again, under the same id, of which the stream
-//! takes one within
-//! [`StreamSettings::duplicate_window`], 2 minutes by default.
+//! takes one within [`StreamSettings::duplicate_window`], 2 minutes by default.
 //!
 //! **What it does not.** If the next one comes only after that window, the request is stored a second time. Consumers
 //! look at the record then and do not run what is done; what is not done by then may run twice, even at the same time.
