@@ -119,11 +119,12 @@
 //!
 //! # Answers that come later
 //!
-//! A client of a [durable](Route::durable) route that sends `Prefer: respond-async` (RFC 7240), and every client of a route
-//! that [always responds so](Route::respond_async), is answered 202 once the stream has the request, with the `Location` of
-//! a status resource. With `wait=N` beside it, the response itself is waited for first, N seconds or the route's timeout,
-//! whichever is less. The status resource, `/.narun/requests/<id>` unless [set otherwise](GatewayBuilder::status_prefix), is
-//! served by every gateway of the namespace, before all routes and the inner service:
+//! A client of a [durable](Route::durable) route that sends `Prefer: respond-async` (RFC 7240), and every client of a
+//! route that [always responds so](Route::respond_async), is answered 202 once the stream has the request, with the
+//! `Location` of a status resource. With `wait=N` beside it, the response itself is waited for first, N seconds or the
+//! route's timeout, whichever is less. The status resource, `/.narun/requests/<id>` unless [set
+//! otherwise](GatewayBuilder::status_prefix), is served by every gateway of the namespace, before all routes and the
+//! inner service:
 //!
 //! | GET or HEAD, when the request is | is answered |
 //! |---|---|
@@ -133,13 +134,14 @@
 //! | kept, but what is kept cannot be read | 502 |
 //!
 //! Other methods get 405, and everything 503 while JetStream does not work. Outcomes are kept in the bucket
-//! `<namespace>-outcomes` for [`StreamSettings::outcome_ttl`] after their last change, 24 hours by default. The paths are
-//! those that the gateway itself sees: in an app whose routers are nested, its layer belongs around the outermost one.
+//! `<namespace>-outcomes` for [`StreamSettings::outcome_ttl`] after their last change, 24 hours by default. The paths
+//! are those that the gateway itself sees: in an app whose routers are nested, its layer belongs around the outermost
+//! one.
 //!
 //! # Requests accepted once
 //!
-//! A request with an `Idempotency-Key`, one field of 1 to 255 bytes, is accepted once by a durable route, however often and
-//! to whichever gateway it is sent:
+//! A request with an `Idempotency-Key`, one field of 1 to 255 bytes, is accepted once by a durable route, however often
+//! and to whichever gateway it is sent:
 //!
 //! | a request with the same key is | answer |
 //! |---|---|
@@ -148,25 +150,26 @@
 //! | not done | the response if it comes in time, otherwise 409 with `Location`, or 202 to who prefers that |
 //! | another one: method, target or content differ | 422 |
 //!
-//! A key that cannot be used is 400; on routes that are not durable, keys are the handlers' affair. A key belongs to the app,
-//! and to the caller if [`GatewayBuilder::caller`] tells callers apart. Fields are not compared.
+//! A key that cannot be used is 400; on routes that are not durable, keys are the handlers' affair. A key belongs to
+//! the app, and to the caller if [`GatewayBuilder::caller`] tells callers apart. Fields are not compared.
 //!
-//! **What this guarantees.** As long as its outcome is kept, a request is stored once: the gateway makes a record of it before
-//! it publishes, and notes there that the stream has it. A request that was refused (503, 413) leaves no record; one of which
-//! that is not known (504, "may have been accepted") can be sent again with its key. A gateway that dies between
-//! publishing and noting leaves it to the next one to publish again, under the same id, of which the stream takes one within
-//! [`StreamSettings::duplicate_window`], 2 minutes by default.
+//! **What this guarantees.** As long as its outcome is kept, a request is stored once: the gateway makes a record of it
+//! before it publishes, and notes there that the stream has it. A request that was refused (503, 413) leaves no record;
+//! one of which that is not known (504, "may have been accepted") can be sent again with its key. A gateway that dies
+//! between publishing and noting leaves it to the next one to publish again, under the same id, of which the stream
+//! takes one within [`StreamSettings::duplicate_window`], 2 minutes by default.
 //!
-//! **What it does not.** If the next one comes only after that window, the request is stored a second time. Consumers look at
-//! the record then and do not run what is done; what is not done by then may run twice, even at the same time. A run
-//! may repeat in any case: after the crash of a consumer, work that it had not acknowledged is delivered again. So handlers
-//! of durable requests have to bear that, with a key or without. Once the outcome is not kept any more, the key is a new one.
+//! **What it does not.** If the next one comes only after that window, the request is stored a second time. Consumers
+//! look at the record then and do not run what is done; what is not done by then may run twice, even at the same time.
+//! A run may repeat in any case: after the crash of a consumer, work that it had not acknowledged is delivered again.
+//! So handlers of durable requests have to bear that, with a key or without. Once the outcome is not kept any more, the
+//! key is a new one.
 //!
-//! **Who can read an outcome.** Whoever knows its id, if no hook tells callers apart. The id is 128 random bits, but with a key
-//! it is a hash of namespace, app, caller and key: then whoever can guess the key can read the outcome, and a client
-//! that sends the same request with the same key gets it as its own. So keys have to be random, or callers told apart: with
-//! a hook, an outcome is told to requests of the caller alone whose request it was, and to all others it is not there.
-//! In NATS, whoever may read the bucket can read all of them.
+//! **Who can read an outcome.** Whoever knows its id, if no hook tells callers apart. The id is 128 random bits, but
+//! with a key it is a hash of namespace, app, caller and key: then whoever can guess the key can read the outcome, and
+//! a client that sends the same request with the same key gets it as its own. So keys have to be random, or callers
+//! told apart: with a hook, an outcome is told to requests of the caller alone whose request it was, and to all others
+//! it is not there. In NATS, whoever may read the bucket can read all of them.
 //!
 //! # Trust
 //!

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 /// How long deleting a body may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Work on bodies and records that outlives the requests it is for: a client that leaves must not leave chunks behind. Ends
-/// with the gateway.
+/// Work on bodies and records that outlives the requests it is for: a client that leaves must not leave chunks behind.
+/// Ends with the gateway.
 pub(crate) struct Chores {
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,

@@ -3,8 +3,8 @@ use http::request::Parts;
 /// Tells on whose behalf a request is made: a user, an account, a tenant.
 ///
 /// What it says separates callers: an `Idempotency-Key` of one is another key than the same of another, and an outcome
-/// is told to the caller alone whose request it was. The name itself is not kept, only its SHA-256. It must be something
-/// that a client cannot choose: what the app's authentication found out, not a field as it came.
+/// is told to the caller alone whose request it was. The name itself is not kept, only its SHA-256. It must be
+/// something that a client cannot choose: what the app's authentication found out, not a field as it came.
 ///
 /// Closures of the form `Fn(&Parts) -> Option<String>` are hooks:
 ///

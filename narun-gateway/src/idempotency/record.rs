@@ -67,9 +67,9 @@ impl Record {
 
     /// Creates the record, or finds out what is to be done where there is one.
     ///
-    /// A request that was published is waited for until `wait`. One that was not, since its gateway died, is to be published
-    /// again: while it is younger than `window`, the server drops whatever was published before all the same; later,
-    /// whoever changes the record first is to do it. Nothing takes longer than until `deadline`.
+    /// A request that was published is waited for until `wait`. One that was not, since its gateway died, is to be
+    /// published again: while it is younger than `window`, the server drops whatever was published before all the same;
+    /// later, whoever changes the record first is to do it. Nothing takes longer than until `deadline`.
     ///
     /// Cancel safe: a record that was made and never published is taken over by the next request with its key.
     ///
