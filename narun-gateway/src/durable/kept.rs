@@ -1,15 +1,21 @@
 //! Requests whose outcome is kept: those with an `Idempotency-Key`, and those that are answered later.
 
+use std::time::Duration;
+
 use http::Response;
 use narun_core::durable::{keyed_id, request_digest};
 use narun_core::frame::RequestHead;
+use narun_core::link::Link;
 use narun_core::{Body, Failure, FailureKind};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Delivery, Failed, Published, Received, response};
 use crate::idempotency::{Claim, Record, key_of};
 use crate::prefer::Prefer;
 use crate::status::{accepted, stored};
+
+/// Between two looks at whether the connection is still the same, while an answer is waited for.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the client of a request is told, and when.
 #[derive(Clone, Copy, Debug)]
@@ -68,15 +74,18 @@ impl Delivery<'_> {
         head.attempt = attempt;
         head.outcome = Some(Box::new(record.reference()));
         let answer = terms.wait > Instant::now();
+        let epoch = self.gateway.endpoint().link().epoch();
         let Published { mut submit, duplicate } =
             match self.publish(head, &received, answer, terms.deadline).await {
                 Ok(published) => published,
                 Err(unpublished) => {
+                    let id = record.id();
+                    let location = unpublished.may_be_stored.then(|| self.gateway.status().location(&id));
                     // What was taken over from another gateway may have been published by that.
                     if !unpublished.may_be_stored && attempt == 0 {
                         self.afterwards(async move { record.forget(revision).await });
                     }
-                    return Err(unpublished.failure.into());
+                    return Err(Failed { failure: unpublished.failure, location });
                 }
             };
         drop(received);
@@ -84,17 +93,31 @@ impl Delivery<'_> {
             let record = record.clone();
             self.afterwards(async move { record.mark_published(revision).await });
         }
-        if duplicate {
-            // Somebody else published it, and gets the answer.
-            return match record.answer(terms.wait, terms.deadline).await? {
-                Some(response) => Ok(stored(&response, self.gateway.endpoint().limits())?),
-                None => self.unfinished(&record, terms, FailureKind::InProgress),
+        let late = if duplicate { FailureKind::InProgress } else { FailureKind::AnsweredLate };
+        if !duplicate {
+            let answer = tokio::select! {
+                biased;
+                answer = timeout_at(terms.wait, submit.answer()) => Some(answer),
+                () = self.reconnected_since(epoch) => None,
             };
+            match answer {
+                Some(Ok(Ok(frame))) => return Ok(response(frame)),
+                Some(Ok(Err(failure))) if failure.kind() != late => return Err(failure.into()),
+                Some(Ok(Err(_)) | Err(_)) => return self.unfinished(&record, terms, late),
+                None => {}
+            }
         }
-        match timeout_at(terms.wait, submit.answer()).await {
-            Ok(Ok(frame)) => Ok(response(frame)),
-            Ok(Err(failure)) if failure.kind() != FailureKind::AnsweredLate => Err(failure.into()),
-            Ok(Err(_)) | Err(_) => self.unfinished(&record, terms, FailureKind::AnsweredLate),
+        // Somebody else published it, and gets the answer; or it may have been lost with the connection.
+        match record.answer(terms.wait, terms.deadline).await? {
+            Some(response) => Ok(stored(&response, self.gateway.endpoint().limits())?),
+            None => self.unfinished(&record, terms, late),
+        }
+    }
+
+    /// Completes once the connection is not the one that had this number.
+    async fn reconnected_since(&self, epoch: u64) {
+        while self.gateway.endpoint().link().epoch() == epoch {
+            sleep(LOOK).await;
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use async_nats::connection;
 use http::StatusCode;
 use narun_core::durable::{Kept, State};
 
 use super::site::{Site, keyed, located, plain, route, settings, with};
-use crate::harness::{eventually, send, spawn};
+use crate::harness::{SERVER, eventually, send, spawn};
+use crate::proxy::Proxy;
 
 #[tokio::test]
 async fn a_request_that_was_never_published_is_published_by_the_next_gateway() {
@@ -42,6 +44,26 @@ async fn one_that_was_published_is_not_stored_again() {
     job.ok("done").await;
     assert_eq!(answer.await.expect("no panic").body, "done", "read from the record");
     assert_eq!(site.accepted().await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_with_the_connection_is_read_from_the_record() {
+    let site = Site::new().await;
+    let proxy = Proxy::start(SERVER.port()).await;
+    let client = proxy.connect().await;
+    let gateway = site.gateway_over(client.clone()).await;
+    let answer = spawn(&gateway, keyed("k", "/", "content"));
+    let job = site.consumer().await.job().await;
+    let published = State::Pending { published: true };
+    eventually("a confirmed request", async || {
+        site.kept(job.id()).await.is_some_and(|kept| kept.outcome.state == published)
+    })
+    .await;
+    proxy.cut();
+    eventually("no connection", async || client.connection_state() != connection::State::Connected).await;
+    job.ok("done").await;
+    proxy.mend();
+    assert_eq!(answer.await.expect("no panic").body, "done");
 }
 
 #[tokio::test]

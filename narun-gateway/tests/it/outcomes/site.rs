@@ -53,10 +53,18 @@ impl Site {
     }
 
     pub(crate) async fn gateway_with(&self, set: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
-        let builder = Gateway::builder(connect().await)
+        set(self.builder(connect().await)).build().await.expect("a gateway")
+    }
+
+    /// A gateway over this client, with one durable route for everything.
+    pub(crate) async fn gateway_over(&self, client: async_nats::Client) -> Gateway {
+        self.builder(client).route(route()).build().await.expect("a gateway")
+    }
+
+    fn builder(&self, client: async_nats::Client) -> GatewayBuilder {
+        Gateway::builder(client)
             .namespace(self.tasks.namespace().clone())
-            .stream_settings(self.settings.clone());
-        set(builder).build().await.expect("a gateway")
+            .stream_settings(self.settings.clone())
     }
 
     pub(crate) async fn consumer(&self) -> Consumer {
