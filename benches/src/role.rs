@@ -4,6 +4,7 @@
 //! its standard input does. A client takes an `Order` per line and answers each with a
 //! `Round`.
 
+mod durable;
 mod http_client;
 mod http_server;
 mod narun;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+pub(crate) use self::durable::Durable;
 use crate::Error;
 use crate::handler::echo;
 use crate::round::{self, Connect, Order};
@@ -45,6 +47,10 @@ pub(crate) enum Role {
     Gateway { at: NatsApp, routes: usize },
     /// A consumer with the handler.
     Consumer { at: NatsApp, work: Work },
+    /// A hyper server and the gateway, with durable routes.
+    DurableGateway(Durable),
+    /// A consumer that writes down what it runs.
+    DurableConsumer(Durable),
     /// A NATS subscription that answers with what it got.
     Responder { at: NatsApp },
     /// A NATS subscription for an app's requests, that never answers.
@@ -103,6 +109,8 @@ fn take(job: &str) -> Result<(), Error> {
             }
             Role::Gateway { at, routes } => narun::gateway(at, routes).await,
             Role::Consumer { at, work } => narun::consumer(at, work).await,
+            Role::DurableGateway(setup) => durable::gateway(setup).await,
+            Role::DurableConsumer(setup) => durable::consumer(setup).await,
             Role::Responder { at } => raw::respond(at).await,
             Role::Silent { at } => narun::silent(at).await,
             Role::RawClient { at, connections, body } => {
