@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use narun_core::link::ReplyPolicy;
-use narun_core::{Limits, Namespace};
+use narun_core::{Limits, Namespace, StreamSettings};
 
 use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::gateway::Settings;
@@ -24,6 +24,7 @@ impl GatewayBuilder {
     pub(crate) fn new(client: Client) -> Self {
         let settings = Settings {
             namespace: Namespace::default(),
+            stream: StreamSettings::new(),
             timeout: Duration::from_secs(15),
             forwarded: ForwardedPolicy::default(),
             peer: Box::new(DefaultPeerHook),
@@ -47,6 +48,13 @@ impl GatewayBuilder {
     /// The namespace of the apps, which consumers share. Default `TASK`.
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.settings.namespace = namespace;
+        self
+    }
+
+    /// How the stream of durable requests, and the buckets beside it, are declared where they are missing, and what must
+    /// be true of them where they exist. Default [`StreamSettings::new`]: kept in files, on one server, without limits.
+    pub fn stream_settings(mut self, settings: StreamSettings) -> Self {
+        self.settings.stream = settings;
         self
     }
 
@@ -85,11 +93,15 @@ impl GatewayBuilder {
 
     /// Opens the gateway's inbox and starts its reader, a task that lives as long as the gateway.
     ///
+    /// With a durable route, and if there is a connection, its stream is declared or checked first, within 10 s. Without
+    /// one, or if JetStream does not work at the moment, that is done in the background, and durable requests are answered
+    /// 503 until it is.
+    ///
     /// Must be called within a tokio runtime. Does not wait for a connection.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if a route or a setting is invalid, or the client is dead.
+    /// [`BuildError`] if a route or a setting is invalid, the client is dead, or the stream is not as it has to be.
     pub async fn build(self) -> Result<Gateway, BuildError> {
         if self.settings.timeout.is_zero() {
             return Err(BuildError::Setting("the timeout is zero"));

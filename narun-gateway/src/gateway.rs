@@ -7,10 +7,11 @@ use async_nats::{Client, Subject};
 use http::{Method, Response, request};
 use narun_core::exchange::CallerConfig;
 use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
-use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace};
+use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace, StreamSettings};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::durable::Store;
 use crate::forward::fields::FieldChanges;
 use crate::forward::{ForwardedPolicy, Peer, PeerHook};
 use crate::metrics::{self, RouteMetrics};
@@ -30,6 +31,7 @@ pub struct Gateway {
 struct Shared {
     endpoint: Arc<NatsEndpoint>,
     table: ArcSwap<RouteTable<RouteEntry>>,
+    store: Store,
     settings: Settings,
     closed: watch::Receiver<bool>,
     reader: AbortHandle,
@@ -38,6 +40,7 @@ struct Shared {
 /// What a builder gathers.
 pub(crate) struct Settings {
     pub(crate) namespace: Namespace,
+    pub(crate) stream: StreamSettings,
     pub(crate) timeout: Duration,
     pub(crate) forwarded: ForwardedPolicy,
     pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
@@ -52,8 +55,19 @@ pub(crate) struct RouteEntry {
     timeout: Duration,
     total_timeout: Option<Duration>,
     max_body: usize,
+    durable: Option<DurableRoute>,
     metrics: RouteMetrics,
 }
+
+/// What is special about a durable route.
+#[derive(Debug)]
+pub(crate) struct DurableRoute {
+    pub(crate) respond_async: bool,
+    pub(crate) expiry: Option<Duration>,
+}
+
+/// How many bytes the body of a durable request may have, where the route says nothing else.
+const MAX_DURABLE_BODY: u64 = 10 * 1024 * 1024;
 
 impl Gateway {
     /// A gateway over this client.
@@ -76,11 +90,17 @@ impl Gateway {
 
     /// Replaces all routes at once. Requests under way keep the route that they came by.
     ///
+    /// With the first durable route its stream is declared, in the background: should it exist otherwise than it must,
+    /// durable requests are answered 503, and the log tells the difference.
+    ///
     /// # Errors
     ///
     /// [`RouteError`] names the first route that is invalid or contradicts another; the routes stay as they were.
     pub fn replace_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<(), RouteError> {
         let table = self.shared.settings.compile(routes)?;
+        if let Some(needs) = needs(&table) {
+            self.shared.store.need(needs.outcomes);
+        }
         self.shared.table.store(Arc::new(table));
         Ok(())
     }
@@ -103,6 +123,7 @@ impl Gateway {
     ) -> Result<Self, BuildError> {
         let table = settings.compile(routes)?;
         metrics::describe();
+        let store = Store::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
         let link = NatsLink::new(client);
         let prefix = link.inbox_prefix();
         let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, metrics::inbox));
@@ -115,12 +136,22 @@ impl Gateway {
             sender.send_replace(true);
         });
         let reader = reader.abort_handle();
+        let needs = needs(&table);
         let table = ArcSwap::from_pointee(table);
-        Ok(Self { shared: Arc::new(Shared { endpoint, table, settings, closed, reader }) })
+        let gateway = Self { shared: Arc::new(Shared { endpoint, table, store, settings, closed, reader }) };
+        if let Some(needs) = needs {
+            let declared = gateway.store().declare(needs.outcomes).await;
+            declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
+        }
+        Ok(gateway)
     }
 
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<RouteTable<RouteEntry>>> {
         self.shared.table.load()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<NatsEndpoint> {
@@ -163,16 +194,38 @@ impl Settings {
     }
 }
 
+/// What a table's durable routes need in JetStream, beside their stream.
+struct Needs {
+    outcomes: bool,
+}
+
+/// None if no route is durable.
+fn needs(table: &RouteTable<RouteEntry>) -> Option<Needs> {
+    let durable = table.iter().filter_map(|entry| entry.durable());
+    durable.fold(None, |needs: Option<Needs>, route| {
+        let outcomes = needs.is_some_and(|needs| needs.outcomes) || route.respond_async;
+        Some(Needs { outcomes })
+    })
+}
+
 impl RouteEntry {
     fn new(route: &Route, app: &App, settings: &Settings) -> Self {
-        let subject = settings.namespace.call_subject(app);
+        let durable = route
+            .durable
+            .then_some(DurableRoute { respond_async: route.respond_async, expiry: route.expiry });
+        let subject = match durable {
+            Some(_) => settings.namespace.task_subject(app),
+            None => settings.namespace.call_subject(app),
+        };
+        let max_body = route.max_body.or(durable.as_ref().map(|_| MAX_DURABLE_BODY));
         Self {
             metrics: RouteMetrics::new(route.path(), &subject),
             subject: subject.into(),
             template: route.path().to_owned(),
             timeout: route.timeout.unwrap_or(settings.timeout),
             total_timeout: route.total_timeout,
-            max_body: route.max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            max_body: max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            durable,
         }
     }
 
@@ -186,6 +239,15 @@ impl RouteEntry {
 
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// How long a durable request waits for its answer.
+    pub(crate) fn wait(&self) -> Duration {
+        self.total_timeout.map_or(self.timeout, |total| total.min(self.timeout))
+    }
+
+    pub(crate) const fn durable(&self) -> Option<&DurableRoute> {
+        self.durable.as_ref()
     }
 
     pub(crate) const fn max_body(&self) -> usize {

@@ -88,6 +88,7 @@ pub mod config;
 
 mod body;
 mod builder;
+mod durable;
 mod error;
 mod exchange;
 mod forward;
@@ -106,7 +107,7 @@ pub use forward::{DefaultPeerHook, ForwardedPolicy, Peer, PeerHook};
 pub use future::ResponseFuture;
 pub use gateway::Gateway;
 pub use layer::GatewayLayer;
-pub use narun_core::{App, Body, Failure, FailureContext, FailureKind, Namespace};
+pub use narun_core::{App, Body, Failure, FailureContext, FailureKind, Namespace, Storage, StreamSettings};
 pub use respond::{DefaultRespondToFailure, RespondToFailure};
 pub use route::{AllowedMethods, Lookup, Route, RouteError, RouteTable};
 pub use service::{GatewayService, NotFound};

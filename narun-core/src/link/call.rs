@@ -113,7 +113,7 @@ impl<L: Link> Call<L> {
     }
 }
 
-fn undeliverable(error: PublishError) -> Failure {
+pub(super) fn undeliverable(error: PublishError) -> Failure {
     match error {
         PublishError::TooLarge => FailureKind::ContentTooLarge.into(),
         PublishError::Full | PublishError::Closed => FailureKind::Disconnected.into(),
