@@ -4,6 +4,7 @@
 //! its standard input does. A client takes an `Order` per line and answers each with a
 //! `Round`.
 
+mod backlog;
 mod durable;
 mod http_client;
 mod http_server;
@@ -41,8 +42,8 @@ pub(crate) enum Role {
     Backend,
     /// A hyper server and a pooled client in front of another server.
     Proxy { to: SocketAddr },
-    /// HTTP requests over a connection each.
-    HttpClient { to: SocketAddr, connections: usize, body: usize },
+    /// HTTP requests over a connection each; those to be answered later, if an app is named.
+    HttpClient { to: SocketAddr, connections: usize, body: usize, later: Option<NatsApp> },
     /// A hyper server and the gateway.
     Gateway { at: NatsApp, routes: usize },
     /// A consumer with the handler.
@@ -64,6 +65,18 @@ pub(crate) enum Role {
 pub(crate) struct NatsApp {
     pub(crate) nats: String,
     pub(crate) app: String,
+    pub(crate) delivery: Delivery,
+}
+
+/// How an app's requests are delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Delivery {
+    #[default]
+    Direct,
+    /// Out of a stream on disk.
+    File,
+    /// Out of a stream in memory.
+    Memory,
 }
 
 /// How a consumer works; by default it does nothing but what it must, as much at once as it is given.
@@ -104,8 +117,8 @@ fn take(job: &str) -> Result<(), Error> {
         match role {
             Role::Backend => http_server::serve(tower::service_fn(echo)).await,
             Role::Proxy { to } => http_server::serve(proxy::Proxy::new(to)).await,
-            Role::HttpClient { to, connections, body } => {
-                client(http_client::Connector::new(to, body), connections, orders).await
+            Role::HttpClient { to, connections, body, later } => {
+                client(http_client::Connector::new(to, body, later).await?, connections, orders).await
             }
             Role::Gateway { at, routes } => narun::gateway(at, routes).await,
             Role::Consumer { at, work } => narun::consumer(at, work).await,

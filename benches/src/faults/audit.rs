@@ -33,12 +33,13 @@ pub(super) async fn audit(
     ledger: Ledger,
     strictness: Strictness,
 ) -> Result<Verdict, Error> {
-    site.settle(LIMIT).await?;
+    let settled = site.settle(LIMIT).await;
     let dead = site.dead().await?;
     let executions = site.executions()?;
     let entries = ledger.into_entries();
     let mut verdict = Verdict::default();
 
+    verdict.expect("nothing is left to be done", settled.is_ok(), settled);
     done(&mut verdict, &entries, &executions);
     verdict.expect("nothing was given up", dead == 0, dead);
     if site.nats.keeps_outcomes() {
