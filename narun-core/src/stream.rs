@@ -106,14 +106,4 @@ impl StreamSettings {
         self.declare = declare;
         self
     }
-
-    /// The storage.
-    pub const fn get_storage(&self) -> Storage {
-        self.storage
-    }
-
-    /// The duplicate window.
-    pub const fn get_duplicate_window(&self) -> Duration {
-        self.duplicate_window
-    }
 }

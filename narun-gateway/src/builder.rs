@@ -7,6 +7,7 @@ use narun_core::{Limits, Namespace, StreamSettings};
 
 use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::gateway::Settings;
+use crate::idempotency::{CallerHook, DefaultCallerHook};
 use crate::respond::{DefaultRespondToFailure, RespondToFailure};
 use crate::route::Route;
 use crate::{BuildError, Gateway};
@@ -28,6 +29,8 @@ impl GatewayBuilder {
             timeout: Duration::from_secs(15),
             forwarded: ForwardedPolicy::default(),
             peer: Box::new(DefaultPeerHook),
+            caller: Box::new(DefaultCallerHook),
+            status_prefix: None,
             respond: Box::new(DefaultRespondToFailure),
         };
         Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
@@ -75,6 +78,24 @@ impl GatewayBuilder {
     /// How the HTTP client's address and scheme are found. Default: from the [`Peer`](crate::Peer) extension.
     pub fn peer(mut self, hook: impl PeerHook + Send + Sync + 'static) -> Self {
         self.settings.peer = Box::new(hook);
+        self
+    }
+
+    /// How callers are told apart, for `Idempotency-Key` and for who may read an outcome. Default
+    /// [`DefaultCallerHook`]: not at all.
+    pub fn caller(mut self, hook: impl CallerHook + Send + Sync + 'static) -> Self {
+        self.settings.caller = Box::new(hook);
+        self
+    }
+
+    /// The path below which this gateway tells what became of requests, with its last slash. Default
+    /// `/.narun/requests/`.
+    ///
+    /// It comes before all routes and the inner service. Set explicitly, it is served even by a gateway without a durable
+    /// route; by default a gateway serves it from its first durable route on. Gateways whose clients are to read each
+    /// other's outcomes have the same prefix.
+    pub fn status_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.status_prefix = Some(prefix.into());
         self
     }
 

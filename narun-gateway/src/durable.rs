@@ -1,6 +1,9 @@
-//! A request on its way through a stream: its body stored if it is large, published, confirmed, answered.
+//! A request on its way through a stream: its outcome's record made if it is kept, its body stored if it is large,
+//! published, confirmed, answered.
 
 mod chores;
+mod kept;
+mod publish;
 mod store;
 
 use std::fmt;
@@ -10,22 +13,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, request};
-use narun_core::exchange::SubmissionConfig;
 use narun_core::frame::{RequestHead, ResponseFrame};
-use narun_core::link::{NatsLink, Submit, Task};
 use narun_core::{Body, ExchangeId, Failure, FailureKind};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::Gateway;
-use crate::exchange::unsendable;
 use crate::gateway::{DurableRoute, RouteEntry};
 
-use chores::Parked;
+use kept::Terms;
+use publish::Published;
 
 pub(crate) use store::Store;
-
-/// What a frame's message has beside it: subject, headers, and room for what else JetStream may put there.
-const MARGIN: usize = 4096;
 
 /// A request that has been received whole.
 #[derive(Debug)]
@@ -88,108 +86,20 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&self, received: Received) -> Result<Response<Body>, Failed> {
         let deadline = Instant::now() + self.route.wait();
+        let terms = Terms::of(&received, self.durable.respond_async, deadline)?;
         self.gateway.store().ready(deadline).await?;
+        if let Some(terms) = terms {
+            return self.run_kept(received, terms).await;
+        }
         let head = RequestHead::new(received.id);
-        let mut submit = self.publish(head, received, true, deadline).await?;
+        let published = self.publish(head, &received, true, deadline).await;
+        drop(received);
+        let Published { mut submit, .. } = published.map_err(|unpublished| unpublished.failure)?;
         Ok(response(submit.answer().await?))
-    }
-
-    /// Puts the request into the stream; a body that does not fit beside it, too.
-    async fn publish(
-        &self,
-        mut head: RequestHead,
-        received: Received,
-        answer: bool,
-        deadline: Instant,
-    ) -> Result<Submit<NatsLink>, Failed> {
-        let endpoint = self.gateway.endpoint();
-        let store = self.gateway.store();
-        let size = received.body.len();
-        let room = endpoint.link().client().max_payload().saturating_sub(MARGIN);
-        let mut parked = None;
-        let frame = match self.encode(&mut head, &received, room)? {
-            Some(frame) => frame,
-            None => {
-                let park = async {
-                    let bodies = store.bodies().await?;
-                    store.chores().park(bodies, head.id, received.body.clone()).await
-                };
-                let stored = timeout_at(deadline, park).await.map_err(|_| not_in_time())??;
-                head.object = Some(Box::new(stored.object().clone()));
-                parked = Some(stored);
-                self.encode(&mut head, &received, room)?.ok_or(FailureKind::FieldsTooLarge)?
-            }
-        };
-        let task = Task {
-            to: self.route.subject().clone(),
-            stream: store.tasks().namespace().task_stream(),
-            id: head.id,
-            frame,
-            expiry: self.durable.expiry,
-            answer,
-        };
-        let config = SubmissionConfig {
-            wait: deadline.saturating_duration_since(Instant::now()),
-            retry_for: store.tasks().settings().get_duplicate_window() / 2,
-            ..SubmissionConfig::default()
-        };
-        let mut submit = Submit::new(endpoint.clone(), task, config);
-        if let Some(parked) = &mut parked {
-            parked.keep();
-        }
-        let accepted = submit.accepted().await;
-        self.route.metrics().published(accepted.as_ref().copied().map_err(Failure::kind), size);
-        match accepted {
-            Ok(duplicate) => {
-                if duplicate && submit.published() == 1 {
-                    // Somebody else's message is in the stream, with a body of its own.
-                    parked.into_iter().for_each(Parked::discard);
-                }
-                Ok(submit)
-            }
-            Err(failure) => {
-                if !submit.may_be_stored() {
-                    parked.into_iter().for_each(Parked::discard);
-                }
-                if failure.kind() == FailureKind::StreamMissing {
-                    store.missed();
-                }
-                Err(failure.into())
-            }
-        }
-    }
-
-    /// The REQUEST, if it fits; with a body that is held as an object, that is not in it.
-    fn encode(
-        &self,
-        head: &mut RequestHead,
-        received: &Received,
-        room: usize,
-    ) -> Result<Option<Bytes>, Failure> {
-        let inline = if head.object.is_some() { Bytes::new() } else { received.body.clone() };
-        if inline.len() > room {
-            return Ok(None);
-        }
-        let (peer, fields) = self.gateway.fields(&received.parts, received.id);
-        if let Some(peer) = peer {
-            head.scheme = peer.scheme().clone();
-            head.peer = Some(peer.address());
-        }
-        let trailers = received.trailers.as_ref();
-        let limits = self.gateway.endpoint().limits();
-        head.max_payload = self.gateway.endpoint().link().client().max_payload() as u64;
-        let frame = head
-            .encode(&received.parts, fields.edit(), inline, trailers, limits)
-            .map_err(|error| unsendable(&error))?;
-        Ok((frame.len() <= room).then_some(frame))
     }
 }
 
 /// The response that came as a frame.
 pub(crate) fn response(frame: Box<ResponseFrame>) -> Response<Body> {
     Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers))
-}
-
-fn not_in_time() -> Failure {
-    Failure::new(FailureKind::JetStreamUnavailable).with_detail("the body was not stored in time")
 }

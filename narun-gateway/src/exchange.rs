@@ -92,6 +92,7 @@ impl<B: http_body::Body> Exchange<B> {
             messaging.system = "nats",
             messaging.destination.name = route.subject().as_str(),
             messaging.message.conversation_id = %id,
+            messaging.message.id = field::Empty,
         );
         route.metrics().begin();
         let client = Client::new(&parts, id);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_nats::{Client, Subject};
 use http::{Method, Response, request};
+use narun_core::durable::caller_scope;
 use narun_core::exchange::CallerConfig;
 use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
 use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace, StreamSettings};
@@ -14,9 +15,11 @@ use tokio::task::AbortHandle;
 use crate::durable::Store;
 use crate::forward::fields::FieldChanges;
 use crate::forward::{ForwardedPolicy, Peer, PeerHook};
+use crate::idempotency::CallerHook;
 use crate::metrics::{self, RouteMetrics};
 use crate::route::{Route, RouteError, RouteTable};
 use crate::service::NotFound;
+use crate::status::StatusPaths;
 use crate::{BuildError, GatewayBuilder, GatewayLayer, GatewayService, RespondToFailure};
 
 /// A gateway: routes, and the connection over which their requests go.
@@ -33,6 +36,7 @@ struct Shared {
     table: ArcSwap<RouteTable<RouteEntry>>,
     store: Store,
     settings: Settings,
+    status: StatusPaths,
     closed: watch::Receiver<bool>,
     reader: AbortHandle,
 }
@@ -45,11 +49,14 @@ pub(crate) struct Settings {
     pub(crate) forwarded: ForwardedPolicy,
     pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
     pub(crate) respond: Box<dyn RespondToFailure>,
+    pub(crate) caller: Box<dyn CallerHook + Send + Sync>,
+    pub(crate) status_prefix: Option<String>,
 }
 
 /// A route, with all that a request needs prepared.
 #[derive(Debug)]
 pub(crate) struct RouteEntry {
+    app: App,
     subject: Subject,
     template: String,
     timeout: Duration,
@@ -100,6 +107,7 @@ impl Gateway {
         let table = self.shared.settings.compile(routes)?;
         if let Some(needs) = needs(&table) {
             self.shared.store.need(needs.outcomes);
+            self.shared.status.start();
         }
         self.shared.table.store(Arc::new(table));
         Ok(())
@@ -122,6 +130,9 @@ impl Gateway {
         limits: Limits,
     ) -> Result<Self, BuildError> {
         let table = settings.compile(routes)?;
+        let status = StatusPaths::new(settings.status_prefix.clone()).ok_or(BuildError::Setting(
+            "the prefix of the status resource is no path that begins and ends with a slash",
+        ))?;
         metrics::describe();
         let store = Store::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
         let link = NatsLink::new(client);
@@ -138,8 +149,10 @@ impl Gateway {
         let reader = reader.abort_handle();
         let needs = needs(&table);
         let table = ArcSwap::from_pointee(table);
-        let gateway = Self { shared: Arc::new(Shared { endpoint, table, store, settings, closed, reader }) };
+        let gateway =
+            Self { shared: Arc::new(Shared { endpoint, table, store, settings, status, closed, reader }) };
         if let Some(needs) = needs {
+            gateway.status().start();
             let declared = gateway.store().declare(needs.outcomes).await;
             declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
         }
@@ -161,6 +174,21 @@ impl Gateway {
     /// Whether a request would only wait for a connection.
     pub(crate) fn is_disconnected(&self) -> bool {
         !self.shared.endpoint.link().is_connected() || *self.shared.closed.borrow()
+    }
+
+    /// How long a request waits where its route says nothing else.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.settings.timeout
+    }
+
+    /// Where outcomes are told.
+    pub(crate) fn status(&self) -> &StatusPaths {
+        &self.shared.status
+    }
+
+    /// What separates the caller of a request from others, if anything does.
+    pub(crate) fn scope(&self, parts: &request::Parts) -> Option<[u8; 32]> {
+        self.shared.settings.caller.caller(parts).as_deref().map(caller_scope)
     }
 
     /// What is known of a request's sender, and what is changed about its fields.
@@ -220,6 +248,7 @@ impl RouteEntry {
         let max_body = route.max_body.or(durable.as_ref().map(|_| MAX_DURABLE_BODY));
         Self {
             metrics: RouteMetrics::new(route.path(), &subject),
+            app: app.clone(),
             subject: subject.into(),
             template: route.path().to_owned(),
             timeout: route.timeout.unwrap_or(settings.timeout),
@@ -227,6 +256,10 @@ impl RouteEntry {
             max_body: max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             durable,
         }
+    }
+
+    pub(crate) const fn app(&self) -> &App {
+        &self.app
     }
 
     pub(crate) const fn subject(&self) -> &Subject {

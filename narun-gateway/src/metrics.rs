@@ -124,9 +124,11 @@ impl RouteMetrics {
         self.common().request_bytes.0.increment(body as u64);
     }
 
-    /// A durable request with a body of this size was published: whether the stream had it before, or did not take it.
-    pub(crate) fn published(&self, outcome: Result<bool, FailureKind>, body: usize) {
+    /// A durable request with a body of this size was published so often; whether the stream had it before, or why it is
+    /// not known to have it.
+    pub(crate) fn published(&self, outcome: Result<bool, FailureKind>, body: usize, times: u32) {
         self.sent(body);
+        self.sent_again(times.saturating_sub(1));
         let status = match outcome {
             Ok(false) => {
                 return self.accepted.get_or_init(|| Handle(self.publishes("accepted"))).0.increment(1);
@@ -141,15 +143,19 @@ impl RouteMetrics {
         self.publishes(status).increment(1);
     }
 
+    fn sent_again(&self, times: u32) {
+        if times > 0 {
+            counter!(RETRIES, "path" => self.path.to_string()).increment(times.into());
+        }
+    }
+
     fn publishes(&self, status: &'static str) -> Counter {
         counter!(DURABLE_PUBLISHES, "subject" => self.subject.to_string(), "status" => status)
     }
 
     /// The exchange ended: with a response body of this size, a failure, or `None` when it was cancelled.
     pub(crate) fn exchanged(&self, outcome: Option<Result<usize, FailureKind>>, attempts: u8) {
-        if attempts > 1 {
-            counter!(RETRIES, "path" => self.path.to_string()).increment(u64::from(attempts) - 1);
-        }
+        self.sent_again(u32::from(attempts.saturating_sub(1)));
         let status = match outcome {
             Some(Ok(body)) => {
                 self.common().response_bytes.0.increment(body as u64);

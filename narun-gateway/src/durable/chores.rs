@@ -14,8 +14,8 @@ use tokio::time::timeout;
 /// How long deleting a body may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Work on bodies that outlives the requests it is for: a client that leaves must not leave chunks behind. Ends with the
-/// gateway.
+/// Work on bodies and records that outlives the requests it is for: a client that leaves must not leave chunks behind. Ends
+/// with the gateway.
 pub(crate) struct Chores {
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
@@ -57,7 +57,8 @@ impl Chores {
         }
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Does this, whatever becomes of the request that it is for.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.runtime);
