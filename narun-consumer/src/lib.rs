@@ -80,8 +80,10 @@
 
 mod admission;
 mod answer;
+mod dead_letters;
 mod dispatch;
 mod drain;
+mod durable;
 mod error;
 mod extensions;
 mod handler;
@@ -93,7 +95,8 @@ mod trace;
 #[doc = include_str!("../PERMISSIONS.md")]
 pub mod permissions {}
 
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
 pub use error::{BoxError, ServeError};
 pub use extensions::{Delivery, Received};
-pub use narun_core::{App, Body, BodyError, ExchangeId, NameError};
+pub use narun_core::{App, Body, BodyError, ExchangeId, NameError, Storage, StreamSettings};
 pub use serve::{Serve, serve};

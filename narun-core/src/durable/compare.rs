@@ -134,3 +134,50 @@ fn age(config: &Config) -> Duration {
 fn words(age: Duration) -> String {
     if age.is_zero() { "none".to_owned() } else { format!("{age:?}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn stream(max_age: Duration, num_replicas: usize, max_messages: i64) -> Config {
+        Config { max_age, num_replicas, max_messages, ..Config::default() }
+    }
+
+    #[test]
+    fn what_loses_messages_earlier_breaks_a_guarantee() {
+        let difference = |wanted, found| stream_difference(&wanted, &found);
+        let asked = stream(HOUR, 3, 10);
+        assert_eq!(difference(asked.clone(), asked.clone()), None);
+        assert_eq!(difference(asked.clone(), stream(2 * HOUR, 5, 10)), None);
+        assert_eq!(difference(asked.clone(), stream(Duration::ZERO, 3, 10)), None);
+        assert_eq!(difference(asked.clone(), stream(HOUR, 1, 10)).unwrap(), "1 replicas, not 3");
+        let shorter = stream(HOUR / 2, 3, 10);
+        assert_eq!(difference(asked, shorter).unwrap(), "a maximum age of 1800s, not 3600s");
+        let (never, aged) = (stream(Duration::ZERO, 1, 10), stream(HOUR, 1, 10));
+        assert_eq!(difference(never, aged).unwrap(), "a maximum age of 3600s, not none");
+    }
+
+    #[test]
+    fn other_differences_are_remarks() {
+        let remarks = |max_messages| stream_remarks(&stream(HOUR, 1, -1), &stream(HOUR, 1, max_messages));
+        assert_eq!(remarks(0), [""; 0]);
+        assert_eq!(remarks(5), ["maximum messages 5, not unlimited"]);
+        let bounded = Consumer { max_ack_pending: 1000, ..Consumer::default() };
+        assert_eq!(consumer_difference(&Consumer::default(), &bounded), None);
+        assert_eq!(
+            consumer_remarks(&Consumer::default(), &bounded),
+            ["unacknowledged messages 1000, not unlimited"]
+        );
+    }
+
+    #[test]
+    fn the_shortest_wait_is_in_force() {
+        let seconds = Duration::from_secs;
+        let found =
+            Consumer { ack_wait: seconds(5), backoff: vec![seconds(2), seconds(9)], ..Consumer::default() };
+        assert_eq!(ack_wait(&found), seconds(2));
+        assert_eq!(ack_wait(&Consumer { backoff: Vec::new(), ..found }), seconds(5));
+    }
+}

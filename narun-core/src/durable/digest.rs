@@ -32,3 +32,42 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
     }
     sha.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed by another program, from the description in `spec/exchange.md`.
+    #[test]
+    fn digests_are_those_of_the_specification() {
+        let hex = |digest: [u8; 32]| data_encoding::HEXLOWER.encode(&digest);
+        assert_eq!(
+            hex(request_digest(&Method::POST, "/jobs?a=1", b"body")),
+            "1749b7140e92f966c12d5538ae7e770a533116ac9e3610d918969368d9d7316d"
+        );
+        let scope = caller_scope("ann");
+        assert_eq!(hex(scope), "331823b5c54aa1639bac96672abb0af47cd79305549e5493cd0621674fdd86ff");
+        let app = App::new("hello").unwrap();
+        let id = |scope| keyed_id(&Namespace::default(), &app, scope, br#""k1""#).to_string();
+        assert_eq!(id(None), "aorcy7u6faajvmkzf2px27lceq");
+        assert_eq!(id(Some(&scope)), "eol7i2d6wqekexbans4ga3luw4");
+    }
+
+    #[test]
+    fn no_byte_moves_from_one_part_to_the_next() {
+        let requests = [
+            request_digest(&Method::PUT, "/ab", b"c"),
+            request_digest(&Method::PUT, "/a", b"bc"),
+            request_digest(&Method::PUT, "/abc", b""),
+            request_digest(&Method::POST, "/ab", b"c"),
+        ];
+        let (namespaces, apps) = (["a", "ab"].map(Namespace::new), ["bc", "c"].map(App::new));
+        let ids: Vec<_> = namespaces
+            .iter()
+            .zip(&apps)
+            .map(|(namespace, app)| keyed_id(namespace.as_ref().unwrap(), app.as_ref().unwrap(), None, b"d"))
+            .collect();
+        assert!((1..requests.len()).all(|i| !requests[..i].contains(&requests[i])));
+        assert_ne!(ids[0], ids[1]);
+    }
+}

@@ -58,3 +58,51 @@ pub(super) fn decode(value: &Bytes) -> Result<Outcome, &'static str> {
     };
     Ok(Outcome { digest: *digest, scope, state })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcomes() -> [(Outcome, Vec<u8>); 4] {
+        let digest = [0xd1; 32];
+        let outcome = |scope, state| Outcome { digest, scope, state };
+        let value = |state, rest: &[&[u8]]| [&[1, state], &digest[..], &rest.concat()].concat();
+        let response = Bytes::from_static(b"response");
+        [
+            (outcome(None, State::Pending { published: false }), value(0, &[&[0]])),
+            (outcome(Some([0x5c; 32]), State::Pending { published: true }), value(1, &[&[1], &[0x5c; 32]])),
+            (outcome(None, State::Done { response: response.clone() }), value(2, &[&[0], &response])),
+            (
+                outcome(Some([0x5c; 32]), State::Done { response: response.clone() }),
+                value(2, &[&[1], &[0x5c; 32], &response]),
+            ),
+        ]
+    }
+
+    #[test]
+    fn outcomes_have_this_layout() {
+        for (outcome, value) in outcomes() {
+            assert_eq!(encode(&outcome), value);
+            assert_eq!(decode(&value.into()), Ok(outcome));
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_an_outcome() {
+        for (outcome, value) in outcomes() {
+            let done = matches!(outcome.state, State::Done { .. });
+            let head = value.len() - if done { b"response".len() } else { 0 };
+            for length in 0..=head - usize::from(!done) {
+                assert!(decode(&Bytes::copy_from_slice(&value[..length])).is_err(), "{length} bytes");
+            }
+            for (place, byte) in [(0, 0), (0, 2), (1, 3), (34, 2)] {
+                let mut other = value.clone();
+                other[place] = byte;
+                assert!(decode(&other.into()).is_err(), "{byte} at {place}");
+            }
+            if !done {
+                assert!(decode(&[&value[..], b"response"].concat().into()).is_err());
+            }
+        }
+    }
+}

@@ -4,18 +4,22 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::Client;
-use async_nats::jetstream::stream::State;
 use narun_core::durable::Tasks;
 use narun_core::{ExchangeId, Namespace, Storage, StreamSettings};
 use narun_support::Server;
 
+/// The server of all tests that need none of their own.
 static SERVER: LazyLock<Server> =
     LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
 
 pub(crate) const ID: ExchangeId = ExchangeId::from_bytes([7; 16]);
 
 pub(crate) async fn connect() -> Client {
-    async_nats::connect(SERVER.url()).await.expect("a connection")
+    connect_to(&SERVER).await
+}
+
+pub(crate) async fn connect_to(server: &Server) -> Client {
+    async_nats::connect(server.url()).await.expect("a connection")
 }
 
 /// A namespace that no other test uses.
@@ -33,7 +37,7 @@ pub(crate) async fn tasks(settings: StreamSettings) -> Tasks {
     Tasks::new(connect().await, new_namespace(), settings)
 }
 
-/// What is in a stream.
-pub(crate) async fn state(tasks: &Tasks, stream: &str) -> State {
-    tasks.context().get_stream(stream).await.expect("a stream").cached_info().state.clone()
+/// How many messages are in a stream.
+pub(crate) async fn messages(tasks: &Tasks, stream: &str) -> u64 {
+    tasks.context().get_stream(stream).await.expect("a stream").cached_info().state.messages
 }
