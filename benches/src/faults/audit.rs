@@ -7,7 +7,7 @@ use http::StatusCode;
 use tokio::time::{self, Instant};
 
 use super::clients::Clients;
-use super::executions::Executions;
+use super::executions::{Executions, Runs};
 use super::ledger::{Entry, Fate, Kind, Ledger};
 use super::site::Site;
 use super::verdict::Verdict;
@@ -41,19 +41,25 @@ pub(super) async fn audit(
 
     verdict.expect("nothing is left to be done", settled.is_ok(), settled);
     done(&mut verdict, &entries, &executions);
-    verdict.expect("nothing was given up", dead == 0, dead);
+    let dead = dead.iter().map(|(number, letter)| {
+        let (reason, deliveries) = (letter.reason(), letter.deliveries());
+        format!("request {number} after {deliveries} deliveries: {reason}; {:?}", executions.of(*number))
+    });
+    verdict.check("nothing was given up", entries.len(), dead);
     if site.nats.keeps_outcomes() {
         outcomes(&mut verdict, &entries, &executions, clients).await;
     }
-    let twice: Vec<_> = executions.all().filter(|(_, runs)| runs.is_stored_twice()).collect();
+    let example = |(number, runs): (&u64, &Runs)| format!("request {number}: {runs:?}");
+    let ids = executions.all().filter(|(_, runs)| runs.ids.len() > 1);
+    verdict.check("no request is run under two ids", entries.len(), ids.map(example));
+    let twice = executions.all().filter(|(_, runs)| runs.is_first_twice());
     if strictness.server_forgets {
-        verdict.note(format!("{} requests were delivered as if for the first time again", twice.len()));
+        verdict.note(format!("{} were delivered as if for the first time again", twice.count()));
     } else {
-        let examples = twice.iter().map(|(number, runs)| format!("request {number}: {runs:?}"));
-        verdict.check("no request is accepted twice", entries.len(), examples);
+        verdict.check("no request is accepted twice", entries.len(), twice.map(example));
     }
     verdict.note(fates(&entries));
-    verdict.note(runs(&executions));
+    verdict.note(runs(&entries, &executions));
     Ok(verdict)
 }
 
@@ -141,12 +147,17 @@ fn fates(entries: &BTreeMap<u64, Entry>) -> String {
 }
 
 /// How many requests were run how often.
-fn runs(executions: &Executions) -> String {
+fn runs(entries: &BTreeMap<u64, Entry>, executions: &Executions) -> String {
     let mut counts = BTreeMap::new();
     for (_, runs) in executions.all() {
         *counts.entry(runs.starts.len()).or_insert(0_u64) += 1;
     }
     let counts: Vec<_> =
         counts.into_iter().map(|(starts, count)| format!("{count} begun {starts} times")).collect();
-    format!("executions: {}", counts.join(", "))
+    let again = |(number, runs): &(&u64, &Runs)| {
+        runs.ends > 1 && entries.get(number).is_some_and(|entry| entry.kind != Kind::Plain)
+    };
+    let (done, kept) = (executions.all().filter(|(_, runs)| runs.ends > 1), executions.all().filter(again));
+    let (done, kept) = (done.count(), kept.count());
+    format!("executions: {}; {done} done again, of {kept} of these the outcome is kept", counts.join(", "))
 }

@@ -63,9 +63,9 @@ impl Executions {
 }
 
 impl Runs {
-    /// Whether it was stored more than once: each time, its deliveries are counted from 1.
-    pub(super) fn is_stored_twice(&self) -> bool {
-        self.ids.len() > 1 || self.starts.iter().filter(|&&count| count == 1).count() > 1
+    /// Whether it was delivered for the first time more than once, as it is if it was stored more than once.
+    pub(super) fn is_first_twice(&self) -> bool {
+        self.starts.iter().filter(|&&count| count == 1).count() > 1
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
         let executions = Executions::read(&path).expect("executions");
         let runs = executions.of(7).expect("some");
         assert_eq!((runs.ids.len(), &*runs.starts, runs.ends), (1, &[1, 2][..], 1));
-        assert!(!runs.is_stored_twice());
+        assert!(!runs.is_first_twice());
 
         fs::write(&path, "start 7").expect("a file");
         assert!(Executions::read(&path).is_err());

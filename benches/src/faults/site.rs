@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context, stream};
+use narun_consumer::{DeadLetter, DeadLetters};
 use narun_support::{Binary, Cluster, Release, Server};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
@@ -13,6 +14,7 @@ use super::options::Plan;
 use crate::Error;
 use crate::process::Process;
 use crate::role::{Durable, Job, Role};
+use crate::task::Task;
 
 const NAMESPACE: &str = "FAULTS";
 
@@ -170,9 +172,12 @@ impl Site {
         Ok(self.stream(NAMESPACE).await?.state.messages)
     }
 
-    /// How many requests were given up.
-    pub(super) async fn dead(&self) -> Result<u64, Error> {
-        Ok(self.stream(&format!("{NAMESPACE}-dead")).await?.state.messages)
+    /// Requests that were given up, by number.
+    pub(super) async fn dead(&self) -> Result<Vec<(u64, DeadLetter)>, Error> {
+        let letters = DeadLetters::new(self.context.client(), NAMESPACE)?;
+        let letters = time::timeout(PATIENCE, letters.list(None, 1, usize::MAX)).await??;
+        let number = |letter: &DeadLetter| Some(Task::of_path(letter.request()?.uri.path())?.number);
+        Ok(letters.into_iter().filter_map(|letter| Some((number(&letter)?, letter))).collect())
     }
 
     /// Which server leads the stream of requests.

@@ -9,6 +9,7 @@ pub(super) struct Verdict {
     name: &'static str,
     took: Duration,
     checks: Vec<Check>,
+    left_out: bool,
     notes: Vec<String>,
 }
 
@@ -31,6 +32,11 @@ impl Verdict {
         let mut verdict = Self::default();
         verdict.check("the scenario came to its end", 1, [why]);
         verdict
+    }
+
+    /// The scenario makes no sense here.
+    pub(super) fn left_out(why: impl Into<String>) -> Self {
+        Self { left_out: true, notes: vec![why.into()], ..Self::default() }
     }
 
     /// Adds a guarantee that was to hold for `of` cases, with those for which it did not.
@@ -67,9 +73,9 @@ impl Verdict {
         self.took = took;
     }
 
-    /// Whether nothing was broken, and something was looked at.
+    /// Whether nothing was broken, and something was looked at that can be.
     pub(super) fn is_good(&self) -> bool {
-        !self.checks.is_empty() && self.checks.iter().all(|check| check.broken == 0)
+        self.left_out || !self.checks.is_empty() && self.checks.iter().all(|check| check.broken == 0)
     }
 
     pub(super) fn print(&self) {
@@ -88,7 +94,11 @@ impl Verdict {
     }
 
     fn word(&self) -> &'static str {
-        if self.is_good() { "kept" } else { "BROKEN" }
+        match self.is_good() {
+            true if self.left_out => "left out",
+            true => "kept",
+            false => "BROKEN",
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server is killed and started again.
 
+use narun_support::{Binary, Release};
 use tokio::task::block_in_place;
 use tokio::time;
 
@@ -12,6 +13,9 @@ use super::under_load;
 use crate::Error;
 
 pub(super) async fn run(plan: &Plan, sync_always: bool) -> Result<Verdict, Error> {
+    if sync_always && Binary::find()?.release() < Release::OLDEST {
+        return Ok(Verdict::left_out("this server cannot be told to sync every message"));
+    }
     let nats = Nats::one(sync_always)?;
     let all_kinds = nats.keeps_outcomes();
     let mut site = Site::start(nats, plan, 1, 2, |_| {}).await?;
