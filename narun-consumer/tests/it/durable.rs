@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::{Client, Subscriber};
@@ -136,6 +137,14 @@ impl World {
     }
 }
 
+/// Takes a message out of the stream as a process does that ends before it acknowledges.
+pub(crate) async fn take_and_give_back(consumer: &PullConsumer) {
+    let pull = consumer.batch().max_messages(1).expires(Duration::from_secs(5));
+    let mut messages = pull.messages().await.expect("a pull");
+    let message = soon("a message", messages.next()).await.expect("a message").expect("a message");
+    message.ack_with(AckKind::Nak(None)).await.expect("a nak sent");
+}
+
 impl Asked {
     /// The answer.
     pub(crate) async fn response(&mut self) -> ResponseFrame {
@@ -163,7 +172,10 @@ where
     B::Error: Into<BoxError>,
 {
     let (ready, is_ready) = oneshot::channel();
-    let task = tokio::spawn(serve.on_ready(move || drop(ready.send(()))).into_future());
+    let on_ready = move || {
+        let _ = ready.send(());
+    };
+    let task = tokio::spawn(serve.on_ready(on_ready).into_future());
     soon("a consumer", is_ready).await.expect("a consumer that is ready");
     task
 }

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::AckKind;
 use bytes::Bytes;
-use futures::StreamExt;
 use http::{Response, StatusCode};
 use narun_core::durable::{BodiesError, State};
 use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
 
-use super::{Handler, World, new_head, start};
-use crate::harness::{Metrics, eventually, soon};
+use super::{Handler, World, new_head, start, take_and_give_back};
+use crate::harness::{Metrics, eventually};
 
 impl World {
     fn outcome(&self) -> OutcomeRef {
@@ -84,9 +82,7 @@ async fn what_is_done_already_is_answered_as_before_and_not_run() {
     // Delivered once before, to a consumer that was killed before its ack.
     let mut again = world.send(world.head_with_outcome(), "/again", &[]).await;
     outcomes.done(again.id, &world.outcome(), answer("first")).await.expect("an outcome kept");
-    let mut messages = consumer.fetch().max_messages(1).messages().await.expect("a pull");
-    let message = soon("a message", messages.next()).await.expect("a message").expect("a message");
-    message.ack_with(AckKind::Nak(None)).await.expect("a nak sent");
+    take_and_give_back(&consumer).await;
     // Published twice.
     let mut head = world.head_with_outcome();
     head.attempt = 1;

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::AckKind;
-use futures::StreamExt;
 use http::StatusCode;
 
-use super::{Handler, World, start};
-use crate::harness::{Metrics, eventually, soon};
+use super::{Handler, World, start, take_and_give_back};
+use crate::harness::{Metrics, eventually};
 
 #[tokio::test]
 async fn a_failed_delivery_is_repeated() {
@@ -82,9 +80,7 @@ async fn what_was_delivered_too_often_is_not_run() {
     let mut asked = world.ask("/kills").await;
     // Two processes took it, and ended.
     for _ in 0..2 {
-        let mut messages = consumer.fetch().max_messages(1).messages().await.expect("a pull");
-        let message = soon("a message", messages.next()).await.expect("a message").expect("a message");
-        message.ack_with(AckKind::Nak(None)).await.expect("a nak sent");
+        take_and_give_back(&consumer).await;
     }
     let handler = Handler::default();
     start(world.serve(handler.clone()).await.max_deliveries(2)).await;

@@ -84,7 +84,10 @@ async fn a_future_that_is_dropped_gives_back_what_it_has() {
 #[tokio::test]
 async fn a_shutdown_without_work_is_quick_and_clean() {
     let world = World::new().await;
+    let signal = Arc::new(Notify::new());
+    let shutdown = signal.clone();
     let serve = world.serve(Handler::default()).await;
-    let consumer = start(serve.with_graceful_shutdown(std::future::ready(()))).await;
+    let consumer = start(serve.with_graceful_shutdown(async move { shutdown.notified().await })).await;
+    signal.notify_one();
     soon("the end", consumer).await.expect("no panic").expect("a graceful end");
 }
