@@ -323,6 +323,11 @@ impl Work {
     async fn give_up(&self, asked: Option<&Asked>, reason: Reason) -> Verdict {
         let Shared { consumer, tasks, metrics, settings, .. } = self.shared.as_ref();
         let id = asked.map(|asked| asked.head.id);
+        if self.is_done_elsewhere(asked).await {
+            tracing::debug!(id = id.as_ref().map(ExchangeId::to_string), %reason, "done by another delivery");
+            metrics.duplicates.increment(1);
+            return Verdict::Done(None);
+        }
         let copy = || async {
             bury(tasks, &consumer.app, id, self.payload.clone(), &self.delivered, &reason)
                 .await
@@ -344,6 +349,20 @@ impl Work {
         }
         self.answer(answer).await;
         Verdict::Dead
+    }
+
+    /// Whether another delivery, to a consumer that was thought to be gone, has done the request meanwhile: it has
+    /// deleted the body then, and what it answered is not to be taken back. What is kept of it is answered again.
+    async fn is_done_elsewhere(&self, asked: Option<&Asked>) -> bool {
+        if let Some(Asked { head, .. }) = asked
+            && head.outcome.is_some()
+            && self.is_own(head)
+            && let Ok(Some(response)) = self.shared.done(head.id).await
+        {
+            self.answer(response).await;
+            return true;
+        }
+        self.shared.is_gone(self.delivered.sequence).await
     }
 
     /// To be delivered once more, later each time.

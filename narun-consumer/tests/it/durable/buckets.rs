@@ -136,6 +136,25 @@ async fn a_dead_letter_keeps_its_body() {
 }
 
 #[tokio::test]
+async fn what_another_delivery_has_done_keeps_its_outcome_when_the_body_is_gone() {
+    let world = World::new().await;
+    let handler = Handler::default();
+    let mut head = world.head_with_outcome();
+    let object = world.put(head.id, Bytes::from_static(b"gone")).await;
+    world.tasks.bodies().await.expect("a bucket").delete(&object).await.expect("a body deleted");
+    head.object = Some(Box::new(object));
+    let id = head.id;
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    outcomes.done(id, &world.outcome(), answer("done")).await.expect("an outcome kept");
+    let mut asked = world.send(head, "/echo", &[]).await;
+    start(world.serve(handler.clone()).await).await;
+    assert_eq!(asked.response().await.body, "done");
+    assert!(world.dead().await.is_empty());
+    assert_eq!(world.done(id).await.expect("an outcome").body, "done");
+    assert_eq!(handler.runs(), 0);
+}
+
+#[tokio::test]
 async fn a_request_whose_body_is_gone_is_given_up() {
     let world = World::new().await;
     let handler = Handler::default();
