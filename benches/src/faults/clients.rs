@@ -133,7 +133,9 @@ impl Clients {
                 Some(open) if again => open,
                 _ => fate,
             };
-            let id = answer.as_ref().and_then(|answer| {
+            // In any other answer there is the request id alone, which looks the same.
+            let tells = matches!(fate, Fate::Late | Fate::Unconfirmed | Fate::Accepted);
+            let id = answer.as_ref().filter(|_| tells).and_then(|answer| {
                 let location = answer.location.as_deref().unwrap_or_default();
                 id_in(&answer.body).or_else(|| id_in(location.as_bytes()))
             });
