@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
 use super::gate::Gate;
-use super::ledger::{Entry, Fate, Kind, Ledger, id_in, location};
+use super::ledger::{Answer, Entry, Fate, Kind, Ledger, location};
 use super::random::Random;
 use crate::Error;
 use crate::task::{Act, Task};
@@ -36,14 +36,6 @@ pub(super) struct Clients {
     seed: u64,
     /// Whether requests are of all kinds, or plain ones only.
     all_kinds: bool,
-}
-
-/// A response, complete.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
-    pub(super) location: Option<String>,
 }
 
 impl Clients {
@@ -109,37 +101,20 @@ impl Clients {
     pub(super) async fn make(&self, task: Task, kind: Kind, large: bool) -> Entry {
         let deadline = Instant::now() + 4 * self.timeout;
         let content = task.content(large);
-        let mut tries = 0;
-        // What an earlier try left open stays so, whatever a later one is told.
-        let mut open = None;
+        let path = format!("/jobs/{}", task.path());
+        let mut entry = Entry::new(kind);
         loop {
-            tries += 1;
-            let path = format!("/jobs/{}", task.path());
-            let (fate, answer) = match self.send(kind, &path, task.number, content.clone()).await {
-                Ok(answer) => {
-                    (Fate::of(kind, answer.status, &answer.body, &task.receipt(&content)), Some(answer))
-                }
-                Err(_) => (Fate::Broken, None),
+            let answer = self.send(kind, &path, task.number, content.clone()).await.ok();
+            let fate = match &answer {
+                Some(answer) => Fate::of(kind, answer.status, &answer.body, &task.receipt(&content)),
+                None => Fate::Broken,
             };
-            if matches!(fate, Fate::Late | Fate::Unconfirmed | Fate::Broken) && open != Some(Fate::Late) {
-                open = Some(fate.clone());
+            let again = kind == Kind::Keyed && fate.is_open() && Instant::now() < deadline;
+            entry.learn(fate, answer);
+            if !again {
+                return entry;
             }
-            let again = matches!(fate, Fate::Late | Fate::Unconfirmed | Fate::Refused | Fate::Broken);
-            if kind == Kind::Keyed && again && Instant::now() < deadline {
-                time::sleep(PAUSE).await;
-                continue;
-            }
-            let fate = match open {
-                Some(open) if again => open,
-                _ => fate,
-            };
-            // In any other answer there is the request id alone, which looks the same.
-            let tells = matches!(fate, Fate::Late | Fate::Unconfirmed | Fate::Accepted);
-            let id = answer.as_ref().filter(|_| tells).and_then(|answer| {
-                let location = answer.location.as_deref().unwrap_or_default();
-                id_in(&answer.body).or_else(|| id_in(location.as_bytes()))
-            });
-            return Entry { kind, fate, tries, id, location: answer.and_then(|answer| answer.location) };
+            time::sleep(PAUSE).await;
         }
     }
 

@@ -25,6 +25,14 @@ pub(super) struct Entry {
     pub(super) id: Option<ExchangeId>,
 }
 
+/// A response, complete.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+    pub(super) location: Option<String>,
+}
+
 /// How a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -65,7 +73,33 @@ impl Ledger {
     }
 }
 
+impl Entry {
+    /// Of a request that was not sent yet.
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, fate: Fate::Refused, tries: 0, location: None, id: None }
+    }
+
+    /// Another try came to this. What an earlier one left open stays so unless it is settled now.
+    pub(super) fn learn(&mut self, fate: Fate, answer: Option<Answer>) {
+        self.tries += 1;
+        // In any other answer there is at most the request id, which looks the same.
+        if let (Fate::Late | Fate::Unconfirmed | Fate::Accepted, Some(answer)) = (&fate, answer) {
+            self.id = id_in(&answer.body).or_else(|| id_in(answer.location.as_deref()?.as_bytes()));
+            self.location = answer.location;
+        }
+        let settles = !fate.is_open() || fate == Fate::Late;
+        if settles || self.fate == Fate::Refused {
+            self.fate = fate;
+        }
+    }
+}
+
 impl Fate {
+    /// Whether nothing keeps a client that has a key from trying again.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Late | Self::Unconfirmed | Self::Refused | Self::Broken)
+    }
+
     /// Whether the client was told that its request is accepted.
     pub(super) fn is_accepted(&self) -> bool {
         matches!(self, Self::Answered | Self::Accepted | Self::Late)
@@ -87,7 +121,7 @@ impl Fate {
 }
 
 /// The exchange id in a text, if there is one.
-pub(super) fn id_in(text: &[u8]) -> Option<ExchangeId> {
+fn id_in(text: &[u8]) -> Option<ExchangeId> {
     let words = text.split(|byte| !byte.is_ascii_alphanumeric());
     words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok()).next()
 }
@@ -118,6 +152,20 @@ mod tests {
         assert_eq!(fate(FailureKind::NotConfirmed), Fate::Unconfirmed);
         assert_eq!(fate(FailureKind::StreamFull), Fate::Refused);
         assert!(matches!(fate(FailureKind::TimedOut), Fate::Wrong(_)));
+    }
+
+    #[test]
+    fn what_is_open_stays_open() {
+        let after = |fates: &[Fate]| {
+            let mut entry = Entry::new(Kind::Keyed);
+            fates.iter().for_each(|fate| entry.learn(fate.clone(), None));
+            entry.fate
+        };
+        assert_eq!(after(&[Fate::Refused]), Fate::Refused);
+        assert_eq!(after(&[Fate::Unconfirmed, Fate::Refused]), Fate::Unconfirmed);
+        assert_eq!(after(&[Fate::Late, Fate::Broken]), Fate::Late);
+        assert_eq!(after(&[Fate::Broken, Fate::Late, Fate::Refused]), Fate::Late);
+        assert_eq!(after(&[Fate::Broken, Fate::Answered]), Fate::Answered);
     }
 
     #[test]

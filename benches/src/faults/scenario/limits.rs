@@ -7,8 +7,8 @@ use http::StatusCode;
 use tokio::time;
 
 use super::super::audit::{STATUS, Strictness, audit, outcome};
-use super::super::clients::{Answer, Clients};
-use super::super::ledger::{Fate, Kind, Ledger};
+use super::super::clients::Clients;
+use super::super::ledger::{Answer, Fate, Kind, Ledger};
 use super::super::options::Plan;
 use super::super::site::{Nats, Site};
 use super::super::verdict::Verdict;
