@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use narun_core::durable::header;
 use narun_core::frame::{ObjectRef, RequestFrame, RequestHead};
+use narun_core::link::Mail;
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
@@ -404,9 +405,10 @@ impl Work {
     async fn finish_with(&self, claim: &mut Claim, object: &ObjectRef) {
         let mut confirmation = self.shared.consumer.endpoint.register();
         claim.settle_confirmed(Ack::Done, Subject::from(confirmation.reply(0))).await;
-        let confirmed = poll_fn(|cx| confirmation.mailbox().poll_take(cx));
-        // Without it, another delivery may come, which deletes it.
-        if timeout(CONFIRMATION, confirmed).await.is_ok() {
+        let word = timeout(CONFIRMATION, poll_fn(|cx| confirmation.mailbox().poll_take(cx))).await;
+        // That nobody heard it, or that the connection broke, confirms nothing. Then another delivery may come, which
+        // needs the body and deletes it.
+        if let Ok(Mail::Frame { .. }) = word {
             self.shared.delete(object).await;
         }
     }

@@ -9,7 +9,8 @@ use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
 
-use super::{Handler, World, new_head, start, take_and_give_back};
+use super::{Handler, World, new_head, start, take_and_give_back, through};
+use crate::gate::Gate;
 use crate::harness::{Metrics, eventually};
 
 impl World {
@@ -115,6 +116,26 @@ async fn a_body_in_a_bucket_is_handed_to_the_handler_and_deleted_afterwards() {
     let response = world.send_request(head, request, &[]).await.response().await;
     assert!(response.body == body);
     world.is_done().await;
+    eventually("a deleted body", async || !world.has(&object).await).await;
+}
+
+#[tokio::test]
+async fn a_body_stays_while_the_server_has_not_heard_that_the_request_is_done() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    // One at a time: the next delivery begins when this one is over.
+    start(world.serve(through(&gate)).await.durable_concurrency(1)).await;
+    let mut head = new_head();
+    let object = world.put(head.id, Bytes::from_static(b"needed")).await;
+    head.object = Some(Box::new(object.clone()));
+    world.send(head, "/twice", &[]).await;
+    eventually("a handler", async || gate.started() == 1).await;
+    // With the consumer, what listens for its acknowledgements goes.
+    let stream = world.tasks.context().get_stream(world.namespace.task_stream()).await.expect("a stream");
+    stream.delete_consumer(world.app.as_str()).await.expect("a consumer deleted");
+    gate.open(2);
+    assert!(world.dead().await.is_empty());
+    assert_eq!(gate.finished(), 2);
     eventually("a deleted body", async || !world.has(&object).await).await;
 }
 
