@@ -81,8 +81,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// How callers are told apart, for `Idempotency-Key` and for who may read an outcome. Default
-    /// [`DefaultCallerHook`]: not at all.
+    /// How callers are told apart, for `Idempotency-Key` and for [who can read an outcome](crate#requests-accepted-once).
+    /// Default [`DefaultCallerHook`]: not at all.
     pub fn caller(mut self, hook: impl CallerHook + Send + Sync + 'static) -> Self {
         self.settings.caller = Box::new(hook);
         self

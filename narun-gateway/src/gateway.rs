@@ -178,7 +178,7 @@ impl Gateway {
 
     /// How long a request waits where its route says nothing else.
     pub(crate) fn timeout(&self) -> Duration {
-        self.shared.settings.timeout
+        self.shared.settings.timeout.min(LONGEST)
     }
 
     /// Where outcomes are told.
@@ -236,6 +236,9 @@ fn needs(table: &RouteTable<RouteEntry>) -> Option<Needs> {
     })
 }
 
+/// As good as for ever, and short enough for any clock.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 impl RouteEntry {
     fn new(route: &Route, app: &App, settings: &Settings) -> Self {
         let durable = route
@@ -251,8 +254,8 @@ impl RouteEntry {
             app: app.clone(),
             subject: subject.into(),
             template: route.path().to_owned(),
-            timeout: route.timeout.unwrap_or(settings.timeout),
-            total_timeout: route.total_timeout,
+            timeout: route.timeout.unwrap_or(settings.timeout).min(LONGEST),
+            total_timeout: route.total_timeout.map(|timeout| timeout.min(LONGEST)),
             max_body: max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             durable,
         }

@@ -2,6 +2,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::Config;
 use http::StatusCode;
 use narun_support::Server;
 use rustix::process::Signal;
@@ -98,12 +99,13 @@ async fn serves_once_nats_is_there() {
 }
 
 #[tokio::test]
-async fn says_that_durable_routes_are_not_there_yet() {
-    let (_directory, config) = config("nats://127.0.0.1:4222", "nats_stream: TASK\n");
+async fn says_what_is_wrong_with_the_stream() {
+    let nats = Server::builder().jetstream(true).start().expect("a nats-server");
+    let client = async_nats::connect(nats.url()).await.expect("a connection");
+    let stream = Config { name: "TASK".into(), subjects: vec!["task.TASK.>".into()], ..Config::default() };
+    async_nats::jetstream::new(client).create_stream(stream).await.expect("a stream");
+    let (_directory, config) = config(nats.url(), "nats_stream: TASK\n");
     let (code, _, error) = run("gateway", ["--config", &config]).await;
     assert_eq!(code, Some(1));
-    assert!(
-        error.contains(&config) && error.contains("nats_stream") && error.contains("delivery"),
-        "{error}"
-    );
+    assert!(error.contains("stream TASK") && error.contains("retention"), "{error}");
 }

@@ -54,7 +54,12 @@ impl Delivery<'_> {
         let record = timeout_at(terms.deadline, self.record(&received)).await;
         let record = record.map_err(|_| FailureKind::JetStreamUnavailable)??;
         let window = self.gateway.store().tasks().duplicate_window();
-        let (revision, attempt) = match record.claim(window, terms.wait, terms.deadline).await? {
+        let claim = record.claim(window, terms.wait, terms.deadline).await.inspect_err(|failure| {
+            if failure.kind() == FailureKind::JetStreamUnavailable {
+                self.gateway.store().missed();
+            }
+        })?;
+        let (revision, attempt) = match claim {
             Claim::Publish { revision, attempt } => (revision, attempt),
             Claim::Done(response) => return Ok(stored(&response, self.gateway.endpoint().limits())?),
             Claim::Pending => return self.unfinished(&record, terms, FailureKind::InProgress),

@@ -102,9 +102,15 @@ impl Delivery<'_> {
         let store = self.gateway.store();
         let parking =
             async { store.chores().park(store.bodies().await?, head.id, received.body.clone()).await };
-        let parked = timeout_at(deadline, parking).await.map_err(|_| {
-            Failure::new(FailureKind::JetStreamUnavailable).with_detail("the body was not stored in time")
-        })??;
+        let parked = timeout_at(deadline, parking).await.unwrap_or_else(|_| {
+            let late = Failure::new(FailureKind::JetStreamUnavailable);
+            Err(late.with_detail("the body was not stored in time"))
+        });
+        let parked = parked.inspect_err(|failure| {
+            if failure.kind() == FailureKind::JetStreamUnavailable {
+                store.missed();
+            }
+        })?;
         head.object = Some(Box::new(parked.object().clone()));
         let frame = self.encode(head, received, &Bytes::new())?.ok_or(FailureKind::FieldsTooLarge)?;
         Ok((frame, Some(parked)))

@@ -103,7 +103,7 @@ impl Store {
         }
     }
 
-    /// The stream was not where it should be: it is looked after in the background.
+    /// The stream or a bucket was not where it should be: it is looked after in the background.
     pub(crate) fn missed(&self) {
         self.inner.look.notify_one();
     }
@@ -163,6 +163,11 @@ impl Inner {
         };
         let readiness = match &declared {
             Ok(()) => Readiness::Ready,
+            // What has been there may well be there; publishing tells more than asking.
+            Err(error) if error.is_temporary() && *self.readiness.borrow() == Readiness::Ready => {
+                tracing::debug!(%error, "durable delivery cannot be looked after");
+                return declared;
+            }
             Err(error) => Readiness::Broken(error.to_string().into()),
         };
         self.readiness.send_if_modified(|state| {
@@ -181,8 +186,14 @@ impl Inner {
 
     async fn declare(&self) -> Result<(), DeclareError> {
         self.tasks.declare_stream().await?;
-        if self.wants_outcomes.load(Ordering::Relaxed) {
-            self.outcomes.get_or_try_init(|| self.tasks.outcomes()).await?;
+        if self.outcomes.initialized() || self.wants_outcomes.load(Ordering::Relaxed) {
+            let outcomes = self.tasks.outcomes().await?;
+            // It is the same as before, if it was not the first: only the bucket may be a new one.
+            let _ = self.outcomes.set(outcomes);
+        }
+        // Declared when it is first needed, and again when it is missed.
+        if self.bodies.initialized() {
+            self.tasks.bodies().await?;
         }
         Ok(())
     }

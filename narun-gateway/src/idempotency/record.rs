@@ -85,7 +85,7 @@ impl Record {
         let pending = self.pending(false);
         loop {
             let created = self.outcomes.create(self.id, &pending);
-            let kept = match self.in_time(deadline, created).await? {
+            let kept = match in_time(deadline, created).await? {
                 Ok(Created::New(revision)) => return Ok(Claim::Publish { revision, attempt: 0 }),
                 Ok(Created::Exists(kept)) => kept,
                 // Between the two looks that creating is.
@@ -105,7 +105,7 @@ impl Record {
                 }
                 State::Pending { published: false } => {
                     let update = self.outcomes.update(self.id, &pending, kept.revision);
-                    match self.in_time(deadline, update).await? {
+                    match in_time(deadline, update).await? {
                         Ok(revision) => return Ok(Claim::Publish { revision, attempt: 1 }),
                         Err(OutcomeError::Conflict) => {}
                         Err(error) => return Err(failure(&error)),
@@ -168,22 +168,21 @@ impl Record {
         }
     }
 
-    /// Looks at the record until it is done or gone, at least once.
+    /// Looks at the record until it is done or gone, at least once if that takes no longer than until `deadline`.
     async fn look(&self, wait: Instant, deadline: Instant) -> Result<Found, Failure> {
         let (mut pause, longest) = PAUSES;
         loop {
-            match self.in_time(deadline, self.outcomes.get(self.id)).await? {
-                Ok(None) => return Ok(Found::Nothing),
-                Ok(Some(Kept { outcome, .. })) => {
+            match timeout_at(deadline, self.outcomes.get(self.id)).await {
+                Ok(Ok(None)) => return Ok(Found::Nothing),
+                Ok(Ok(Some(Kept { outcome, .. }))) => {
                     if let State::Done { response } = self.state(outcome)? {
                         return Ok(Found::Done(response));
                     }
                 }
-                // It is on its way: the next look may be luckier.
-                Err(OutcomeError::Unavailable(why)) if Instant::now() < wait => {
-                    tracing::debug!(%why, id = %self.id, "no outcome to be read");
-                }
-                Err(error) => return Err(failure(&error)),
+                Ok(Err(error @ OutcomeError::Malformed(_))) => return Err(failure(&error)),
+                // The request is on its way all the same, and the next look may be luckier.
+                Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "no outcome to be read"),
+                Err(_) => return Ok(Found::Pending),
             }
             let now = Instant::now();
             if now >= wait {
@@ -206,13 +205,13 @@ impl Record {
     const fn pending(&self, published: bool) -> Outcome {
         Outcome { digest: self.digest, scope: self.scope, state: State::Pending { published } }
     }
+}
 
-    async fn in_time<F: Future>(&self, deadline: Instant, future: F) -> Result<F::Output, Failure> {
-        timeout_at(deadline, future).await.map_err(|_| {
-            Failure::new(FailureKind::JetStreamUnavailable)
-                .with_detail("the outcome's record did not answer in time")
-        })
-    }
+async fn in_time<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Failure> {
+    timeout_at(deadline, future).await.map_err(|_| {
+        Failure::new(FailureKind::JetStreamUnavailable)
+            .with_detail("the outcome's record did not answer in time")
+    })
 }
 
 /// What the client is told of a record that cannot be used.
