@@ -22,7 +22,9 @@
 //! A request is accepted if it was answered, if the answer is 202, or if it is the 504 that says so. What is to hold:
 //! every accepted request is done; every answer is that to its own request; of what is kept (respond-async, or an
 //! `Idempotency-Key`) the status resource gives the same answer afterwards; no request is accepted twice; nothing that
-//! was refused is done. The exit code is 1 if any of that was broken.
+//! was refused is done. The exit code is 1 if any of that was broken. A request may be run more than once, which is
+//! counted. A server that is killed forgets how often it has delivered a message, so that there a request that seems to
+//! be accepted twice is counted as well, not judged.
 //!
 //! The kills follow from the seed; how the processes' work falls between them does not. Other servers than the newest
 //! are tried with the environment variable `NATS_SERVER`; on 2.9 outcomes cannot be kept, and what needs them is left
