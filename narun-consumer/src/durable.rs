@@ -2,6 +2,7 @@
 
 mod acks;
 mod dead;
+mod doubt;
 mod job;
 mod lanes;
 mod pull;
@@ -20,6 +21,8 @@ use crate::error::ServeError;
 use crate::metrics::DurableMetrics;
 use crate::serve::DurableSettings;
 
+use doubt::Doubt;
+
 pub(crate) use worker::{Control, work};
 
 /// What of a server's largest message is left for headers.
@@ -34,6 +37,7 @@ pub(crate) struct Shared {
     slots: Admission,
     concurrency: usize,
     metrics: DurableMetrics,
+    doubt: Doubt,
     outcomes: OnceCell<Outcomes>,
     bodies: OnceCell<Bodies>,
 }
@@ -47,6 +51,7 @@ impl Shared {
             consumer,
             tasks,
             settings,
+            doubt: Doubt::new(),
             outcomes: OnceCell::new(),
             bodies: OnceCell::new(),
         }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use narun_core::durable::header;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestFrame, RequestHead};
+use narun_core::link::Mail;
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
@@ -172,7 +173,8 @@ impl Work {
         let Asked { head, context } = asked;
         if head.outcome.is_some() {
             // Looked for even where nothing is read: no handler is to run whose outcome cannot be kept.
-            let done = match self.delivered.count > 1 || head.attempt > 0 {
+            let repeated = self.delivered.count > 1 || head.attempt > 0;
+            let done = match repeated || self.shared.doubt.covers(self.delivered.sequence) {
                 true => self.shared.done(head.id).await,
                 false => self.shared.outcomes().await.map(|_| None),
             };
@@ -323,6 +325,11 @@ impl Work {
     async fn give_up(&self, asked: Option<&Asked>, reason: Reason) -> Verdict {
         let Shared { consumer, tasks, metrics, settings, .. } = self.shared.as_ref();
         let id = asked.map(|asked| asked.head.id);
+        if self.is_done_elsewhere(asked).await {
+            tracing::debug!(id = id.as_ref().map(ExchangeId::to_string), %reason, "done by another delivery");
+            metrics.duplicates.increment(1);
+            return Verdict::Done(None);
+        }
         let copy = || async {
             let copied = bury(tasks, &consumer.app, id, self.payload.clone(), &self.delivered, &reason).await;
             if copied.is_err() {
@@ -347,6 +354,20 @@ impl Work {
         }
         self.answer(answer).await;
         Verdict::Dead
+    }
+
+    /// Whether another delivery, to a consumer that was thought to be gone, has done the request meanwhile: it has
+    /// deleted the body then, and what it answered is not to be taken back. What is kept of it is answered again.
+    async fn is_done_elsewhere(&self, asked: Option<&Asked>) -> bool {
+        if let Some(Asked { head, .. }) = asked
+            && head.outcome.is_some()
+            && self.is_own(head)
+            && let Ok(Some(response)) = self.shared.done(head.id).await
+        {
+            self.answer(response).await;
+            return true;
+        }
+        self.shared.is_gone(self.delivered.sequence).await
     }
 
     /// To be delivered once more, later each time.
@@ -388,9 +409,10 @@ impl Work {
     async fn finish_with(&self, claim: &mut Claim, object: &ObjectRef) {
         let mut confirmation = self.shared.consumer.endpoint.register();
         claim.settle_confirmed(Ack::Done, Subject::from(confirmation.reply(0))).await;
-        let confirmed = poll_fn(|cx| confirmation.mailbox().poll_take(cx));
-        // Without it, another delivery may come, which deletes it.
-        if timeout(CONFIRMATION, confirmed).await.is_ok() {
+        let word = timeout(CONFIRMATION, poll_fn(|cx| confirmation.mailbox().poll_take(cx))).await;
+        // That nobody heard it, or that the connection broke, confirms nothing. Then another delivery may come, which
+        // needs the body and deletes it.
+        if let Ok(Mail::Frame { .. }) = word {
             self.shared.delete(object).await;
         }
     }

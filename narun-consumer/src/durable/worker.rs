@@ -66,6 +66,11 @@ where
     };
     let mut census = JoinSet::new();
     census.spawn(count_pending(shared.clone()));
+    census.spawn({
+        let shared = shared.clone();
+        async move { shared.doubt.resolve(&shared.tasks).await }
+    });
+    shared.doubt.begin();
     let mut worker = Worker {
         pulls: Pulls::new(shared.concurrency),
         epoch: shared.consumer.endpoint.link().epoch(),
@@ -172,6 +177,7 @@ where
 
     /// Asks for more, if there is room and nothing speaks against it.
     fn ask(&mut self) {
+        self.notice_connection();
         while self.declaring.is_none() && self.rest.is_over() && self.shared.is_connected() {
             let Some(asked) = self.pulls.ask(self.jobs.len(), Instant::now()) else { return };
             if !self.lanes.ask(&asked) {
@@ -190,6 +196,7 @@ where
             Incoming::Nothing => {}
             Incoming::Disturbed => {
                 tracing::debug!(status = message.description.as_deref(), "a pull was turned away");
+                self.shared.doubt.begin();
                 self.rest.grow();
             }
             Incoming::Missing if self.declaring.is_none() => self.declare_again(),
@@ -243,12 +250,19 @@ where
 
     /// Notices what no message tells.
     fn look(&mut self) {
+        self.notice_connection();
+        self.pulls.expire(Instant::now());
+    }
+
+    /// A new connection knows nothing of what was asked for on the one before, and its server perhaps nothing of what
+    /// that delivered.
+    fn notice_connection(&mut self) {
         let epoch = self.shared.consumer.endpoint.link().epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
             self.pulls.reset();
+            self.shared.doubt.begin();
         }
-        self.pulls.expire(Instant::now());
     }
 }
 

@@ -10,7 +10,8 @@ use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
 
-use super::{Handler, World, new_head, start, take_and_give_back};
+use super::{Handler, World, new_head, start, take_and_give_back, through};
+use crate::gate::Gate;
 use crate::harness::{Metrics, eventually, soon};
 
 impl World {
@@ -119,14 +120,18 @@ async fn what_is_done_already_is_answered_as_before_and_not_run() {
     head.attempt = 1;
     outcomes.done(head.id, &world.outcome(), answer("second")).await.expect("an outcome kept");
     let mut twice = world.send(head, "/twice", &[]).await;
+    // Delivered once before, by a server that was killed and has forgotten it.
+    let mut forgotten = world.send(world.head_with_outcome(), "/forgotten", &[]).await;
+    outcomes.done(forgotten.id, &world.outcome(), answer("third")).await.expect("an outcome kept");
 
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
     assert_eq!(again.response().await.body, "first");
     assert_eq!(twice.response().await.body, "second");
+    assert_eq!(forgotten.response().await.body, "third");
     world.is_done().await;
     assert_eq!(handler.runs(), 0);
-    assert_eq!(metrics.value("http_consumer_duplicates_total", &[("app", world.app.as_str())]), 2.0);
+    assert_eq!(metrics.value("http_consumer_duplicates_total", &[("app", world.app.as_str())]), 3.0);
 
     // One that is not done is run, however often it came.
     let mut head = world.head_with_outcome();
@@ -150,6 +155,27 @@ async fn a_body_in_a_bucket_is_handed_to_the_handler_and_deleted_afterwards() {
 }
 
 #[tokio::test]
+async fn a_body_stays_while_the_server_has_not_heard_that_the_request_is_done() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    // One at a time: the next delivery begins when this one is over.
+    start(world.serve(through(&gate)).await.durable_concurrency(1)).await;
+    let mut head = new_head();
+    let object = world.put(head.id, Bytes::from_static(b"needed")).await;
+    head.object = Some(Box::new(object.clone()));
+    let request = http::Request::post("/twice").body(narun_consumer::Body::empty()).expect("a request");
+    world.send_request(head, request, &[]).await;
+    eventually("a handler", async || gate.started() == 1).await;
+    // With the consumer, what listens for its acknowledgements goes.
+    let stream = world.tasks.context().get_stream(world.namespace.task_stream()).await.expect("a stream");
+    stream.delete_consumer(world.app.as_str()).await.expect("a consumer deleted");
+    gate.open(2);
+    assert!(world.dead().await.is_empty());
+    assert_eq!(gate.finished(), 2);
+    eventually("a deleted body", async || !world.has(&object).await).await;
+}
+
+#[tokio::test]
 async fn a_dead_letter_keeps_its_body() {
     let world = World::new().await;
     start(world.serve(Handler::default()).await.max_deliveries(2)).await;
@@ -164,6 +190,26 @@ async fn a_dead_letter_keeps_its_body() {
     world.dead_letters().delete(dead[0].sequence()).await.expect("a dead letter deleted");
     assert!(!world.has(&object).await);
     assert!(world.dead().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_another_delivery_has_done_keeps_its_outcome_when_the_body_is_gone() {
+    let world = World::new().await;
+    let handler = Handler::default();
+    let mut head = world.head_with_outcome();
+    let object = world.put(head.id, Bytes::from_static(b"gone")).await;
+    world.tasks.bodies().await.expect("a bucket").delete(&object).await.expect("a body deleted");
+    head.object = Some(Box::new(object));
+    let id = head.id;
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    outcomes.done(id, &world.outcome(), answer("done")).await.expect("an outcome kept");
+    let request = http::Request::post("/echo").body(narun_consumer::Body::empty()).expect("a request");
+    start(world.serve(handler.clone()).await).await;
+    let mut asked = world.send_request(head, request, &[]).await;
+    assert_eq!(asked.response().await.body, "done");
+    assert!(world.dead().await.is_empty());
+    assert_eq!(world.done(id).await.expect("an outcome").body, "done");
+    assert_eq!(handler.runs(), 0);
 }
 
 #[tokio::test]
