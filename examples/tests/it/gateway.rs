@@ -8,7 +8,7 @@ use narun_support::Server;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Program, ask, get, post, run};
+use crate::program::{Program, ask, get, post};
 
 /// A directory with a configuration for this nats-server in it, its path, and ports that the system chooses.
 pub(crate) fn config(nats_url: &str, more: &str) -> (TempDir, String) {
@@ -105,7 +105,19 @@ async fn says_what_is_wrong_with_the_stream() {
     let stream = Config { name: "TASK".into(), subjects: vec!["task.TASK.>".into()], ..Config::default() };
     async_nats::jetstream::new(client).create_stream(stream).await.expect("a stream");
     let (_directory, config) = config(nats.url(), "nats_stream: TASK\n");
-    let (code, _, error) = run("gateway", ["--config", &config]).await;
-    assert_eq!(code, Some(1));
-    assert!(error.contains("stream TASK") && error.contains("retention"), "{error}");
+    let mut gateway = Program::start("gateway", ["--config", &config]);
+    let server = gateway.address("ready").await;
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = post(server, "{}").await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        if text.contains("stream TASK") && text.contains("retention") {
+            break;
+        }
+        // It does not wait for its connection.
+        assert!(Instant::now() < until, "{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(gateway.end(Signal::TERM).await.success());
 }
