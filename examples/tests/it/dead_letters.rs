@@ -3,7 +3,7 @@ use narun_support::Server;
 use rustix::process::Signal;
 
 use crate::gateway::config;
-use crate::program::{Program, fetch, post_for_later, run};
+use crate::program::{NOBODYS, Program, fetch, get, post_for_later, run, serving};
 
 /// A worker of the example `durable_jobs`.
 async fn worker(nats: &Server, mended: &[&str]) -> Program {
@@ -19,6 +19,7 @@ async fn are_listed_put_back_and_deleted() {
     let (_directory, config) = config(nats.url(), more);
     let mut gateway = Program::start("gateway", ["--config", &config]);
     let server = gateway.address("ready").await;
+    serving(async || get(server, NOBODYS).await.0).await;
     let dead_letters = async |arguments: &[&str]| {
         let all = [&["--nats-url", nats.url(), "--stream", "JOBS"], arguments].concat();
         run("dead_letters", all).await

@@ -1,15 +1,18 @@
+use std::net::SocketAddr;
+
 use http::StatusCode;
 use narun_support::Server;
 use rustix::process::Signal;
 
 use crate::gateway::{config, hello};
-use crate::program::{Program, ask, fetch, post_for_later, post_with, run};
+use crate::program::{NOBODYS, Program, ask, fetch, get, post, post_for_later, post_with, run, serving};
 
 /// What makes the configuration's routes durable.
 const DURABLE: &str = "nats_stream: \"TASK\"\n";
 const ANSWER: &str = r#"{"message":"Hello, NATS User!","received_path":"/hello/"}"#;
 
-async fn gateway(nats: &Server, more: &str) -> (Program, std::net::SocketAddr) {
+/// Starts a gateway.
+async fn gateway(nats: &Server, more: &str) -> (Program, SocketAddr) {
     // It is read before the gateway is ready.
     let (_directory, config) = config(nats.url(), more);
     let mut gateway = Program::start("gateway", ["--config", &config]);
@@ -21,6 +24,7 @@ async fn gateway(nats: &Server, more: &str) -> (Program, std::net::SocketAddr) {
 async fn requests_are_answered_at_once_or_later_or_once_for_a_key() {
     let nats = Server::builder().jetstream(true).start().expect("a nats-server");
     let (gateway, server) = gateway(&nats, DURABLE).await;
+    serving(async || get(server, NOBODYS).await.0).await;
 
     // Before anybody is there to do it.
     let location = post_for_later(server, "/hello/").await;
@@ -52,6 +56,7 @@ async fn hello_serves_what_the_server_can_once_that_is_there() {
         nats.restart().expect("it starts again");
         hello.line("ready hello in TASK").await;
         let (gateway, server) = gateway(&nats, more).await;
+        serving(async || post(server, "{").await.status()).await;
         ask(server).await;
         assert!(gateway.end(Signal::TERM).await.success());
         assert!(hello.end(Signal::TERM).await.success());

@@ -108,6 +108,19 @@ pub(crate) async fn post_with(server: SocketAddr, path: &str, fields: &[(&str, &
     client::send_request(request).await.expect("there is a response")
 }
 
+/// Where the status of a request would be that nobody made.
+pub(crate) const NOBODYS: &str = "/.narun/requests/aaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// Waits until a gateway, which does not wait for its connection itself, answers anything but 503.
+pub(crate) async fn serving(mut ask: impl AsyncFnMut() -> StatusCode) {
+    let serving = async {
+        while ask().await == StatusCode::SERVICE_UNAVAILABLE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, serving).await.expect("it serves in time");
+}
+
 /// Sends a request that is answered 202; returns where its response will be.
 pub(crate) async fn post_for_later(server: SocketAddr, path: &str) -> String {
     let accepted = post_with(server, path, &[("prefer", "respond-async")]).await;
