@@ -39,9 +39,15 @@ enum Command {
         app: Option<String>,
     },
     /// Puts them back into the stream, as if they had just been accepted.
-    PutBack { numbers: Vec<u64> },
+    PutBack {
+        #[arg(required = true)]
+        numbers: Vec<u64>,
+    },
     /// Deletes them for good.
-    Delete { numbers: Vec<u64> },
+    Delete {
+        #[arg(required = true)]
+        numbers: Vec<u64>,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -72,23 +78,32 @@ async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn list(dead_letters: &DeadLetters, app: Option<&str>) -> anyhow::Result<()> {
-    let mut after = 0;
+    let mut next = 0;
     loop {
-        let page = dead_letters.list(app, after, PAGE).await?;
+        let page = dead_letters.list(app, next, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
-        after = last.sequence();
+        next = last.sequence() + 1;
         for letter in &page {
-            let age = SystemTime::now().duration_since(letter.accepted()).unwrap_or_default().as_secs();
             println!(
-                "{} {} accepted {age} s ago, delivered {} times: {}",
+                "{} {} accepted {}, delivered {} times: {}",
                 letter.sequence(),
                 letter.app(),
+                age(letter.accepted()),
                 letter.deliveries(),
                 letter.reason(),
             );
             if let Some(request) = letter.request() {
-                println!("    {} {}", request.method(), request.uri());
+                println!("    {} {}", request.method, request.uri);
             }
         }
+    }
+}
+
+fn age(accepted: Option<SystemTime>) -> String {
+    match accepted.map(|accepted| SystemTime::now().duration_since(accepted)) {
+        Some(Ok(age)) => format!("{} s ago", age.as_secs()),
+        // Clocks differ.
+        Some(Err(_)) => "just now".to_owned(),
+        None => "at an unknown time".to_owned(),
     }
 }

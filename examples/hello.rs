@@ -58,12 +58,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
         println!("metrics http://{}/metrics", listener.local_addr()?);
         tokio::spawn(metrics::serve(listener, metrics::record()?, shutdown.begun()));
     }
-    let client = tokio::select! {
-        client = nats::connect_eventually(&args.nats_url, &args.app) => client?,
+    let client = nats::connect_eventually(&args.nats_url, &args.app).await?;
+    let jetstream = tokio::select! {
+        jetstream = nats::has_jetstream(&client) => jetstream,
         () = shutdown.begun() => return Ok(()),
     };
     let ready = format!("ready {} in {}", args.app, args.stream);
-    let jetstream = client.server_info().jetstream;
     let consumer = narun_consumer::serve(client, args.app, delayed(Duration::from_millis(args.delay_ms)));
     let consumer = if jetstream {
         consumer.stream(args.stream)

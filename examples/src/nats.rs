@@ -1,8 +1,13 @@
 //! Connections to NATS, and a server for those who have none.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use narun_support::{Server, ServerBuilder};
+
+/// Between two looks at whether there is a connection.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A NATS server: the user's, or a private one that ends with this value.
 #[derive(Debug)]
@@ -73,6 +78,17 @@ pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
 /// If the URL is none.
 pub async fn connect_eventually(url: &str, name: &str) -> anyhow::Result<Client> {
     connect_with(ConnectOptions::new().retry_on_initial_connect(), url, name).await
+}
+
+/// Whether the server has JetStream; waits until there is a server. Cancel safe.
+pub async fn has_jetstream(client: &Client) -> bool {
+    loop {
+        // Nothing is known before the first connection, and nobody is told of it.
+        if let Some(server) = client.try_server_info() {
+            return server.jetstream;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 async fn connect_with(options: ConnectOptions, url: &str, name: &str) -> anyhow::Result<Client> {

@@ -147,6 +147,7 @@
 mod admission;
 mod answer;
 mod dead_letters;
+mod declare;
 mod dispatch;
 mod drain;
 mod durable;
@@ -162,6 +163,7 @@ mod trace;
 pub mod permissions {}
 
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
+pub use declare::declare;
 pub use error::{BoxError, ServeError};
 pub use extensions::{Delivery, Received};
 pub use narun_core::{App, Body, BodyError, ExchangeId, NameError, Storage, StreamSettings};

@@ -29,7 +29,7 @@ use crate::serve::{DurableSettings, Settings};
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// The shortest ack wait: words of a busy process come late.
-const MIN_ACK_WAIT: Duration = Duration::from_millis(100);
+pub(crate) const MIN_ACK_WAIT: Duration = Duration::from_millis(100);
 
 /// Between two looks at whether there is a connection.
 const PAUSE: Duration = Duration::from_millis(50);

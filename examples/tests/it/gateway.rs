@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::program::{Program, ask, get, post};
 
 /// A directory with a configuration for this nats-server in it, its path, and ports that the system chooses.
-fn config(nats_url: &str, more: &str) -> (TempDir, String) {
+pub(crate) fn config(nats_url: &str, more: &str) -> (TempDir, String) {
     let text = include_str!("../../gateway.yaml")
         .replace("nats://127.0.0.1:4222", nats_url)
         .replace("\":8080\"", "\"127.0.0.1:0\"")
@@ -24,7 +24,7 @@ fn config(nats_url: &str, more: &str) -> (TempDir, String) {
 }
 
 /// Starts the hello app, with metrics.
-async fn hello(nats_url: &str) -> (Program, SocketAddr) {
+pub(crate) async fn hello(nats_url: &str) -> (Program, SocketAddr) {
     let arguments =
         ["--nats-url", nats_url, "--stream", "TASK", "--app", "hello", "--metrics", "127.0.0.1:0"];
     let mut hello = Program::start("hello", arguments);
