@@ -150,7 +150,9 @@ impl DeadLetters {
         let stream = self.stream().await?;
         let message = stream.get_raw_message(sequence).await.map_err(DeadLetterError::from_raw)?;
         let head = self.head_of(&message)?;
-        let app = self.app_of(&message).ok_or(DeadLetterError::NotFound)?;
+        let app = self
+            .app_of(&message)
+            .ok_or_else(|| DeadLetterError::Unreadable("its subject is that of no app".to_owned()))?;
         let tasks = self.tasks();
         if let Some(outcome) = &head.outcome {
             tasks.outcomes().await?.reopen(head.id, outcome).await?;

@@ -73,13 +73,15 @@ where
     let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
     let (works, working) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
+    let (leaves, left) = oneshot::channel();
     if settings.from_stream {
         let tasks = Tasks::new(client, namespace, settings.durable.stream.clone());
         let shared = durable::Shared::new(consumer.clone(), tasks, settings.durable, slots.durable);
-        let control = durable::Control { ready: works, stop: stopped };
+        let control = durable::Control { ready: works, stop: stopped, left: leaves };
         worker.spawn(durable::work(service, Arc::new(shared), control));
     } else {
         let _ = works.send(());
+        drop(leaves);
     }
     let ready = async {
         // Its end is told otherwise.
@@ -119,6 +121,8 @@ where
     };
     let durable = async {
         let _ = stop.send(());
+        // Each of its steps has a limit.
+        let _ = left.await;
         if timeout(shutdown_timeout, worker.join_next()).await.is_err() {
             tracing::warn!(%app, "durable requests are given back after the shutdown timeout");
             let _ = timeout(CONFIRMATION, worker.shutdown()).await;

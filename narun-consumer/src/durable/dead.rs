@@ -9,6 +9,7 @@ use narun_core::durable::{Tasks, header};
 use narun_core::{App, ExchangeId};
 
 use super::acks::Delivered;
+use crate::handler::HandlerError;
 
 /// Bytes of the text that says why.
 const LONGEST: usize = 256;
@@ -71,6 +72,17 @@ impl fmt::Display for Failed {
             Self::Body(error) => write!(f, "the response's body broke off: {error}"),
             Self::TimedOut => f.write_str("the handler took too long"),
             Self::Status(status) => write!(f, "the handler answered {}", status.as_u16()),
+        }
+    }
+}
+
+impl From<HandlerError> for Failed {
+    fn from(error: HandlerError) -> Self {
+        match error {
+            HandlerError::Panic => Self::Panic,
+            HandlerError::Service(error) => Self::Service(error.to_string()),
+            HandlerError::Body(error) => Self::Body(error.to_string()),
+            HandlerError::TooLarge => Self::Body("it is too large".to_owned()),
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use narun_core::durable::header;
-use narun_core::frame::{ObjectRef, RequestFrame, RequestHead};
+use narun_core::frame::{ObjectRef, OutcomeRef, RequestFrame, RequestHead};
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
@@ -37,7 +38,7 @@ pub(super) struct Job {
 
 /// What there is to do, apart from its acknowledgement.
 pub(super) struct Work {
-    shared: std::sync::Arc<Shared>,
+    shared: Arc<Shared>,
     delivered: Delivered,
     payload: Bytes,
     headers: HeaderMap,
@@ -96,7 +97,7 @@ async fn while_working<T>(claim: &Claim, every: Duration, work: impl Future<Outp
 }
 
 impl Work {
-    pub(super) fn new(shared: std::sync::Arc<Shared>, delivered: Delivered, message: Message) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, delivered: Delivered, message: Message) -> Self {
         Self { shared, delivered, payload: message.payload, headers: message.headers.unwrap_or_default() }
     }
 
@@ -142,10 +143,14 @@ impl Work {
             request.extensions_mut().insert(self.received(&asked.head));
             match self.handle(service, request, &asked.context, received, &span).await {
                 Ok(answer) => self.conclude(&asked, answer).await,
+                // There is no delivery after it.
                 Err(failed) if self.delivered.count >= self.shared.settings.max_deliveries => {
                     self.give_up(Some(&asked), Reason::Failed(failed)).await
                 }
-                Err(_) => self.again(),
+                Err(failed) => {
+                    tracing::debug!(delivery = self.delivered.count, %failed, "a delivery failed");
+                    self.again()
+                }
             }
         };
         work.instrument(span.clone()).await
@@ -153,9 +158,13 @@ impl Work {
 
     /// Whether it refers to nothing but what is its own namespace's: anything else would be touched with our rights.
     fn is_own(&self, head: &RequestHead) -> bool {
-        let namespace = self.shared.tasks.namespace();
-        head.object.as_ref().is_none_or(|object| object.bucket == namespace.bodies_bucket())
-            && head.outcome.as_ref().is_none_or(|outcome| outcome.bucket == namespace.outcomes_bucket())
+        let bucket = self.shared.tasks.namespace().bodies_bucket();
+        head.object.as_ref().is_none_or(|object| object.bucket == bucket)
+            && head.outcome.as_ref().is_none_or(|outcome| self.is_ours(outcome))
+    }
+
+    fn is_ours(&self, outcome: &OutcomeRef) -> bool {
+        outcome.bucket == self.shared.tasks.namespace().outcomes_bucket()
     }
 
     /// Whether the request is to be run at all; the error is what becomes of it instead.
@@ -232,44 +241,35 @@ impl Work {
             None => Some(self.call(service, request).await),
             Some(limit) => timeout(limit, self.call(service, request)).await.ok(),
         };
-        let answer = match outcome {
+        let (status, answer) = match outcome {
             Some(Ok(collected)) => {
                 let status = collected.parts.status;
-                match settings.retry_server_errors && status.is_server_error() {
-                    true => Err((status, Failed::Status(status))),
-                    false => Ok((status, self.encode(&collected, context))),
-                }
+                let failed = settings.retry_server_errors && status.is_server_error();
+                (
+                    status,
+                    if failed { Err(Failed::Status(status)) } else { Ok(self.encode(&collected, context)) },
+                )
             }
             Some(Err(HandlerError::TooLarge)) => {
                 let problem = too_large(self.shared.room());
                 unsendable(&problem, &consumer.metrics);
-                Ok((http::StatusCode::BAD_GATEWAY, self.bad_answer(problem, context)))
+                (StatusCode::BAD_GATEWAY, Ok(self.bad_answer(problem, context)))
             }
             Some(Err(error)) => {
                 report(&error, &consumer.metrics);
-                let failed = match error {
-                    HandlerError::Service(error) => Failed::Service(error.to_string()),
-                    HandlerError::Body(error) => Failed::Body(error.to_string()),
-                    HandlerError::Panic | HandlerError::TooLarge => Failed::Panic,
-                };
-                Err((http::StatusCode::INTERNAL_SERVER_ERROR, failed))
+                (StatusCode::INTERNAL_SERVER_ERROR, Err(Failed::from(error)))
             }
-            None => Err((http::StatusCode::INTERNAL_SERVER_ERROR, Failed::TimedOut)),
-        };
-        let status = match &answer {
-            Ok((status, _)) | Err((status, _)) => *status,
+            None => (StatusCode::INTERNAL_SERVER_ERROR, Err(Failed::TimedOut)),
         };
         span.record("http.response.status_code", status.as_u16());
         consumer.metrics.handled(status, received.elapsed());
-        answer.map(|(_, frame)| frame).map_err(|(_, failed)| {
-            match failed {
-                Failed::TimedOut => consumer.metrics.failed(HandlerFailure::TimedOut),
-                Failed::Status(_) => consumer.metrics.failed(HandlerFailure::Status),
-                Failed::Panic | Failed::Service(_) | Failed::Body(_) => {}
-            }
-            tracing::warn!(delivery = self.delivered.count, %failed, "a delivery failed");
-            failed
-        })
+        match answer {
+            Err(Failed::TimedOut) => consumer.metrics.failed(HandlerFailure::TimedOut),
+            Err(Failed::Status(_)) => consumer.metrics.failed(HandlerFailure::Status),
+            // Counted where it was reported.
+            _ => {}
+        }
+        answer
     }
 
     /// Calls the service, and measures how long its first poll takes.
@@ -324,9 +324,12 @@ impl Work {
         let Shared { consumer, tasks, metrics, settings, .. } = self.shared.as_ref();
         let id = asked.map(|asked| asked.head.id);
         let copy = || async {
-            bury(tasks, &consumer.app, id, self.payload.clone(), &self.delivered, &reason)
-                .await
-                .map_err(Trouble::Temporary)
+            let copied = bury(tasks, &consumer.app, id, self.payload.clone(), &self.delivered, &reason).await;
+            if copied.is_err() {
+                // Should it be missing, the next try finds it.
+                let _ = tasks.declare_dead_letters().await;
+            }
+            copied.map_err(Trouble::Temporary)
         };
         // First of all: what has an outcome is never looked at again.
         if trying("moving a request to the dead letters", copy).await.is_err() {
@@ -338,7 +341,7 @@ impl Work {
         let Some(Asked { head, context }) = asked else { return Verdict::Dead };
         let failure = Failure::new(FailureKind::HandlerFailed).to_response(context);
         let answer = self.encode(&Collected::from_whole(failure), context);
-        if let Some(outcome) = head.outcome.as_ref().filter(|_| self.is_own(head)) {
+        if let Some(outcome) = head.outcome.as_ref().filter(|outcome| self.is_ours(outcome)) {
             // The copy is made: what cannot be kept now is told to nobody who asks later.
             let _ = self.shared.keep(head.id, outcome, answer.clone()).await;
         }

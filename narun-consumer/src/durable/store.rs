@@ -127,7 +127,14 @@ impl Shared {
         response: Bytes,
     ) -> Result<(), Trouble> {
         let outcomes = self.outcomes().await?;
-        let put = || async { Ok(outcomes.done(id, request, response.clone()).await?) };
+        let put = || async {
+            let put = outcomes.done(id, request, response.clone()).await.map_err(Trouble::from);
+            if let Err(Trouble::Temporary(_)) = put {
+                // Should the bucket be missing, the next try finds it.
+                let _ = self.tasks.outcomes().await;
+            }
+            put
+        };
         trying("keeping an outcome", put).await
     }
 

@@ -8,11 +8,11 @@ use async_nats::Message;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response};
 use narun_core::Body;
-use narun_core::durable::{DeclareError, Tasks};
+use narun_core::durable::DeclareError;
 use narun_core::link::Link;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
 use super::Shared;
@@ -28,12 +28,17 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often the server is asked how many requests wait.
 const CENSUS: Duration = Duration::from_secs(10);
 
+/// How long a declaration may take while requests are served, at least.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What the worker tells, and is told.
 pub(crate) struct Control {
     /// Told once requests are being asked for.
     pub(crate) ready: oneshot::Sender<()>,
     /// Tells that no more are to be asked for.
     pub(crate) stop: oneshot::Receiver<()>,
+    /// Told once none comes any more, and what is left are handlers.
+    pub(crate) left: oneshot::Sender<()>,
 }
 
 /// Serves durable requests until it is told to stop and all handlers are through.
@@ -77,6 +82,7 @@ where
     worker.serve(&mut control.stop).await?;
     let Worker { lanes, mut jobs, .. } = worker;
     lanes.leave().await;
+    let _ = control.left.send(());
     while jobs.join_next().await.is_some() {}
     Ok(())
 }
@@ -85,7 +91,7 @@ where
 async fn declared(shared: &Shared) -> Result<Duration, DeclareError> {
     let mut rest = Rest::new();
     loop {
-        match declare(&shared.tasks, shared).await {
+        match declare(shared).await {
             Err(error) if error.is_temporary() => {
                 if rest.grow() {
                     tracing::warn!(%error, "durable requests are not served yet");
@@ -97,7 +103,8 @@ async fn declared(shared: &Shared) -> Result<Duration, DeclareError> {
     }
 }
 
-async fn declare(tasks: &Tasks, shared: &Shared) -> Result<Duration, DeclareError> {
+async fn declare(shared: &Shared) -> Result<Duration, DeclareError> {
+    let tasks = &shared.tasks;
     tasks.declare_stream().await?;
     tasks.declare_dead_letters().await?;
     tasks.declare_consumer(&shared.consumer.app, shared.settings.ack_wait).await
@@ -211,7 +218,14 @@ where
         let (pause, shared) = (self.rest.left(), self.shared.clone());
         let declaring = async move {
             sleep(pause).await;
-            declare(&shared.tasks, &shared).await
+            // A question that got lost on the way is not to be waited for as long as the client would.
+            match timeout(PATIENCE + pause * 2, declare(&shared)).await {
+                Ok(declared) => declared,
+                Err(_) => Err(DeclareError::Unavailable {
+                    what: "JetStream".to_owned(),
+                    why: "no answer".to_owned(),
+                }),
+            }
         };
         self.declaring = Some(declaring.boxed());
     }

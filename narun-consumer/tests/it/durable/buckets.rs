@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{Response, StatusCode};
 use narun_core::durable::{BodiesError, State};
 use narun_core::fields::Edit;
@@ -10,7 +11,7 @@ use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, Respo
 use narun_core::{ExchangeId, Limits};
 
 use super::{Handler, World, new_head, start, take_and_give_back};
-use crate::harness::{Metrics, eventually};
+use crate::harness::{Metrics, eventually, soon};
 
 impl World {
     fn outcome(&self) -> OutcomeRef {
@@ -71,6 +72,36 @@ async fn an_outcome_is_kept_before_it_is_answered() {
         assert_eq!((kept.parts.status, kept.body), (status, answered.body), "{target}");
     }
     world.is_done().await;
+}
+
+#[tokio::test]
+async fn outcome_answer_and_acknowledgement_come_in_this_order() {
+    let world = World::new().await;
+    start(world.serve(Handler::default()).await).await;
+    // The bucket is there, so that nothing is declared meanwhile.
+    let bucket = world.tasks.outcomes().await.expect("a bucket").bucket().to_owned();
+    // One subscription sees everything in the order in which the server passes it on.
+    let mut all = world.client.subscribe(">").await.expect("a subscription");
+    let target = format!("/{}", world.app);
+    let asked = world.send(world.head_with_outcome(), &target, &[]).await;
+    let (outcome, confirmation) =
+        (format!("$KV.{bucket}.{}", asked.id), format!("{{\"stream\":\"KV_{bucket}\""));
+    let acks = format!(".{}.{}.", world.namespace, world.app);
+    let mut steps = Vec::new();
+    while steps.last() != Some(&"ack") {
+        let message = soon("a message", all.next()).await.expect("an open subscription");
+        let answered = ResponseFrame::decode(&message.payload, &Limits::default());
+        if message.subject.as_str() == outcome {
+            steps.push("outcome");
+        } else if message.payload.starts_with(confirmation.as_bytes()) {
+            steps.push("confirmation");
+        } else if answered.is_ok_and(|response| response.body == target) {
+            steps.push("answer");
+        } else if message.subject.starts_with("$JS.ACK.") && message.subject.contains(&acks) {
+            steps.push("ack");
+        }
+    }
+    assert_eq!(steps, ["outcome", "confirmation", "answer", "ack"]);
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use narun_consumer::{ServeError, StreamSettings, serve};
 use narun_support::Server;
 
 use super::{Handler, World, start};
-use crate::harness::{connect, eventually, soon, subject};
+use crate::harness::{SERVER, connect, eventually, soon, subject};
+use crate::raw::poison;
 
 #[tokio::test]
 async fn a_consumer_that_is_deleted_is_declared_again() {
@@ -83,6 +84,15 @@ async fn direct_requests_are_served_while_jetstream_is_not_there() {
         tokio::spawn(serve(client.clone(), "app", Handler::default()).stream("TASK").into_future());
     eventually("a consumer", async || client.request(subject("app"), "".into()).await.is_ok()).await;
     assert!(!consumer.is_finished());
+}
+
+#[tokio::test]
+async fn a_message_that_kills_the_client_ends_it() {
+    let world = World::new().await;
+    let consumer = start(world.serve(Handler::default()).await).await;
+    poison(SERVER.port(), &world.namespace.task_subject(&world.app)).await;
+    let ended = soon("an end", consumer).await.expect("no panic");
+    assert!(matches!(ended, Err(ServeError::ClientLost)), "{ended:?}");
 }
 
 #[tokio::test]
