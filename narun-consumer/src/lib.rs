@@ -96,7 +96,9 @@
 //! requests that wait longer are lost without a word.
 //!
 //! Deliveries are counted by the server, whatever their end: a request that was on its way at [`Serve::max_deliveries`]
-//! shutdowns of its consumers is given up like one that kills them. Whether a request has expired is told by this
+//! shutdowns of its consumers is given up like one that kills them. A server that is killed forgets the counts and
+//! acknowledgements that it has not written down yet: the count begins anew, and what was done comes again. Where its
+//! outcome is kept, it is answered from that and not run again. Whether a request has expired is told by this
 //! machine's clock, counted from when the server stored it by its own.
 //!
 //! # Handlers

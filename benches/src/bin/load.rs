@@ -15,8 +15,8 @@
 //! | `handler` | HTTP client, hyper server with the handler |
 //! | `proxy` | HTTP client, hyper reverse proxy, hyper server with the handler |
 //! | `narun` | HTTP client, gateway, nats-server, consumer with the handler |
-//! | `durable_file`, `durable_memory` | the same, out of a stream on disk or in memory; not by default |
-//! | `async_file`, `async_memory` | the same, answered with 202 and counted when it is done; not by default |
+//! | `durable_file`, `durable_memory` | the same, out of a stream on disk or in memory |
+//! | `async_file`, `async_memory` | the same, answered with 202 and counted when it is done |
 //!
 //! The latter make new requests only while no more than 1,024 wait to be done.
 //!

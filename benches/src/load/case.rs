@@ -25,12 +25,16 @@ pub(super) enum Case {
     /// A gateway, and a consumer with the handler
     Narun,
     /// The same out of a stream on disk
+    #[value(alias = "durable_file")]
     DurableFile,
     /// The same out of a stream in memory
+    #[value(alias = "durable_memory")]
     DurableMemory,
     /// Out of a stream on disk, answered with 202 and done later
+    #[value(alias = "async_file")]
     AsyncFile,
     /// Out of a stream in memory, answered with 202 and done later
+    #[value(alias = "async_memory")]
     AsyncMemory,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Options {
     pub(super) connections: Vec<usize>,
 
     /// Only these cases
-    #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Case::Raw, Case::Handler, Case::Proxy, Case::Narun])]
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Case::value_variants().to_vec())]
     case: Vec<Case>,
 
     /// What every program but the HTTP client runs on; that one is always on one thread
