@@ -137,17 +137,21 @@ impl Work {
                 Some(object) => match self.shared.body(object).await {
                     Ok(body) => body,
                     Err(Trouble::Temporary(_)) => return self.again(),
-                    Err(Trouble::Final(why)) => return self.give_up(Some(&asked), Reason::NoBody(why)).await,
+                    Err(Trouble::Final(why)) if self.is_last() => {
+                        return self.give_up(Some(&asked), Reason::NoBody(why)).await;
+                    }
+                    // Another delivery may have overtaken this one, and be done; then there is no further one.
+                    Err(Trouble::Final(why)) => {
+                        tracing::debug!(delivery = self.delivered.count, why, "the body is not there");
+                        return self.again();
+                    }
                 },
             };
             let mut request = Request::from_parts(parts, Body::from(body).with_trailers(trailers));
             request.extensions_mut().insert(self.received(&asked.head));
             match self.handle(service, request, &asked.context, received, &span).await {
                 Ok(answer) => self.conclude(&asked, answer).await,
-                // There is no delivery after it.
-                Err(failed) if self.delivered.count >= self.shared.settings.max_deliveries => {
-                    self.give_up(Some(&asked), Reason::Failed(failed)).await
-                }
+                Err(failed) if self.is_last() => self.give_up(Some(&asked), Reason::Failed(failed)).await,
                 Err(failed) => {
                     tracing::debug!(delivery = self.delivered.count, %failed, "a delivery failed");
                     self.again()
@@ -155,6 +159,11 @@ impl Work {
             }
         };
         work.instrument(span.clone()).await
+    }
+
+    /// Whether there is no delivery after it.
+    fn is_last(&self) -> bool {
+        self.delivered.count >= self.shared.settings.max_deliveries
     }
 
     /// Whether it refers to nothing but what is its own namespace's: anything else would be touched with our rights.
@@ -356,18 +365,14 @@ impl Work {
         Verdict::Dead
     }
 
-    /// Whether another delivery, to a consumer that was thought to be gone, has done the request meanwhile: it has
-    /// deleted the body then, and what it answered is not to be taken back. What is kept of it is answered again.
+    /// Whether another delivery, to a consumer that was thought to be gone, has done the request meanwhile, as far as
+    /// outcomes tell: what it answered is not to be taken back, and is answered again.
     async fn is_done_elsewhere(&self, asked: Option<&Asked>) -> bool {
-        if let Some(Asked { head, .. }) = asked
-            && head.outcome.is_some()
-            && self.is_own(head)
-            && let Ok(Some(response)) = self.shared.done(head.id).await
-        {
-            self.answer(response).await;
-            return true;
-        }
-        self.shared.is_gone(self.delivered.sequence).await
+        let kept = asked.map(|asked| &asked.head).filter(|head| head.outcome.is_some() && self.is_own(head));
+        let Some(head) = kept else { return false };
+        let Ok(Some(response)) = self.shared.done(head.id).await else { return false };
+        self.answer(response).await;
+        true
     }
 
     /// To be delivered once more, later each time.

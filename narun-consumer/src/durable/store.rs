@@ -3,12 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use narun_core::ExchangeId;
 use narun_core::durable::{Bodies, BodiesError, DeclareError, OutcomeError, Outcomes, State};
 use narun_core::frame::{ObjectRef, OutcomeRef};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::Shared;
 
@@ -84,19 +83,6 @@ where
 }
 
 impl Shared {
-    /// Whether the stream does not have a request any more. False if the server does not say.
-    pub(super) async fn is_gone(&self, sequence: u64) -> bool {
-        let look = async {
-            let stream =
-                self.tasks.context().get_stream_no_info(self.tasks.namespace().task_stream()).await.ok()?;
-            Some(stream.get_raw_message(sequence).await)
-        };
-        let found = timeout(PAUSES.1, look).await.ok().flatten();
-        found.is_some_and(|found| {
-            found.is_err_and(|error| error.kind() == LastRawMessageErrorKind::NoMessageFound)
-        })
-    }
-
     /// The bucket of outcomes.
     pub(super) async fn outcomes(&self) -> Result<&Outcomes, Trouble> {
         match self.outcomes.get() {
