@@ -1,27 +1,42 @@
-//! NATS for many tenants over gRPC: a tonic service for any Rust program's own server. **It is not there yet**; what is
-//! here are the names it will use.
-//!
-//! The service will be `isa.nats.NATSService`, so that its methods are `/isa.nats.NATSService/<Method>`: publish,
-//! subscribe and request, streams and consumers, key-value and object stores. Clients need no NATS library, and see no
-//! names but their own: each request is for a user, or for an organization, whose id becomes part of every subject,
-//! stream and bucket, in such a way that no id reaches another's (see [`tenant`]).
-//!
-//! ```
-//! use narun_grpc::tenant::Tenant;
-//!
-//! let (one, other) = (Tenant::user("ann")?, Tenant::organization("ann")?);
-//! assert_eq!(one.subject("orders.new")?, "user.ann.orders.new");
-//! assert_eq!(other.kv_bucket("orders")?, "kv-org-ann-orders");
-//! # Ok::<(), narun_grpc::tenant::TenantError>(())
-//! ```
-//!
-//! gRPC requests of your own services cross NATS through narun-gateway and narun-consumer, once these carry streams;
-//! this crate is not needed for that.
+//! NATS for many tenants over gRPC: a tonic service for any Rust program's own server.
 
+pub mod audit;
+pub mod auth;
+mod call;
+mod connection;
+mod convert;
+mod deadline;
+mod grpc;
+mod health;
+mod method;
+mod metrics;
+mod pubsub;
+mod record;
+mod service;
+mod status;
+mod subscribe;
+mod tally;
+pub mod tenancy;
+
+/// The generated code of the contract: messages, server and, with the feature `client`, client.
+// Written by prost and tonic as they are: nobody changes it, so what lints say of it helps nobody.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, rustdoc::all, clippy::all)]
+pub mod pb {
+    include!("generated/isa.nats.rs");
+}
+
+pub use connection::Connection;
+#[cfg(feature = "health")]
+pub use health::HealthWatch;
+pub use method::Method;
 pub use narun_core::tenant;
+pub use service::{NatsService, NatsServiceBuilder};
 
 /// The package of the contract.
 pub const PACKAGE: &str = "isa.nats";
 
 /// The full name of the service, which its methods' paths begin with.
 pub const SERVICE: &str = "isa.nats.NATSService";
+
+/// The contract and what it imports, as a `google.protobuf.FileDescriptorSet`, for `grpc.reflection`.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/isa.nats.bin");
