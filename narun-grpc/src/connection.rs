@@ -1,5 +1,6 @@
 mod fence;
 mod streams;
+mod verified;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::response::Response;
-use async_nats::{Client, Statistics};
+use async_nats::{Client, Request, Statistics};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -18,7 +20,8 @@ use tonic::Status;
 
 use self::fence::Fence;
 pub(crate) use self::streams::{Ending, LiveStreams};
-use crate::status::{self, IntoStatus, OrStatus};
+use self::verified::Verified;
+use crate::status::{self, IntoStatus};
 
 /// How long JetStream's API may take to answer, if the call does not end before.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,8 +37,11 @@ struct Inner {
     client: Client,
     statistics: Arc<Statistics>,
     jetstream: Context,
+    /// What the subjects of JetStream's API begin with.
+    api: String,
     fence: OnceCell<Fence>,
     live: OnceCell<LiveStreams>,
+    verified: Verified,
 }
 
 /// How often the connection had been made when something was published.
@@ -55,16 +61,16 @@ impl Connection {
 
     fn build(client: Client, domain: Option<&str>) -> Self {
         let context = ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT);
-        let jetstream = match domain {
-            Some(domain) => context.api_prefix(format!("$JS.{domain}.API")).build(client.clone()),
-            None => context.build(client.clone()),
-        };
+        let api = domain.map_or_else(|| "$JS.API".to_owned(), |domain| format!("$JS.{domain}.API"));
+        let jetstream = context.api_prefix(api.clone()).build(client.clone());
         Self(Arc::new(Inner {
             statistics: client.statistics(),
             client,
             jetstream,
+            api,
             fence: OnceCell::new(),
             live: OnceCell::new(),
+            verified: Verified::default(),
         }))
     }
 
@@ -96,10 +102,29 @@ impl Connection {
         request: &(impl Serialize + ?Sized),
     ) -> Result<Result<T, async_nats::jetstream::Error>, Status> {
         self.mark()?;
-        Ok(match self.0.jetstream.request(subject, request).await.or_status()? {
-            Response::Ok(response) => Ok(response),
-            Response::Err { error } => Err(error),
-        })
+        let payload = match serde_json::to_vec(request).map_err(|_| Status::internal("no JSON"))? {
+            // Where nothing is asked with, JetStream wants just that.
+            null if null == b"null" => Bytes::new(),
+            payload => payload.into(),
+        };
+        let request = Request::new().payload(payload).timeout(Some(API_TIMEOUT));
+        let answer = self.0.client.send_request(self.api_subject(&subject), request).await;
+        let answer = answer.map_err(|error| status::jetstream(&error))?;
+        match serde_json::from_slice(&answer.payload) {
+            Ok(Response::Ok(response)) => Ok(Ok(response)),
+            Ok(Response::Err { error }) => Ok(Err(error)),
+            Err(_) => Err(Status::internal("an answer of JetStream that cannot be read")),
+        }
+    }
+
+    /// The full subject of a request to JetStream's API.
+    pub(crate) fn api_subject(&self, subject: &str) -> String {
+        format!("{}.{subject}", self.0.api)
+    }
+
+    /// The streams that were lately found to be those of the tenants that their names are of.
+    pub(crate) fn verified(&self) -> &Verified {
+        &self.0.verified
     }
 
     /// Before something is published that is to be confirmed.

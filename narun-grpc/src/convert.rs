@@ -1,13 +1,19 @@
 //! Between the contract's types and NATS's, in both directions.
 
+mod consumer;
+mod stream;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
+use async_nats::datetime::DateTime;
 use async_nats::header::{HeaderName, HeaderValue};
 use prost_types::Timestamp;
 use tonic::Status;
 
+pub(crate) use self::consumer::{from_consumer, to_consumer};
+pub(crate) use self::stream::{change_stream, from_stream, to_stream};
 use crate::service::Shared;
 use crate::status;
 use crate::tenant::Tenant;
@@ -129,4 +135,28 @@ pub(crate) fn patience(duration: Option<&prost_types::Duration>, default: Durati
 
 pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::from(time)
+}
+
+/// A time of JetStream's; none for the year 1, which is its way to say so.
+pub(crate) fn date(date: DateTime) -> Option<Timestamp> {
+    let time = SystemTime::from(date);
+    (time > SystemTime::UNIX_EPOCH).then(|| timestamp(time))
+}
+
+/// A number that, should it not fit, is as large as it can be.
+pub(crate) fn saturating<T: TryFrom<U> + Limit, U>(number: U) -> T {
+    T::try_from(number).unwrap_or(T::LIMIT)
+}
+
+/// The largest number of a type.
+pub(crate) trait Limit {
+    const LIMIT: Self;
+}
+
+impl Limit for i32 {
+    const LIMIT: Self = Self::MAX;
+}
+
+impl Limit for i64 {
+    const LIMIT: Self = Self::MAX;
 }

@@ -60,12 +60,6 @@ methods! {
         publish_batch(PublishBatchRequest) -> PublishBatchResponse;
         unsubscribe(UnsubscribeRequest) -> UnsubscribeResponse;
         request(RequestRequest) -> RequestResponse;
-    }
-    streaming {
-        subscribe(SubscribeStream: SubscribeRequest) -> MessageResponse;
-        queue_subscribe(QueueSubscribeStream: QueueSubscribeRequest) -> MessageResponse;
-    }
-    unimplemented {
         create_stream(CreateStreamRequest) -> CreateStreamResponse;
         delete_stream(DeleteStreamRequest) -> DeleteStreamResponse;
         get_stream_info(GetStreamInfoRequest) -> GetStreamInfoResponse;
@@ -84,11 +78,17 @@ methods! {
         kv_get(KvGetRequest) -> KvGetResponse;
         kv_delete(KvDeleteRequest) -> KvDeleteResponse;
         kv_keys(KvKeysRequest) -> KvKeysResponse;
+        get_statistics(GetStatisticsRequest) -> GetStatisticsResponse;
+        get_stream_stats(GetStreamStatsRequest) -> GetStreamStatsResponse;
+    }
+    streaming {
+        subscribe(SubscribeStream: SubscribeRequest) -> MessageResponse;
+        queue_subscribe(QueueSubscribeStream: QueueSubscribeRequest) -> MessageResponse;
+    }
+    unimplemented {
         object_put(ObjectPutRequest) -> ObjectPutResponse;
         object_get(ObjectGetRequest) -> ObjectGetResponse;
         object_delete(ObjectDeleteRequest) -> ObjectDeleteResponse;
         object_list(ObjectListRequest) -> ObjectListResponse;
-        get_statistics(GetStatisticsRequest) -> GetStatisticsResponse;
-        get_stream_stats(GetStreamStatsRequest) -> GetStreamStatsResponse;
     }
 }

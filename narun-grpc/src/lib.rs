@@ -1,19 +1,28 @@
 //! NATS for many tenants over gRPC: a tonic service for any Rust program's own server.
 
+mod ack;
 pub mod audit;
 pub mod auth;
 mod call;
 mod connection;
+mod consumers;
 mod convert;
 mod deadline;
 mod grpc;
 mod health;
+mod kv;
+mod messages;
 mod method;
 mod metrics;
 mod pubsub;
 mod record;
+#[cfg(feature = "consul")]
+pub mod registrar;
 mod service;
+mod settings;
+mod statistics;
 mod status;
+mod streams;
 mod subscribe;
 mod tally;
 pub mod tenancy;
@@ -30,6 +39,7 @@ pub use connection::Connection;
 pub use health::HealthWatch;
 pub use method::Method;
 pub use narun_core::tenant;
+pub use settings::{Settings, SettingsError};
 pub use service::{NatsService, NatsServiceBuilder};
 
 /// The package of the contract.

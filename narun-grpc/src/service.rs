@@ -9,10 +9,12 @@ use http::Extensions;
 use tokio::sync::watch;
 
 use crate::Connection;
+use crate::ack::{AckTokens, Recent};
 use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::pb::nats_service_server::NatsServiceServer;
+use crate::statistics::Samples;
 use crate::tally::Tallies;
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
 
@@ -50,6 +52,9 @@ pub(crate) struct Shared {
     /// Lower-case names of NATS's own headers that clients may set.
     pub(crate) allowed_headers: HashSet<String>,
     pub(crate) queue: QueueLimits,
+    pub(crate) tokens: AckTokens,
+    pub(crate) recent: Recent,
+    pub(crate) samples: Samples,
     /// True once no more streams are to be served.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -84,6 +89,7 @@ impl NatsService {
             longest: Duration::from_secs(300),
             message_limit: MESSAGE_LIMIT,
             allowed_headers: None,
+            ack_token_key: None,
             queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
         }
     }
@@ -138,6 +144,7 @@ pub struct NatsServiceBuilder<A> {
     longest: Duration,
     message_limit: usize,
     allowed_headers: Option<HashSet<String>>,
+    ack_token_key: Option<Vec<u8>>,
     queue: QueueLimits,
 }
 
@@ -157,6 +164,7 @@ impl<A> NatsServiceBuilder<A> {
             longest: self.longest,
             message_limit: self.message_limit,
             allowed_headers: self.allowed_headers,
+            ack_token_key: self.ack_token_key,
             queue: self.queue,
         }
     }
@@ -230,6 +238,14 @@ impl<A> NatsServiceBuilder<A> {
         self
     }
 
+    /// The secret that acknowledgement tokens are made with. Replicas that have the same one take each other's tokens;
+    /// those that have not still acknowledge by sequence, for consumers where each message has to be acknowledged.
+    /// Default: a random one.
+    pub fn ack_token_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.ack_token_key = Some(key.into());
+        self
+    }
+
     /// How much waits at most for a subscriber that reads slowly, before its stream ends with RESOURCE_EXHAUSTED.
     /// Default 4,096 messages and 8 MiB.
     pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
@@ -262,6 +278,9 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             message_limit: self.message_limit,
             allowed_headers: self.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: self.queue,
+            tokens: AckTokens::new(self.ack_token_key),
+            recent: Recent::default(),
+            samples: Samples::default(),
             stopping: watch::Sender::new(false),
         }))
     }

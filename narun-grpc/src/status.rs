@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 
 use async_nats::client::{PublishErrorKind, RequestErrorKind, SubscribeErrorKind};
 use async_nats::jetstream;
-use async_nats::jetstream::context::{PublishErrorKind as StoreErrorKind, RequestErrorKind as ApiErrorKind};
+use async_nats::jetstream::context::PublishErrorKind as StoreErrorKind;
 use tonic::{Code, Status};
 use tracing::debug;
 
@@ -80,30 +80,17 @@ impl IntoStatus for async_nats::SubscribeError {
     }
 }
 
-impl IntoStatus for async_nats::RequestError {
-    fn into_status(self) -> Status {
-        debug!(error = %self, "request failed");
-        match self.kind() {
-            RequestErrorKind::TimedOut => Status::deadline_exceeded("NATS did not answer in time"),
-            RequestErrorKind::NoResponders => Status::unavailable("nobody answers"),
-            RequestErrorKind::InvalidSubject => Status::invalid_argument("a subject that NATS does not take"),
-            RequestErrorKind::MaxPayloadExceeded => {
-                Status::resource_exhausted("the message is larger than the NATS server takes")
-            }
-            RequestErrorKind::Other => disconnected(),
+/// A request to JetStream's API that was not answered.
+pub(crate) fn jetstream(error: &async_nats::RequestError) -> Status {
+    debug!(%error, "JetStream request failed");
+    match error.kind() {
+        RequestErrorKind::TimedOut => Status::deadline_exceeded("JetStream did not answer in time"),
+        RequestErrorKind::NoResponders => jetstream_unavailable(),
+        RequestErrorKind::InvalidSubject => Status::invalid_argument("a name that NATS does not take"),
+        RequestErrorKind::MaxPayloadExceeded => {
+            Status::resource_exhausted("the request is larger than the NATS server takes")
         }
-    }
-}
-
-impl IntoStatus for jetstream::context::RequestError {
-    fn into_status(self) -> Status {
-        debug!(error = %self, "JetStream request failed");
-        match self.kind() {
-            ApiErrorKind::NoResponders => jetstream_unavailable(),
-            ApiErrorKind::TimedOut => Status::deadline_exceeded("JetStream did not answer in time"),
-            ApiErrorKind::InvalidSubject => Status::invalid_argument("a name that NATS does not take"),
-            ApiErrorKind::Other => from_source(&self, "the request to JetStream failed"),
-        }
+        RequestErrorKind::Other => disconnected(),
     }
 }
 

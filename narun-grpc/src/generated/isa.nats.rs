@@ -48,9 +48,12 @@ pub struct StreamConfig {
     /// Copies in a cluster; 0 means 1.
     #[prost(int32, tag = "8")]
     pub replicas: i32,
-    /// Refuse new messages, instead of dropping old ones, of a subject that is full. Has to have max_msgs.
+    /// Refuse new messages, instead of dropping old ones, of a subject that is full. Takes max_msgs_per_subject.
     #[prost(bool, tag = "9")]
     pub discard_new_per_subject: bool,
+    /// Messages of each subject at most; the oldest go.
+    #[prost(int64, tag = "10")]
+    pub max_msgs_per_subject: i64,
 }
 /// A stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,8 +3,10 @@
 mod harness;
 
 mod calls;
+mod consumers;
 mod health;
 mod publish;
 mod request;
+mod streams;
 mod subscribe;
 mod who;
