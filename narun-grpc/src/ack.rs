@@ -10,9 +10,9 @@ mod token;
 
 use std::time::Duration;
 
+use async_nats::Request;
 use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::consumer::{AckPolicy, Info};
-use async_nats::Request;
 use bytes::Bytes;
 use serde_json::json;
 use tonic::Status;

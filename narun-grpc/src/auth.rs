@@ -4,7 +4,10 @@
 //! |---|---|---|
 //! | [`TrustRequest`] | the request's own identity fields, as they are | |
 //! | [`StaticTokens`] | `authorization: Bearer …`, one of a fixed list | |
-#![cfg_attr(feature = "jwt", doc = "| [`JsonWebTokens`] | `authorization: Bearer …`, signed by somebody known | `jwt` |")]
+#![cfg_attr(
+    feature = "jwt",
+    doc = "| [`JsonWebTokens`] | `authorization: Bearer …`, signed by somebody known | `jwt` |"
+)]
 #![cfg_attr(feature = "mtls", doc = "| [`CertificateSubject`] | the client's certificate | `mtls` |")]
 
 #[cfg(feature = "jwt")]
@@ -188,7 +191,9 @@ impl Principal {
         }
         let organization =
             organization_id.is_empty() || self.organizations.is_none() || self.belongs_to(organization_id);
-        organization.then_some(()).ok_or_else(|| Status::permission_denied("organization_id is not the caller's"))
+        organization
+            .then_some(())
+            .ok_or_else(|| Status::permission_denied("organization_id is not the caller's"))
     }
 }
 

@@ -207,7 +207,8 @@ impl<T: Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recorded<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let late = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        let item = if late { Poll::Ready(Some(Err(status::late()))) } else { self.items.as_mut().poll_next(cx) };
+        let item =
+            if late { Poll::Ready(Some(Err(status::late()))) } else { self.items.as_mut().poll_next(cx) };
         match &item {
             Poll::Ready(Some(Ok(item))) => {
                 self.tally.sent.add(1, item.weight());

@@ -47,8 +47,7 @@ impl Call<'_> {
         let (mut offset, mut consumers) = (0, Vec::new());
         loop {
             let request = json!({ "offset": offset });
-            let page: Page =
-                self.connection().api(format!("CONSUMER.LIST.{stream}"), &request).await?;
+            let page: Page = self.connection().api(format!("CONSUMER.LIST.{stream}"), &request).await?;
             let infos = page.consumers.unwrap_or_default();
             offset += infos.len();
             let done = infos.is_empty() || offset >= page.total;

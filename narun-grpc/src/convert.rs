@@ -42,7 +42,11 @@ pub(crate) fn filter_subject(tenant: &Tenant, subject: &str) -> Result<String, S
 }
 
 /// Where answers go, if anywhere.
-pub(crate) fn reply_subject(tenant: &Tenant, subject: &str, reply_to: &str) -> Result<Option<String>, Status> {
+pub(crate) fn reply_subject(
+    tenant: &Tenant,
+    subject: &str,
+    reply_to: &str,
+) -> Result<Option<String>, Status> {
     if reply_to.is_empty() {
         return Ok(None);
     }
@@ -82,7 +86,9 @@ impl Shared {
 
     fn check_header(&self, name: &str, value: &str) -> Result<(), Status> {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
-            return Err(Status::invalid_argument("a header's name is printable ASCII without spaces and colons"));
+            return Err(Status::invalid_argument(
+                "a header's name is printable ASCII without spaces and colons",
+            ));
         }
         if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
             return Err(bad_header_value());
@@ -90,7 +96,9 @@ impl Shared {
         let lower = name.to_ascii_lowercase();
         let steers = lower.starts_with("nats-") || lower.starts_with("kv-");
         if steers && !self.allowed_headers.contains(&lower) {
-            return Err(Status::invalid_argument("headers beginning with Nats- or KV- are not the client's to set"));
+            return Err(Status::invalid_argument(
+                "headers beginning with Nats- or KV- are not the client's to set",
+            ));
         }
         Ok(())
     }
@@ -102,9 +110,8 @@ fn bad_header_value() -> Status {
 
 /// NATS's headers as a client gets them.
 pub(crate) fn to_headers(headers: Option<&HeaderMap>) -> BTreeMap<String, String> {
-    let joined = |values: &Vec<HeaderValue>| {
-        values.iter().map(HeaderValue::as_str).collect::<Vec<_>>().join(", ")
-    };
+    let joined =
+        |values: &Vec<HeaderValue>| values.iter().map(HeaderValue::as_str).collect::<Vec<_>>().join(", ");
     let headers = headers.into_iter().flat_map(HeaderMap::iter);
     headers.map(|(name, values)| (name.to_string(), joined(values))).collect()
 }

@@ -99,7 +99,13 @@ impl Call<'_> {
     }
 
     /// Stores under a key, and gives the revision.
-    async fn store(&self, bucket: &Bucket, subject: String, mut headers: HeaderMap, value: Bytes) -> Result<u64, Status> {
+    async fn store(
+        &self,
+        bucket: &Bucket,
+        subject: String,
+        mut headers: HeaderMap,
+        value: Bytes,
+    ) -> Result<u64, Status> {
         headers.insert(NATS_EXPECTED_STREAM, bucket.stream.as_str());
         self.fits(header_length(Some(&headers)) + value.len())?;
         self.connection().mark()?;

@@ -39,8 +39,8 @@ pub use connection::Connection;
 pub use health::HealthWatch;
 pub use method::Method;
 pub use narun_core::tenant;
-pub use settings::{Settings, SettingsError};
 pub use service::{NatsService, NatsServiceBuilder};
+pub use settings::{Settings, SettingsError};
 
 /// The package of the contract.
 pub const PACKAGE: &str = "isa.nats";

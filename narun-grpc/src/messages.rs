@@ -116,7 +116,10 @@ impl<'a> Pull<'a> {
         let mut request = request.clone();
         request["max_bytes"] = (self.room * 9 / 10).into();
         let client = self.connection.client();
-        client.publish_with_reply(self.next.clone(), self.inbox.clone(), request.to_string().into()).await.or_status()
+        client
+            .publish_with_reply(self.next.clone(), self.inbox.clone(), request.to_string().into())
+            .await
+            .or_status()
     }
 
     async fn take(&mut self, batch: i32, deadline: Instant) -> Result<Taken, Status> {

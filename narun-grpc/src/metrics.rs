@@ -46,7 +46,11 @@ impl Metrics {
         describe_histogram!(DURATION, Unit::Seconds, "From the start of a call to its end");
         describe_gauge!(IN_FLIGHT, "Calls that have not ended");
         describe_counter!(MESSAGES, "NATS messages carried for clients, by method and direction");
-        describe_counter!(BYTES, Unit::Bytes, "Payload of the NATS messages, objects and values carried for clients");
+        describe_counter!(
+            BYTES,
+            Unit::Bytes,
+            "Payload of the NATS messages, objects and values carried for clients"
+        );
         describe_gauge!(SUBSCRIPTIONS, "Live streams of Subscribe and QueueSubscribe");
         describe_counter!(AUDIT_DROPPED, "Audit records that were lost");
         Self {

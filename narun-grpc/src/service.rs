@@ -202,10 +202,7 @@ impl<A> NatsServiceBuilder<A> {
 
     /// How a call's peer address is found in its extensions. Default: as tonic's own server puts it there, with the
     /// feature `transport`; without, none.
-    pub fn peer(
-        mut self,
-        peer: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn peer(mut self, peer: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static) -> Self {
         self.peer = Some(Box::new(peer));
         self
     }

@@ -1,4 +1,4 @@
-use std::env::{self, VarError};
+use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -121,8 +121,12 @@ impl Settings {
         let urls = text("NATS_URLS")?.unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
         let nats_urls: Vec<_> =
             urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect();
-        if nats_urls.is_empty() || nats_urls.iter().any(|url| url.parse::<async_nats::ServerAddr>().is_err()) {
-            return Err(SettingsError::Unreadable { variable: "NATS_URLS", expected: "URLs separated by commas" });
+        if nats_urls.is_empty() || nats_urls.iter().any(|url| url.parse::<async_nats::ServerAddr>().is_err())
+        {
+            return Err(SettingsError::Unreadable {
+                variable: "NATS_URLS",
+                expected: "URLs separated by commas",
+            });
         }
         let hostname = text("SERVICE_HOSTNAME")?.or(text("HOSTNAME")?);
         Ok(Self {

@@ -65,7 +65,9 @@ impl Unary for pb::GetStatisticsRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::GetStatisticsResponse, Status> {
         let streams = call.all_streams().await?;
-        let total = |of: fn(&State) -> u64| -> i64 { saturating(streams.iter().map(|info| of(&info.state)).sum::<u64>()) };
+        let total = |of: fn(&State) -> u64| -> i64 {
+            saturating(streams.iter().map(|info| of(&info.state)).sum::<u64>())
+        };
         let (received, sent) = (&call.tally.received, &call.tally.sent);
         Ok(pb::GetStatisticsResponse {
             total_streams: saturating(streams.len()),
@@ -90,9 +92,11 @@ async fn connections(connection: &Connection) -> Result<i32, Status> {
     let mut connections = 0_i64;
     while let Ok(Some(answer)) = timeout(NEXT_SERVER, answers.next()).await {
         let statistics: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
-        let accounts = statistics.pointer("/data/account_statz").or_else(|| statistics.pointer("/data/accounts"));
+        let accounts =
+            statistics.pointer("/data/account_statz").or_else(|| statistics.pointer("/data/accounts"));
         let counts = accounts.and_then(Value::as_array).into_iter().flatten();
-        connections = counts.filter_map(|account| account["conns"].as_i64()).fold(connections, i64::saturating_add);
+        connections =
+            counts.filter_map(|account| account["conns"].as_i64()).fold(connections, i64::saturating_add);
         if answer.status.is_some() {
             break;
         }

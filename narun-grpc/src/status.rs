@@ -71,7 +71,9 @@ impl IntoStatus for async_nats::SubscribeError {
     fn into_status(self) -> Status {
         debug!(error = %self, "subscribe failed");
         match self.kind() {
-            SubscribeErrorKind::InvalidSubject => Status::invalid_argument("a subject that NATS does not take"),
+            SubscribeErrorKind::InvalidSubject => {
+                Status::invalid_argument("a subject that NATS does not take")
+            }
             SubscribeErrorKind::InvalidQueueName => {
                 Status::invalid_argument("a queue group that NATS does not take")
             }

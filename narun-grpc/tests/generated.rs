@@ -13,7 +13,11 @@ const DESCRIPTORS: &str = "src/generated/isa.nats.bin";
 fn generated_code_is_current() {
     let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
     let mut compiler = protox::Compiler::new([set]).expect("the folder of the .proto");
-    compiler.include_imports(true).include_source_info(true).open_file("nats_service.proto").expect("a sound .proto");
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_file("nats_service.proto")
+        .expect("a sound .proto");
 
     let scratch = tempfile::tempdir().expect("a directory");
     tonic_prost_build::configure()
@@ -37,5 +41,9 @@ fn check(path: &str, content: &[u8]) {
         fs::write(&path, content).expect("a writable file");
     }
     let stored = fs::read(&path).unwrap_or_default();
-    assert!(stored == content, "{} is not what the .proto gives: set NARUN_REGENERATE and run again", path.display());
+    assert!(
+        stored == content,
+        "{} is not what the .proto gives: set NARUN_REGENERATE and run again",
+        path.display()
+    );
 }

@@ -45,7 +45,13 @@ impl AckTokens {
 
     fn code(&self, stream: &str, consumer: &str, subject: &str) -> Hmac<Sha256> {
         // None of them has a NUL.
-        self.0.clone().chain_update(stream).chain_update([0]).chain_update(consumer).chain_update([0]).chain_update(subject)
+        self.0
+            .clone()
+            .chain_update(stream)
+            .chain_update([0])
+            .chain_update(consumer)
+            .chain_update([0])
+            .chain_update(subject)
     }
 }
 

@@ -91,7 +91,9 @@ impl JsonWebTokens {
 
 impl fmt::Debug for JsonWebTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JsonWebTokens").field("algorithms", &self.validation.algorithms).finish_non_exhaustive()
+        f.debug_struct("JsonWebTokens")
+            .field("algorithms", &self.validation.algorithms)
+            .finish_non_exhaustive()
     }
 }
 

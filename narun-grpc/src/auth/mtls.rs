@@ -47,8 +47,11 @@ fn principal(der: &[u8]) -> Option<Principal> {
     let (mut users, mut organizations) = (Vec::new(), Vec::new());
     for attribute in subject.0.iter().flat_map(|name| name.0.iter()) {
         let value = || {
-            let text = attribute.value.decode_as::<Utf8StringRef<'_>>().ok().map(|text| text.as_str().to_owned());
-            text.or_else(|| Some(attribute.value.decode_as::<PrintableStringRef<'_>>().ok()?.as_str().to_owned()))
+            let text =
+                attribute.value.decode_as::<Utf8StringRef<'_>>().ok().map(|text| text.as_str().to_owned());
+            text.or_else(|| {
+                Some(attribute.value.decode_as::<PrintableStringRef<'_>>().ok()?.as_str().to_owned())
+            })
         };
         match attribute.oid {
             CN => users.push(value()?),

@@ -10,7 +10,8 @@ pub(super) fn escape_key(key: &str) -> String {
     for (index, byte) in bytes.iter().enumerate() {
         let lone_dot = || {
             let is_other = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'.');
-            is_other(index.checked_sub(1).and_then(|before| bytes.get(before))) && is_other(bytes.get(index + 1))
+            is_other(index.checked_sub(1).and_then(|before| bytes.get(before)))
+                && is_other(bytes.get(index + 1))
         };
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'=' | b'-' => escaped.push(char::from(*byte)),

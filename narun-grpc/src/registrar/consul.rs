@@ -132,14 +132,17 @@ impl Consul {
             request = request.header("x-consul-token", token);
         }
         let request = request.body(Full::new(body)).map_err(ConsulError::Request)?;
-        // The connection is driven here, and ends with the request.
+        let response = sender.send_request(request);
+        tokio::pin!(response, connection);
+        // The connection is driven here, and ends with the request. It may end with the answer too.
         let response = tokio::select! {
-            response = sender.send_request(request) => response.map_err(ConsulError::Http)?,
-            result = connection => {
-                result.map_err(ConsulError::Http)?;
-                return Err(ConsulError::Connect(std::io::ErrorKind::UnexpectedEof.into()));
+            response = &mut response => response,
+            ended = &mut connection => {
+                ended.map_err(ConsulError::Http)?;
+                response.await
             }
         };
+        let response = response.map_err(ConsulError::Http)?;
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(ConsulError::Refused(status)),

@@ -77,8 +77,7 @@ async fn every_policy_is_kept() {
         let told = service.client.get_consumer_info(info(&user, &named.name)).await.unwrap().into_inner();
         assert_eq!(told.consumer.unwrap().config, made.config);
     }
-    let list =
-        ListConsumersRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
+    let list = ListConsumersRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
     let consumers = service.client.list_consumers(list).await.unwrap().into_inner().consumers;
     let names: Vec<_> = consumers.iter().map(|consumer| consumer.name.as_str()).collect();
     assert_eq!(names, ["c0", "c1", "c2", "c3", "c4", "c5"]);

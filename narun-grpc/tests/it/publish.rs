@@ -41,8 +41,7 @@ async fn what_is_no_message_is_refused() {
         headers: [(name.to_owned(), value.to_owned())].into(),
         ..message(&user, "a")
     };
-    let replying =
-        |to: &str| PublishRequest { reply_to: to.to_owned(), ..message(&user, "a") };
+    let replying = |to: &str| PublishRequest { reply_to: to.to_owned(), ..message(&user, "a") };
     for (request, code) in [
         refused(message("", "a")),
         refused(message(&user, "")),
@@ -56,10 +55,7 @@ async fn what_is_no_message_is_refused() {
         refused(message(&"u".repeat(4096), "a")),
         refused(replying("b.>")),
         refused(replying("b c")),
-        refused(PublishRequest {
-            reply_to: "x".repeat(2000),
-            ..message(&user, &"x".repeat(2000))
-        }),
+        refused(PublishRequest { reply_to: "x".repeat(2000), ..message(&user, &"x".repeat(2000)) }),
         refused(header("", "x")),
         refused(header("a:b", "x")),
         refused(header("a b", "x")),

@@ -21,7 +21,8 @@ fn request(user: &str, subject: &str, timeout_ms: Option<i32>) -> RequestRequest
 async fn a_subscriber_answers_with_a_publish() {
     let (service, user) = (Service::start().await, new_user());
     let mut answering = service.client.clone();
-    let subscribe = SubscribeRequest { user_id: user.clone(), subject: "work.*".into(), ..Default::default() };
+    let subscribe =
+        SubscribeRequest { user_id: user.clone(), subject: "work.*".into(), ..Default::default() };
     let mut work = answering.subscribe(subscribe).await.unwrap().into_inner();
     let answer_user = user.clone();
     let answer = tokio::spawn(async move {
@@ -70,10 +71,9 @@ async fn the_grpc_deadline_comes_before_the_timeout() {
     // Either the answer comes just in time, or the client's own clock is first.
     match soon("an end", service.client.request(request)).await {
         Ok(response) => assert!(!response.into_inner().success),
-        Err(status) => assert!(
-            matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
-            "{status:?}"
-        ),
+        Err(status) => {
+            assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}")
+        }
     }
     let message = soon("the request", silent.next()).await.unwrap();
     assert!(message.reply.unwrap().starts_with(&format!("user.{user}._INBOX.")));

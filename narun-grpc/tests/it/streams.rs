@@ -97,11 +97,8 @@ async fn a_stream_is_made_told_changed_purged_and_deleted() {
     assert_eq!(client.purge_stream(purge("other")).await.unwrap().into_inner().purged_count, 0);
     assert_eq!(client.purge_stream(purge("")).await.unwrap().into_inner().purged_count, 4);
 
-    let delete = DeleteStreamRequest {
-        user_id: user.clone(),
-        stream_name: "orders".into(),
-        ..Default::default()
-    };
+    let delete =
+        DeleteStreamRequest { user_id: user.clone(), stream_name: "orders".into(), ..Default::default() };
     assert!(client.delete_stream(delete.clone()).await.unwrap().into_inner().success);
     assert!(!client.delete_stream(delete).await.unwrap().into_inner().success);
     assert_eq!(client.get_stream_info(info(&user, "orders")).await.unwrap_err().code(), Code::NotFound);
@@ -153,8 +150,7 @@ async fn tenants_have_streams_of_the_same_name_and_see_their_own_only() {
     let status = service.client.get_stream_info(info(&one, "foreign")).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     assert_eq!(service.client.list_streams(list(&one)).await.unwrap().into_inner().streams.len(), 1);
-    let delete =
-        DeleteStreamRequest { user_id: one, stream_name: "foreign".into(), ..Default::default() };
+    let delete = DeleteStreamRequest { user_id: one, stream_name: "foreign".into(), ..Default::default() };
     assert!(!service.client.delete_stream(delete).await.unwrap().into_inner().success);
 }
 

@@ -45,9 +45,9 @@ async fn next(stream: &mut Streaming<MessageResponse>) -> MessageResponse {
 
 /// How many subscriptions the server has for a user's subjects.
 async fn interested(nats: &async_nats::Client, subject: &str) -> bool {
-    nats.request(subject.to_owned(), Bytes::new()).await.is_err_and(|error| {
-        error.kind() != async_nats::RequestErrorKind::NoResponders
-    })
+    nats.request(subject.to_owned(), Bytes::new())
+        .await
+        .is_err_and(|error| error.kind() != async_nats::RequestErrorKind::NoResponders)
 }
 
 #[tokio::test]
