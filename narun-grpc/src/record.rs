@@ -109,5 +109,6 @@ impl Drop for Record {
 }
 
 fn cut_off(text: &str) -> String {
-    text[..text.floor_char_boundary(LONGEST)].to_owned()
+    let end = (0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or_default()].to_owned()
 }
