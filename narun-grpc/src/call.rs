@@ -151,6 +151,34 @@ impl Shared {
         }
     }
 
+    /// A call whose request is a stream, with its first message. It has no end but that which the client sets.
+    pub(crate) async fn client_streaming<R: Identified, T>(
+        self: &Arc<Self>,
+        method: Method,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+        first: R,
+        work: impl AsyncFnOnce(&Call<'_>, R) -> Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        let caller = self.caller(metadata, extensions, &first);
+        let mut record = Record::begin(self, method, &caller, || first.resource());
+        let asked = grpc_timeout(metadata);
+        let deadline = self.deadline(metadata, Duration::ZERO);
+        let work = async {
+            let space = self.enter(&self.caller(metadata, extensions, &first), &mut record).await?;
+            let tally = self.tallies.of(&space.tenant);
+            let call = Call { shared: self, space, tally, deadline, record: &record };
+            work(&call, first).await
+        };
+        let work = work.instrument(span(method));
+        let result = match asked {
+            Some(_) => timeout_at(deadline, work).await.unwrap_or_else(|_| Err(status::late())),
+            None => work.await,
+        };
+        record.ends(code(&result));
+        result.map(Response::new)
+    }
+
     /// A unary call that belongs to nobody.
     pub(crate) async fn anonymous<T>(
         self: &Arc<Self>,

@@ -4,13 +4,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::call::Responses;
 use crate::pb::nats_service_server;
-use crate::{NatsService, health, pb};
+use crate::{NatsService, health, objects, pb};
 
 macro_rules! methods {
     (
         unary { $($unary:ident($request:ident) -> $response:ident;)* }
         streaming { $($streaming:ident($stream:ident: $opening:ident) -> $item:ident;)* }
-        unimplemented { $($missing:ident($nothing:ident) -> $never:ident;)* }
     ) => {
         #[tonic::async_trait]
         impl nats_service_server::NatsService for NatsService {
@@ -24,24 +23,11 @@ macro_rules! methods {
                 self.0.streaming(request).await
             })*
 
-            $(async fn $missing(&self, _: Request<pb::$nothing>) -> Result<Response<pb::$never>, Status> {
-                Err(Status::unimplemented("not implemented by this service"))
-            })*
-
-            type ObjectDownloadStream = Responses<pb::ObjectChunk>;
-
-            async fn object_download(
-                &self,
-                _: Request<pb::ObjectGetRequest>,
-            ) -> Result<Response<Self::ObjectDownloadStream>, Status> {
-                Err(Status::unimplemented("not implemented by this service"))
-            }
-
             async fn object_upload(
                 &self,
-                _: Request<Streaming<pb::ObjectChunk>>,
+                request: Request<Streaming<pb::ObjectChunk>>,
             ) -> Result<Response<pb::ObjectPutResponse>, Status> {
-                Err(Status::unimplemented("not implemented by this service"))
+                objects::upload(&self.0, request).await
             }
 
             async fn health_check(
@@ -78,17 +64,16 @@ methods! {
         kv_get(KvGetRequest) -> KvGetResponse;
         kv_delete(KvDeleteRequest) -> KvDeleteResponse;
         kv_keys(KvKeysRequest) -> KvKeysResponse;
+        object_put(ObjectPutRequest) -> ObjectPutResponse;
+        object_get(ObjectGetRequest) -> ObjectGetResponse;
+        object_delete(ObjectDeleteRequest) -> ObjectDeleteResponse;
+        object_list(ObjectListRequest) -> ObjectListResponse;
         get_statistics(GetStatisticsRequest) -> GetStatisticsResponse;
         get_stream_stats(GetStreamStatsRequest) -> GetStreamStatsResponse;
     }
     streaming {
         subscribe(SubscribeStream: SubscribeRequest) -> MessageResponse;
         queue_subscribe(QueueSubscribeStream: QueueSubscribeRequest) -> MessageResponse;
-    }
-    unimplemented {
-        object_put(ObjectPutRequest) -> ObjectPutResponse;
-        object_get(ObjectGetRequest) -> ObjectGetResponse;
-        object_delete(ObjectDeleteRequest) -> ObjectDeleteResponse;
-        object_list(ObjectListRequest) -> ObjectListResponse;
+        object_download(ObjectDownloadStream: ObjectGetRequest) -> ObjectChunk;
     }
 }

@@ -1,7 +1,7 @@
 //! NATS for many tenants over gRPC: a tonic service for any Rust program's own server.
 //!
 //! The service is `isa.nats.NATSService`; its methods publish, subscribe and request, keep streams and consumers, and
-//! use key-value buckets. Clients need no NATS library, only the contract, `proto/nats_service.proto`, and see no
+//! use key-value and object stores. Clients need no NATS library, only the contract, `proto/nats_service.proto`, and see no
 //! names but their own: each request is for a user, or for an organization, whose id becomes part of every subject,
 //! stream and bucket, in such a way that no id reaches another's (see [`tenant`]).
 //!
@@ -21,8 +21,6 @@
 //!
 //! Beside it a server can have `grpc.health.v1`, from `NatsService::health` (feature `health`), and reflection: give
 //! [`FILE_DESCRIPTOR_SET`] to tonic-reflection's `register_encoded_file_descriptor_set`.
-//!
-//! **Not there yet:** the methods of object stores; they answer UNIMPLEMENTED.
 //!
 //! # What is whose business
 //!
@@ -97,6 +95,7 @@ mod kv;
 mod messages;
 mod method;
 mod metrics;
+mod objects;
 mod pubsub;
 mod record;
 #[cfg(feature = "consul")]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
+use bytes::Bytes;
+use futures::StreamExt;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use narun_grpc::pb::nats_service_server::NatsServiceServer;
@@ -83,6 +85,14 @@ async fn listen(server: NatsServiceServer<NatsService>) -> (String, JoinHandle<(
 /// A connection of its own.
 pub(crate) async fn channel(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned()).expect("an address").connect().await.expect("a connection")
+}
+
+/// Waits until the server has dealt with all that this client sent.
+pub(crate) async fn settle(client: &Client) {
+    let inbox = client.new_inbox();
+    let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
+    client.publish(inbox, Bytes::new()).await.expect("a message sent");
+    soon("a round trip", echo.next()).await.expect("an open subscription");
 }
 
 /// What a future gives, which must be soon.

@@ -7,6 +7,7 @@ mod consumers;
 mod health;
 mod kv;
 mod messages;
+mod objects;
 mod publish;
 mod registrar;
 mod request;

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use narun_grpc::pb::{NatsMessage, PublishBatchRequest, PublishRequest};
 use tonic::Code;
 
-use crate::harness::{Service, connect, new_user, soon};
+use crate::harness::{Service, connect, new_user, settle, soon};
 
 fn message(user: &str, subject: &str) -> PublishRequest {
     PublishRequest { user_id: user.to_owned(), subject: subject.to_owned(), ..Default::default() }
@@ -16,7 +16,7 @@ async fn a_message_reaches_the_tenants_subject_with_all_that_it_has() {
     let (mut service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
-    nats.flush().await.unwrap();
+    settle(&nats).await;
     let request = PublishRequest {
         data: Bytes::from_static(b"\0\xff"),
         headers: [("X-Kind".to_owned(), "a b".to_owned()), ("nats-msg-id".to_owned(), "1".to_owned())].into(),
@@ -98,7 +98,7 @@ async fn a_batch_is_published_in_order_but_for_what_is_wrong() {
     let (mut service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
-    nats.flush().await.unwrap();
+    settle(&nats).await;
     let one = |number: usize| NatsMessage {
         subject: if number % 50 == 7 { "no good".to_owned() } else { format!("n.{number}") },
         data: Bytes::from(number.to_string()),
@@ -132,7 +132,7 @@ async fn many_publishers_share_fences_and_all_come_through() {
     let (service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
-    nats.flush().await.unwrap();
+    settle(&nats).await;
     let publishes = (0..500).map(|number| {
         let mut client = service.client.clone();
         let request = message(&user, &format!("n.{number}"));

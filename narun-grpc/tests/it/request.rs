@@ -5,7 +5,7 @@ use futures::StreamExt;
 use narun_grpc::pb::{PublishRequest, RequestRequest, SubscribeRequest};
 use tonic::Code;
 
-use crate::harness::{Service, connect, new_user, soon};
+use crate::harness::{Service, connect, new_user, settle, soon};
 
 fn request(user: &str, subject: &str, timeout_ms: Option<i32>) -> RequestRequest {
     RequestRequest {
@@ -52,7 +52,7 @@ async fn nobody_and_nothing_are_negative_answers() {
 
     let nats = connect().await;
     let _silent = nats.subscribe(format!("user.{user}.silent")).await.unwrap();
-    nats.flush().await.unwrap();
+    settle(&nats).await;
     let response = service.client.request(request(&user, "silent", Some(50))).await.unwrap().into_inner();
     assert!(!response.success);
     assert!(!response.error_message.is_empty());
@@ -65,7 +65,7 @@ async fn the_grpc_deadline_comes_before_the_timeout() {
     let (mut service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut silent = nats.subscribe(format!("user.{user}.silent")).await.unwrap();
-    nats.flush().await.unwrap();
+    settle(&nats).await;
     let mut request = tonic::Request::new(request(&user, "silent", None));
     request.set_timeout(std::time::Duration::from_millis(300));
     // Either the answer comes just in time, or the client's own clock is first.

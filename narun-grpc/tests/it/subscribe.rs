@@ -11,7 +11,7 @@ use narun_grpc::pb::{
 use narun_grpc::tenancy::Quotas;
 use tonic::{Code, Streaming};
 
-use crate::harness::{GrpcClient, Service, channel, connect, eventually, new_user, soon};
+use crate::harness::{GrpcClient, Service, channel, connect, eventually, new_user, settle, soon};
 
 async fn subscribe(client: &GrpcClient, user: &str, subject: &str) -> Streaming<MessageResponse> {
     let request =
@@ -171,7 +171,7 @@ async fn a_reader_that_is_too_slow_is_told_and_misses_nothing_before() {
         data.resize(4096, 0);
         nats.publish(format!("user.{user}.a"), data.into()).await.unwrap();
     }
-    nats.flush().await.unwrap();
+    settle(&nats).await;
     publish(&service.client, &user, "b", "").await;
     let mut expected = 0_u32;
     let status = loop {
