@@ -150,6 +150,7 @@ impl Unary for pb::KvPutRequest {
     async fn run(self, call: &Call<'_>) -> Result<pb::KvPutResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let (subject, size) = (bucket.subject(&self.key)?, self.value.len());
+        call.room_for(size).await?;
         let revision = call.store(&bucket, subject, HeaderMap::new(), self.value).await?;
         call.received(1, size);
         Ok(pb::KvPutResponse { success: true, revision: saturating(revision) })

@@ -97,6 +97,7 @@ mod method;
 mod metrics;
 mod objects;
 mod pubsub;
+mod quota;
 mod record;
 #[cfg(feature = "consul")]
 pub mod registrar;

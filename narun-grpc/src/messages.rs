@@ -39,6 +39,7 @@ impl Unary for pb::PublishToStreamRequest {
         headers.insert(NATS_EXPECTED_STREAM, stream.as_str());
         let size = self.data.len();
         call.fits(header_length(Some(&headers)) + size)?;
+        call.room_for(size).await?;
         call.connection().mark()?;
         let message = PublishMessage::build().payload(self.data).headers(headers);
         let ack = call.connection().jetstream().send_publish(subject, message).await.or_status()?;

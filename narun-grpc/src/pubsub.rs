@@ -55,6 +55,8 @@ impl Call<'_> {
         let client = self.connection().client();
         let Outgoing { subject, reply, headers, payload } = message;
         let size = payload.len();
+        // One of the tenant's streams may store it.
+        self.room_for(size).await?;
         match (reply, headers) {
             (None, None) => client.publish(subject, payload).await,
             (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,

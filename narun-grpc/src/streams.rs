@@ -66,33 +66,6 @@ impl Call<'_> {
     }
 }
 
-impl Call<'_> {
-    /// How many key-value and object buckets the tenant has.
-    pub(crate) async fn count_buckets(&self) -> Result<usize, Status> {
-        #[derive(Deserialize)]
-        struct Names {
-            total: usize,
-            streams: Option<Vec<String>>,
-        }
-
-        let (tenant, mut offset, mut buckets) = (self.tenant(), 0, 0);
-        let is_own = |name: &String| {
-            let kv = name.strip_prefix("KV_").and_then(|bucket| tenant.own_kv_bucket(bucket));
-            kv.or_else(|| tenant.own_object_bucket(name.strip_prefix("OBJ_")?)).is_some()
-        };
-        loop {
-            let request = json!({ "offset": offset });
-            let page: Names = self.connection().api("STREAM.NAMES".to_owned(), &request).await?;
-            let names = page.streams.unwrap_or_default();
-            offset += names.len();
-            buckets += names.iter().filter(|name| is_own(name)).count();
-            if names.is_empty() || offset >= page.total {
-                return Ok(buckets);
-            }
-        }
-    }
-}
-
 fn owner(tenant: &Tenant) -> String {
     // The subjects that it may have are what tells one tenant from all others.
     tenant.subject(">").unwrap_or_default()

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tonic::Status;
 
@@ -9,6 +10,9 @@ use crate::tenant::Tenant;
 
 /// Tenants that are remembered while nothing of theirs is going on.
 const REMEMBERED: usize = 65_536;
+
+/// For how long it is known what a tenant has stored.
+const STORED_FRESH: Duration = Duration::from_secs(5);
 
 /// What went through here for each tenant, and what it has open.
 #[derive(Debug, Default)]
@@ -20,6 +24,8 @@ pub(crate) struct Tally {
     pub(crate) received: Traffic,
     pub(crate) sent: Traffic,
     subscriptions: AtomicUsize,
+    /// When it was looked up what the tenant has stored, and what it has.
+    stored: Mutex<Option<(Instant, u64)>>,
 }
 
 /// Messages and bytes.
@@ -57,6 +63,25 @@ impl Tally {
             return Err(status::over_quota("live subscriptions", limit));
         }
         Ok(place)
+    }
+}
+
+impl Tally {
+    /// What is stored, as found.
+    pub(crate) fn found_stored(&self, bytes: u64) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), bytes));
+    }
+
+    /// Adds to what is stored, if that is known well enough: whether it keeps to the limit, and then is added.
+    pub(crate) fn store(&self, bytes: u64, limit: u64) -> Option<bool> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, stored) = stored.as_mut().filter(|(found, _)| found.elapsed() < STORED_FRESH)?;
+        let sum = stored.saturating_add(bytes);
+        let keeps = sum <= limit;
+        if keeps {
+            *stored = sum;
+        }
+        Some(keeps)
     }
 }
 

@@ -122,8 +122,8 @@ impl Quotas {
         self
     }
 
-    /// Bytes at most in all streams and buckets. It is a limit on what these may grow to: each has to have a limit of
-    /// its own, which is taken out of the quota when it is made.
+    /// Bytes at most in all streams and buckets. What there is is looked up when something is published or stored, once
+    /// in 5 s; what goes through here meanwhile is added, what goes through other replicas is not seen before.
     pub const fn stored_bytes(mut self, bytes: u64) -> Self {
         self.stored_bytes = Some(bytes);
         self

@@ -28,6 +28,7 @@ pub(crate) async fn upload(
             let mut data = std::mem::take(&mut first.data);
             loop {
                 let size = data.len();
+                call.room_for(size).await?;
                 writer.write(data).await?;
                 call.received(1, size);
                 data = match timeout(shared.timeout, chunks.message()).await {

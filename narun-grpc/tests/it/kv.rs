@@ -113,3 +113,19 @@ async fn what_is_no_key_is_refused() {
     let large = put(&user, "a", "k", &"x".repeat(limit));
     assert_eq!(service.client.kv_put(large).await.unwrap_err().code(), Code::ResourceExhausted);
 }
+
+#[tokio::test]
+async fn stored_bytes_have_a_quota() {
+    let mut service = Service::with(|builder| builder.quotas(Quotas::new().stored_bytes(10_000))).await;
+    let (user, other) = (new_user(), new_user());
+    let value = "x".repeat(6000);
+    service.client.kv_put(put(&user, "b", "k", &value)).await.unwrap();
+    let status = service.client.kv_put(put(&user, "b", "l", &value)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    service.client.kv_put(put(&other, "b", "k", &value)).await.unwrap();
+    // Another replica finds what is there.
+    let mut there = Service::with(|builder| builder.quotas(Quotas::new().stored_bytes(10_000))).await;
+    let status = there.client.kv_put(put(&user, "b", "l", &value)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    there.client.kv_put(put(&user, "b", "l", "x")).await.unwrap();
+}
