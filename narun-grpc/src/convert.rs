@@ -3,7 +3,7 @@
 mod consumer;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
@@ -70,38 +70,42 @@ pub(crate) fn queue_group(group: &str) -> Result<Option<&str>, Status> {
 
 impl Shared {
     /// A client's headers as NATS's; none if there are none.
-    ///
-    /// They are printable ASCII: on anything else NATS clients disagree, and some fall over.
     pub(crate) fn headers(&self, headers: &BTreeMap<String, String>) -> Result<Option<HeaderMap>, Status> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            self.check_header(name, value)?;
-            let bad = |_| Status::invalid_argument("a header that NATS does not take");
-            let name: HeaderName = name.parse().map_err(bad)?;
-            let value: HeaderValue = value.parse().map_err(|_| bad_header_value())?;
-            map.insert(name, value);
-        }
-        Ok((!map.is_empty()).then_some(map))
+        to_header_map(&self.allowed_headers, headers)
     }
+}
 
-    fn check_header(&self, name: &str, value: &str) -> Result<(), Status> {
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
-            return Err(Status::invalid_argument(
-                "a header's name is printable ASCII without spaces and colons",
-            ));
-        }
-        if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
-            return Err(bad_header_value());
-        }
-        let lower = name.to_ascii_lowercase();
-        let steers = lower.starts_with("nats-") || lower.starts_with("kv-");
-        if steers && !self.allowed_headers.contains(&lower) {
-            return Err(Status::invalid_argument(
-                "headers beginning with Nats- or KV- are not the client's to set",
-            ));
-        }
-        Ok(())
+/// Headers of printable ASCII: on anything else NATS clients disagree, and some fall over.
+fn to_header_map(
+    allowed: &HashSet<String>,
+    headers: &BTreeMap<String, String>,
+) -> Result<Option<HeaderMap>, Status> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        check_header(allowed, name, value)?;
+        let bad = |_| Status::invalid_argument("a header that NATS does not take");
+        let name: HeaderName = name.parse().map_err(bad)?;
+        let value: HeaderValue = value.parse().map_err(|_| bad_header_value())?;
+        map.insert(name, value);
     }
+    Ok((!map.is_empty()).then_some(map))
+}
+
+fn check_header(allowed: &HashSet<String>, name: &str, value: &str) -> Result<(), Status> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
+        return Err(Status::invalid_argument("a header's name is printable ASCII without spaces and colons"));
+    }
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        return Err(bad_header_value());
+    }
+    let lower = name.to_ascii_lowercase();
+    let steers = lower.starts_with("nats-") || lower.starts_with("kv-");
+    if steers && !allowed.contains(&lower) {
+        return Err(Status::invalid_argument(
+            "headers beginning with Nats- or KV- are not the client's to set",
+        ));
+    }
+    Ok(())
 }
 
 fn bad_header_value() -> Status {
@@ -167,3 +171,6 @@ impl Limit for i32 {
 impl Limit for i64 {
     const LIMIT: Self = Self::MAX;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,15 @@
 //! Publish and PublishBatch.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt;
+use narun_grpc::NatsService;
+use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{NatsMessage, PublishBatchRequest, PublishRequest};
 use tonic::Code;
 
-use crate::harness::{Service, connect, new_user, settle, soon};
+use crate::harness::{Service, connect, eventually, new_user, settle, soon};
 
 fn message(user: &str, subject: &str) -> PublishRequest {
     PublishRequest { user_id: user.to_owned(), subject: subject.to_owned(), ..Default::default() }
@@ -143,4 +147,28 @@ async fn many_publishers_share_fences_and_all_come_through() {
     for _ in 0..500 {
         soon("a message", all.next()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn it_is_no_success_before_the_server_has_it() {
+    let server = narun_support::Server::start().expect("a nats-server");
+    let nats = async_nats::connect(server.url()).await.unwrap();
+    let mut service =
+        Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await;
+    service.client.publish(message("u", "a")).await.unwrap();
+    let pid =
+        server.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())).expect("a process");
+    let other = async_nats::connect(server.url()).await.unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // Its threads do not stop all at once.
+    let answers = async || tokio::time::timeout(Duration::from_millis(200), settle(&other)).await.is_ok();
+    eventually("a server that stands still", async || !answers().await).await;
+    let mut request = tonic::Request::new(message("u", "a"));
+    request.set_timeout(Duration::from_millis(300));
+    let result = service.client.publish(request).await;
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let status = result.expect_err("nobody to confirm");
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    // Those who come later are not held up by the one that nobody waits for any more.
+    soon("a success", service.client.publish(message("u", "a"))).await.unwrap();
 }
