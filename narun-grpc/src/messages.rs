@@ -25,6 +25,9 @@ const LARGEST_BATCH: i32 = 1000;
 /// How long PullMessages waits if it does not say.
 const WAIT: Duration = Duration::from_secs(1);
 
+/// How long the server may take to say that there is no more, once it should.
+const SLACK: Duration = Duration::from_secs(5);
+
 /// What an answer has to spare for a message's fields beside its payload.
 const OVERHEAD: usize = 256;
 
@@ -73,16 +76,17 @@ impl Unary for pb::PullMessagesRequest {
         let mut pull = Pull::open(call, &stream, consumer).await?;
         let deadline = Instant::now() + wait;
 
-        // First what is there already, which is answered at once; only if that is nothing, what comes.
+        // First what is there already, which is answered at once; only if that is nothing, what comes. The server ends
+        // both by itself: to stop listening before it has would lose what is on its way.
         pull.ask(&json!({ "batch": batch, "no_wait": true })).await?;
-        let mut taken = pull.take(batch, deadline).await?;
+        let mut taken = pull.take(batch, Instant::now() + SLACK).await?;
         if taken.0.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
                 // One is waited for, and what comes with it is taken.
                 pull.ask(&json!({ "batch": 1, "expires": expires })).await?;
-                taken = pull.take(1, deadline).await?;
+                taken = pull.take(1, deadline + SLACK).await?;
             }
         }
         Ok(taken.into_response(call, &stream, consumer))
@@ -197,10 +201,23 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let replies = self.0.drain(..).filter_map(|message| message.reply);
-        for reply in replies.filter(|reply| reply.starts_with("$JS.ACK.")) {
-            // With no room in the client's queue, they come again after the consumer's time.
-            let _ = self.1.client().publish(reply, Bytes::from_static(b"-NAK")).now_or_never();
+        for message in self.0.drain(..) {
+            give_back(&self.1, message);
         }
+    }
+}
+
+impl Drop for Pull<'_> {
+    fn drop(&mut self) {
+        while let Some(Some(message)) = self.messages.next().now_or_never() {
+            give_back(self.connection, message);
+        }
+    }
+}
+
+fn give_back(connection: &Connection, message: async_nats::Message) {
+    if let Some(reply) = message.reply.filter(|reply| reply.starts_with("$JS.ACK.")) {
+        // With no room in the client's queue, it comes again after the consumer's time.
+        let _ = connection.client().publish(reply, Bytes::from_static(b"-NAK")).now_or_never();
     }
 }
