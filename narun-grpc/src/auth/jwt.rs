@@ -1,0 +1,116 @@
+use std::fmt;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde::Deserialize;
+use tonic::Status;
+
+use super::{Authenticator, Caller, Principal};
+
+/// Callers known by a bearer token that is a JSON Web Token.
+///
+/// The signature is checked with the one key and algorithm that this was made with, whatever the token's header says.
+/// `sub` is the user and has to be there, and so has `exp`, which is checked with a leeway of 30 s, as is `nbf` if
+/// it is there. `organization_id` or `org_id`, if it is there, is the user's organization; `org_ids` are several.
+///
+/// ```
+/// use narun_grpc::auth::JsonWebTokens;
+///
+/// let tokens = JsonWebTokens::hs256(b"a secret of 32 bytes or more, please").issuer("https://login.example.com");
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct JsonWebTokens {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+/// A key that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("unreadable public key")]
+pub struct JwtKeyError(#[source] jsonwebtoken::errors::Error);
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    #[serde(alias = "org_id")]
+    organization_id: Option<String>,
+    #[serde(default)]
+    org_ids: Vec<String>,
+}
+
+impl JsonWebTokens {
+    /// Tokens signed with this secret (HS256). Whoever knows it can make tokens.
+    pub fn hs256(secret: &[u8]) -> Self {
+        Self::new(DecodingKey::from_secret(secret), Algorithm::HS256)
+    }
+
+    /// Tokens signed with the RSA key of this public key, in PEM (RS256).
+    ///
+    /// # Errors
+    ///
+    /// [`JwtKeyError`] if it cannot be read.
+    pub fn rs256(pem: &[u8]) -> Result<Self, JwtKeyError> {
+        Ok(Self::new(DecodingKey::from_rsa_pem(pem).map_err(JwtKeyError)?, Algorithm::RS256))
+    }
+
+    /// Tokens signed with the P-256 key of this public key, in PEM (ES256).
+    ///
+    /// # Errors
+    ///
+    /// [`JwtKeyError`] if it cannot be read.
+    pub fn es256(pem: &[u8]) -> Result<Self, JwtKeyError> {
+        Ok(Self::new(DecodingKey::from_ec_pem(pem).map_err(JwtKeyError)?, Algorithm::ES256))
+    }
+
+    fn new(key: DecodingKey, algorithm: Algorithm) -> Self {
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = 30;
+        validation.validate_nbf = true;
+        // Until an audience is named, tokens may have any.
+        validation.validate_aud = false;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        Self { key, validation }
+    }
+
+    /// Only tokens of this issuer (`iss`). Default: any that the key has signed.
+    pub fn issuer(mut self, issuer: impl AsRef<str>) -> Self {
+        self.validation.set_issuer(&[issuer.as_ref()]);
+        self.validation.required_spec_claims.insert("iss".to_owned());
+        self
+    }
+
+    /// Only tokens for this audience (`aud`). Default: any.
+    pub fn audience(mut self, audience: impl AsRef<str>) -> Self {
+        self.validation.set_audience(&[audience.as_ref()]);
+        self.validation.validate_aud = true;
+        self.validation.required_spec_claims.insert("aud".to_owned());
+        self
+    }
+}
+
+impl fmt::Debug for JsonWebTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JsonWebTokens")
+            .field("algorithms", &self.validation.algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+#[tonic::async_trait]
+impl Authenticator for JsonWebTokens {
+    async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status> {
+        let token = caller.bearer().ok_or_else(|| Status::unauthenticated("no bearer token"))?;
+        let claims = decode::<Claims>(token, &self.key, &self.validation)
+            .map_err(|error| {
+                Status::unauthenticated(match error.kind() {
+                    ErrorKind::ExpiredSignature => "the bearer token has expired",
+                    ErrorKind::ImmatureSignature => "the bearer token is not valid yet",
+                    _ => "the bearer token is not valid",
+                })
+            })?
+            .claims;
+        let organizations = claims.organization_id.into_iter().chain(claims.org_ids);
+        Ok(organizations.fold(Principal::user(claims.sub), Principal::organization))
+    }
+}

@@ -1,0 +1,91 @@
+use std::fmt;
+
+use tonic::Status;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
+use x509_cert::der::oid::db::rfc4519::{CN, O};
+
+use super::{Authenticator, Caller, Principal};
+
+/// Callers known by the subject of their certificate, over mutual TLS with tonic's own server: its common name (CN) is
+/// the user, and an organization name (O) is the user's organization.
+///
+/// The certificate was checked when the connection was made, for which the server has to be set up with the authority
+/// of its clients. A subject without exactly one common name is nobody's.
+#[derive(Clone, Copy, Default)]
+#[must_use]
+pub struct CertificateSubject(());
+
+impl CertificateSubject {
+    /// Takes the subject of the certificate that the connection was made with.
+    pub const fn new() -> Self {
+        Self(())
+    }
+}
+
+impl fmt::Debug for CertificateSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CertificateSubject")
+    }
+}
+
+#[tonic::async_trait]
+impl Authenticator for CertificateSubject {
+    async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status> {
+        let certificates =
+            caller.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+        let certificates = certificates.ok_or_else(|| Status::unauthenticated("no client certificate"))?;
+        let certificate = certificates.first().and_then(|der| principal(der));
+        certificate.ok_or_else(|| Status::unauthenticated("the client certificate names no user"))
+    }
+}
+
+fn principal(der: &[u8]) -> Option<Principal> {
+    let subject = Certificate::from_der(der).ok()?.tbs_certificate.subject;
+    let (mut users, mut organizations) = (Vec::new(), Vec::new());
+    for attribute in subject.0.iter().flat_map(|name| name.0.iter()) {
+        let value = || {
+            let text =
+                attribute.value.decode_as::<Utf8StringRef<'_>>().ok().map(|text| text.as_str().to_owned());
+            text.or_else(|| {
+                Some(attribute.value.decode_as::<PrintableStringRef<'_>>().ok()?.as_str().to_owned())
+            })
+        };
+        match attribute.oid {
+            CN => users.push(value()?),
+            O => organizations.push(value()?),
+            _ => {}
+        }
+    }
+    let [user] = users.try_into().ok()?;
+    Some(organizations.into_iter().fold(Principal::user(user), Principal::organization))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    use super::{Principal, principal};
+
+    fn certificate(names: &[(DnType, &str)]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, name) in names {
+            params.distinguished_name.push(kind.clone(), *name);
+        }
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn subjects_are_principals() {
+        let der = certificate(&[(DnType::CommonName, "ann"), (DnType::OrganizationName, "acme")]);
+        assert_eq!(principal(&der), Some(Principal::user("ann").organization("acme")));
+        let der = certificate(&[(DnType::OrganizationName, "acme")]);
+        assert_eq!(principal(&der), None);
+        assert_eq!(principal(&der[..der.len() / 2]), None);
+        assert_eq!(principal(b""), None);
+    }
+}

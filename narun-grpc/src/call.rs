@@ -1,0 +1,332 @@
+//! The way that every call goes: deadline, who is calling, whose names, then the method's own business; metrics, span
+//! and audit around all of it.
+//!
+//! A method is an implementation of [`Unary`] or [`Streaming`] for its request, and knows nothing of all that.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use http::Extensions;
+use tokio::time::{Instant, timeout_at};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Response, Status};
+use tracing::{Instrument, Span, field, info_span};
+
+use crate::auth::Caller;
+use crate::deadline::grpc_timeout;
+use crate::record::Record;
+use crate::service::Shared;
+use crate::tally::Tally;
+use crate::tenancy::Space;
+use crate::tenant::Tenant;
+use crate::{Connection, Method, SERVICE, pb, status};
+
+/// What a request has to say of who it is from, and of what it is about.
+pub(crate) trait Identified {
+    fn user_id(&self) -> &str;
+    fn organization_id(&self) -> &str;
+
+    /// What it is about, in the caller's names.
+    fn resource(&self) -> String;
+}
+
+/// A request with one response.
+pub(crate) trait Unary: Identified + Send {
+    const METHOD: Method;
+    type Response;
+
+    /// What the request itself asks to wait for at most, beside the time that work takes.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn run(self, call: &Call<'_>) -> impl Future<Output = Result<Self::Response, Status>> + Send;
+}
+
+/// A request with a stream of responses.
+pub(crate) trait Streaming: Identified + Send {
+    const METHOD: Method;
+    type Item: Weighed + Send + 'static;
+    type Items: Stream<Item = Result<Self::Item, Status>> + Send + 'static;
+
+    fn open(self, call: &Call<'_>) -> impl Future<Output = Result<Self::Items, Status>> + Send;
+}
+
+/// Something of which there are bytes to count.
+pub(crate) trait Weighed {
+    fn weight(&self) -> u64;
+}
+
+/// A stream of responses to a client.
+pub(crate) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A call whose caller is known.
+pub(crate) struct Call<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) space: Space,
+    pub(crate) tally: Arc<Tally>,
+    deadline: Instant,
+    record: &'a Record,
+}
+
+impl Call<'_> {
+    pub(crate) const fn tenant(&self) -> &Tenant {
+        &self.space.tenant
+    }
+
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.space.connection
+    }
+
+    /// How long something may be waited for, so that there is still time to answer.
+    pub(crate) fn time_to_wait(&self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        left - (left / 10).min(Duration::from_millis(100))
+    }
+
+    /// Counts what came from the client.
+    pub(crate) fn received(&self, messages: u64, bytes: usize) {
+        self.tally.received.add(messages, bytes as u64);
+        self.record.received(messages, bytes as u64);
+    }
+
+    /// Counts what goes to the client.
+    pub(crate) fn sent(&self, messages: u64, bytes: usize) {
+        self.tally.sent.add(messages, bytes as u64);
+        self.record.sent(messages, bytes as u64);
+    }
+}
+
+impl Shared {
+    pub(crate) async fn unary<R: Unary>(
+        self: &Arc<Self>,
+        request: Request<R>,
+    ) -> Result<Response<R::Response>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let caller = self.caller(&metadata, &extensions, &request);
+        let deadline = self.deadline(&metadata, request.patience());
+        let mut record = Record::begin(self, R::METHOD, &caller, || request.resource());
+        let span = span(R::METHOD);
+        let work = async {
+            let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
+            let tally = self.tallies.of(&space.tenant);
+            request.run(&Call { shared: self, space, tally, deadline, record: &record }).await
+        };
+        let result = timeout_at(deadline, work.instrument(span.clone())).await;
+        let result = result.unwrap_or_else(|_| Err(status::late()));
+        record.ends(code(&result));
+        span.record("rpc.grpc.status_code", i32::from(code(&result)));
+        result.map(Response::new)
+    }
+
+    pub(crate) async fn streaming<R: Streaming>(
+        self: &Arc<Self>,
+        request: Request<R>,
+    ) -> Result<Response<Responses<R::Item>>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let caller = self.caller(&metadata, &extensions, &request);
+        let deadline = self.deadline(&metadata, Duration::ZERO);
+        let mut record = Record::begin(self, R::METHOD, &caller, || request.resource());
+        let span = span(R::METHOD);
+        let work = async {
+            let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
+            let tally = self.tallies.of(&space.tenant);
+            let call = Call { shared: self, space, tally: tally.clone(), deadline, record: &record };
+            Ok((request.open(&call).await?, tally))
+        };
+        let result = timeout_at(deadline, work.instrument(span)).await;
+        match result.unwrap_or_else(|_| Err(status::late())) {
+            Ok((items, tally)) => {
+                // A stream lives on after it was opened, unless the client itself has set an end to it.
+                let sleep = grpc_timeout(&metadata).map(|_| Box::pin(tokio::time::sleep_until(deadline)));
+                Ok(Response::new(Box::pin(Recorded { items: Box::pin(items), sleep, tally, record })))
+            }
+            Err(status) => {
+                record.ends(status.code());
+                Err(status)
+            }
+        }
+    }
+
+    /// A call whose request is a stream, with its first message. It has no end but that which the client sets.
+    pub(crate) async fn client_streaming<R: Identified, T>(
+        self: &Arc<Self>,
+        method: Method,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+        first: R,
+        work: impl AsyncFnOnce(&Call<'_>, R) -> Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        let caller = self.caller(metadata, extensions, &first);
+        let mut record = Record::begin(self, method, &caller, || first.resource());
+        let asked = grpc_timeout(metadata);
+        let deadline = self.deadline(metadata, Duration::ZERO);
+        let work = async {
+            let space = self.enter(&self.caller(metadata, extensions, &first), &mut record).await?;
+            let tally = self.tallies.of(&space.tenant);
+            let call = Call { shared: self, space, tally, deadline, record: &record };
+            work(&call, first).await
+        };
+        let work = work.instrument(span(method));
+        let result = match asked {
+            Some(_) => timeout_at(deadline, work).await.unwrap_or_else(|_| Err(status::late())),
+            None => work.await,
+        };
+        record.ends(code(&result));
+        result.map(Response::new)
+    }
+
+    /// A unary call that belongs to nobody.
+    pub(crate) async fn anonymous<T>(
+        self: &Arc<Self>,
+        method: Method,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<Response<T>, Status> {
+        let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
+        let caller = Caller { metadata, extensions, peer, user_id: "", organization_id: "" };
+        let mut record = Record::begin(self, method, &caller, String::new);
+        let deadline = self.deadline(metadata, Duration::ZERO);
+        let result = timeout_at(deadline, work.instrument(span(method))).await;
+        let result = result.unwrap_or_else(|_| Err(status::late()));
+        record.ends(code(&result));
+        result.map(Response::new)
+    }
+
+    fn caller<'a, R: Identified>(
+        &self,
+        metadata: &'a MetadataMap,
+        extensions: &'a Extensions,
+        request: &'a R,
+    ) -> Caller<'a> {
+        let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
+        let (user_id, organization_id) = (request.user_id(), request.organization_id());
+        Caller { metadata, extensions, peer, user_id, organization_id }
+    }
+
+    fn deadline(&self, metadata: &MetadataMap, patience: Duration) -> Instant {
+        let own = self.timeout.saturating_add(patience).min(self.longest);
+        Instant::now() + grpc_timeout(metadata).map_or(own, |asked| asked.min(self.longest))
+    }
+
+    /// Finds out who is calling, and whose names the call is about.
+    async fn enter(&self, caller: &Caller<'_>, record: &mut Record) -> Result<Space, Status> {
+        let principal = self.authenticator.authenticate(caller).await?;
+        record.is_by(principal.name());
+        principal.check(caller.user_id, caller.organization_id)?;
+        self.tenancy.space(&principal, caller.user_id, caller.organization_id).await
+    }
+}
+
+/// A stream of responses with its record, which ends with it.
+struct Recorded<S> {
+    items: Pin<Box<S>>,
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+    tally: Arc<Tally>,
+    record: Record,
+}
+
+impl<T: Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recorded<S> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let late = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+        let item =
+            if late { Poll::Ready(Some(Err(status::late()))) } else { self.items.as_mut().poll_next(cx) };
+        match &item {
+            Poll::Ready(Some(Ok(item))) => {
+                self.tally.sent.add(1, item.weight());
+                self.record.sent(1, item.weight());
+            }
+            Poll::Ready(Some(Err(status))) => self.record.ends(status.code()),
+            Poll::Ready(None) => self.record.ends(Code::Ok),
+            Poll::Pending => {}
+        }
+        item
+    }
+}
+
+fn code<T>(result: &Result<T, Status>) -> Code {
+    result.as_ref().map_or_else(Status::code, |_| Code::Ok)
+}
+
+fn span(method: Method) -> Span {
+    info_span!(
+        "nats_grpc.call",
+        otel.kind = "server",
+        rpc.system = "grpc",
+        rpc.service = SERVICE,
+        rpc.method = method.name(),
+        rpc.grpc.status_code = field::Empty,
+    )
+}
+
+/// The identity fields of requests, and what they are about.
+macro_rules! identified {
+    ($($request:ident: $format:literal $(, $field:ident)*;)*) => {$(
+        impl Identified for pb::$request {
+            fn user_id(&self) -> &str {
+                &self.user_id
+            }
+
+            fn organization_id(&self) -> &str {
+                &self.organization_id
+            }
+
+            fn resource(&self) -> String {
+                format!($format $(, self.$field)*)
+            }
+        }
+    )*};
+}
+
+identified! {
+    PublishRequest: "subject {}", subject;
+    PublishBatchRequest: "subjects";
+    SubscribeRequest: "subject {}", subject;
+    UnsubscribeRequest: "subject {}", subject;
+    RequestRequest: "subject {}", subject;
+    QueueSubscribeRequest: "subject {}", subject;
+    DeleteStreamRequest: "stream {}", stream_name;
+    GetStreamInfoRequest: "stream {}", stream_name;
+    ListStreamsRequest: "streams";
+    UpdateStreamRequest: "stream {}", stream_name;
+    PurgeStreamRequest: "stream {}", stream_name;
+    CreateConsumerRequest: "stream {}", stream_name;
+    DeleteConsumerRequest: "stream {} consumer {}", stream_name, consumer_name;
+    GetConsumerInfoRequest: "stream {} consumer {}", stream_name, consumer_name;
+    ListConsumersRequest: "stream {}", stream_name;
+    PublishToStreamRequest: "stream {} subject {}", stream_name, subject;
+    PullMessagesRequest: "stream {} consumer {}", stream_name, consumer_name;
+    AckMessageRequest: "stream {} consumer {} message {}", stream_name, consumer_name, sequence;
+    NakMessageRequest: "stream {} consumer {} message {}", stream_name, consumer_name, sequence;
+    KvPutRequest: "bucket {} key {}", bucket, key;
+    KvGetRequest: "bucket {} key {}", bucket, key;
+    KvDeleteRequest: "bucket {} key {}", bucket, key;
+    KvKeysRequest: "bucket {}", bucket;
+    ObjectPutRequest: "bucket {} object {}", bucket, object_name;
+    ObjectGetRequest: "bucket {} object {}", bucket, object_name;
+    ObjectDeleteRequest: "bucket {} object {}", bucket, object_name;
+    ObjectListRequest: "bucket {}", bucket;
+    ObjectChunk: "bucket {} object {}", bucket, object_name;
+    GetStatisticsRequest: "statistics";
+    GetStreamStatsRequest: "stream {}", stream_name;
+}
+
+impl Identified for pb::CreateStreamRequest {
+    fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    fn organization_id(&self) -> &str {
+        &self.organization_id
+    }
+
+    fn resource(&self) -> String {
+        format!("stream {}", self.config.as_ref().map_or("", |config| &config.name))
+    }
+}

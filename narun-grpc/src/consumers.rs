@@ -1,0 +1,125 @@
+//! CreateConsumer, DeleteConsumer, GetConsumerInfo and ListConsumers.
+
+use async_nats::jetstream::consumer::Info;
+use serde::Deserialize;
+use serde_json::json;
+use tonic::Status;
+
+use crate::call::{Call, Unary};
+use crate::convert::{from_consumer, to_consumer};
+use crate::streams::if_found;
+use crate::{Method, pb, status};
+
+/// Longest name of a consumer, in bytes, as JetStream has it.
+const LONGEST: usize = 255;
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page {
+    total: usize,
+    // Null if there are none.
+    consumers: Option<Vec<Info>>,
+}
+
+/// Checks the name of a consumer, which is within a stream and needs no tenant.
+pub(crate) fn consumer_name(name: &str) -> Result<&str, Status> {
+    let bad = |character: char| {
+        character.is_whitespace() || character.is_control() || ['.', '*', '>', '/', '\\'].contains(&character)
+    };
+    if name.is_empty() || name.len() > LONGEST || name.contains(bad) {
+        return Err(Status::invalid_argument(format!(
+            "a consumer name has 1 to {LONGEST} bytes, and no white space, dots, wildcards or slashes"
+        )));
+    }
+    Ok(name)
+}
+
+impl Call<'_> {
+    /// A consumer of the tenant's stream, and NATS's name of the stream.
+    pub(crate) async fn consumer(&self, stream: &str, consumer: &str) -> Result<(String, Info), Status> {
+        let consumer = consumer_name(consumer)?;
+        let (stream, _) = self.stream(stream).await?;
+        let info = self.connection().api(format!("CONSUMER.INFO.{stream}.{consumer}"), &()).await?;
+        Ok((stream, info))
+    }
+
+    async fn all_consumers(&self, stream: &str) -> Result<Vec<Info>, Status> {
+        let (mut offset, mut consumers) = (0, Vec::new());
+        loop {
+            let request = json!({ "offset": offset });
+            let page: Page = self.connection().api(format!("CONSUMER.LIST.{stream}"), &request).await?;
+            let infos = page.consumers.unwrap_or_default();
+            offset += infos.len();
+            let done = infos.is_empty() || offset >= page.total;
+            consumers.extend(infos);
+            if done {
+                return Ok(consumers);
+            }
+        }
+    }
+}
+
+impl Unary for pb::CreateConsumerRequest {
+    const METHOD: Method = Method::CreateConsumer;
+    type Response = pb::CreateConsumerResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::CreateConsumerResponse, Status> {
+        let config = self.config.ok_or_else(|| Status::invalid_argument("config is missing"))?;
+        let name = match (config.durable_name.as_str(), config.name.as_str()) {
+            ("", name) | (name, "") => name,
+            (durable, name) if durable == name => name,
+            _ => return Err(Status::invalid_argument("name and durable_name are not the same")),
+        };
+        let consumer = to_consumer(call.tenant(), consumer_name(name)?, &config)?;
+        let (stream, info) = call.stream(&self.stream_name).await?;
+        if let Some(limit) = call.space.quotas.consumers
+            && info.state.consumer_count >= limit
+            && !call.all_consumers(&stream).await?.iter().any(|consumer| consumer.name == name)
+        {
+            return Err(status::over_quota("consumers of a stream", limit));
+        }
+        let request = json!({ "stream_name": stream, "config": consumer });
+        let subject = format!("CONSUMER.CREATE.{stream}.{name}");
+        let info: Info = call.connection().api(subject, &request).await?;
+        let consumer = Some(from_consumer(call.tenant(), &info));
+        Ok(pb::CreateConsumerResponse { success: true, consumer, message: String::new() })
+    }
+}
+
+impl Unary for pb::DeleteConsumerRequest {
+    const METHOD: Method = Method::DeleteConsumer;
+    type Response = pb::DeleteConsumerResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::DeleteConsumerResponse, Status> {
+        let name = consumer_name(&self.consumer_name)?;
+        let deleted = async {
+            let (stream, _) = call.stream(&self.stream_name).await?;
+            let subject = format!("CONSUMER.DELETE.{stream}.{name}");
+            call.connection().api::<serde_json::Value>(subject, &()).await
+        };
+        Ok(pb::DeleteConsumerResponse { success: if_found(deleted.await)?.is_some() })
+    }
+}
+
+impl Unary for pb::GetConsumerInfoRequest {
+    const METHOD: Method = Method::GetConsumerInfo;
+    type Response = pb::GetConsumerInfoResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::GetConsumerInfoResponse, Status> {
+        let (_, info) = call.consumer(&self.stream_name, &self.consumer_name).await?;
+        Ok(pb::GetConsumerInfoResponse { consumer: Some(from_consumer(call.tenant(), &info)) })
+    }
+}
+
+impl Unary for pb::ListConsumersRequest {
+    const METHOD: Method = Method::ListConsumers;
+    type Response = pb::ListConsumersResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::ListConsumersResponse, Status> {
+        let (stream, _) = call.stream(&self.stream_name).await?;
+        let infos = call.all_consumers(&stream).await?;
+        let mut consumers: Vec<_> = infos.iter().map(|info| from_consumer(call.tenant(), info)).collect();
+        consumers.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(pb::ListConsumersResponse { consumers })
+    }
+}

@@ -1,0 +1,223 @@
+//! PublishToStream and PullMessages.
+
+use std::time::{Duration, SystemTime};
+
+use async_nats::header::NATS_EXPECTED_STREAM;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::{StatusCode, Subscriber};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use crate::call::{Call, Unary};
+use crate::consumers::consumer_name;
+use crate::convert::{date, header_length, patience, publish_subject, saturating, timestamp, to_headers};
+use crate::status::{self, OrStatus};
+use crate::{Connection, Method, pb};
+
+/// Messages that PullMessages takes if it does not say, and at most.
+const BATCH: i32 = 10;
+const LARGEST_BATCH: i32 = 1000;
+
+/// How long PullMessages waits if it does not say.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How long the server may take to say that there is no more, once it should.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// What an answer has to spare for a message's fields beside its payload.
+const OVERHEAD: usize = 256;
+
+impl Unary for pb::PublishToStreamRequest {
+    const METHOD: Method = Method::PublishToStream;
+    type Response = pb::PublishToStreamResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::PublishToStreamResponse, Status> {
+        let subject = publish_subject(call.tenant(), &self.subject)?;
+        let mut headers = call.shared.headers(&self.headers)?.unwrap_or_default();
+        let stream = call.owned_stream(&self.stream_name).await?;
+        headers.insert(NATS_EXPECTED_STREAM, stream.as_str());
+        let size = self.data.len();
+        call.fits(header_length(Some(&headers)) + size)?;
+        call.room_for(size).await?;
+        call.connection().mark()?;
+        let message = PublishMessage::build().payload(self.data).headers(headers);
+        let ack = call.connection().jetstream().send_publish(subject, message).await.or_status()?;
+        let ack = ack.await.or_status()?;
+        call.received(1, size);
+        Ok(pb::PublishToStreamResponse {
+            success: true,
+            sequence: saturating(ack.sequence),
+            timestamp: Some(timestamp(SystemTime::now())),
+            message: if ack.duplicate { "duplicate".to_owned() } else { String::new() },
+        })
+    }
+}
+
+impl Unary for pb::PullMessagesRequest {
+    const METHOD: Method = Method::PullMessages;
+    type Response = pb::PullMessagesResponse;
+
+    fn patience(&self) -> Duration {
+        patience(self.max_wait.as_ref(), WAIT)
+    }
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::PullMessagesResponse, Status> {
+        let batch = match self.batch_size {
+            ..=0 => BATCH,
+            size => size.min(LARGEST_BATCH),
+        };
+        let wait = self.patience().min(call.time_to_wait());
+        let consumer = consumer_name(&self.consumer_name)?;
+        let stream = call.owned_stream(&self.stream_name).await?;
+        let mut pull = Pull::open(call, &stream, consumer).await?;
+        let deadline = Instant::now() + wait;
+
+        // First what is there already, which is answered at once; only if that is nothing, what comes. The server ends
+        // both by itself: to stop listening before it has would lose what is on its way.
+        pull.ask(&json!({ "batch": batch, "no_wait": true })).await?;
+        let mut taken = pull.take(batch, Instant::now() + SLACK).await?;
+        if taken.0.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+                // One is waited for, and what comes with it is taken.
+                pull.ask(&json!({ "batch": 1, "expires": expires })).await?;
+                taken = pull.take(1, deadline + SLACK).await?;
+            }
+        }
+        Ok(taken.into_response(call, &stream, consumer))
+    }
+}
+
+/// A pull of a consumer, on an inbox of its own.
+struct Pull<'a> {
+    connection: &'a Connection,
+    next: String,
+    inbox: String,
+    messages: Subscriber,
+    /// Bytes that the answer takes.
+    room: usize,
+}
+
+/// Messages that were delivered. Those that nobody takes out are given back.
+struct Taken(Vec<async_nats::Message>, Connection);
+
+impl<'a> Pull<'a> {
+    async fn open(call: &'a Call<'_>, stream: &str, consumer: &str) -> Result<Self, Status> {
+        let connection = call.connection();
+        connection.mark()?;
+        let inbox = connection.client().new_inbox();
+        let messages = connection.client().subscribe(inbox.clone()).await.or_status()?;
+        let next = connection.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
+        let room = call.shared.message_limit;
+        Ok(Self { connection, next, inbox, messages, room })
+    }
+
+    async fn ask(&self, request: &serde_json::Value) -> Result<(), Status> {
+        let mut request = request.clone();
+        request["max_bytes"] = (self.room * 9 / 10).into();
+        let client = self.connection.client();
+        client
+            .publish_with_reply(self.next.clone(), self.inbox.clone(), request.to_string().into())
+            .await
+            .or_status()
+    }
+
+    async fn take(&mut self, batch: i32, deadline: Instant) -> Result<Taken, Status> {
+        let mut taken = Taken(Vec::new(), self.connection.clone());
+        let batch = usize::try_from(batch).unwrap_or_default();
+        while taken.0.len() < batch {
+            let message = match timeout_at(deadline, self.messages.next()).await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Err(status::disconnected()),
+                Err(_) => break,
+            };
+            match message.status {
+                None => {
+                    let size = message.length + OVERHEAD;
+                    let fits = size <= self.room || taken.0.is_empty();
+                    self.room = self.room.saturating_sub(size);
+                    taken.0.push(message);
+                    if !fits {
+                        break;
+                    }
+                }
+                Some(StatusCode::NO_RESPONDERS) => return Err(Status::not_found("no such consumer")),
+                // No messages, the time is over, or the limit of bytes was met.
+                Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,
+                Some(status) => return Err(refusal(status, message.description.as_deref())),
+            }
+        }
+        Ok(taken)
+    }
+}
+
+fn refusal(status: StatusCode, description: Option<&str>) -> Status {
+    tracing::debug!(%status, description, "pull refused");
+    match (status.as_u16(), description) {
+        (409, Some(text)) if text.contains("Consumer Deleted") => Status::not_found("no such consumer"),
+        (409, Some(text)) if text.contains("MaxBytes") => {
+            Status::resource_exhausted("the next message is larger than an answer may be")
+        }
+        (409, Some(text)) if text.contains("MaxWaiting") => {
+            Status::resource_exhausted("too many pulls wait at this consumer")
+        }
+        (400, _) => Status::invalid_argument("the consumer does not take such a pull"),
+        _ => Status::unavailable("the pull was ended by the NATS server"),
+    }
+}
+
+impl Taken {
+    fn into_response(mut self, call: &Call<'_>, stream: &str, consumer: &str) -> pb::PullMessagesResponse {
+        let messages = std::mem::take(&mut self.0).into_iter();
+        let messages = messages.filter_map(|message| {
+            let message = Message { message, context: call.connection().jetstream().clone() };
+            let (sequence, delivered, published) = {
+                let info = message.info().ok()?;
+                (info.stream_sequence, info.delivered, info.published)
+            };
+            let reply = message.reply.as_deref()?;
+            call.shared.recent.add(stream, consumer, sequence, reply);
+            let ack_token = call.shared.tokens.issue(stream, consumer, reply);
+            let message = message.message;
+            call.sent(1, message.payload.len());
+            Some(pb::JetStreamMessage {
+                subject: call.tenant().own_subject(&message.subject).unwrap_or_default().to_owned(),
+                headers: to_headers(message.headers.as_ref()),
+                sequence: saturating(sequence),
+                timestamp: date(published),
+                num_delivered: saturating(delivered),
+                ack_token,
+                data: message.payload,
+            })
+        });
+        pb::PullMessagesResponse { messages: messages.collect() }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        for message in self.0.drain(..) {
+            give_back(&self.1, message);
+        }
+    }
+}
+
+impl Drop for Pull<'_> {
+    fn drop(&mut self) {
+        while let Some(Some(message)) = self.messages.next().now_or_never() {
+            give_back(self.connection, message);
+        }
+    }
+}
+
+fn give_back(connection: &Connection, message: async_nats::Message) {
+    if let Some(reply) = message.reply.filter(|reply| reply.starts_with("$JS.ACK.")) {
+        // With no room in the client's queue, it comes again after the consumer's time.
+        let _ = connection.client().publish(reply, Bytes::from_static(b"-NAK")).now_or_never();
+    }
+}

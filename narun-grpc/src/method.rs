@@ -1,0 +1,36 @@
+/// The methods of the contract.
+macro_rules! methods {
+    ($($method:ident)*) => {
+        /// A method of the service.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        // Their names in the contract are their only documentation; see the `.proto`.
+        #[allow(missing_docs)]
+        pub enum Method {
+            $($method),*
+        }
+
+        impl Method {
+            /// All of them, in the order of the contract.
+            pub const ALL: &[Self] = &[$(Self::$method),*];
+
+            /// Its name in the contract.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$method => stringify!($method)),*
+                }
+            }
+        }
+    };
+}
+
+methods! {
+    Publish PublishBatch Subscribe Unsubscribe Request QueueSubscribe
+    CreateStream DeleteStream GetStreamInfo ListStreams UpdateStream PurgeStream
+    CreateConsumer DeleteConsumer GetConsumerInfo ListConsumers
+    PublishToStream PullMessages AckMessage NakMessage
+    KVPut KVGet KVDelete KVKeys
+    ObjectPut ObjectGet ObjectDelete ObjectList ObjectUpload ObjectDownload
+    GetStatistics GetStreamStats
+    HealthCheck
+}

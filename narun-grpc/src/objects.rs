@@ -1,0 +1,291 @@
+//! ObjectPut, ObjectGet, ObjectDelete, ObjectList, ObjectUpload and ObjectDownload.
+//!
+//! A bucket is a stream, of an object's pieces and of what is known of it: just as other NATS clients have it. Pieces
+//! are written and read here with a bound on what is in memory, and removed when an object does not come to be.
+
+mod reader;
+mod upload;
+mod writer;
+
+use std::collections::BTreeMap;
+
+use async_nats::jetstream::object_store::ObjectInfo;
+use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, Info, RawMessageErrorKind};
+use async_nats::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use data_encoding::BASE64URL;
+use futures::StreamExt;
+use serde_json::json;
+use tonic::Status;
+
+use self::reader::Reader;
+pub(crate) use self::upload::upload;
+use self::writer::Writer;
+use crate::call::{Call, Streaming, Unary, Weighed};
+use crate::convert::{date, saturating};
+use crate::status::{self, IntoStatus, OrStatus};
+use crate::streams::if_found;
+use crate::tenant::Tenant;
+use crate::{Method, pb};
+
+/// A bucket's NATS names.
+#[derive(Clone)]
+struct Bucket {
+    name: String,
+    stream: String,
+}
+
+impl Bucket {
+    fn new(tenant: &Tenant, bucket: &str) -> Result<Self, Status> {
+        let name = tenant.object_bucket(bucket).map_err(|error| status::tenant(&error))?;
+        Ok(Self { stream: format!("OBJ_{name}"), name })
+    }
+
+    /// The subject of what is known of an object.
+    fn meta(&self, object: &str) -> Result<String, Status> {
+        if object.is_empty() {
+            return Err(Status::invalid_argument("an object name is empty"));
+        }
+        let subject = format!("$O.{}.M.{}", self.name, BASE64URL.encode(object.as_bytes()));
+        match subject.len() {
+            ..=Tenant::LONGEST_SUBJECT => Ok(subject),
+            _ => Err(Status::invalid_argument("an object name is too long")),
+        }
+    }
+
+    /// The subject of the pieces of an object's version.
+    fn chunks(&self, id: &str) -> String {
+        format!("$O.{}.C.{id}", self.name)
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            name: self.stream.clone(),
+            subjects: vec![format!("$O.{}.C.>", self.name), format!("$O.{}.M.>", self.name)],
+            max_messages: -1,
+            max_bytes: -1,
+            max_messages_per_subject: -1,
+            max_message_size: -1,
+            discard: DiscardPolicy::New,
+            allow_rollup: true,
+            allow_direct: true,
+            num_replicas: 1,
+            ..Default::default()
+        }
+    }
+}
+
+impl Call<'_> {
+    /// What is known of an object; none if there is none.
+    async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
+        let subject = bucket.meta(object)?;
+        self.connection().mark()?;
+        let stream = self.connection().jetstream().get_stream_no_info(&bucket.stream).await;
+        let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
+        let message = match stream.direct_get_last_for_subject(subject.as_str()).await {
+            Ok(message) => Some(message),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => None,
+            // No bucket; one that does not answer directly; or no JetStream.
+            Err(_) => match stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => Some(message),
+                Err(error) => match error.kind() {
+                    RawMessageErrorKind::NoMessageFound => None,
+                    RawMessageErrorKind::JetStream(error) => if_found(Err(error.into_status()))?,
+                    _ => return Err(Status::unavailable("JetStream is not available")),
+                },
+            },
+        };
+        let Some(message) = message else { return Ok(None) };
+        let info: ObjectInfo = serde_json::from_slice(&message.payload).map_err(|_| damaged())?;
+        // A link may be to what is not the tenant's; none is made here.
+        let is_link = info.options.as_ref().is_some_and(|options| options.link.is_some());
+        Ok((!info.deleted && !is_link).then_some(info))
+    }
+
+    /// Makes an object of what was written, in the place of the one before, if there is one.
+    async fn publish_object(
+        &self,
+        bucket: &Bucket,
+        object: &str,
+        metadata: BTreeMap<String, String>,
+        mut writer: Writer,
+    ) -> Result<pb::ObjectPutResponse, Status> {
+        let before = self.object(bucket, object).await?;
+        let mut info = writer.finish().await?;
+        object.clone_into(&mut info.name);
+        info.metadata = metadata.into_iter().collect();
+        let object_id = info.nuid.clone();
+        self.publish_meta(bucket, object, &info).await?;
+        writer.keep();
+        if let Some(before) = before {
+            self.purge(bucket, &before.nuid).await?;
+        }
+        Ok(pb::ObjectPutResponse { success: true, object_id })
+    }
+
+    async fn publish_meta(&self, bucket: &Bucket, object: &str, info: &ObjectInfo) -> Result<(), Status> {
+        let payload = serde_json::to_vec(info).map_err(|_| Status::internal("no JSON"))?;
+        self.fits(payload.len() + 64)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_ROLLUP, "sub");
+        let context = self.connection().jetstream();
+        let stored =
+            context.publish_with_headers(bucket.meta(object)?, headers, payload.into()).await.or_status()?;
+        stored.await.or_status().map(drop)
+    }
+
+    async fn purge(&self, bucket: &Bucket, id: &str) -> Result<(), Status> {
+        let request = json!({ "filter": bucket.chunks(id) });
+        let subject = format!("STREAM.PURGE.{}", bucket.stream);
+        self.connection().api::<serde_json::Value>(subject, &request).await.map(drop)
+    }
+
+    /// A new object's pieces, in a bucket that is made if need be.
+    async fn write(&self, bucket: &Bucket) -> Result<Writer, Status> {
+        let info = self.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
+        if if_found(info)?.is_none() {
+            self.make_bucket(&bucket.config()).await?;
+        }
+        Ok(Writer::new(self.connection().clone(), bucket.clone()))
+    }
+}
+
+fn damaged() -> Status {
+    Status::data_loss("the object is damaged")
+}
+
+fn metadata(info: &ObjectInfo) -> BTreeMap<String, String> {
+    info.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+impl Unary for pb::ObjectPutRequest {
+    const METHOD: Method = Method::ObjectPut;
+    type Response = pb::ObjectPutResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectPutResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        bucket.meta(&self.object_name)?;
+        let mut writer = call.write(&bucket).await?;
+        let size = self.data.len();
+        call.room_for(size).await?;
+        writer.write(self.data).await?;
+        let response = call.publish_object(&bucket, &self.object_name, self.metadata, writer).await?;
+        call.received(1, size);
+        Ok(response)
+    }
+}
+
+impl Unary for pb::ObjectGetRequest {
+    const METHOD: Method = Method::ObjectGet;
+    type Response = pb::ObjectGetResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectGetResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        let Some(info) = call.object(&bucket, &self.object_name).await? else {
+            return Ok(pb::ObjectGetResponse::default());
+        };
+        if info.size > call.shared.message_limit {
+            let limit = call.shared.message_limit;
+            let message =
+                format!("an object of {} bytes is over the limit of {limit}; download it", info.size);
+            return Err(Status::resource_exhausted(message));
+        }
+        let metadata = metadata(&info);
+        let mut reader = Reader::open(call.connection(), &bucket, &info).await?;
+        // What is said of the size is believed as far as there are bytes.
+        let mut data = BytesMut::new();
+        while let Some(chunk) = reader.next().await? {
+            data.extend_from_slice(&chunk);
+        }
+        call.sent(1, data.len());
+        Ok(pb::ObjectGetResponse { found: true, data: data.freeze(), metadata })
+    }
+}
+
+impl Streaming for pb::ObjectGetRequest {
+    const METHOD: Method = Method::ObjectDownload;
+    type Item = pb::ObjectChunk;
+    type Items = futures::stream::BoxStream<'static, Result<pb::ObjectChunk, Status>>;
+
+    async fn open(self, call: &Call<'_>) -> Result<Self::Items, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        let info = call.object(&bucket, &self.object_name).await?;
+        let info = info.ok_or_else(|| Status::not_found("no such object"))?;
+        let reader = Reader::open(call.connection(), &bucket, &info).await?;
+        let first = pb::ObjectChunk {
+            object_name: self.object_name,
+            size: saturating(info.size),
+            metadata: metadata(&info),
+            ..Default::default()
+        };
+        let chunks = futures::stream::try_unfold(reader, async |mut reader| {
+            let chunk = reader.next().await?;
+            Ok(chunk.map(|data| (pb::ObjectChunk { data, ..Default::default() }, reader)))
+        });
+        Ok(futures::stream::iter([Ok(first)]).chain(chunks).boxed())
+    }
+}
+
+impl Weighed for pb::ObjectChunk {
+    fn weight(&self) -> u64 {
+        self.data.len() as u64
+    }
+}
+
+impl Unary for pb::ObjectDeleteRequest {
+    const METHOD: Method = Method::ObjectDelete;
+    type Response = pb::ObjectDeleteResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectDeleteResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        let Some(mut info) = call.object(&bucket, &self.object_name).await? else {
+            return Ok(pb::ObjectDeleteResponse { success: false });
+        };
+        (info.deleted, info.size, info.chunks) = (true, 0, 0);
+        call.publish_meta(&bucket, &self.object_name, &info).await?;
+        call.purge(&bucket, &info.nuid).await?;
+        Ok(pb::ObjectDeleteResponse { success: true })
+    }
+}
+
+impl Unary for pb::ObjectListRequest {
+    const METHOD: Method = Method::ObjectList;
+    type Response = pb::ObjectListResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectListResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        let info = call.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
+        if if_found(info)?.is_none() {
+            return Ok(pb::ObjectListResponse::default());
+        }
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            status::from_source(error, "the objects could not be listed")
+        };
+        let store = call.connection().jetstream().get_object_store(&bucket.name).await;
+        let store = store.map_err(|error| failed(&error))?;
+        let mut infos = store.list().await.map_err(|error| failed(&error))?;
+        let (mut objects, mut room) = (Vec::new(), call.shared.message_limit);
+        while let Some(info) = infos.next().await {
+            let info = info.map_err(|error| failed(&error))?;
+            let object = pb::ObjectInfo {
+                metadata: metadata(&info),
+                size: saturating(info.size),
+                modified: info.modified.and_then(date),
+                name: info.name,
+            };
+            let full = || Status::resource_exhausted("more objects than an answer can have");
+            room = room.checked_sub(prost::Message::encoded_len(&object) + 8).ok_or_else(full)?;
+            objects.push(object);
+        }
+        objects.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(pb::ObjectListResponse { objects })
+    }
+}
+
+/// Pieces of an object are of this many bytes, as those of other NATS clients.
+const CHUNK: usize = 128 << 10;
+
+/// A piece of at most [`CHUNK`] bytes off the front.
+fn split_chunk(data: &mut Bytes) -> Option<Bytes> {
+    (!data.is_empty()).then(|| data.split_to(data.len().min(CHUNK)))
+}

@@ -1,0 +1,131 @@
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
+use bytes::{Bytes, BytesMut};
+use data_encoding::{BASE64URL, BASE64URL_NOPAD};
+use futures::FutureExt;
+use rand::Rng;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use super::{Bucket, CHUNK, split_chunk};
+use crate::Connection;
+use crate::status::OrStatus;
+
+/// Pieces that are on their way to JetStream, at most: 2 MiB.
+const IN_FLIGHT: usize = 16;
+
+/// Writes the pieces of an object that is to be. Dropped before it is kept, it has them removed.
+pub(super) struct Writer {
+    connection: Connection,
+    bucket: Bucket,
+    id: String,
+    /// Less than a piece, which waits for more.
+    rest: BytesMut,
+    stored: VecDeque<PublishAckFuture>,
+    digest: Sha256,
+    size: usize,
+    chunks: usize,
+    kept: bool,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, bucket: Bucket) -> Self {
+        let mut bits = [0; 16];
+        rand::rng().fill_bytes(&mut bits);
+        Self {
+            connection,
+            bucket,
+            id: BASE64URL_NOPAD.encode(&bits),
+            rest: BytesMut::new(),
+            stored: VecDeque::with_capacity(IN_FLIGHT),
+            digest: Sha256::new(),
+            size: 0,
+            chunks: 0,
+            kept: false,
+        }
+    }
+
+    pub(super) async fn write(&mut self, mut data: Bytes) -> Result<(), Status> {
+        self.digest.update(&data);
+        self.size += data.len();
+        if !self.rest.is_empty() {
+            let missing = data.split_to((CHUNK - self.rest.len()).min(data.len()));
+            self.rest.extend_from_slice(&missing);
+            if self.rest.len() < CHUNK {
+                return Ok(());
+            }
+            let chunk = self.rest.split().freeze();
+            self.publish(chunk).await?;
+        }
+        while data.len() >= CHUNK {
+            if let Some(chunk) = split_chunk(&mut data) {
+                self.publish(chunk).await?;
+            }
+        }
+        self.rest.extend_from_slice(&data);
+        Ok(())
+    }
+
+    async fn publish(&mut self, chunk: Bytes) -> Result<(), Status> {
+        if self.stored.len() >= IN_FLIGHT
+            && let Some(first) = self.stored.pop_front()
+        {
+            first.await.or_status()?;
+        }
+        self.connection.mark()?;
+        let message = PublishMessage::build().payload(chunk).expected_stream(&self.bucket.stream);
+        let subject = self.bucket.chunks(&self.id);
+        self.stored.push_back(self.connection.jetstream().send_publish(subject, message).await.or_status()?);
+        self.chunks += 1;
+        Ok(())
+    }
+
+    /// Waits until all is stored, and tells what it is; its name and metadata are not known here.
+    pub(super) async fn finish(&mut self) -> Result<ObjectInfo, Status> {
+        let last = self.rest.split().freeze();
+        if !last.is_empty() {
+            self.publish(last).await?;
+        }
+        while let Some(next) = self.stored.pop_front() {
+            next.await.or_status()?;
+        }
+        let digest = self.digest.clone().finalize();
+        Ok(ObjectInfo {
+            name: String::new(),
+            description: None,
+            metadata: Default::default(),
+            headers: None,
+            options: Some(ObjectOptions { link: None, max_chunk_size: Some(CHUNK) }),
+            bucket: self.bucket.name.clone(),
+            nuid: self.id.clone(),
+            size: self.size,
+            chunks: self.chunks,
+            modified: Some(SystemTime::now().into()),
+            digest: Some(format!("SHA-256={}", BASE64URL.encode(&digest))),
+            deleted: false,
+        })
+    }
+
+    /// The pieces are an object's.
+    pub(super) const fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.kept || self.chunks == 0 {
+            return;
+        }
+        // Nobody waits for the answer; JetStream wants to have somebody to send it to.
+        let client = self.connection.client();
+        let subject = self.connection.api_subject(&format!("STREAM.PURGE.{}", self.bucket.stream));
+        let request = json!({ "filter": self.bucket.chunks(&self.id) }).to_string();
+        let _ = client.publish_with_reply(subject, client.new_inbox(), request.into()).now_or_never();
+    }
+}

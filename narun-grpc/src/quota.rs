@@ -1,0 +1,78 @@
+//! What a tenant has in JetStream, as far as there is a quota of it.
+
+use async_nats::jetstream::stream::Info;
+use serde::Deserialize;
+use serde_json::json;
+use tonic::{Code, Status};
+
+use crate::call::Call;
+use crate::status;
+use crate::tenant::Tenant;
+
+/// A page of the account's streams.
+#[derive(Deserialize)]
+struct Page {
+    total: usize,
+    // Null if there are none.
+    streams: Option<Vec<Info>>,
+}
+
+impl Call<'_> {
+    /// Whether the tenant may store as many bytes more.
+    pub(crate) async fn room_for(&self, bytes: usize) -> Result<(), Status> {
+        let Some(limit) = self.space.quotas.stored_bytes else { return Ok(()) };
+        let store = || self.tally.store(bytes as u64, limit);
+        let keeps = match store() {
+            Some(keeps) => keeps,
+            None => {
+                self.tally.found_stored(self.stored_bytes().await?);
+                store().unwrap_or(true)
+            }
+        };
+        if keeps { Ok(()) } else { Err(status::over_quota("stored bytes", limit)) }
+    }
+
+    /// How many key-value and object buckets the tenant has.
+    pub(crate) async fn count_buckets(&self) -> Result<usize, Status> {
+        let mut buckets = 0;
+        let tenant = self.tenant();
+        self.each_stream(|info| buckets += usize::from(is_bucket(tenant, &info.config.name))).await?;
+        Ok(buckets)
+    }
+
+    async fn stored_bytes(&self) -> Result<u64, Status> {
+        let mut bytes = 0;
+        let tenant = self.tenant();
+        let counted = self.each_stream(|info| {
+            let name = &info.config.name;
+            if is_bucket(tenant, name) || tenant.own_stream(name).is_some() {
+                bytes += info.state.bytes;
+            }
+        });
+        match counted.await {
+            // Without JetStream nothing is stored.
+            Err(status) if status.code() != Code::Unavailable => Err(status),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// All streams of the account: NATS cannot look for buckets by what their names begin with.
+    async fn each_stream(&self, mut see: impl FnMut(&Info)) -> Result<(), Status> {
+        let mut offset = 0;
+        loop {
+            let request = json!({ "offset": offset });
+            let page: Page = self.connection().api("STREAM.LIST".to_owned(), &request).await?;
+            let infos = page.streams.unwrap_or_default();
+            offset += infos.len();
+            infos.iter().for_each(&mut see);
+            if infos.is_empty() || offset >= page.total {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn is_bucket(tenant: &Tenant, stream: &str) -> bool {
+    let kv = stream.strip_prefix("KV_").and_then(|bucket| tenant.own_kv_bucket(bucket));
+    kv.or_else(|| tenant.own_object_bucket(stream.strip_prefix("OBJ_")?)).is_some()
+}

@@ -1,0 +1,313 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use http::Extensions;
+use tokio::sync::watch;
+
+use crate::Connection;
+use crate::ack::{AckTokens, Recent};
+use crate::audit::{AuditSink, TracingAudit};
+use crate::auth::Authenticator;
+use crate::metrics::Metrics;
+use crate::pb::nats_service_server::NatsServiceServer;
+use crate::statistics::Samples;
+use crate::tally::Tallies;
+use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
+
+/// Largest message of gRPC by default, in both directions.
+const MESSAGE_LIMIT: usize = 16 << 20;
+
+/// NATS over gRPC. Cheap to clone; all clones are one.
+///
+/// ```no_run
+/// # async fn example(nats: async_nats::Client) {
+/// use narun_grpc::NatsService;
+/// use narun_grpc::auth::{Principal, StaticTokens};
+///
+/// let tokens = StaticTokens::new().token("correct horse battery staple", Principal::user("ann"));
+/// let service = NatsService::builder(nats).authenticator(tokens).build();
+/// let server = service.clone().into_server();
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct NatsService(pub(crate) Arc<Shared>);
+
+/// What all calls share.
+pub(crate) struct Shared {
+    pub(crate) connection: Connection,
+    pub(crate) authenticator: Box<dyn Authenticator>,
+    pub(crate) tenancy: Box<dyn Tenancy>,
+    pub(crate) audit: Box<dyn AuditSink>,
+    pub(crate) peer: Option<PeerOf>,
+    pub(crate) metrics: Metrics,
+    pub(crate) tallies: Tallies,
+    /// The time of a call whose client sets none, and the longest that it may set.
+    pub(crate) timeout: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) message_limit: usize,
+    /// Lower-case names of NATS's own headers that clients may set.
+    pub(crate) allowed_headers: HashSet<String>,
+    pub(crate) queue: QueueLimits,
+    pub(crate) tokens: AckTokens,
+    pub(crate) recent: Recent,
+    pub(crate) samples: Samples,
+    /// True once no more streams are to be served.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+/// Reads a call's peer address out of its extensions.
+pub(crate) type PeerOf = Box<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
+
+/// How much may wait for a subscriber that reads slowly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueLimits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl NatsService {
+    /// Sets up a service on this client, which stays the caller's: credentials, TLS and reconnecting are its
+    /// business. An [`authenticator`](NatsServiceBuilder::authenticator) has to be named before it can be built.
+    ///
+    /// Do not make the client's `subscription_capacity` smaller than its default: what does not fit there is lost
+    /// without a word.
+    pub const fn builder(client: Client) -> NatsServiceBuilder<()> {
+        NatsServiceBuilder {
+            client,
+            authenticator: (),
+            domain: None,
+            scope: Scope::User,
+            quotas: Quotas::new(),
+            tenancy: None,
+            audit: None,
+            peer: None,
+            timeout: Duration::from_secs(30),
+            longest: Duration::from_secs(300),
+            message_limit: MESSAGE_LIMIT,
+            allowed_headers: None,
+            ack_token_key: None,
+            queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
+        }
+    }
+
+    /// The service as tonic serves it, which takes interceptors and limits like any other: next to others in tonic's
+    /// own server, or as routes of an axum app.
+    ///
+    /// Messages are limited to [`message_limit`](NatsServiceBuilder::message_limit); with the feature `gzip`,
+    /// compressed requests are accepted, and clients that take compressed answers get them.
+    pub fn into_server(self) -> NatsServiceServer<Self> {
+        let limit = self.0.message_limit;
+        let server =
+            NatsServiceServer::new(self).max_decoding_message_size(limit).max_encoding_message_size(limit);
+        #[cfg(feature = "gzip")]
+        let server = {
+            use tonic::codec::CompressionEncoding::Gzip;
+            server.accept_compressed(Gzip).send_compressed(Gzip)
+        };
+        server
+    }
+
+    /// The connection that the service was made with.
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Ends all streams with UNAVAILABLE, upon which clients connect elsewhere, and opens no more; for the time
+    /// before the server is shut down, which would wait for them. Other calls go on. Cannot be undone.
+    pub fn end_streams(&self) {
+        self.0.stopping.send_replace(true);
+    }
+}
+
+impl fmt::Debug for NatsService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsService").field("connection", &self.0.connection).finish_non_exhaustive()
+    }
+}
+
+/// A service to be; [`NatsService::builder`] makes one.
+#[must_use]
+pub struct NatsServiceBuilder<A> {
+    client: Client,
+    authenticator: A,
+    domain: Option<String>,
+    scope: Scope,
+    quotas: Quotas,
+    tenancy: Option<Box<dyn Tenancy>>,
+    audit: Option<Box<dyn AuditSink>>,
+    peer: Option<PeerOf>,
+    timeout: Duration,
+    longest: Duration,
+    message_limit: usize,
+    allowed_headers: Option<HashSet<String>>,
+    ack_token_key: Option<Vec<u8>>,
+    queue: QueueLimits,
+}
+
+impl<A> NatsServiceBuilder<A> {
+    /// Who finds out who is calling. There is no default.
+    pub fn authenticator<B: Authenticator>(self, authenticator: B) -> NatsServiceBuilder<B> {
+        NatsServiceBuilder {
+            client: self.client,
+            authenticator,
+            domain: self.domain,
+            scope: self.scope,
+            quotas: self.quotas,
+            tenancy: self.tenancy,
+            audit: self.audit,
+            peer: self.peer,
+            timeout: self.timeout,
+            longest: self.longest,
+            message_limit: self.message_limit,
+            allowed_headers: self.allowed_headers,
+            ack_token_key: self.ack_token_key,
+            queue: self.queue,
+        }
+    }
+
+    /// The domain that JetStream is in. Default: that of the server.
+    pub fn jetstream_domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// What a tenant is. Default: a user.
+    pub const fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// How much each tenant may have. Default [`Quotas::new`].
+    pub const fn quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
+        self
+    }
+
+    /// Who finds the space of a call; [`scope`](Self::scope) and [`quotas`](Self::quotas) are not looked at then.
+    /// Default: all tenants share this connection.
+    pub fn tenancy(mut self, tenancy: impl Tenancy) -> Self {
+        self.tenancy = Some(Box::new(tenancy));
+        self
+    }
+
+    /// Who takes the record of each call. Default [`TracingAudit`].
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit = Some(Box::new(sink));
+        self
+    }
+
+    /// How a call's peer address is found in its extensions. Default: as tonic's own server puts it there, with the
+    /// feature `transport`; without, none.
+    pub fn peer(mut self, peer: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static) -> Self {
+        self.peer = Some(Box::new(peer));
+        self
+    }
+
+    /// How long a call may take whose client sets no deadline, beside what it asks to wait for. Default 30 s. It
+    /// does not end streams, once open.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long a call may take at most, whatever deadline its client sets. Default 5 minutes. It does not end
+    /// streams.
+    pub const fn longest_timeout(mut self, timeout: Duration) -> Self {
+        self.longest = timeout;
+        self
+    }
+
+    /// The largest message of gRPC in bytes, in both directions. Default 16 MiB.
+    pub const fn message_limit(mut self, bytes: usize) -> Self {
+        self.message_limit = bytes;
+        self
+    }
+
+    /// The headers beginning with `Nats-` or `KV-` that clients may set; all others are refused. Upper and lower case
+    /// are one. Default: `Nats-Msg-Id`.
+    pub fn allowed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let names = names.into_iter().map(|name| name.as_ref().to_ascii_lowercase());
+        self.allowed_headers = Some(names.collect());
+        self
+    }
+
+    /// The secret that acknowledgement tokens are made with. Replicas that have the same one take each other's tokens;
+    /// those that have not still acknowledge by sequence, for consumers where each message has to be acknowledged.
+    /// Default: a random one.
+    pub fn ack_token_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.ack_token_key = Some(key.into());
+        self
+    }
+
+    /// How much waits at most for a subscriber that reads slowly, before its stream ends with RESOURCE_EXHAUSTED.
+    /// Default 4,096 messages and 8 MiB.
+    pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
+        self.queue = QueueLimits { messages, bytes };
+        self
+    }
+}
+
+impl<A: Authenticator> NatsServiceBuilder<A> {
+    /// The service. Has to be called within a tokio runtime.
+    #[must_use]
+    pub fn build(self) -> NatsService {
+        let connection = match self.domain {
+            Some(domain) => Connection::with_domain(self.client, domain),
+            None => Connection::new(self.client),
+        };
+        let (scope, quotas) = (self.scope, self.quotas);
+        let shared =
+            || Box::new(SharedAccount { connection: connection.clone(), scope, quotas }) as Box<dyn Tenancy>;
+        NatsService(Arc::new(Shared {
+            tenancy: self.tenancy.unwrap_or_else(shared),
+            connection,
+            authenticator: Box::new(self.authenticator),
+            audit: self.audit.unwrap_or_else(|| Box::new(TracingAudit)),
+            peer: self.peer.or_else(default_peer),
+            metrics: Metrics::new(),
+            tallies: Tallies::default(),
+            timeout: self.timeout,
+            longest: self.longest,
+            message_limit: self.message_limit,
+            allowed_headers: self.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
+            queue: self.queue,
+            tokens: AckTokens::new(self.ack_token_key),
+            recent: Recent::default(),
+            samples: Samples::default(),
+            stopping: watch::Sender::new(false),
+        }))
+    }
+}
+
+impl<A> fmt::Debug for NatsServiceBuilder<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsServiceBuilder")
+            .field("scope", &self.scope)
+            .field("quotas", &self.quotas)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "transport")]
+fn default_peer() -> Option<PeerOf> {
+    use tonic::transport::server::TcpConnectInfo;
+
+    Some(Box::new(|extensions| {
+        let plain = extensions.get::<TcpConnectInfo>();
+        #[cfg(feature = "mtls")]
+        let plain = {
+            use tonic::transport::server::TlsConnectInfo;
+            plain.or_else(|| extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref))
+        };
+        plain.and_then(TcpConnectInfo::remote_addr)
+    }))
+}
+
+#[cfg(not(feature = "transport"))]
+fn default_peer() -> Option<PeerOf> {
+    None
+}

@@ -1,0 +1,274 @@
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use async_nats::ConnectOptions;
+
+/// The settings of a service of its own, as the environment has them; see [`from_env`](Self::from_env).
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// `NATS_URLS`, separated by commas: where NATS is. Default `nats://127.0.0.1:4222`.
+    pub nats_urls: Vec<String>,
+    /// `NATS_JETSTREAM_ENABLED`: whether JetStream is to be there, for whoever decides on readiness. Default true.
+    pub jetstream: bool,
+    /// `NATS_JETSTREAM_DOMAIN`: the domain that it is in. Default that of the server.
+    pub jetstream_domain: Option<String>,
+    /// `LOKI_URL`: where audit records are shipped to, for a `tracing` layer that does so.
+    pub loki_url: Option<String>,
+    /// `CONSUL_ENABLED`: whether to register with Consul. Default false.
+    pub consul: bool,
+    /// `CONSUL_HOST`. Default `127.0.0.1`.
+    pub consul_host: String,
+    /// `CONSUL_PORT`. Default 8500.
+    pub consul_port: u16,
+    /// `GRPC_PORT`: the port to serve at. Default 50056.
+    pub grpc_port: u16,
+    /// `SERVICE_NAME`: the name to register. Default `nats-grpc-service`.
+    pub service_name: String,
+    /// `SERVICE_HOSTNAME`, else `HOSTNAME`: where others reach this service. Default `localhost`.
+    pub service_hostname: String,
+    credentials: Credentials,
+}
+
+/// What is secret, or the way to it.
+#[derive(Clone, Default)]
+struct Credentials {
+    username: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+    creds: Option<PathBuf>,
+    nkey: Option<String>,
+    tls_ca: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The variable's value cannot be read. The value itself is not told, as it may be a secret.
+    #[error("{variable}: expected {expected}")]
+    Unreadable {
+        /// The variable.
+        variable: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The variable needs another one beside it.
+    #[error("{variable} needs {other} to be set too")]
+    Incomplete {
+        /// The variable.
+        variable: &'static str,
+        /// The one that is missing.
+        other: &'static str,
+    },
+    /// The file that the variable names cannot be read.
+    #[error("{variable}: unreadable file")]
+    File {
+        /// The variable.
+        variable: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Settings {
+    /// Reads the environment.
+    ///
+    /// Beside the fields' variables, these are read for [`connect_options`](Self::connect_options): `NATS_USERNAME`
+    /// with `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CREDS` (a file), `NATS_NKEY` (a seed), `NATS_TLS_CA` (a file), and
+    /// `NATS_TLS_CERT` with `NATS_TLS_KEY` (files). A variable that is empty is as one that is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`], which names the variable.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::from_variables(|variable| env::var_os(variable))
+    }
+
+    fn from_variables(read: impl Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
+        let text = |variable: &'static str| match read(variable).map(OsString::into_string).transpose() {
+            Ok(text) => Ok(text.filter(|text| !text.is_empty())),
+            Err(_) => Err(SettingsError::Unreadable { variable, expected: "text in UTF-8" }),
+        };
+        let flag = |variable: &'static str, default: bool| match text(variable)?.as_deref() {
+            None => Ok(default),
+            Some("true" | "TRUE" | "True" | "1" | "yes" | "on") => Ok(true),
+            Some("false" | "FALSE" | "False" | "0" | "no" | "off") => Ok(false),
+            Some(_) => Err(SettingsError::Unreadable { variable, expected: "true or false" }),
+        };
+        let port = |variable: &'static str, default: u16| match text(variable)? {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .map_err(|_| SettingsError::Unreadable { variable, expected: "a port, 0 to 65535" }),
+        };
+        let path = |variable: &'static str| Ok::<_, SettingsError>(text(variable)?.map(PathBuf::from));
+        let credentials = Credentials {
+            username: text("NATS_USERNAME")?,
+            password: text("NATS_PASSWORD")?,
+            token: text("NATS_TOKEN")?,
+            creds: path("NATS_CREDS")?,
+            nkey: text("NATS_NKEY")?,
+            tls_ca: path("NATS_TLS_CA")?,
+            tls_cert: path("NATS_TLS_CERT")?,
+            tls_key: path("NATS_TLS_KEY")?,
+        };
+        credentials.check()?;
+        let urls = text("NATS_URLS")?.unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
+        let nats_urls: Vec<_> =
+            urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect();
+        if nats_urls.is_empty() || nats_urls.iter().any(|url| url.parse::<async_nats::ServerAddr>().is_err())
+        {
+            return Err(SettingsError::Unreadable {
+                variable: "NATS_URLS",
+                expected: "URLs separated by commas",
+            });
+        }
+        let hostname = text("SERVICE_HOSTNAME")?.or(text("HOSTNAME")?);
+        Ok(Self {
+            nats_urls,
+            jetstream: flag("NATS_JETSTREAM_ENABLED", true)?,
+            jetstream_domain: text("NATS_JETSTREAM_DOMAIN")?,
+            loki_url: text("LOKI_URL")?,
+            consul: flag("CONSUL_ENABLED", false)?,
+            consul_host: text("CONSUL_HOST")?.unwrap_or_else(|| "127.0.0.1".to_owned()),
+            consul_port: port("CONSUL_PORT", 8500)?,
+            grpc_port: port("GRPC_PORT", 50056)?,
+            service_name: text("SERVICE_NAME")?.unwrap_or_else(|| "nats-grpc-service".to_owned()),
+            service_hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
+            credentials,
+        })
+    }
+
+    /// What to connect to [`nats_urls`](Self::nats_urls) with.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::File`] if the credentials cannot be read.
+    pub async fn connect_options(&self) -> Result<ConnectOptions, SettingsError> {
+        let mut options = ConnectOptions::new();
+        let credentials = self.credentials.clone();
+        if let (Some(username), Some(password)) = (credentials.username, credentials.password) {
+            options = options.user_and_password(username, password);
+        }
+        if let Some(token) = credentials.token {
+            options = options.token(token);
+        }
+        if let Some(seed) = credentials.nkey {
+            options = options.nkey(seed);
+        }
+        if let Some(path) = credentials.creds {
+            options = options
+                .credentials_file(path)
+                .await
+                .map_err(|source| SettingsError::File { variable: "NATS_CREDS", source })?;
+        }
+        if let Some(path) = credentials.tls_ca {
+            options = options.add_root_certificates(path).require_tls(true);
+        }
+        if let (Some(certificate), Some(key)) = (credentials.tls_cert, credentials.tls_key) {
+            options = options.add_client_certificate(certificate, key).require_tls(true);
+        }
+        Ok(options)
+    }
+}
+
+impl Credentials {
+    fn check(&self) -> Result<(), SettingsError> {
+        let pairs = [
+            ("NATS_USERNAME", self.username.is_some(), "NATS_PASSWORD", self.password.is_some()),
+            ("NATS_TLS_CERT", self.tls_cert.is_some(), "NATS_TLS_KEY", self.tls_key.is_some()),
+        ];
+        for (one, has_one, two, has_two) in pairs {
+            match (has_one, has_two) {
+                (true, false) => return Err(SettingsError::Incomplete { variable: one, other: two }),
+                (false, true) => return Err(SettingsError::Incomplete { variable: two, other: one }),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Without what is secret; URLs may have passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("jetstream", &self.jetstream)
+            .field("jetstream_domain", &self.jetstream_domain)
+            .field("consul", &self.consul)
+            .field("consul_host", &self.consul_host)
+            .field("consul_port", &self.consul_port)
+            .field("grpc_port", &self.grpc_port)
+            .field("service_name", &self.service_name)
+            .field("service_hostname", &self.service_hostname)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::{Settings, SettingsError};
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let variables: HashMap<_, _> = variables.iter().copied().collect();
+        Settings::from_variables(|variable| variables.get(variable).map(Into::into))
+    }
+
+    #[test]
+    fn all_has_a_default() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.nats_urls, ["nats://127.0.0.1:4222"]);
+        assert_eq!((settings.grpc_port, settings.consul_port), (50056, 8500));
+        assert_eq!((settings.jetstream, settings.consul), (true, false));
+        assert_eq!(settings.service_name, "nats-grpc-service");
+    }
+
+    #[test]
+    fn what_is_set_is_taken() {
+        let settings = read(&[
+            ("NATS_URLS", "nats://a:4222, tls://b"),
+            ("GRPC_PORT", "0"),
+            ("CONSUL_ENABLED", "true"),
+            ("NATS_JETSTREAM_DOMAIN", ""),
+        ])
+        .unwrap();
+        assert_eq!(settings.nats_urls, ["nats://a:4222", "tls://b"]);
+        assert_eq!((settings.grpc_port, settings.consul), (0, true));
+        assert_eq!(settings.jetstream_domain, None);
+    }
+
+    #[test]
+    fn errors_name_the_variable_and_no_value() {
+        for (variable, value) in [
+            ("GRPC_PORT", "65536"),
+            ("CONSUL_PORT", "x"),
+            ("CONSUL_ENABLED", "maybe"),
+            ("NATS_URLS", ","),
+            ("NATS_URLS", "nats://[secret"),
+            ("NATS_PASSWORD", "secret"),
+            ("NATS_TLS_KEY", "secret"),
+        ] {
+            let error = read(&[(variable, value)]).unwrap_err().to_string();
+            assert!(error.contains(variable) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn debug_has_no_secrets() {
+        let settings = read(&[
+            ("NATS_URLS", "nats://user:secret@a"),
+            ("NATS_USERNAME", "u"),
+            ("NATS_PASSWORD", "secret"),
+            ("NATS_TOKEN", "secret"),
+            ("NATS_NKEY", "secret"),
+        ]);
+        assert!(!format!("{:?}", settings.unwrap()).contains("secret"));
+    }
+}

@@ -1,0 +1,191 @@
+//! What becomes of a failure: the one table from NATS's errors to gRPC statuses.
+//!
+//! Messages are in the caller's terms. What NATS says itself may have names that are not the caller's, so none of it is
+//! passed on; it is logged at debug.
+
+use std::error::Error as StdError;
+
+use async_nats::client::{PublishErrorKind, RequestErrorKind, SubscribeErrorKind};
+use async_nats::jetstream;
+use async_nats::jetstream::context::PublishErrorKind as StoreErrorKind;
+use tonic::{Code, Status};
+use tracing::debug;
+
+use crate::tenant::TenantError;
+
+/// The deadline of the call is over.
+pub(crate) fn late() -> Status {
+    Status::deadline_exceeded("not done within the call's time")
+}
+
+/// NATS cannot be reached.
+pub(crate) fn disconnected() -> Status {
+    Status::unavailable("no connection to NATS")
+}
+
+/// Something of this server is full.
+pub(crate) fn over_quota(what: &str, limit: impl std::fmt::Display) -> Status {
+    Status::resource_exhausted(format!("over the limit of {limit} {what}"))
+}
+
+/// Larger than the NATS server takes.
+pub(crate) fn too_large(size: usize, limit: usize) -> Status {
+    Status::resource_exhausted(format!("a message of {size} bytes is over the limit of {limit}"))
+}
+
+/// A name that cannot be one.
+pub(crate) fn tenant(error: &TenantError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// An error of async-nats as a status.
+pub(crate) trait IntoStatus {
+    fn into_status(self) -> Status;
+}
+
+/// Turns the error of a result into a status.
+pub(crate) trait OrStatus<T> {
+    fn or_status(self) -> Result<T, Status>;
+}
+
+impl<T, E: IntoStatus> OrStatus<T> for Result<T, E> {
+    fn or_status(self) -> Result<T, Status> {
+        self.map_err(IntoStatus::into_status)
+    }
+}
+
+impl IntoStatus for async_nats::PublishError {
+    fn into_status(self) -> Status {
+        debug!(error = %self, "publish failed");
+        match self.kind() {
+            PublishErrorKind::MaxPayloadExceeded => {
+                Status::resource_exhausted("the message is larger than the NATS server takes")
+            }
+            PublishErrorKind::InvalidSubject => Status::invalid_argument("a subject that NATS does not take"),
+            PublishErrorKind::Send => disconnected(),
+        }
+    }
+}
+
+impl IntoStatus for async_nats::SubscribeError {
+    fn into_status(self) -> Status {
+        debug!(error = %self, "subscribe failed");
+        match self.kind() {
+            SubscribeErrorKind::InvalidSubject => {
+                Status::invalid_argument("a subject that NATS does not take")
+            }
+            SubscribeErrorKind::InvalidQueueName => {
+                Status::invalid_argument("a queue group that NATS does not take")
+            }
+            SubscribeErrorKind::Other => disconnected(),
+        }
+    }
+}
+
+/// A request to JetStream's API that was not answered.
+pub(crate) fn jetstream(error: &async_nats::RequestError) -> Status {
+    debug!(%error, "JetStream request failed");
+    match error.kind() {
+        RequestErrorKind::TimedOut => Status::deadline_exceeded("JetStream did not answer in time"),
+        RequestErrorKind::NoResponders => jetstream_unavailable(),
+        RequestErrorKind::InvalidSubject => Status::invalid_argument("a name that NATS does not take"),
+        RequestErrorKind::MaxPayloadExceeded => {
+            Status::resource_exhausted("the request is larger than the NATS server takes")
+        }
+        RequestErrorKind::Other => disconnected(),
+    }
+}
+
+impl IntoStatus for jetstream::context::PublishError {
+    fn into_status(self) -> Status {
+        debug!(error = %self, "JetStream publish failed");
+        match self.kind() {
+            StoreErrorKind::StreamNotFound => Status::not_found("no stream takes this subject"),
+            StoreErrorKind::WrongLastMessageId | StoreErrorKind::WrongLastSequence => {
+                Status::failed_precondition("the stream is not at the expected message")
+            }
+            StoreErrorKind::TimedOut => {
+                Status::deadline_exceeded("JetStream did not confirm in time; the message may be stored")
+            }
+            StoreErrorKind::BrokenPipe => disconnected(),
+            StoreErrorKind::MaxAckPending => Status::resource_exhausted("too many messages are on their way"),
+            StoreErrorKind::MaxPayloadExceeded => {
+                Status::resource_exhausted("the message is larger than the NATS server takes")
+            }
+            StoreErrorKind::Other => from_source(&self, "the message could not be stored"),
+        }
+    }
+}
+
+impl IntoStatus for jetstream::Error {
+    fn into_status(self) -> Status {
+        debug!(error = %self, "JetStream refused");
+        api(self.error_code().0, self.code())
+    }
+}
+
+/// An error whose kinds hide what JetStream said: what its sources tell.
+pub(crate) fn from_source(error: &(dyn StdError + 'static), otherwise: &'static str) -> Status {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(refusal) = error.downcast_ref::<jetstream::Error>() {
+            return api(refusal.error_code().0, refusal.code());
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+            continue;
+        }
+        next = error.source();
+    }
+    Status::unavailable(otherwise)
+}
+
+fn jetstream_unavailable() -> Status {
+    Status::unavailable("JetStream is not available")
+}
+
+/// JetStream's own error codes, and the HTTP-like class that it gives besides.
+fn api(error: u64, class: usize) -> Status {
+    let (code, message) = match error {
+        10059 => (Code::NotFound, "no such stream"),
+        10014 | 10149 => (Code::NotFound, "no such consumer"),
+        10037 | 10043 => (Code::NotFound, "no such message"),
+        10058 => (Code::AlreadyExists, "there is a stream of this name with another configuration"),
+        10013 | 10105 | 10106 | 10148 => {
+            (Code::AlreadyExists, "there is a consumer of this name with another configuration")
+        }
+        10065 => (Code::FailedPrecondition, "the subjects are those of another stream"),
+        10060 => (Code::FailedPrecondition, "the subject is not one of this stream"),
+        10063 | 10070 | 10071 | 10164 => {
+            (Code::FailedPrecondition, "the stream is not at the expected message")
+        }
+        10109 => (Code::FailedPrecondition, "the stream takes no more messages"),
+        10074 => (Code::FailedPrecondition, "this NATS server has no cluster for replicas"),
+        10099 | 10100 => (Code::FailedPrecondition, "another consumer takes these messages"),
+        10026 => (Code::ResourceExhausted, "there are as many consumers as there may be"),
+        10027 => (Code::ResourceExhausted, "there are as many streams as there may be"),
+        10002 | 10023 | 10028 | 10047 => (Code::ResourceExhausted, "there is no room left for it"),
+        10077 => (Code::ResourceExhausted, "the stream is full"),
+        10054 => (Code::ResourceExhausted, "the message is larger than the stream takes"),
+        10097 => (Code::ResourceExhausted, "the headers are over JetStream's limit of 65536 bytes"),
+        10122 => (Code::ResourceExhausted, "the message limit of the account is too small for it"),
+        10093 => (Code::InvalidArgument, "the filter is outside the stream's subjects"),
+        10039 | 10076 | 10035 => return jetstream_unavailable(),
+        10005 | 10007 | 10008 | 10009 | 10041 | 10118 | 10119 | 10167 | 10194 | 10195 => {
+            return Status::unavailable("JetStream cannot do it at the moment");
+        }
+        _ => match class {
+            400 => (Code::InvalidArgument, "JetStream does not take this configuration"),
+            404 => (Code::NotFound, "there is no such thing"),
+            408 => (Code::DeadlineExceeded, "JetStream did not answer in time"),
+            503 => (Code::Unavailable, "JetStream cannot do it at the moment"),
+            _ => (Code::Internal, "JetStream failed"),
+        },
+    };
+    match message {
+        "JetStream does not take this configuration" | "JetStream failed" => {
+            Status::new(code, format!("{message} (error {error})"))
+        }
+        message => Status::new(code, message),
+    }
+}

@@ -1,0 +1,161 @@
+//! Subscribe and QueueSubscribe.
+
+mod queue;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use async_nats::{Message, Subscriber};
+use futures::{Stream, StreamExt};
+use metrics::Gauge;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use self::queue::Queue;
+use crate::call::{Call, Streaming, Weighed};
+use crate::connection::Ending;
+use crate::convert::{filter_subject, queue_group, timestamp, to_headers};
+use crate::status::{self, OrStatus};
+use crate::tally::Place;
+use crate::tenant::Tenant;
+use crate::{Method, pb};
+
+impl Weighed for pb::MessageResponse {
+    fn weight(&self) -> u64 {
+        self.data.len() as u64
+    }
+}
+
+impl Streaming for pb::SubscribeRequest {
+    const METHOD: Method = Method::Subscribe;
+    type Item = pb::MessageResponse;
+    type Items = Subscription;
+
+    async fn open(self, call: &Call<'_>) -> Result<Subscription, Status> {
+        Subscription::open(call, &self.subject, queue_group(&self.queue_group)?).await
+    }
+}
+
+impl Streaming for pb::QueueSubscribeRequest {
+    const METHOD: Method = Method::QueueSubscribe;
+    type Item = pb::MessageResponse;
+    type Items = Subscription;
+
+    async fn open(self, call: &Call<'_>) -> Result<Subscription, Status> {
+        let group = queue_group(&self.queue_group)?;
+        let group = group.ok_or_else(|| Status::invalid_argument("queue_group is empty"))?;
+        Subscription::open(call, &self.subject, Some(group)).await
+    }
+}
+
+/// The messages of a subject. Dropped when the client leaves, it takes no more at once.
+pub(crate) struct Subscription {
+    queue: Arc<Queue>,
+    tenant: Tenant,
+    sequence: i64,
+    reader: JoinHandle<()>,
+    live: Live,
+}
+
+/// A live subscription, as it is counted.
+struct Live {
+    gauge: Gauge,
+    _place: Place,
+}
+
+impl Subscription {
+    async fn open(call: &Call<'_>, subject: &str, group: Option<&str>) -> Result<Self, Status> {
+        let subject = filter_subject(call.tenant(), subject)?;
+        let mut stopping = call.shared.stopping.subscribe();
+        if *stopping.borrow_and_update() {
+            return Err(stopped());
+        }
+        let place = call.tally.subscribe(call.space.quotas.subscriptions)?;
+        let connection = call.connection();
+        let mark = connection.mark()?;
+        let ending = connection.live().await?.add(&subject);
+        let subscriber = match group {
+            Some(group) => connection.client().queue_subscribe(subject, group.to_owned()).await,
+            None => connection.client().subscribe(subject).await,
+        }
+        .or_status()?;
+        // The client is told once nothing can be missed any more.
+        connection.confirm(mark).await?;
+
+        let queue = Arc::new(Queue::new(call.shared.queue));
+        let gauge = call.shared.metrics.subscriptions.clone();
+        gauge.increment(1);
+        Ok(Self {
+            reader: tokio::spawn(read(subscriber, queue.clone(), ending, stopping)),
+            queue,
+            tenant: call.tenant().clone(),
+            sequence: 0,
+            live: Live { gauge, _place: place },
+        })
+    }
+
+    fn response(&mut self, message: Message, received: SystemTime) -> pb::MessageResponse {
+        let own = |subject: &str| self.tenant.own_subject(subject).map(str::to_owned).unwrap_or_default();
+        self.sequence += 1;
+        pb::MessageResponse {
+            subject: own(&message.subject),
+            headers: to_headers(message.headers.as_ref()),
+            reply_to: message.reply.as_deref().map(own).unwrap_or_default(),
+            timestamp: Some(timestamp(received)),
+            sequence: self.sequence,
+            data: message.payload,
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<pb::MessageResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = std::task::ready!(self.queue.poll(cx));
+        Poll::Ready(match next {
+            Ok((message, received)) => Some(Ok(self.response(message, received))),
+            Err(end) => end.map(Err),
+        })
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.live.gauge.decrement(1);
+    }
+}
+
+/// Moves messages to the queue, without ever waiting for the client: the NATS client drops what nobody takes.
+async fn read(
+    mut subscriber: Subscriber,
+    queue: Arc<Queue>,
+    mut ending: Ending,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let end = loop {
+        tokio::select! {
+            biased;
+            _ = &mut ending.told => break None,
+            _ = stopping.changed() => break Some(stopped()),
+            message = subscriber.next() => match message {
+                Some(message) => {
+                    if !queue.push(message, SystemTime::now()) {
+                        break Some(Status::resource_exhausted("read too slowly: messages would have been lost"));
+                    }
+                }
+                None => break Some(status::disconnected()),
+            }
+        }
+    };
+    drop(subscriber);
+    queue.end(end);
+}
+
+fn stopped() -> Status {
+    Status::unavailable("this server stops; connect to another")
+}

@@ -1,0 +1,114 @@
+//! The server, services on it, clients of them, and ways to wait.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::Client;
+use bytes::Bytes;
+use futures::StreamExt;
+use narun_grpc::auth::TrustRequest;
+use narun_grpc::pb::nats_service_client::NatsServiceClient;
+use narun_grpc::pb::nats_service_server::NatsServiceServer;
+use narun_grpc::{NatsService, NatsServiceBuilder};
+use narun_support::Server;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long anything may take that is to happen at all.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The server of all tests that do not stop theirs.
+pub(crate) static SERVER: LazyLock<Server> =
+    LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
+
+pub(crate) type GrpcClient = NatsServiceClient<Channel>;
+
+pub(crate) async fn connect() -> Client {
+    async_nats::connect(SERVER.url()).await.expect("a connection")
+}
+
+/// A user that no other test has.
+pub(crate) fn new_user() -> String {
+    static USERS: AtomicUsize = AtomicUsize::new(0);
+    format!("user{}", USERS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A service, served until it is dropped, and a client of it.
+pub(crate) struct Service {
+    pub(crate) service: NatsService,
+    pub(crate) url: String,
+    pub(crate) client: GrpcClient,
+    serving: JoinHandle<()>,
+}
+
+impl Service {
+    /// One that trusts its clients.
+    pub(crate) async fn start() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// One that trusts its clients, with settings.
+    pub(crate) async fn with(
+        set: impl FnOnce(NatsServiceBuilder<TrustRequest>) -> NatsServiceBuilder<TrustRequest>,
+    ) -> Self {
+        let builder = NatsService::builder(connect().await).authenticator(TrustRequest::new());
+        Self::serve(set(builder).build()).await
+    }
+
+    pub(crate) async fn serve(service: NatsService) -> Self {
+        let server = service.clone().into_server();
+        let (url, serving) = listen(server).await;
+        let channel = channel(&url).await;
+        Self { service, client: NatsServiceClient::new(channel), url, serving }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn listen(server: NatsServiceServer<NatsService>) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move {
+        let router = tonic::transport::Server::builder().add_service(server);
+        router.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("a server");
+    });
+    (url, serving)
+}
+
+/// A connection of its own.
+pub(crate) async fn channel(url: &str) -> Channel {
+    Endpoint::from_shared(url.to_owned()).expect("an address").connect().await.expect("a connection")
+}
+
+/// Waits until the server has dealt with all that this client sent.
+pub(crate) async fn settle(client: &Client) {
+    let inbox = client.new_inbox();
+    let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
+    client.publish(inbox, Bytes::new()).await.expect("a message sent");
+    soon("a round trip", echo.next()).await.expect("an open subscription");
+}
+
+/// What a future gives, which must be soon.
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("not within {LIMIT:?}: {what}"),
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

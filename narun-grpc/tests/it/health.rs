@@ -1,0 +1,76 @@
+//! HealthCheck, `grpc.health.v1` and reflection.
+
+use narun_grpc::auth::TrustRequest;
+use narun_grpc::pb::NatsHealthCheckRequest;
+use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, SERVICE};
+use narun_support::Server;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::harness::{Service, channel, eventually};
+
+#[tokio::test]
+async fn health_is_what_a_round_trip_says() {
+    let mut service = Service::start().await;
+    let deep = NatsHealthCheckRequest { deep_check: true };
+    let response = service.client.health_check(deep).await.unwrap().into_inner();
+    assert!(response.healthy && response.jetstream_enabled, "{response:?}");
+    assert_eq!((response.nats_status.as_str(), response.connections), ("connected", 1));
+
+    // Without JetStream; then without a server.
+    let mut server = Server::start().expect("a nats-server");
+    let nats = async_nats::connect(server.url()).await.unwrap();
+    let mut service =
+        Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await;
+    let response = service.client.health_check(deep).await.unwrap().into_inner();
+    assert!(!response.healthy && !response.jetstream_enabled, "{response:?}");
+    let shallow = NatsHealthCheckRequest { deep_check: false };
+    assert!(service.client.health_check(shallow).await.unwrap().into_inner().healthy);
+    server.kill().unwrap();
+    eventually("bad health", async || {
+        let response = service.client.health_check(shallow).await.unwrap().into_inner();
+        !response.healthy && response.connections == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grpc_health_follows_the_connection_and_reflection_knows_the_service() {
+    let mut server = Server::start().expect("a nats-server");
+    let nats = async_nats::connect(server.url()).await.unwrap();
+    let service = NatsService::builder(nats).authenticator(TrustRequest::new()).build();
+    let (health, _watch) = service.health();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("sound descriptors");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = tonic::transport::Server::builder()
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(service.clone().into_server());
+    let serving = tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    let mut health = HealthClient::new(channel(&url).await);
+    let mut becomes = async |status: ServingStatus| {
+        for name in ["", SERVICE, "nats-service"] {
+            eventually("the status", async || {
+                let response = health.check(HealthCheckRequest { service: name.to_owned() }).await;
+                response.unwrap().into_inner().status == status as i32
+            })
+            .await;
+        }
+    };
+    becomes(ServingStatus::Serving).await;
+    server.kill().unwrap();
+    becomes(ServingStatus::NotServing).await;
+    server.restart().unwrap();
+    becomes(ServingStatus::Serving).await;
+    service.end_streams();
+    becomes(ServingStatus::NotServing).await;
+    serving.abort();
+}

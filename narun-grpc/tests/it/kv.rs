@@ -1,0 +1,131 @@
+//! Key-value buckets.
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use narun_grpc::pb::{KvDeleteRequest, KvGetRequest, KvGetResponse, KvKeysRequest, KvPutRequest};
+use narun_grpc::tenancy::Quotas;
+use tonic::Code;
+
+use crate::harness::{GrpcClient, Service, connect, new_user};
+
+fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
+    KvPutRequest {
+        user_id: user.to_owned(),
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        ..Default::default()
+    }
+}
+
+async fn get(client: &GrpcClient, user: &str, bucket: &str, key: &str) -> KvGetResponse {
+    let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
+    let request = KvGetRequest { user_id, bucket, key, ..Default::default() };
+    client.clone().kv_get(request).await.expect("an answer").into_inner()
+}
+
+async fn keys(client: &GrpcClient, user: &str, bucket: &str) -> Vec<String> {
+    let request = KvKeysRequest { user_id: user.to_owned(), bucket: bucket.to_owned(), ..Default::default() };
+    client.clone().kv_keys(request).await.expect("an answer").into_inner().keys
+}
+
+async fn delete(client: &GrpcClient, user: &str, bucket: &str, key: &str) -> bool {
+    let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
+    let request = KvDeleteRequest { user_id, bucket, key, ..Default::default() };
+    client.clone().kv_delete(request).await.expect("an answer").into_inner().success
+}
+
+#[tokio::test]
+async fn a_key_is_put_read_listed_and_deleted() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let client = service.client.clone();
+    assert!(!get(&client, &user, "b", "k").await.found);
+    assert!(!delete(&client, &user, "b", "k").await);
+    assert!(keys(&client, &user, "b").await.is_empty());
+    let first = service.client.kv_put(put(&user, "b", "k", "1")).await.unwrap().into_inner();
+    let second = service.client.kv_put(put(&user, "b", "k", "2")).await.unwrap().into_inner();
+    assert!(first.success && second.success && second.revision > first.revision);
+    let entry = get(&client, &user, "b", "k").await;
+    assert!(entry.found && entry.created.is_some());
+    assert_eq!((entry.value, entry.revision), (Bytes::from_static(b"2"), second.revision));
+    assert_eq!(keys(&client, &user, "b").await, ["k"]);
+    // An empty value is a value.
+    service.client.kv_put(put(&user, "b", "e", "")).await.unwrap();
+    assert!(get(&client, &user, "b", "e").await.found);
+    assert!(delete(&client, &user, "b", "k").await);
+    assert!(!delete(&client, &user, "b", "k").await);
+    assert!(!get(&client, &user, "b", "k").await.found);
+    assert!(!get(&client, &user, "b", "other").await.found);
+    assert_eq!(keys(&client, &user, "b").await, ["e"]);
+    assert!(!get(&client, &new_user(), "b", "e").await.found);
+}
+
+#[tokio::test]
+async fn keys_are_any_text() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let mut all = [
+        "a", "A", "a.b", "a..b", ".a", "a.", "..", "*", ">", "a.*", "a b", " ", "_", "_2e", "a/b", "ä",
+        "日本", "a\r\nb", "\0", "$KV.x", "=",
+    ];
+    for key in all {
+        service.client.kv_put(put(&user, "b", key, key)).await.expect(key);
+    }
+    let client = service.client.clone();
+    for key in all {
+        assert_eq!(get(&client, &user, "b", key).await.value, key, "{key:?}");
+    }
+    all.sort_unstable();
+    assert_eq!(keys(&client, &user, "b").await, all);
+}
+
+#[tokio::test]
+async fn other_clients_see_the_same_bucket() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.kv_put(put(&user, "b", "plain.key", "here")).await.unwrap();
+    let context = jetstream::new(connect().await);
+    let store = context.get_key_value(format!("kv-user-{user}-b")).await.unwrap();
+    assert_eq!(store.get("plain.key").await.unwrap().unwrap(), "here");
+    let revision = store.put("plain.key", "there".into()).await.unwrap();
+    let entry = get(&service.client, &user, "b", "plain.key").await;
+    assert_eq!(entry.value, "there");
+    assert_eq!(u64::try_from(entry.revision).unwrap(), revision);
+    store.purge("plain.key").await.unwrap();
+    assert!(!get(&service.client, &user, "b", "plain.key").await.found);
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_refused() {
+    let mut service = Service::with(|builder| builder.quotas(Quotas::new().buckets(1))).await;
+    let user = new_user();
+    for (bucket, key) in
+        [("", "k"), ("a.b", "k"), ("a b", "k"), ("ä", "k"), ("b", ""), ("b", &"k".repeat(4000))]
+    {
+        let status = service.client.kv_put(put(&user, bucket, key, "")).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{bucket:?} {key:.20?}");
+    }
+    let status = service.client.kv_put(put(&user, &"b".repeat(253), "k", "")).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    service.client.kv_put(put(&user, "a", "k", "")).await.unwrap();
+    let status = service.client.kv_put(put(&user, "b", "k", "")).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    service.client.kv_put(put(&user, "a", "l", "")).await.unwrap();
+    let limit = service.service.connection().client().max_payload();
+    let large = put(&user, "a", "k", &"x".repeat(limit));
+    assert_eq!(service.client.kv_put(large).await.unwrap_err().code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn stored_bytes_have_a_quota() {
+    let mut service = Service::with(|builder| builder.quotas(Quotas::new().stored_bytes(10_000))).await;
+    let (user, other) = (new_user(), new_user());
+    let value = "x".repeat(6000);
+    service.client.kv_put(put(&user, "b", "k", &value)).await.unwrap();
+    let status = service.client.kv_put(put(&user, "b", "l", &value)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    service.client.kv_put(put(&other, "b", "k", &value)).await.unwrap();
+    // Another replica finds what is there.
+    let mut there = Service::with(|builder| builder.quotas(Quotas::new().stored_bytes(10_000))).await;
+    let status = there.client.kv_put(put(&user, "b", "l", &value)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    there.client.kv_put(put(&user, "b", "l", "x")).await.unwrap();
+}

@@ -1,0 +1,17 @@
+//! The service on a real nats-server, through a real channel.
+
+mod harness;
+
+mod calls;
+mod consumers;
+mod health;
+mod kv;
+mod messages;
+mod objects;
+mod publish;
+mod registrar;
+mod request;
+mod statistics;
+mod streams;
+mod subscribe;
+mod who;

@@ -1,0 +1,291 @@
+//! PublishToStream, PullMessages, AckMessage and NakMessage.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use narun_grpc::pb::{
+    AckMessageRequest, AckPolicy, ConsumerConfig, GetConsumerInfoRequest, JetStreamMessage,
+    NakMessageRequest, PublishToStreamRequest, PullMessagesRequest,
+};
+use tonic::Code;
+
+use crate::consumers::{consumer, durable};
+use crate::harness::{GrpcClient, Service, new_user, soon};
+use crate::streams::{create, named};
+
+fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+    Some(prost_types::Duration { seconds, nanos: 0 })
+}
+
+async fn store(client: &GrpcClient, user: &str, data: &str) -> i64 {
+    let request = PublishToStreamRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        subject: "s.a".into(),
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        headers: [("A".to_owned(), "b".to_owned())].into(),
+        ..Default::default()
+    };
+    let response = client.clone().publish_to_stream(request).await.expect("stored").into_inner();
+    assert!(response.success);
+    response.sequence
+}
+
+fn pull(user: &str, batch_size: i32, max_wait: Option<prost_types::Duration>) -> PullMessagesRequest {
+    PullMessagesRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        batch_size,
+        max_wait,
+        ..Default::default()
+    }
+}
+
+async fn pulled(client: &GrpcClient, user: &str, batch_size: i32) -> Vec<JetStreamMessage> {
+    let request = pull(user, batch_size, Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 }));
+    client.clone().pull_messages(request).await.expect("a pull").into_inner().messages
+}
+
+async fn ack(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Result<bool, Code> {
+    let request = AckMessageRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        sequence,
+        ack_token: token.to_owned(),
+        ..Default::default()
+    };
+    let result = soon("an answer", client.clone().ack_message(request)).await;
+    result.map(|response| response.into_inner().success).map_err(|status| status.code())
+}
+
+async fn nak(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Result<bool, Code> {
+    let request = NakMessageRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        sequence,
+        ack_token: token.to_owned(),
+        ..Default::default()
+    };
+    let result = soon("an answer", client.clone().nak_message(request)).await;
+    result.map(|response| response.into_inner().success).map_err(|status| status.code())
+}
+
+/// How many messages wait for an acknowledgement is not told; how far all are done is.
+async fn floor(client: &GrpcClient, user: &str) -> i64 {
+    let request = GetConsumerInfoRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        ..Default::default()
+    };
+    let info = client.clone().get_consumer_info(request).await.unwrap().into_inner().consumer.unwrap();
+    info.state.unwrap().ack_floor_seq
+}
+
+async fn prepared(ack_policy: AckPolicy) -> (Service, String) {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let config = ConsumerConfig { ack_policy: ack_policy.into(), ..durable("c") };
+    service.client.create_consumer(consumer(&user, config)).await.unwrap();
+    (service, user)
+}
+
+#[tokio::test]
+async fn what_waits_comes_at_once_with_all_that_it_has() {
+    let (service, user) = prepared(AckPolicy::AckExplicit).await;
+    for number in 1..=3 {
+        assert_eq!(store(&service.client, &user, &number.to_string()).await, number);
+    }
+    // A year, of which none is waited, as there are some.
+    let request = pull(&user, 10, seconds(365 * 24 * 3600));
+    let messages = soon("messages", service.client.clone().pull_messages(request)).await.unwrap();
+    let messages = messages.into_inner().messages;
+    assert_eq!(messages.len(), 3);
+    for (number, message) in (1..).zip(&messages) {
+        assert_eq!((message.sequence, message.num_delivered), (number, 1));
+        assert_eq!((message.subject.as_str(), &message.data[..]), ("s.a", number.to_string().as_bytes()));
+        assert_eq!(message.headers.get("A").map(String::as_str), Some("b"));
+        assert!(message.timestamp.is_some() && !message.ack_token.is_empty());
+    }
+    assert!(pulled(&service.client, &user, 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_pull_waits_for_what_comes() {
+    let (service, user) = prepared(AckPolicy::AckExplicit).await;
+    let mut waiting = service.client.clone();
+    let request = pull(&user, i32::MAX, seconds(60));
+    let waiting = tokio::spawn(async move { waiting.pull_messages(request).await });
+    store(&service.client, &user, "late").await;
+    let messages = soon("a message", waiting).await.unwrap().unwrap().into_inner().messages;
+    assert_eq!(messages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_no_larger_than_asked() {
+    let (service, user) = prepared(AckPolicy::AckExplicit).await;
+    for _ in 0..12 {
+        store(&service.client, &user, "x").await;
+    }
+    assert_eq!(pulled(&service.client, &user, 1).await.len(), 1);
+    assert_eq!(pulled(&service.client, &user, 0).await.len(), 10);
+    assert_eq!(pulled(&service.client, &user, -1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn pulled_here_and_acknowledged_there() {
+    let (here, user) = prepared(AckPolicy::AckExplicit).await;
+    let there = Service::start().await;
+    for _ in 0..4 {
+        store(&here.client, &user, "x").await;
+    }
+    let messages = pulled(&here.client, &user, 3).await;
+    let token = |index: usize| messages[index].ack_token.as_str();
+    // Here by token; there by a token that it cannot read, beside a sequence; there by sequence alone.
+    assert_eq!(ack(&here.client, &user, 0, token(0)).await, Ok(true));
+    assert_eq!(ack(&there.client, &user, 2, token(1)).await, Ok(true));
+    assert_eq!(ack(&there.client, &user, 3, "").await, Ok(true));
+    assert_eq!(floor(&here.client, &user).await, 3);
+    // Twice, and what was never delivered.
+    assert_eq!(ack(&there.client, &user, 3, "").await, Ok(true));
+    assert_eq!(ack(&here.client, &user, 0, token(0)).await, Ok(true));
+    assert_eq!(ack(&there.client, &user, 4, "").await, Ok(false));
+    assert_eq!(ack(&there.client, &user, i64::MAX, "").await, Ok(false));
+    assert_eq!(ack(&there.client, &user, 0, "").await, Err(Code::InvalidArgument));
+    assert_eq!(ack(&there.client, &user, 0, token(1)).await, Err(Code::InvalidArgument));
+    assert_eq!(ack(&there.client, &user, -1, "").await, Err(Code::InvalidArgument));
+    // Another tenant has no such stream, whatever token it has.
+    assert_eq!(ack(&here.client, &new_user(), 1, token(0)).await, Err(Code::NotFound));
+    let last = pulled(&here.client, &user, 10).await;
+    assert_eq!(last.iter().map(|message| message.sequence).collect::<Vec<_>>(), [4]);
+}
+
+#[tokio::test]
+async fn replicas_with_the_same_key_take_each_others_tokens_on_all_consumers() {
+    let key =
+        |builder: narun_grpc::NatsServiceBuilder<_>| builder.ack_token_key(*b"a secret of the replicas");
+    let (here, there) = (Service::with(key).await, Service::with(key).await);
+    let user = new_user();
+    here.client.clone().create_stream(create(&user, named("s"))).await.unwrap();
+    let config = ConsumerConfig { ack_policy: AckPolicy::AckAll.into(), ..durable("c") };
+    here.client.clone().create_consumer(consumer(&user, config)).await.unwrap();
+    for _ in 0..5 {
+        store(&here.client, &user, "x").await;
+    }
+    let messages = pulled(&here.client, &user, 5).await;
+    // Without a token nothing is made up, as that would spoil the consumer.
+    assert_eq!(ack(&there.client, &user, 2, "").await, Err(Code::FailedPrecondition));
+    assert_eq!(floor(&here.client, &user).await, 0);
+    assert_eq!(ack(&there.client, &user, 0, &messages[2].ack_token).await, Ok(true));
+    assert_eq!(floor(&here.client, &user).await, 3);
+    // Where it was delivered, the sequence is enough.
+    assert_eq!(ack(&here.client, &user, 5, "").await, Ok(true));
+    assert_eq!(floor(&here.client, &user).await, 5);
+}
+
+#[tokio::test]
+async fn what_is_given_back_comes_again() {
+    let (here, user) = prepared(AckPolicy::AckExplicit).await;
+    let there = Service::start().await;
+    for _ in 0..2 {
+        store(&here.client, &user, "x").await;
+    }
+    let first = pulled(&here.client, &user, 2).await;
+    assert_eq!(nak(&here.client, &user, 0, &first[0].ack_token).await, Ok(true));
+    assert_eq!(nak(&there.client, &user, 2, "").await, Ok(true));
+    let mut again = Vec::new();
+    while again.len() < 2 {
+        again.extend(pulled(&there.client, &user, 2).await);
+    }
+    again.sort_by_key(|message| message.sequence);
+    assert_eq!(again.iter().map(|message| message.num_delivered).collect::<Vec<_>>(), [2, 2]);
+    // The old token still names the message.
+    assert_eq!(ack(&here.client, &user, 0, &first[0].ack_token).await, Ok(true));
+    assert_eq!(ack(&there.client, &user, 2, "").await, Ok(true));
+    assert_eq!(nak(&there.client, &user, 1, "").await, Ok(false));
+    assert_eq!(nak(&there.client, &user, 9, "").await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_delay_is_kept() {
+    let (service, user) = prepared(AckPolicy::AckExplicit).await;
+    store(&service.client, &user, "x").await;
+    let message = pulled(&service.client, &user, 1).await.remove(0);
+    let request = |delay| NakMessageRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        ack_token: message.ack_token.clone(),
+        delay,
+        ..Default::default()
+    };
+    let status = service.client.clone().nak_message(request(seconds(-1))).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(service.client.clone().nak_message(request(seconds(3600))).await.unwrap().into_inner().success);
+    assert!(pulled(&service.client, &user, 1).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_duplicate_has_the_first_ones_sequence() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let request = PublishToStreamRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        subject: "s.a".into(),
+        headers: [("Nats-Msg-Id".to_owned(), "one".to_owned())].into(),
+        ..Default::default()
+    };
+    for expected in ["", "duplicate"] {
+        let response = service.client.publish_to_stream(request.clone()).await.unwrap().into_inner();
+        assert_eq!((response.sequence, response.message.as_str()), (1, expected));
+    }
+}
+
+#[tokio::test]
+async fn what_another_stream_takes_is_not_stored() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    service.client.create_stream(create(&user, named("t"))).await.unwrap();
+    let request = |stream: &str, subject: &str| PublishToStreamRequest {
+        user_id: user.clone(),
+        stream_name: stream.into(),
+        subject: subject.into(),
+        ..Default::default()
+    };
+    for (stream, subject, code) in [
+        ("s", "t.a", Code::FailedPrecondition),
+        ("s", "nowhere", Code::NotFound),
+        ("none", "s.a", Code::NotFound),
+        ("s", "s.>", Code::InvalidArgument),
+        ("s.t", "s.a", Code::InvalidArgument),
+    ] {
+        let status = service.client.publish_to_stream(request(stream, subject)).await.unwrap_err();
+        assert_eq!(status.code(), code, "{stream} {subject}: {status:?}");
+    }
+    let limit = service.service.connection().client().max_payload();
+    let large = PublishToStreamRequest { data: vec![0; limit].into(), ..request("s", "s.a") };
+    let status = service.client.publish_to_stream(large).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_pull_of_nothing_is_refused_or_empty() {
+    let (service, user) = prepared(AckPolicy::AckNone).await;
+    let mut client = service.client.clone();
+    let missing = PullMessagesRequest { consumer_name: "none".into(), ..pull(&user, 1, seconds(5)) };
+    assert_eq!(client.pull_messages(missing).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(client.pull_messages(pull(&new_user(), 1, None)).await.unwrap_err().code(), Code::NotFound);
+    let negative = client.pull_messages(pull(&user, 1, seconds(-5))).await.unwrap().into_inner();
+    assert!(negative.messages.is_empty());
+    store(&service.client, &user, "x").await;
+    let at_once = client.pull_messages(pull(&user, 1, seconds(0))).await.unwrap().into_inner();
+    assert_eq!(at_once.messages.len(), 1);
+    assert_eq!(nak(&service.client, &user, 1, "").await, Err(Code::FailedPrecondition));
+    // A pull whose client leaves while it waits holds nothing back.
+    let leaving = client.pull_messages(pull(&user, 1, seconds(60)));
+    assert!(tokio::time::timeout(Duration::from_millis(50), leaving).await.is_err());
+}

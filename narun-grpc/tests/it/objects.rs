@@ -1,0 +1,197 @@
+//! Object buckets.
+
+use async_nats::jetstream;
+use bytes::{Bytes, BytesMut};
+use narun_grpc::pb::{
+    ObjectChunk, ObjectDeleteRequest, ObjectGetRequest, ObjectGetResponse, ObjectInfo, ObjectListRequest,
+    ObjectPutRequest,
+};
+use tokio::io::AsyncReadExt;
+use tonic::Code;
+
+use crate::harness::{GrpcClient, Service, connect, eventually, new_user, soon};
+
+fn put(user: &str, name: &str, data: impl Into<Bytes>) -> ObjectPutRequest {
+    ObjectPutRequest {
+        user_id: user.to_owned(),
+        bucket: "b".into(),
+        object_name: name.to_owned(),
+        data: data.into(),
+        metadata: [("kind".to_owned(), "täst".to_owned())].into(),
+        ..Default::default()
+    }
+}
+
+fn named(user: &str, name: &str) -> ObjectGetRequest {
+    let (user_id, bucket, object_name) = (user.to_owned(), "b".to_owned(), name.to_owned());
+    ObjectGetRequest { user_id, bucket, object_name, ..Default::default() }
+}
+
+async fn get(client: &GrpcClient, user: &str, name: &str) -> ObjectGetResponse {
+    client.clone().object_get(named(user, name)).await.expect("an answer").into_inner()
+}
+
+async fn list(client: &GrpcClient, user: &str) -> Vec<ObjectInfo> {
+    let request = ObjectListRequest { user_id: user.to_owned(), bucket: "b".into(), ..Default::default() };
+    client.clone().object_list(request).await.expect("an answer").into_inner().objects
+}
+
+async fn delete(client: &GrpcClient, user: &str, name: &str) -> bool {
+    let (user_id, bucket, object_name) = (user.to_owned(), "b".to_owned(), name.to_owned());
+    let request = ObjectDeleteRequest { user_id, bucket, object_name, ..Default::default() };
+    client.clone().object_delete(request).await.expect("an answer").into_inner().success
+}
+
+/// Messages that a user's bucket keeps.
+async fn kept(user: &str) -> u64 {
+    let context = jetstream::new(connect().await);
+    let mut stream = context.get_stream(format!("OBJ_obj-user-{user}-b")).await.unwrap();
+    stream.info().await.unwrap().state.messages
+}
+
+#[tokio::test]
+async fn an_object_is_put_read_listed_replaced_and_deleted() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let client = service.client.clone();
+    assert!(!get(&client, &user, "o").await.found);
+    assert!(!delete(&client, &user, "o").await);
+    assert!(list(&client, &user).await.is_empty());
+    // Of several pieces, the last of which is not whole; and of none.
+    let data = Bytes::from_iter((0..300_001_u32).map(|number| number.to_le_bytes()[0]));
+    let first = service.client.object_put(put(&user, "a/b c", data.clone())).await.unwrap().into_inner();
+    assert!(first.success);
+    service.client.object_put(put(&user, "empty", "")).await.unwrap();
+    let object = get(&client, &user, "a/b c").await;
+    assert!(object.found && object.data == data);
+    assert_eq!(object.metadata.get("kind").map(String::as_str), Some("täst"));
+    assert!(get(&client, &user, "empty").await.found);
+    let listed = list(&client, &user).await;
+    assert_eq!(listed.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), ["a/b c", "empty"]);
+    assert_eq!(listed[0].size, 300_001);
+    assert!(listed[0].modified.is_some() && listed[0].metadata == object.metadata);
+    assert_eq!(kept(&user).await, 3 + 2);
+
+    let second = service.client.object_put(put(&user, "a/b c", "new")).await.unwrap().into_inner();
+    assert_ne!(first.object_id, second.object_id);
+    assert_eq!(get(&client, &user, "a/b c").await.data, "new");
+    assert_eq!(kept(&user).await, 1 + 2);
+    assert!(delete(&client, &user, "a/b c").await);
+    assert!(!delete(&client, &user, "a/b c").await);
+    assert!(!get(&client, &user, "a/b c").await.found);
+    assert_eq!(list(&client, &user).await.len(), 1);
+    assert!(!get(&client, &new_user(), "empty").await.found);
+}
+
+#[tokio::test]
+async fn objects_of_any_size_go_up_and_down_in_pieces() {
+    let (mut service, user) = (Service::start().await, new_user());
+    // More than a message of gRPC may have, in uneven pieces.
+    let piece = Bytes::from_iter((0..777_777_u32).map(|number| number.to_le_bytes()[1]));
+    let first = ObjectChunk {
+        user_id: user.clone(),
+        bucket: "b".into(),
+        object_name: "large".into(),
+        metadata: [("a".to_owned(), "b".to_owned())].into(),
+        ..Default::default()
+    };
+    let pieces = (0..30).map({
+        let piece = piece.clone();
+        move |_| ObjectChunk { data: piece.clone(), ..Default::default() }
+    });
+    let chunks = tokio_stream::iter(std::iter::once(first).chain(pieces));
+    assert!(service.client.object_upload(chunks).await.unwrap().into_inner().success);
+    let status = service.client.object_get(named(&user, "large")).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let mut download = service.client.object_download(named(&user, "large")).await.unwrap().into_inner();
+    let first = download.message().await.unwrap().unwrap();
+    assert_eq!((first.object_name.as_str(), first.size), ("large", 30 * 777_777));
+    assert_eq!(first.metadata.get("a").map(String::as_str), Some("b"));
+    let mut data = BytesMut::new();
+    while let Some(chunk) = soon("a piece", download.message()).await.unwrap() {
+        data.extend_from_slice(&chunk.data);
+    }
+    assert!(data.chunks(piece.len()).all(|found| found == piece) && data.len() == 30 * piece.len());
+    let status = service.client.object_download(named(&user, "none")).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_leaves_nothing() {
+    let (service, user) = (Service::start().await, new_user());
+    let (sender, chunks) = tokio::sync::mpsc::channel(1);
+    let first = ObjectChunk {
+        user_id: user.clone(),
+        bucket: "b".into(),
+        object_name: "half".into(),
+        data: vec![1; 500_000].into(),
+        ..Default::default()
+    };
+    sender.send(first).await.unwrap();
+    let mut client = service.client.clone();
+    let uploading = tokio::spawn(async move {
+        client.object_upload(tokio_stream::wrappers::ReceiverStream::new(chunks)).await.map(drop)
+    });
+    let context = jetstream::new(connect().await);
+    eventually("pieces", async || match context.get_stream(format!("OBJ_obj-user-{user}-b")).await {
+        Ok(stream) => stream.cached_info().state.messages >= 3,
+        Err(_) => false,
+    })
+    .await;
+    uploading.abort();
+    eventually("nothing", async || kept(&user).await == 0).await;
+    assert!(!get(&service.client, &user, "half").await.found);
+    drop(sender);
+}
+
+#[tokio::test]
+async fn other_clients_see_the_same_objects_and_damage_is_found() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.object_put(put(&user, "here", "from here")).await.unwrap();
+    let context = jetstream::new(connect().await);
+    let store = context.get_object_store(format!("obj-user-{user}-b")).await.unwrap();
+    let mut text = String::new();
+    store.get("here").await.unwrap().read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "from here");
+    let info = store.put("there", &mut &b"from there"[..]).await.unwrap();
+    assert_eq!(get(&service.client, &user, "there").await.data, "from there");
+    // A link is followed nowhere.
+    store.add_link("link", &info).await.unwrap();
+    assert!(!get(&service.client, &user, "link").await.found);
+
+    // Its one piece in the place of another of the same size.
+    let subject = format!("$O.obj-user-{user}-b.C.{}", info.nuid);
+    let stream = context.get_stream(format!("OBJ_obj-user-{user}-b")).await.unwrap();
+    stream.purge().filter(&subject).await.unwrap();
+    context.publish(subject, "From there".into()).await.unwrap().await.unwrap();
+    let status = service.client.object_get(named(&user, "there")).await.unwrap_err();
+    assert_eq!(status.code(), Code::DataLoss);
+    let mut download = service.client.object_download(named(&user, "there")).await.unwrap().into_inner();
+    let status = loop {
+        match download.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a whole object"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::DataLoss);
+}
+
+#[tokio::test]
+async fn what_is_no_object_is_refused() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let refused = [
+        ObjectPutRequest { bucket: String::new(), ..put(&user, "o", "") },
+        ObjectPutRequest { bucket: "a.b".into(), ..put(&user, "o", "") },
+        put(&user, "", ""),
+        put(&user, &"o".repeat(4000), ""),
+        put("", "o", ""),
+    ];
+    for request in refused {
+        let shown = format!("{request:.100?}");
+        let status = service.client.object_put(request).await.expect_err(&shown);
+        assert_eq!(status.code(), Code::InvalidArgument, "{shown}");
+    }
+    let nothing = tokio_stream::iter(Vec::<ObjectChunk>::new());
+    let status = service.client.object_upload(nothing).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+}

@@ -1,0 +1,80 @@
+//! Request.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use narun_grpc::pb::{PublishRequest, RequestRequest, SubscribeRequest};
+use tonic::Code;
+
+use crate::harness::{Service, connect, new_user, settle, soon};
+
+fn request(user: &str, subject: &str, timeout_ms: Option<i32>) -> RequestRequest {
+    RequestRequest {
+        user_id: user.to_owned(),
+        subject: subject.to_owned(),
+        data: Bytes::from_static(b"ping"),
+        timeout: timeout_ms.map(|ms| prost_types::Duration { seconds: 0, nanos: ms * 1_000_000 }),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_answers_with_a_publish() {
+    let (service, user) = (Service::start().await, new_user());
+    let mut answering = service.client.clone();
+    let subscribe =
+        SubscribeRequest { user_id: user.clone(), subject: "work.*".into(), ..Default::default() };
+    let mut work = answering.subscribe(subscribe).await.unwrap().into_inner();
+    let answer_user = user.clone();
+    let answer = tokio::spawn(async move {
+        let message = soon("a request", work.message()).await.unwrap().unwrap();
+        assert_eq!(message.subject, "work.now");
+        let publish = PublishRequest {
+            user_id: answer_user,
+            subject: message.reply_to,
+            data: Bytes::from_static(b"pong"),
+            ..Default::default()
+        };
+        answering.publish(publish).await.unwrap();
+    });
+    let mut asking = service.client.clone();
+    let response = asking.request(request(&user, "work.now", None)).await.unwrap().into_inner();
+    assert!(response.success, "{response:?}");
+    assert_eq!(response.data, "pong");
+    answer.await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_and_nothing_are_negative_answers() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let response = service.client.request(request(&user, "nobody", None)).await.unwrap().into_inner();
+    assert!(!response.success);
+    assert!(!response.error_message.is_empty());
+
+    let nats = connect().await;
+    let _silent = nats.subscribe(format!("user.{user}.silent")).await.unwrap();
+    settle(&nats).await;
+    let response = service.client.request(request(&user, "silent", Some(50))).await.unwrap().into_inner();
+    assert!(!response.success);
+    assert!(!response.error_message.is_empty());
+    let status = service.client.request(request(&user, "a.>", None)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn the_grpc_deadline_comes_before_the_timeout() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let nats = connect().await;
+    let mut silent = nats.subscribe(format!("user.{user}.silent")).await.unwrap();
+    settle(&nats).await;
+    let mut request = tonic::Request::new(request(&user, "silent", None));
+    request.set_timeout(std::time::Duration::from_millis(300));
+    // Either the answer comes just in time, or the client's own clock is first.
+    match soon("an end", service.client.request(request)).await {
+        Ok(response) => assert!(!response.into_inner().success),
+        Err(status) => {
+            assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}")
+        }
+    }
+    let message = soon("the request", silent.next()).await.unwrap();
+    assert!(message.reply.unwrap().starts_with(&format!("user.{user}._INBOX.")));
+}

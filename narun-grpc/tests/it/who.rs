@@ -1,0 +1,137 @@
+//! Authentication, identities and scopes.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{EncodingKey, Header, encode};
+use narun_grpc::NatsService;
+use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, StaticTokens, TrustRequest};
+use narun_grpc::pb::{PublishRequest, SubscribeRequest};
+use narun_grpc::tenancy::Scope;
+use serde_json::json;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request};
+
+use crate::harness::{Service, connect, new_user, soon};
+
+async fn with(authenticator: impl Authenticator) -> Service {
+    Service::serve(NatsService::builder(connect().await).authenticator(authenticator).build()).await
+}
+
+fn request(user: &str, authorization: Option<&str>) -> Request<PublishRequest> {
+    let message = PublishRequest { user_id: user.to_owned(), subject: "a".into(), ..Default::default() };
+    let mut request = Request::new(message);
+    if let Some(authorization) = authorization {
+        let value = MetadataValue::try_from(authorization).expect("a header's value");
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
+}
+
+async fn code(service: &Service, user: &str, authorization: Option<&str>) -> Code {
+    let result = service.client.clone().publish(request(user, authorization)).await;
+    result.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+#[tokio::test]
+async fn static_tokens_tell_callers() {
+    let service = with(
+        StaticTokens::new()
+            .token("secret-of-ann", Principal::user("ann"))
+            .token("secret-of-proxy", Principal::anyone("proxy")),
+    )
+    .await;
+    assert_eq!(code(&service, "ann", Some("Bearer secret-of-ann")).await, Code::Ok);
+    assert_eq!(code(&service, "ann", Some("bearer  secret-of-ann")).await, Code::Ok);
+    assert_eq!(code(&service, "whoever", Some("Bearer secret-of-proxy")).await, Code::Ok);
+    assert_eq!(code(&service, "bob", Some("Bearer secret-of-ann")).await, Code::PermissionDenied);
+    assert_eq!(code(&service, "", Some("Bearer secret-of-ann")).await, Code::PermissionDenied);
+    for wrong in ["Bearer secret-of-an", "Bearer secret-of-annn", "Bearer ", "Basic secret-of-ann", "x"] {
+        assert_eq!(code(&service, "ann", Some(wrong)).await, Code::Unauthenticated, "{wrong}");
+    }
+    assert_eq!(code(&service, "ann", None).await, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn json_web_tokens_tell_callers() {
+    let key = b"a secret of 32 bytes or more, please";
+    let service = with(JsonWebTokens::hs256(key).issuer("here").audience("nats")).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let good = json!({ "sub": "ann", "iss": "here", "aud": "nats", "exp": now + 600 });
+    let signed = |claims: &serde_json::Value, key: &[u8]| {
+        let token = encode(&Header::default(), claims, &EncodingKey::from_secret(key)).expect("a token");
+        format!("Bearer {token}")
+    };
+    let changed = |name: &str, value: serde_json::Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        signed(&claims, key)
+    };
+    let ok = signed(&good, key);
+    assert_eq!(code(&service, "ann", Some(&ok)).await, Code::Ok);
+    assert_eq!(code(&service, "bob", Some(&ok)).await, Code::PermissionDenied);
+    // Of header {"alg":"none"}, without a signature.
+    let unsigned = format!("Bearer eyJhbGciOiJub25lIn0.{}.", ok.split('.').nth(1).unwrap());
+    for wrong in [
+        signed(&good, b"another secret of 32 bytes or so"),
+        changed("exp", json!(now - 600)),
+        changed("exp", json!("soon")),
+        changed("exp", json!(null)),
+        changed("nbf", json!(now + 600)),
+        changed("iss", json!("there")),
+        changed("aud", json!("other")),
+        changed("sub", json!(null)),
+        format!("{ok}x"),
+        unsigned,
+        "Bearer a.b.c".to_owned(),
+    ] {
+        assert_eq!(code(&service, "ann", Some(&wrong)).await, Code::Unauthenticated, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn organizations_are_tenants_if_so_set() {
+    let service = Service::with(|builder| builder.scope(Scope::Organization)).await;
+    let organization = new_user();
+    let subscribe = SubscribeRequest {
+        user_id: "one".into(),
+        organization_id: organization.clone(),
+        subject: "a".into(),
+        ..Default::default()
+    };
+    let mut stream = service.client.clone().subscribe(subscribe).await.unwrap().into_inner();
+    let publish = |user: &str, organization: &str| PublishRequest {
+        user_id: user.to_owned(),
+        organization_id: organization.to_owned(),
+        subject: "a".into(),
+        ..Default::default()
+    };
+    service.client.clone().publish(publish("two", &organization)).await.unwrap();
+    assert_eq!(soon("a message", stream.message()).await.unwrap().unwrap().subject, "a");
+    let status = service.client.clone().publish(publish("two", "")).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn an_organization_takes_a_principal_who_belongs_to_it() {
+    let tokens = StaticTokens::new()
+        .token("one", Principal::user("ann").organization("acme"))
+        .token("two", Principal::user("ann"));
+    let builder = NatsService::builder(connect().await).authenticator(tokens).scope(Scope::Organization);
+    let service = Service::serve(builder.build()).await;
+    let code = async |token: &str, organization: &str| {
+        let mut request = request("ann", Some(&format!("Bearer {token}")));
+        request.get_mut().organization_id = organization.to_owned();
+        let result = service.client.clone().publish(request).await;
+        result.map_or_else(|status| status.code(), |_| Code::Ok)
+    };
+    assert_eq!(code("one", "acme").await, Code::Ok);
+    assert_eq!(code("one", "other").await, Code::PermissionDenied);
+    assert_eq!(code("two", "acme").await, Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn trust_takes_any_user_but_none() {
+    let service = with(TrustRequest::new()).await;
+    assert_eq!(code(&service, "whoever", None).await, Code::Ok);
+    assert_eq!(code(&service, "", None).await, Code::InvalidArgument);
+}
