@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
+use narun_consumer::{Body, BoxError};
 use narun_core::durable::{BodiesError, State};
 use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
@@ -147,7 +148,7 @@ async fn a_body_in_a_bucket_is_handed_to_the_handler_and_deleted_afterwards() {
     let body = Bytes::from(vec![7; 300_000]);
     let object = world.put(head.id, body.clone()).await;
     head.object = Some(Box::new(object.clone()));
-    let request = http::Request::post("/echo").body(narun_consumer::Body::empty()).expect("a request");
+    let request = Request::post("/echo").body(Body::empty()).expect("a request");
     let response = world.send_request(head, request, &[]).await.response().await;
     assert!(response.body == body);
     world.is_done().await;
@@ -163,7 +164,7 @@ async fn a_body_stays_while_the_server_has_not_heard_that_the_request_is_done() 
     let mut head = new_head();
     let object = world.put(head.id, Bytes::from_static(b"needed")).await;
     head.object = Some(Box::new(object.clone()));
-    let request = http::Request::post("/twice").body(narun_consumer::Body::empty()).expect("a request");
+    let request = Request::post("/twice").body(Body::empty()).expect("a request");
     world.send_request(head, request, &[]).await;
     eventually("a handler", async || gate.started() == 1).await;
     // With the consumer, what listens for its acknowledgements goes.
@@ -182,7 +183,7 @@ async fn a_dead_letter_keeps_its_body() {
     let mut head = new_head();
     let object = world.put(head.id, Bytes::from_static(b"kept")).await;
     head.object = Some(Box::new(object.clone()));
-    let request = http::Request::post("/panic").body(narun_consumer::Body::empty()).expect("a request");
+    let request = Request::post("/panic").body(Body::empty()).expect("a request");
     let mut asked = world.send_request(head, request, &[]).await;
     assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
     let dead = world.dead().await;
@@ -203,7 +204,7 @@ async fn what_another_delivery_has_done_keeps_its_outcome_when_the_body_is_gone(
     let id = head.id;
     let outcomes = world.tasks.outcomes().await.expect("a bucket");
     outcomes.done(id, &world.outcome(), answer("done")).await.expect("an outcome kept");
-    let request = http::Request::post("/echo").body(narun_consumer::Body::empty()).expect("a request");
+    let request = Request::post("/echo").body(Body::empty()).expect("a request");
     start(world.serve(handler.clone()).await).await;
     let mut asked = world.send_request(head, request, &[]).await;
     assert_eq!(asked.response().await.body, "done");
@@ -221,7 +222,7 @@ async fn a_request_whose_body_is_gone_is_given_up_in_the_end() {
     let object = world.put(head.id, Bytes::from_static(b"gone")).await;
     world.tasks.bodies().await.expect("a bucket").delete(&object).await.expect("a body deleted");
     head.object = Some(Box::new(object));
-    let request = http::Request::post("/echo").body(narun_consumer::Body::empty()).expect("a request");
+    let request = Request::post("/echo").body(Body::empty()).expect("a request");
     let mut asked = world.send_request(head, request, &[]).await;
     assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
     let dead = world.dead().await;
@@ -231,4 +232,29 @@ async fn a_request_whose_body_is_gone_is_given_up_in_the_end() {
         "the first may be overtaken"
     );
     assert_eq!(handler.runs(), 0);
+}
+
+#[tokio::test]
+async fn what_another_delivery_has_done_is_no_dead_letter() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    let failing = {
+        let gate = gate.clone();
+        tower::service_fn(move |request: Request<Body>| {
+            let gate = gate.clone();
+            async move {
+                gate.handle(request).await?;
+                Err::<Response<Body>, _>(BoxError::from("too late"))
+            }
+        })
+    };
+    start(world.serve(failing).await.max_deliveries(1)).await;
+    let mut asked = world.send(world.head_with_outcome(), "/", &[]).await;
+    eventually("a handler", async || gate.started() == 1).await;
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    outcomes.done(asked.id, &world.outcome(), answer("done")).await.expect("an outcome kept");
+    gate.open(1);
+    assert_eq!(asked.response().await.body, "done");
+    world.is_done().await;
+    assert!(world.dead().await.is_empty());
 }

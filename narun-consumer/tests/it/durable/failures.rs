@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use http::{Request, StatusCode};
-use narun_consumer::{Body, BoxError};
+use http::StatusCode;
 
 use super::{Handler, World, start, take_and_give_back};
-use crate::gate::Gate;
 use crate::harness::{Metrics, eventually};
 
 #[tokio::test]
@@ -102,30 +100,4 @@ async fn a_failing_request_holds_up_no_other() {
     assert_eq!(world.ask("/fine").await.response().await.body, "/fine");
     eventually("one left", async || world.kept().await == 1).await;
     assert!(failing.is_unanswered());
-}
-
-#[tokio::test]
-async fn what_another_delivery_has_done_is_no_dead_letter() {
-    let world = World::new().await;
-    let gate = Gate::new();
-    let failing = {
-        let gate = gate.clone();
-        tower::service_fn(move |request: Request<Body>| {
-            let gate = gate.clone();
-            async move {
-                let fails = request.uri().path() == "/fails";
-                let response = gate.handle(request).await?;
-                if fails { Err(BoxError::from("too late")) } else { Ok(response) }
-            }
-        })
-    };
-    start(world.serve(failing).await.max_deliveries(1).durable_concurrency(1)).await;
-    world.ask("/fails").await;
-    eventually("a handler", async || gate.started() == 1).await;
-    let stream = world.tasks.context().get_stream(world.namespace.task_stream()).await.expect("a stream");
-    stream.delete_message(1).await.expect("a message deleted");
-    gate.open(2);
-    // It is not begun before the other one is over.
-    assert_eq!(world.ask("/next").await.status().await, StatusCode::OK);
-    assert!(world.dead().await.is_empty());
 }
