@@ -10,7 +10,7 @@ use narun_grpc::pb::{
 use tonic::Code;
 
 use crate::consumers::{consumer, durable};
-use crate::harness::{GrpcClient, Service, new_user, soon};
+use crate::harness::{GrpcClient, Service, eventually, new_user, soon};
 use crate::streams::{create, named};
 
 fn seconds(seconds: i64) -> Option<prost_types::Duration> {
@@ -282,8 +282,12 @@ async fn a_pull_of_nothing_is_refused_or_empty() {
     let negative = client.pull_messages(pull(&user, 1, seconds(-5))).await.unwrap().into_inner();
     assert!(negative.messages.is_empty());
     store(&service.client, &user, "x").await;
-    let at_once = client.pull_messages(pull(&user, 1, seconds(0))).await.unwrap().into_inner();
-    assert_eq!(at_once.messages.len(), 1);
+    // The consumer learns of what is stored a little later.
+    eventually("a message", async || {
+        let at_once = client.clone().pull_messages(pull(&user, 1, seconds(0))).await.unwrap().into_inner();
+        at_once.messages.len() == 1
+    })
+    .await;
     assert_eq!(nak(&service.client, &user, 1, "").await, Err(Code::FailedPrecondition));
     // A pull whose client leaves while it waits holds nothing back.
     let leaving = client.pull_messages(pull(&user, 1, seconds(60)));
