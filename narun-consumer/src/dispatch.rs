@@ -154,8 +154,9 @@ where
             match mail {
                 // What is no frame is of nobody that we gave our token to.
                 Mail::Frame { payload, reply, .. } => {
-                    if let Ok(frame) = Frame::decode(&payload, this.consumer.endpoint.limits()) {
-                        this.machine.handle_frame(&frame, reply);
+                    let endpoint = &this.consumer.endpoint;
+                    if let Ok(frame) = Frame::decode(&payload, endpoint.limits()) {
+                        this.machine.handle_frame(endpoint.link().now(), frame, reply);
                     }
                 }
                 Mail::NoResponders { .. } => {

@@ -105,7 +105,7 @@ fn play_callee(mut script: &[u8]) {
             _ => {
                 let reply = Some(byte(&mut script) % 3).filter(|reply| *reply > 0);
                 let ended = callee.is_ended();
-                callee.handle_frame(&frame(byte(&mut script)), reply);
+                callee.handle_frame(now, frame(byte(&mut script)), reply);
                 assert!(!ended || callee.poll_transmit().is_none());
             }
         }
@@ -145,7 +145,7 @@ fn frame(choice: u8) -> Frame {
         2 => Accept { version, instance: None, max_payload: 0, credit: u64::from(choice) }.encode(),
         3 => Data { sequence: u64::from(choice), body: Bytes::new(), end: choice > 128, trailers: None }
             .encode(),
-        4 => Credit { offset: u64::from(choice), stop: choice > 128 }.encode(),
+        4 => Credit { offset: u64::from(choice), stop: choice > 128, sent: u64::from(choice % 7) }.encode(),
         5 => Reset { code: codes[variant], text: "scripted".to_owned(), ran: choice > 128 }.encode(),
         6 => encode_probe(),
         7 => Working { version, instance: None }.encode(),
