@@ -7,7 +7,7 @@ use std::env;
 use crate::world::World;
 
 /// How many are played normally.
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 2500;
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
