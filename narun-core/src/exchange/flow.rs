@@ -156,3 +156,6 @@ impl Flow {
         self.receiver.as_ref().map_or(0, Receiver::queued)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,5 +27,8 @@ fn every_exchange_ends_and_no_byte_is_wrong() {
     }
     // Half of them have fair weather, and must succeed.
     assert!(whole > seeds / 2, "{whole} of {seeds} came whole");
-    assert!(whole < seeds * 19 / 20 || seeds < 100, "{whole} of {seeds} came whole: there was no bad weather");
+    assert!(
+        whole < seeds * 19 / 20 || seeds < 100,
+        "{whole} of {seeds} came whole: there was no bad weather"
+    );
 }

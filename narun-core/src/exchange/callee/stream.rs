@@ -241,3 +241,6 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

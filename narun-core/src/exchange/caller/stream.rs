@@ -261,3 +261,6 @@ impl Stream {
         Self { flow: Flow::default(), winner: None, responded: false, idle: flow.idle, clock: now }
     }
 }
+
+#[cfg(test)]
+mod tests;
