@@ -71,7 +71,7 @@ fn play_caller(mut script: &[u8]) {
             5 => caller.handle_connection(now, Connection::Restored),
             6 if caller.wants_data() => caller.send(now, part(byte(&mut script))),
             7 if byte(&mut script) < 16 => caller.finish(now, None),
-            8 => seen.read(caller.poll_read()),
+            8 => seen.read(&caller.poll_read()),
             9 if byte(&mut script) == 0 => {
                 caller.abort(ResetCode::TooLarge, "scripted");
                 seen.aborted = true;
@@ -109,7 +109,7 @@ struct Seen {
 
 impl Seen {
     /// After an end there is nothing, and after an error only that.
-    fn read<T, E>(&mut self, part: Poll<Option<Result<T, E>>>) {
+    fn read<T, E>(&mut self, part: &Poll<Option<Result<T, E>>>) {
         match part {
             Poll::Pending => assert!(!self.read),
             Poll::Ready(Some(Ok(_))) => assert!(!self.read),
@@ -160,7 +160,7 @@ fn play_callee(mut script: &[u8]) {
             }
             5 if callee.wants_data() => callee.send(part(byte(&mut script))),
             6 if byte(&mut script) < 16 => callee.finish(None),
-            7 => seen.read(callee.poll_read()),
+            7 => seen.read(&callee.poll_read()),
             8 if byte(&mut script) < 16 => {
                 callee.stop();
                 seen = Seen::default();

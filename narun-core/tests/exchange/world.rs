@@ -194,10 +194,10 @@ impl World {
             match transmit {
                 Transmit::Request { attempt } => {
                     let to = CONSUMERS - 1;
-                    self.post(0, to, Some(Address::from(attempt)), Content::Request { attempt });
+                    self.post(0, to, Some(Address::from(attempt)), &Content::Request { attempt });
                 }
                 Transmit::Frame { to, payload, reply } => {
-                    self.post(0, to, reply.map(Address::from), Content::Frame(payload));
+                    self.post(0, to, reply.map(Address::from), &Content::Frame(payload));
                 }
             }
         }
@@ -205,14 +205,14 @@ impl World {
             while let Some(transmit) = self.consumers[index].transmit(self.now) {
                 let Transmit::Frame { to, payload, reply } = transmit else { panic!("{transmit:?}") };
                 let own = self.consumers[index].address();
-                self.post(1, to, reply.map(|_| own), Content::Frame(payload));
+                self.post(1, to, reply.map(|_| own), &Content::Frame(payload));
             }
         }
     }
 
-    fn post(&mut self, from: usize, to: Address, reply: Option<Address>, content: Content) {
+    fn post(&mut self, from: usize, to: Address, reply: Option<Address>, content: &Content) {
         if self.trace {
-            match &content {
+            match content {
                 Content::Frame(payload) => {
                     let frame = Frame::decode(payload, &Limits::default());
                     self.say(format_args!("{from} -> {to} ({reply:?}): {frame:?}"));
@@ -243,8 +243,7 @@ impl World {
                 self.last[from] = at;
             }
             self.order += 1;
-            let message = Message { to, reply, content: content.clone() };
-            self.wire.insert((at, self.order), message);
+            self.wire.insert((at, self.order), Message { to, reply, content: content.clone() });
             delay += Duration::from_micros(self.random.below(3000));
         }
     }
@@ -279,7 +278,7 @@ impl World {
                     _ if !matches!(frame, Frame::Reset(_)) => {
                         if let Some(reply) = reply {
                             let gone = Reset { code: ResetCode::Gone, text: String::new(), ran: true };
-                            self.post(receiver, reply, None, Content::Frame(gone.encode()));
+                            self.post(receiver, reply, None, &Content::Frame(gone.encode()));
                         }
                     }
                     _ => {}
@@ -302,7 +301,7 @@ impl World {
         let gateway = Address::from(attempt);
         if self.weather != Weather::Fair && self.random.one_in(12) {
             let refused = Refused { reason: Refusal::Overloaded, retry_after: None, versions: vec![] };
-            return self.post(1, gateway, None, Content::Frame(refused.encode()));
+            return self.post(1, gateway, None, &Content::Frame(refused.encode()));
         }
         if self.consumers.iter().any(Consumer::is_crashed) {
             return self.nobody(Some(gateway), &Content::Request { attempt });
