@@ -2,12 +2,14 @@
 
 mod call;
 mod collect;
+mod conversation;
 mod endpoint;
 mod inbox;
 mod mailbox;
 mod nats;
 mod outgoing;
 mod reply;
+mod shared;
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -20,12 +22,14 @@ use crate::Time;
 
 pub use call::Call;
 pub use collect::{Collect, CollectError};
+pub use conversation::{Conversation, Head, IncomingResponse};
 pub use endpoint::{Endpoint, Notice};
 pub use inbox::{Registration, Token};
 pub use mailbox::{Mail, Mailbox};
 pub use nats::{Lost, NatsEndpoint, NatsLink, TokioTimer};
 pub use outgoing::Outgoing;
 pub use reply::ReplyPolicy;
+pub use shared::{Incoming, Machine, Shared};
 
 /// A message bus, as far as an exchange needs one.
 pub trait Link: Send + Sync + 'static {

@@ -30,8 +30,13 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// The same exchange, in which the response may be longer than one frame. Without this such a response is a failure.
     #[must_use]
     pub fn streaming(mut self, flow: Arc<FlowConfig>) -> Self {
-        self.flow = Some(flow);
+        self.allow_streaming(flow);
         self
+    }
+
+    /// From now on the response may be longer than one frame.
+    pub fn allow_streaming(&mut self, flow: Arc<FlowConfig>) {
+        self.flow = Some(flow);
     }
 
     /// The same exchange, in which the REQUEST had the first `inline` bytes of its body, and the rest is to be sent.
