@@ -259,7 +259,7 @@ impl Reading {
         let Incoming { message, received, place } = incoming;
         let Consumer { endpoint, exchange, metrics, .. } = self.consumer.as_ref();
         let frame = match RequestFrame::decode(&message.payload, endpoint.limits()) {
-            Ok(frame) if frame.head.end => frame,
+            Ok(frame) if frame.head.end && frame.head.object.is_none() => frame,
             Ok(_) => return self.turn_away(message, Refusal::BadFrame, "a body that is not whole"),
             Err(error @ DecodeError::Version(_)) => return self.turn_away(message, Refusal::Version, error),
             Err(error) => return self.turn_away(message, Refusal::BadFrame, error),

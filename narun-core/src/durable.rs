@@ -8,10 +8,13 @@
 //! | bucket of outcomes | `<namespace>-outcomes` | [`Tasks::outcomes`] |
 //! | bucket of bodies | `<namespace>-bodies` | [`Tasks::bodies`] |
 
+mod api;
 mod bodies;
+mod compare;
 mod declare;
 mod digest;
 mod outcomes;
+mod record;
 
 pub use bodies::{Bodies, BodiesError};
 pub use declare::{DeclareError, Tasks};

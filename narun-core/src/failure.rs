@@ -282,3 +282,79 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All of them: [`FailureKind`] has no other way to be gone through.
+    const ALL: [FailureKind; 28] = {
+        use FailureKind::*;
+        [
+            NoRoute,
+            MethodNotAllowed,
+            NotImplemented,
+            BadRequest,
+            RequestTimedOut,
+            ContentTooLarge,
+            UriTooLong,
+            FieldsTooLarge,
+            NoConsumer,
+            Overloaded,
+            Draining,
+            Disconnected,
+            Incompatible,
+            BadAnswer,
+            ConsumerGone,
+            ConnectionLost,
+            TimedOut,
+            HandlerFailed,
+            StreamFull,
+            StreamMissing,
+            JetStreamUnavailable,
+            NotConfirmed,
+            AnsweredLate,
+            Expired,
+            KeyReused,
+            InProgress,
+            BadIdempotencyKey,
+            UnknownRequest,
+        ]
+    };
+
+    fn words(code: GrpcCode) -> &'static str {
+        match code.as_u8() {
+            3 => "invalid argument",
+            4 => "deadline exceeded",
+            5 => "not found",
+            8 => "resource exhausted",
+            9 => "failed precondition",
+            10 => "aborted",
+            12 => "unimplemented",
+            13 => "internal",
+            14 => "unavailable",
+            other => panic!("{other} is in no row"),
+        }
+    }
+
+    #[test]
+    fn the_table_is_as_it_is_documented() {
+        let documented: Vec<_> =
+            include_str!("failure.rs").lines().filter(|line| line.starts_with("/// | [`")).collect();
+        let rows = ALL.map(|kind| {
+            let failure = Failure::new(kind);
+            let retry_after = if failure.retry_after().is_some() { ", Retry-After" } else { "" };
+            let (status, grpc) = (failure.status().as_u16(), words(failure.grpc_code()));
+            format!("/// | [`{kind:?}`](FailureKind::{kind:?}) | {status}{retry_after} | {grpc} |")
+        });
+        assert_eq!(rows[..], documented);
+    }
+
+    #[test]
+    fn what_a_client_is_told_tells_causes_apart() {
+        let mut texts = ALL.map(|kind| Failure::new(kind).to_string()).to_vec();
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), ALL.len());
+    }
+}

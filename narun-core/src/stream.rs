@@ -11,7 +11,8 @@ use std::time::Duration;
 /// use narun_core::{Storage, StreamSettings};
 ///
 /// let settings = StreamSettings::new().replicas(3).max_bytes(10 << 30).outcome_ttl(Duration::from_secs(3600));
-/// assert_eq!(settings.get_storage(), Storage::File);
+/// assert_eq!(settings.clone().storage(Storage::File), settings);
+/// assert_ne!(settings, StreamSettings::default());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -87,7 +88,8 @@ impl StreamSettings {
         self
     }
 
-    /// For how long the server recognises a request that was published twice. Default 2 minutes.
+    /// For how long the server recognises a request that was published twice; never longer than messages are kept.
+    /// Default 2 minutes.
     pub const fn duplicate_window(mut self, window: Duration) -> Self {
         self.duplicate_window = window;
         self
@@ -103,10 +105,5 @@ impl StreamSettings {
     pub const fn declare(mut self, declare: bool) -> Self {
         self.declare = declare;
         self
-    }
-
-    /// The storage.
-    pub const fn get_storage(&self) -> Storage {
-        self.storage
     }
 }

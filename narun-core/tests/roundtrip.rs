@@ -13,7 +13,9 @@ use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_o
 use proptest::sample::Index;
 
 use describe::{describe, encode};
-use strategy::{any_frame, body, request_head, request_parts, response_head, response_parts, trailers};
+use strategy::{
+    any_frame, body, body_besides, request_head, request_parts, response_head, response_parts, trailers,
+};
 
 fn fields(map: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
     map.iter().collect()
@@ -33,6 +35,7 @@ proptest! {
         // An absolute URI has the scheme that the head names.
         let scheme = parts.uri.scheme().cloned().unwrap_or_else(|| head.scheme.clone());
         let head = RequestHead { scheme, ..head };
+        let body = body_besides(&head, body);
         let limits = Limits::default();
         let payload = head.encode(&parts, Edit::default(), &body[..], trailers.as_ref(), &limits).unwrap();
         let frame = RequestFrame::decode(&payload, &limits).unwrap();

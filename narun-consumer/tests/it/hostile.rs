@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use http::{Request, Response};
 use narun_consumer::{Body, ServeError, serve};
-use narun_core::frame::{Frame, Refusal, VERSIONS};
+use narun_core::frame::{Frame, ObjectRef, Refusal, VERSIONS};
 use tower::service_fn;
 
 use crate::gateway::{Actor, encode, get, head};
@@ -71,7 +71,15 @@ async fn frames_that_are_no_requests_are_refused() {
     let actor = Actor::new(&app).await;
     let mut in_parts = head();
     in_parts.end = false;
-    for payload in [narun_core::frame::encode_probe(), encode(&in_parts, get("/")).await] {
+    let mut elsewhere = head();
+    elsewhere.object = Some(Box::new(ObjectRef {
+        bucket: "TASK-bodies".to_owned(),
+        name: "body".to_owned(),
+        size: 1,
+        digest: [0; 32],
+    }));
+    let probe = narun_core::frame::encode_probe();
+    for payload in [probe, encode(&in_parts, get("/")).await, encode(&elsewhere, get("/")).await] {
         let (frame, _) = actor.send_raw(payload).await.frame().await;
         let Frame::Refused(refused) = frame else { panic!("{frame:?}") };
         assert_eq!(refused.reason, Refusal::BadFrame);

@@ -1,18 +1,73 @@
 use http::Method;
+use sha2::{Digest, Sha256};
 
 use crate::{App, ExchangeId, Namespace};
 
 /// SHA-256 of a request's method, target and body.
-pub fn request_digest(_method: &Method, _target: &str, _body: &[u8]) -> [u8; 32] {
-    todo!()
+pub fn request_digest(method: &Method, target: &str, body: &[u8]) -> [u8; 32] {
+    digest(&[b"narun request", method.as_str().as_bytes(), target.as_bytes(), body])
 }
 
 /// SHA-256 of a caller's name.
-pub fn caller_scope(_caller: &str) -> [u8; 32] {
-    todo!()
+pub fn caller_scope(caller: &str) -> [u8; 32] {
+    digest(&[b"narun caller", caller.as_bytes()])
 }
 
 /// The id of a request with an `Idempotency-Key`: the first 16 bytes of SHA-256 of stream, app, caller scope and key.
-pub fn keyed_id(_namespace: &Namespace, _app: &App, _scope: Option<&[u8; 32]>, _key: &[u8]) -> ExchangeId {
-    todo!()
+pub fn keyed_id(namespace: &Namespace, app: &App, scope: Option<&[u8; 32]>, key: &[u8]) -> ExchangeId {
+    let scope = scope.map_or(&[][..], |scope| scope);
+    let digest = digest(&[b"narun key", namespace.as_str().as_bytes(), app.as_str().as_bytes(), scope, key]);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    ExchangeId::from_bytes(id)
+}
+
+/// SHA-256 of these parts, each of them after its length in 8 bytes, the highest first. So no two lists of parts have
+/// the same bytes; and the first part says what is digested.
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    for part in parts {
+        sha.update((part.len() as u64).to_be_bytes());
+        sha.update(part);
+    }
+    sha.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed by another program, from the description in `spec/exchange.md`.
+    #[test]
+    fn digests_are_those_of_the_specification() {
+        let hex = |digest: [u8; 32]| data_encoding::HEXLOWER.encode(&digest);
+        assert_eq!(
+            hex(request_digest(&Method::POST, "/jobs?a=1", b"body")),
+            "1749b7140e92f966c12d5538ae7e770a533116ac9e3610d918969368d9d7316d"
+        );
+        let scope = caller_scope("ann");
+        assert_eq!(hex(scope), "331823b5c54aa1639bac96672abb0af47cd79305549e5493cd0621674fdd86ff");
+        let app = App::new("hello").unwrap();
+        let id = |scope| keyed_id(&Namespace::default(), &app, scope, br#""k1""#).to_string();
+        assert_eq!(id(None), "aorcy7u6faajvmkzf2px27lceq");
+        assert_eq!(id(Some(&scope)), "eol7i2d6wqekexbans4ga3luw4");
+    }
+
+    #[test]
+    fn no_byte_moves_from_one_part_to_the_next() {
+        let requests = [
+            request_digest(&Method::PUT, "/ab", b"c"),
+            request_digest(&Method::PUT, "/a", b"bc"),
+            request_digest(&Method::PUT, "/abc", b""),
+            request_digest(&Method::POST, "/ab", b"c"),
+        ];
+        let (namespaces, apps) = (["a", "ab"].map(Namespace::new), ["bc", "c"].map(App::new));
+        let ids: Vec<_> = namespaces
+            .iter()
+            .zip(&apps)
+            .map(|(namespace, app)| keyed_id(namespace.as_ref().unwrap(), app.as_ref().unwrap(), None, b"d"))
+            .collect();
+        assert!((1..requests.len()).all(|i| !requests[..i].contains(&requests[i])));
+        assert_ne!(ids[0], ids[1]);
+    }
 }

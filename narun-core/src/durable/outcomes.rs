@@ -1,16 +1,21 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use async_nats::jetstream::kv;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::jetstream::Context;
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
+use super::api::{self, Problem, Stored};
+use super::record;
 use crate::ExchangeId;
 use crate::frame::OutcomeRef;
 
 /// The bucket of outcomes: what became of requests, under their ids.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
-    #[expect(dead_code)]
-    store: kv::Store,
+    context: Context,
+    bucket: String,
+    stream: String,
 }
 
 /// What is kept of a request.
@@ -79,49 +84,116 @@ pub enum OutcomeError {
     Unavailable(String),
 }
 
+/// How often a record is made anew that comes and goes meanwhile.
+const ATTEMPTS: usize = 3;
+
 impl Outcomes {
+    pub(super) fn new(context: Context, bucket: String) -> Self {
+        Self { context, stream: format!("KV_{bucket}"), bucket }
+    }
+
     /// Keeps an outcome if there is none for this id.
-    pub async fn create(&self, _id: ExchangeId, _outcome: &Outcome) -> Result<Created, OutcomeError> {
-        todo!()
+    pub async fn create(&self, id: ExchangeId, outcome: &Outcome) -> Result<Created, OutcomeError> {
+        let mut revision = 0;
+        for _ in 0..ATTEMPTS {
+            match self.update(id, outcome, revision).await {
+                Err(OutcomeError::Conflict) => {}
+                updated => return updated.map(Created::New),
+            }
+            // There is a record, or the mark of one that was forgotten, on which the new one follows.
+            let stored = self.stored(id).await?;
+            revision = stored.as_ref().map_or(0, |stored| stored.message.sequence);
+            if let Some(kept) = stored.as_ref().map(kept).transpose()?.flatten() {
+                return Ok(Created::Exists(kept));
+            }
+        }
+        Err(OutcomeError::Conflict)
     }
 
     /// What is kept for this id.
-    pub async fn get(&self, _id: ExchangeId) -> Result<Option<Kept>, OutcomeError> {
-        todo!()
+    pub async fn get(&self, id: ExchangeId) -> Result<Option<Kept>, OutcomeError> {
+        Ok(self.stored(id).await?.as_ref().map(kept).transpose()?.flatten())
     }
 
     /// Changes an outcome that still has this revision; returns the new one.
     pub async fn update(
         &self,
-        _id: ExchangeId,
-        _outcome: &Outcome,
-        _revision: u64,
+        id: ExchangeId,
+        outcome: &Outcome,
+        revision: u64,
     ) -> Result<u64, OutcomeError> {
-        todo!()
+        self.publish(id, expecting(revision), record::encode(outcome)).await
     }
 
     /// Keeps this RESPONSE frame as the answer, whatever was there before; returns once it is stored.
     pub async fn done(
         &self,
-        _id: ExchangeId,
-        _request: &OutcomeRef,
-        _response: Bytes,
+        id: ExchangeId,
+        request: &OutcomeRef,
+        response: Bytes,
     ) -> Result<(), OutcomeError> {
-        todo!()
+        self.put(id, request, State::Done { response }).await
     }
 
-    /// Makes the request pending again, whatever was there before: it has been put back.
-    pub async fn reopen(&self, _id: ExchangeId, _request: &OutcomeRef) -> Result<(), OutcomeError> {
-        todo!()
+    /// Makes the request pending again, whatever was there before: it is about to be put back, by somebody who sees to
+    /// it that it is published.
+    pub async fn reopen(&self, id: ExchangeId, request: &OutcomeRef) -> Result<(), OutcomeError> {
+        self.put(id, request, State::Pending { published: true }).await
     }
 
     /// Forgets the request if its outcome still has this revision: it was never published.
-    pub async fn forget(&self, _id: ExchangeId, _revision: u64) -> Result<(), OutcomeError> {
-        todo!()
+    pub async fn forget(&self, id: ExchangeId, revision: u64) -> Result<(), OutcomeError> {
+        let mut headers = expecting(revision);
+        headers.insert("KV-Operation", "DEL");
+        self.publish(id, headers, Bytes::new()).await.map(drop)
     }
 
     /// The bucket's name, which references must have.
     pub fn bucket(&self) -> &str {
-        todo!()
+        &self.bucket
     }
+
+    async fn put(&self, id: ExchangeId, request: &OutcomeRef, state: State) -> Result<(), OutcomeError> {
+        let outcome = Outcome { digest: request.digest, scope: request.scope, state };
+        self.publish(id, HeaderMap::new(), record::encode(&outcome)).await.map(drop)
+    }
+
+    async fn stored(&self, id: ExchangeId) -> Result<Option<Stored>, OutcomeError> {
+        Ok(api::last_message(&self.context, &self.stream, &self.subject(id)).await?)
+    }
+
+    async fn publish(&self, id: ExchangeId, headers: HeaderMap, value: Bytes) -> Result<u64, OutcomeError> {
+        Ok(api::publish(&self.context, self.subject(id), headers, value).await?)
+    }
+
+    fn subject(&self, id: ExchangeId) -> String {
+        format!("$KV.{}.{id}", self.bucket)
+    }
+}
+
+impl From<Problem> for OutcomeError {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            problem if problem.is_too_large() => Self::TooLarge,
+            problem if problem.is_conflict() => Self::Conflict,
+            problem if problem.is_full() => Self::Full,
+            problem => Self::Unavailable(problem.words()),
+        }
+    }
+}
+
+fn expecting(revision: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(revision));
+    headers
+}
+
+/// What a message keeps; nothing if it is the mark of a deletion, which alone is empty.
+fn kept(stored: &Stored) -> Result<Option<Kept>, OutcomeError> {
+    if stored.payload.is_empty() {
+        return Ok(None);
+    }
+    let outcome = record::decode(&stored.payload).map_err(|what| OutcomeError::Malformed(what.to_owned()))?;
+    let age = SystemTime::now().duration_since(stored.message.time.into()).unwrap_or_default();
+    Ok(Some(Kept { outcome, revision: stored.message.sequence, age }))
 }

@@ -55,7 +55,8 @@ pub struct RequestHead {
     pub max_payload: u64,
     /// Whether the whole body is in this frame, or in an object. Default false.
     pub end: bool,
-    /// The object that holds the body, of which nothing is in the frame then. Durable requests only. Default none.
+    /// The object that holds the body, of which nothing is in the frame then; `end` is true. Durable requests only.
+    /// Default none.
     pub object: Option<Box<ObjectRef>>,
     /// Where the outcome is to be kept. Durable requests only. Default none.
     pub outcome: Option<Box<OutcomeRef>>,
@@ -226,7 +227,11 @@ impl RequestFrame {
         parts.method = method.ok_or(DecodeError::Malformed("a request without a method"))?;
         parts.uri = target.into_uri(&head.scheme)?;
         fields::check_trailers(trailers.as_ref(), head.end)?;
-        Ok(Self { head, parts, body: reader.body()?, trailers })
+        let body = reader.body()?;
+        if head.object.is_some() && !(head.end && body.is_empty()) {
+            return Err(DecodeError::Malformed("a body besides the object that holds it"));
+        }
+        Ok(Self { head, parts, body, trailers })
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Version};
 use narun_core::Limits;
@@ -90,7 +91,7 @@ fn request(lines: &mut Lines, RequestFrame { head, parts, body, trailers }: &Req
     lines.fields("trailer", trailers.as_ref());
     lines.unless(&0, "credit", &head.credit);
     lines.unless(&0, "max_payload", &head.max_payload);
-    lines.line("id", data_encoding::HEXLOWER.encode(head.id.as_bytes()));
+    lines.line("id", HEXLOWER.encode(head.id.as_bytes()));
     lines.quoted("method", Some(&parts.method.as_str()));
     lines.quoted("target", parts.uri.path_and_query().map(PathAndQuery::as_str));
     lines.quoted("authority", parts.uri.authority().map(|authority| authority.as_str()));
@@ -107,6 +108,18 @@ fn request(lines: &mut Lines, RequestFrame { head, parts, body, trailers }: &Req
     }
     lines.millis("head_ms", head.head_timeout);
     lines.millis("total_ms", head.total_timeout);
+    if let Some(object) = &head.object {
+        let (bucket, name) = (quote(object.bucket.as_bytes()), quote(object.name.as_bytes()));
+        lines.line(
+            "object",
+            format_args!("{bucket} {name} {} {}", object.size, HEXLOWER.encode(&object.digest)),
+        );
+    }
+    if let Some(outcome) = &head.outcome {
+        let scope = outcome.scope.map(|scope| format!(" {}", HEXLOWER.encode(&scope))).unwrap_or_default();
+        let digest = HEXLOWER.encode(&outcome.digest);
+        lines.line("outcome", format_args!("{} {digest}{scope}", quote(outcome.bucket.as_bytes())));
+    }
     lines.quoted("body", Some(&body).filter(|body| !body.is_empty()));
 }
 

@@ -10,8 +10,8 @@ use http::{request, response};
 use narun_core::ExchangeId;
 use narun_core::fields::is_forbidden_in_trailers;
 use narun_core::frame::{
-    Accept, Credit, Data, Frame, Refusal, Refused, RequestFrame, RequestHead, Reset, ResetCode,
-    ResponseFrame, ResponseHead, VERSION, Working,
+    Accept, Credit, Data, Frame, ObjectRef, OutcomeRef, Refusal, Refused, RequestFrame, RequestHead, Reset,
+    ResetCode, ResponseFrame, ResponseHead, VERSION, Working,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -150,11 +150,21 @@ pub(crate) fn request_head() -> impl Strategy<Value = RequestHead> {
     let scheme = select(vec![Scheme::HTTP, Scheme::HTTPS]);
     let id = any::<[u8; 16]>().prop_map(ExchangeId::from_bytes);
     let times = (millis(), millis());
-    (id, any::<u8>(), scheme, peer(), times, number(), number(), number(), any::<bool>()).prop_map(
-        |(id, attempt, scheme, peer, (head_timeout, total_timeout), features, credit, max_payload, end)| {
+    let durable = (option::weighted(0.2, object()), option::weighted(0.2, outcome()), any::<bool>());
+    (id, any::<u8>(), scheme, peer(), times, number(), number(), number(), durable).prop_map(
+        |(
+            id,
+            attempt,
+            scheme,
+            peer,
+            (head_timeout, total_timeout),
+            features,
+            credit,
+            max_payload,
+            durable,
+        )| {
+            let (object, outcome, end) = durable;
             RequestHead {
-                object: None,
-                outcome: None,
                 version: VERSION,
                 features,
                 id,
@@ -165,10 +175,32 @@ pub(crate) fn request_head() -> impl Strategy<Value = RequestHead> {
                 total_timeout,
                 credit,
                 max_payload,
-                end,
+                // The object is all of the body.
+                end: end || object.is_some(),
+                object: object.map(Box::new),
+                outcome: outcome.map(Box::new),
             }
         },
     )
+}
+
+/// A body that may be in a frame with this head.
+pub(crate) fn body_besides(head: &RequestHead, body: Bytes) -> Bytes {
+    if head.object.is_some() { Bytes::new() } else { body }
+}
+
+fn object() -> impl Strategy<Value = ObjectRef> {
+    (text(), text(), number(), any::<[u8; 32]>()).prop_map(|(bucket, name, size, digest)| ObjectRef {
+        bucket,
+        name,
+        size,
+        digest,
+    })
+}
+
+fn outcome() -> impl Strategy<Value = OutcomeRef> {
+    (text(), any::<[u8; 32]>(), option::of(any::<[u8; 32]>()))
+        .prop_map(|(bucket, digest, scope)| OutcomeRef { bucket, digest, scope })
 }
 
 pub(crate) fn response_head() -> impl Strategy<Value = ResponseHead> {
@@ -189,6 +221,7 @@ pub(crate) fn any_frame() -> impl Strategy<Value = Frame> {
     let request =
         (request_head(), request_parts(), body(), trailers()).prop_map(|(head, parts, body, trailers)| {
             let trailers = trailers.filter(|_| head.end);
+            let body = body_besides(&head, body);
             Frame::Request(Box::new(RequestFrame { head, parts, body, trailers }))
         });
     let response =

@@ -1,0 +1,144 @@
+//! Bodies as objects.
+
+use async_nats::jetstream::object_store;
+use async_nats::jetstream::stream::StorageType;
+use bytes::Bytes;
+use data_encoding::BASE64URL;
+use narun_core::durable::{BodiesError, Tasks};
+use narun_core::frame::ObjectRef;
+
+use crate::harness::{ID, in_memory, messages, tasks};
+
+const CHUNK: usize = 128 << 10;
+
+fn body(length: usize) -> Bytes {
+    (0_usize..length).map(|i| (i % 251) as u8).collect()
+}
+
+/// One body, stored, read and deleted.
+pub(crate) async fn comes_and_goes(tasks: &Tasks, length: usize) {
+    let bodies = tasks.bodies().await.unwrap();
+    let stream = format!("OBJ_{}", bodies.bucket());
+    let object = bodies.put(ID, body(length)).await.unwrap();
+    assert_eq!((&*object.bucket, object.size), (bodies.bucket(), length as u64));
+    assert!(bodies.get(&object).await.unwrap() == body(length), "{length} bytes");
+    assert_eq!(messages(tasks, &stream).await, 1 + length.div_ceil(CHUNK) as u64);
+    for _ in 0..2 {
+        bodies.delete(&object).await.unwrap();
+        assert_eq!(messages(tasks, &stream).await, 0);
+    }
+    if length > 0 {
+        assert_eq!(bodies.get(&object).await, Err(BodiesError::Missing));
+    }
+}
+
+#[tokio::test]
+async fn a_body_comes_and_goes_without_a_trace() {
+    let tasks = tasks(in_memory()).await;
+    for length in [0, 1, CHUNK, CHUNK + 1, 3 << 20] {
+        comes_and_goes(&tasks, length).await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_objects_for_all_clients() {
+    let tasks = tasks(in_memory()).await;
+    let bodies = tasks.bodies().await.unwrap();
+    let object = bodies.put(ID, body(2 * CHUNK + 5)).await.unwrap();
+    let store = tasks.context().get_object_store(bodies.bucket()).await.unwrap();
+    let mut read = store.get(&object.name).await.unwrap();
+    assert_eq!((read.info().size, read.info().chunks), (2 * CHUNK + 5, 3));
+    let digest = format!("SHA-256={}", BASE64URL.encode(&object.digest));
+    assert_eq!(read.info().digest.as_deref(), Some(&*digest));
+    let mut content = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut read, &mut content).await.unwrap();
+    assert!(content == body(2 * CHUNK + 5));
+}
+
+#[tokio::test]
+async fn two_bodies_of_a_request_are_two() {
+    let bodies = tasks(in_memory()).await.bodies().await.unwrap();
+    let (first, second) = (bodies.put(ID, body(9)).await.unwrap(), bodies.put(ID, body(8)).await.unwrap());
+    assert_ne!(first.name, second.name);
+    bodies.delete(&first).await.unwrap();
+    assert_eq!(bodies.get(&second).await.unwrap(), body(8));
+}
+
+#[tokio::test]
+async fn what_is_not_as_its_reference_says_is_corrupt() {
+    let tasks = tasks(in_memory()).await;
+    let bodies = tasks.bodies().await.unwrap();
+    let object = bodies.put(ID, body(2 * CHUNK)).await.unwrap();
+    let others = [
+        ObjectRef { digest: [0; 32], ..object.clone() },
+        ObjectRef { size: 0, ..object.clone() },
+        ObjectRef { size: object.size - 1, ..object.clone() },
+        ObjectRef { size: object.size + 1, ..object.clone() },
+        ObjectRef { size: u64::MAX, ..object.clone() },
+    ];
+    for other in others {
+        assert_eq!(bodies.get(&other).await, Err(BodiesError::Corrupt), "{other:?}");
+    }
+    let stream = tasks.context().get_stream(format!("OBJ_{}", bodies.bucket())).await.unwrap();
+    stream.delete_message(2).await.unwrap();
+    assert_eq!(bodies.get(&object).await, Err(BodiesError::Corrupt));
+    stream.delete_message(1).await.unwrap();
+    assert_eq!(bodies.get(&object).await, Err(BodiesError::Missing));
+}
+
+#[tokio::test]
+async fn a_body_in_crumbs_is_not_picked_up() {
+    let tasks = tasks(in_memory()).await;
+    let bodies = tasks.bodies().await.unwrap();
+    let object = ObjectRef {
+        bucket: bodies.bucket().to_owned(),
+        name: "crumbs".to_owned(),
+        size: 1 << 20,
+        digest: [0; 32],
+    };
+    let subject = format!("$O.{}.C.{}", object.bucket, BASE64URL.encode(object.name.as_bytes()));
+    tasks.context().publish(subject, "x".into()).await.unwrap().await.unwrap();
+    assert_eq!(bodies.get(&object).await, Err(BodiesError::Corrupt));
+}
+
+#[tokio::test]
+async fn a_reference_reaches_one_body_of_this_bucket_only() {
+    let (tasks, other) = (tasks(in_memory()).await, tasks(in_memory()).await);
+    let (bodies, others) = (tasks.bodies().await.unwrap(), other.bodies().await.unwrap());
+    let (mine, theirs) = (bodies.put(ID, body(9)).await.unwrap(), others.put(ID, body(9)).await.unwrap());
+    assert_eq!(bodies.get(&theirs).await, Err(BodiesError::Missing));
+    bodies.delete(&theirs).await.unwrap();
+    assert_eq!(others.get(&theirs).await.unwrap(), body(9));
+    for name in [">", "*", "", "a.>", "a b\r\n"] {
+        let all = ObjectRef { name: name.to_owned(), ..mine.clone() };
+        assert!(bodies.get(&all).await.is_err());
+        // Some are no subjects.
+        let _ = bodies.delete(&all).await;
+    }
+    assert_eq!(bodies.get(&mine).await.unwrap(), body(9));
+}
+
+#[tokio::test]
+async fn a_failed_put_leaves_nothing_behind() {
+    let tasks = tasks(in_memory()).await;
+    let bucket = object_store::Config {
+        bucket: tasks.namespace().bodies_bucket(),
+        storage: StorageType::Memory,
+        max_bytes: 20 * CHUNK as i64,
+        ..Default::default()
+    };
+    tasks.context().create_object_store(bucket).await.unwrap();
+    let bodies = tasks.bodies().await.unwrap();
+    let stream = format!("OBJ_{}", bodies.bucket());
+    assert_eq!(bodies.put(ID, body(40 * CHUNK)).await, Err(BodiesError::Full));
+    assert_eq!(messages(&tasks, &stream).await, 0);
+    let object = bodies.put(ID, body(10 * CHUNK)).await.unwrap();
+    assert_eq!(bodies.put(ID, body(10 * CHUNK)).await, Err(BodiesError::Full));
+    assert_eq!(messages(&tasks, &stream).await, 11);
+    assert!(bodies.get(&object).await.is_ok());
+
+    tasks.context().delete_object_store(bodies.bucket()).await.unwrap();
+    assert!(matches!(bodies.put(ID, body(9)).await, Err(BodiesError::Unavailable(_))));
+    assert!(matches!(bodies.get(&object).await, Err(BodiesError::Unavailable(_))));
+    assert!(matches!(bodies.delete(&object).await, Err(BodiesError::Unavailable(_))));
+}

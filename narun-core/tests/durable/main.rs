@@ -1,0 +1,6 @@
+//! What a namespace keeps in JetStream, on a real server.
+
+mod bodies;
+mod declare;
+mod harness;
+mod outcomes;

@@ -1,0 +1,143 @@
+//! Outcome records.
+
+use std::time::Duration;
+
+use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::StorageType;
+use bytes::Bytes;
+use narun_core::durable::{Created, Outcome, OutcomeError, State, Tasks};
+use narun_core::frame::OutcomeRef;
+
+use crate::harness::{ID, in_memory, tasks};
+
+const DIGEST: [u8; 32] = [1; 32];
+
+fn pending(published: bool) -> Outcome {
+    Outcome { digest: DIGEST, scope: None, state: State::Pending { published } }
+}
+
+fn request(bucket: &str) -> OutcomeRef {
+    OutcomeRef { bucket: bucket.to_owned(), digest: DIGEST, scope: Some([2; 32]) }
+}
+
+/// One outcome from the first record to the last.
+pub(crate) async fn lives(tasks: &Tasks) {
+    let outcomes = tasks.outcomes().await.unwrap();
+    assert_eq!(outcomes.get(ID).await.unwrap(), None);
+
+    let Created::New(first) = outcomes.create(ID, &pending(false)).await.unwrap() else { panic!("not new") };
+    let Created::Exists(kept) = outcomes.create(ID, &pending(true)).await.unwrap() else {
+        panic!("new twice")
+    };
+    assert_eq!((kept.outcome, kept.revision), (pending(false), first));
+    assert!(kept.age < Duration::from_secs(10), "{:?}", kept.age);
+
+    let second = outcomes.update(ID, &pending(true), first).await.unwrap();
+    assert_eq!(outcomes.update(ID, &pending(true), first).await, Err(OutcomeError::Conflict));
+    assert_eq!(outcomes.forget(ID, first).await, Err(OutcomeError::Conflict));
+    assert_eq!(outcomes.get(ID).await.unwrap().unwrap().revision, second);
+
+    let (request, response) = (request(outcomes.bucket()), Bytes::from_static(b"a response"));
+    outcomes.done(ID, &request, response.clone()).await.unwrap();
+    let kept = outcomes.get(ID).await.unwrap().unwrap();
+    assert_eq!(
+        kept.outcome,
+        Outcome { digest: DIGEST, scope: Some([2; 32]), state: State::Done { response } }
+    );
+    assert!(kept.revision > second);
+
+    outcomes.reopen(ID, &request).await.unwrap();
+    let kept = outcomes.get(ID).await.unwrap().unwrap();
+    assert_eq!(kept.outcome.state, State::Pending { published: true });
+    assert_eq!(kept.outcome.scope, Some([2; 32]));
+
+    outcomes.forget(ID, kept.revision).await.unwrap();
+    assert_eq!(outcomes.get(ID).await.unwrap(), None);
+    assert!(matches!(outcomes.create(ID, &pending(false)).await, Ok(Created::New(_))));
+    assert!(matches!(outcomes.create(ID, &pending(false)).await, Ok(Created::Exists(_))));
+}
+
+#[tokio::test]
+async fn an_outcome_lives_from_pending_to_done() {
+    lives(&tasks(in_memory()).await).await;
+}
+
+#[tokio::test]
+async fn of_many_that_create_one_does() {
+    let outcomes = tasks(in_memory()).await.outcomes().await.unwrap();
+    let first = pending(false);
+    let all = futures::future::join_all((0..8).map(|_| outcomes.create(ID, &first))).await;
+    let new: Vec<_> = all
+        .iter()
+        .filter_map(|created| match created {
+            Ok(Created::New(revision)) => Some(*revision),
+            Ok(Created::Exists(_)) => None,
+            Err(error) => panic!("{error}"),
+        })
+        .collect();
+    let [revision] = new[..] else { panic!("{new:?}") };
+    assert!(all.into_iter().flatten().all(|created| match created {
+        Created::New(_) => true,
+        Created::Exists(kept) => kept.revision == revision,
+    }));
+}
+
+#[tokio::test]
+async fn what_others_put_there_is_no_outcome() {
+    let tasks = tasks(in_memory()).await;
+    let outcomes = tasks.outcomes().await.unwrap();
+    let store = tasks.context().get_key_value(outcomes.bucket()).await.unwrap();
+    store.put(ID.to_string(), "foreign".into()).await.unwrap();
+    assert!(matches!(outcomes.get(ID).await, Err(OutcomeError::Malformed(_))));
+    assert!(matches!(outcomes.create(ID, &pending(false)).await, Err(OutcomeError::Malformed(_))));
+    outcomes.done(ID, &request(outcomes.bucket()), Bytes::from_static(b"a response")).await.unwrap();
+    assert!(outcomes.get(ID).await.unwrap().is_some());
+
+    // What others delete is gone.
+    for purge in [false, true] {
+        match purge {
+            true => store.purge(ID.to_string()).await.unwrap(),
+            false => store.delete(ID.to_string()).await.unwrap(),
+        }
+        assert_eq!(outcomes.get(ID).await.unwrap(), None);
+        assert!(matches!(outcomes.create(ID, &pending(false)).await, Ok(Created::New(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_response_of_nearly_a_whole_message_is_kept() {
+    let tasks = tasks(in_memory()).await;
+    let outcomes = tasks.outcomes().await.unwrap();
+    let request = request(outcomes.bucket());
+    let message = tasks.context().client().server_info().max_payload;
+    let response = Bytes::from(vec![b'x'; message - 4096]);
+    outcomes.done(ID, &request, response.clone()).await.unwrap();
+    assert!(outcomes.get(ID).await.unwrap().unwrap().outcome.state == State::Done { response });
+    let response = Bytes::from(vec![b'x'; message]);
+    assert_eq!(outcomes.done(ID, &request, response).await, Err(OutcomeError::TooLarge));
+}
+
+#[tokio::test]
+async fn the_limits_of_a_bucket_are_told_apart() {
+    let tasks = tasks(in_memory()).await;
+    let bucket = kv::Config {
+        bucket: tasks.namespace().outcomes_bucket(),
+        max_age: Duration::from_secs(24 * 60 * 60),
+        storage: StorageType::Memory,
+        max_bytes: 2000,
+        max_value_size: 1000,
+        ..Default::default()
+    };
+    tasks.context().create_key_value(bucket).await.unwrap();
+    let outcomes = tasks.outcomes().await.unwrap();
+    let (request, other) = (request(outcomes.bucket()), narun_core::ExchangeId::from_bytes([8; 16]));
+    let done = async |id, length| outcomes.done(id, &request, vec![b'x'; length].into()).await;
+    assert_eq!(done(ID, 1000).await, Err(OutcomeError::TooLarge));
+    assert_eq!(done(ID, 800).await, Ok(()));
+    assert_eq!(done(other, 800).await, Ok(()));
+    assert_eq!(done(narun_core::ExchangeId::from_bytes([9; 16]), 800).await, Err(OutcomeError::Full));
+
+    tasks.context().delete_key_value(outcomes.bucket()).await.unwrap();
+    assert!(matches!(done(ID, 1).await, Err(OutcomeError::Unavailable(_))));
+    assert!(matches!(outcomes.get(ID).await, Err(OutcomeError::Unavailable(_))));
+}
