@@ -242,7 +242,8 @@ fn a_call_goes_on_as_a_conversation_if_its_response_does() {
     world.go_on();
     let Poll::Ready(Ok(head)) = call.as_mut().poll(&mut cx()) else { panic!("no head") };
     assert!(!head.head.end);
-    let (conversation, mut incoming): (Conversation<_, Body>, _) = call.as_mut().converse();
+    let (conversation, incoming) = call.as_mut().converse();
+    let mut incoming = Body::streaming(incoming);
     drop(call);
     let mut conversation = Box::pin(conversation);
     for _ in 0..3 {
