@@ -141,6 +141,9 @@ where
             let now = this.endpoint.link().now();
             let ended = body.is_end_stream();
             taken = true;
+            if matches!(frame, Some(Err(_))) {
+                this.shared.give_head(Err(FailureKind::BadRequest.into()));
+            }
             this.shared.with(|machine| match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
                 Some(Ok(Ok(mut data))) => {
                     machine.send(now, data.copy_to_bytes(data.remaining()));

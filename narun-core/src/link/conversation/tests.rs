@@ -254,3 +254,27 @@ fn a_call_goes_on_as_a_conversation_if_its_response_does() {
     assert!(matches!(Pin::new(&mut incoming).poll_frame(&mut cx()), Poll::Ready(None)));
     assert!(world.resets.is_empty());
 }
+
+#[test]
+fn a_request_whose_body_breaks_off_fails() {
+    let mut world = World::new();
+    let flow = Arc::new(FlowConfig::default());
+    let machine = Caller::new(Time::ZERO, CallerConfig::default(), 1).with_body(Time::ZERO, 0, flow);
+    let parts = futures::stream::iter([Err::<http_body::Frame<Bytes>, _>("broke off")]);
+    let (endpoint, registration) = (world.endpoint.clone(), world.endpoint.register());
+    let body = Some(http_body_util::StreamBody::new(parts));
+    let (conversation, incoming) =
+        Conversation::new(endpoint, "app".to_owned(), request(false), machine, registration, body);
+    let mut conversation = Box::pin(conversation);
+    assert!(conversation.as_mut().poll(&mut cx()).is_pending());
+    // The handler reads, and does not answer.
+    world.responded = true;
+    world.go_on();
+    assert!(world.echo.as_mut().is_some_and(|echo| echo.poll_read().is_pending()));
+    world.go_on();
+    assert!(conversation.as_mut().poll(&mut cx()).is_ready());
+    world.go_on();
+    assert_eq!(world.resets, [ResetCode::Cancel]);
+    let Poll::Ready(Err(failure)) = incoming.poll_head(&cx()) else { panic!("no failure") };
+    assert_eq!(failure.kind(), FailureKind::BadRequest);
+}
