@@ -20,8 +20,8 @@ use clap::Parser;
 use narun_examples::http::{listen, serve};
 use narun_examples::signal::Shutdown;
 use narun_examples::{metrics, nats};
+use narun_gateway::Gateway;
 use narun_gateway::config::Config;
-use narun_gateway::{Gateway, Route};
 
 /// Sends HTTP requests over NATS, as a configuration file says.
 #[derive(Parser)]
@@ -38,8 +38,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let (config, routes) =
-        read(&args.config).with_context(|| format!("cannot use {}", args.config.display()))?;
+    let config = read(&args.config).with_context(|| format!("cannot use {}", args.config.display()))?;
     let listener = listen(&config.server_addr().candidates(), "server_addr").await?;
     let metrics = listen(&config.metrics_addr().candidates(), "metrics_addr").await?;
     let shutdown = Shutdown::on_signal()?;
@@ -48,7 +47,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let client = nats::connect_eventually(config.nats_url(), "gateway").await?;
     let gateway = Gateway::builder(client)
         .namespace(config.namespace())
-        .routes(routes)
+        .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
         .build()
         .await?;
@@ -64,9 +63,6 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the configuration and its routes.
-fn read(path: &Path) -> anyhow::Result<(Config, Vec<Route>)> {
-    let config: Config = serde_yaml_ng::from_str(&std::fs::read_to_string(path)?)?;
-    let routes = config.routes()?;
-    Ok((config, routes))
+fn read(path: &Path) -> anyhow::Result<Config> {
+    Ok(serde_yaml_ng::from_str(&std::fs::read_to_string(path)?)?)
 }

@@ -6,6 +6,9 @@
 //! curl -d '{"name": "NATS User"}' http://127.0.0.1:8080/hello/
 //! ```
 //!
+//! It serves direct requests, and durable ones where the server has JetStream (`nats-server -js`): the gateway's
+//! configuration says which of them a route makes.
+//!
 //! With `--delay-ms 20000` it outlasts the gateway's timeout; it logs that its handler is dropped, then and when curl is
 //! interrupted. Ctrl-C and SIGTERM end it once it has answered what it had begun.
 
@@ -25,7 +28,7 @@ struct Args {
     /// The nats-server.
     #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
-    /// The namespace of the app, the same as the gateway's.
+    /// The stream of durable requests, whose name is the namespace of direct ones too; the same as the gateway's.
     #[arg(long, default_value = "TASK")]
     stream: String,
     /// The app, as the gateway's routes call it.
@@ -55,13 +58,20 @@ async fn run(args: Args) -> anyhow::Result<()> {
         println!("metrics http://{}/metrics", listener.local_addr()?);
         tokio::spawn(metrics::serve(listener, metrics::record()?, shutdown.begun()));
     }
-    let client = tokio::select! {
-        client = nats::connect_eventually(&args.nats_url, &args.app) => client?,
+    let client = nats::connect_eventually(&args.nats_url, &args.app).await?;
+    let jetstream = tokio::select! {
+        jetstream = nats::has_jetstream(&client) => jetstream,
         () = shutdown.begun() => return Ok(()),
     };
     let ready = format!("ready {} in {}", args.app, args.stream);
-    narun_consumer::serve(client, args.app, delayed(Duration::from_millis(args.delay_ms)))
-        .namespace(args.stream)
+    let consumer = narun_consumer::serve(client, args.app, delayed(Duration::from_millis(args.delay_ms)));
+    let consumer = if jetstream {
+        consumer.stream(args.stream)
+    } else {
+        tracing::warn!("the server has no JetStream: durable requests are not served");
+        consumer.namespace(args.stream)
+    };
+    consumer
         .concurrency(args.concurrency)
         .instance(format!("hello-{}", std::process::id()))
         .on_ready(move || println!("{ready}"))

@@ -13,7 +13,7 @@ use crate::goal::Goal;
 use crate::group::Group;
 use crate::pace::Pace;
 use crate::process::Process;
-use crate::role::{Job, NatsApp, Role, Work};
+use crate::role::{Delivery, Job, NatsApp, Role, Work};
 
 /// What the handler uses up per request.
 const BURN: Duration = Duration::from_millis(5);
@@ -112,13 +112,17 @@ impl Case {
     }
 
     fn start(&self, nats: &Server, connections: usize) -> Result<Group, Error> {
-        let at = NatsApp { nats: nats.url().to_owned(), app: self.name.replace('/', "-") };
+        let at = NatsApp {
+            nats: nats.url().to_owned(),
+            app: self.name.replace('/', "-"),
+            delivery: Delivery::Direct,
+        };
         let start = |name, workers, role| Process::start(name, &Job { workers, role });
         let role = Role::Consumer { at: at.clone(), work: self.work };
         let consumer = start("consumer", Some(self.workers), role)?;
         let gateway = start("gateway", None, Role::Gateway { at, routes: 1 })?;
         let to = gateway.address().parse()?;
-        let client = start("client", None, Role::HttpClient { to, connections, body: 200 })?;
+        let client = start("client", None, Role::HttpClient { to, connections, body: 200, later: None })?;
         Ok(Group::new(client, vec![gateway, consumer], nats.pid()))
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Figures {
     pub(crate) rss_mib: Option<ByProcess>,
     /// How many cores something else on this machine kept busy meanwhile: if many, measure again.
     pub(crate) others_cores: Option<f64>,
+    /// The most requests that were accepted but not done at the end of a round, where there can be such.
+    pub(crate) backlog: Option<u64>,
     /// Requests without a complete, correct answer, over all rounds, by what happened instead.
     pub(crate) failures: BTreeMap<String, u64>,
 }
@@ -32,13 +34,14 @@ impl Figures {
     /// For a table to read.
     pub(crate) fn row(&self) -> String {
         let others = self.others_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}"));
+        let backlog = self.backlog.map_or_else(String::new, |backlog| format!(", backlog {backlog}"));
         let Self { rps, p50_us, p99_us, .. } = self;
-        format!("{rps:>7.0} {p50_us:>9.1} {p99_us:>9.1}  {others:<6}  {}", self.processes())
+        format!("{rps:>7.0} {p50_us:>9.1} {p99_us:>9.1}  {others:<6}  {}{backlog}", self.processes())
     }
 
     /// The same for machines.
     pub(crate) fn json(&self) -> Value {
-        json!({
+        let mut line = json!({
             "rps": rounded(self.rps),
             "p50_us": rounded(self.p50_us),
             "p99_us": rounded(self.p99_us),
@@ -46,7 +49,11 @@ impl Figures {
             "rss_mib": self.rss_mib,
             "others_cores": self.others_cores.map(rounded),
             "failures": self.failures,
-        })
+        });
+        if let Some(backlog) = self.backlog {
+            line["backlog"] = backlog.into();
+        }
+        line
     }
 
     fn processes(&self) -> String {

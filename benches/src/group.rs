@@ -58,6 +58,7 @@ impl Group {
             cpu_us_per_req: self.by_process(|index| self.cpu_us_per_req(index)),
             rss_mib: self.by_process(|index| self.peaks[index]),
             others_cores: self.rounds.iter().map(others_cores).collect::<Option<Vec<_>>>().map(median),
+            backlog: self.rounds.iter().filter_map(|round| round.backlog).max(),
             failures,
         }
     }

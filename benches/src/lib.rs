@@ -7,6 +7,7 @@
 
 pub mod cpu;
 pub mod drain;
+pub mod faults;
 mod figures;
 mod goal;
 mod group;
@@ -17,6 +18,7 @@ mod process;
 pub mod role;
 mod round;
 pub mod soak;
+mod task;
 mod usage;
 
 use std::process::ExitCode;
@@ -26,6 +28,12 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Says why a program ends.
 fn failed(error: &Error) -> ExitCode {
+    eprintln!("{}", text(error));
+    ExitCode::FAILURE
+}
+
+/// An error with all its causes.
+fn text(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -33,6 +41,5 @@ fn failed(error: &Error) -> ExitCode {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    eprintln!("{text}");
-    ExitCode::FAILURE
+    text
 }

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use narun_support::Server;
 
-use self::case::Case;
 use self::cell::{Cell, Setting};
 use self::options::Options;
 use self::report::Report;
@@ -32,7 +31,8 @@ pub fn main() -> ExitCode {
 
 /// Returns how many requests failed.
 fn run(options: &Options) -> Result<u64, Error> {
-    let nats = Server::start()?;
+    let jetstream = options.variants().any(|variant| variant.case.is_durable());
+    let nats = Server::builder().jetstream(jetstream).start()?;
     let mut report = Report::new(options.json);
     for &body in &options.body {
         for &connections in &options.connections {
@@ -40,7 +40,7 @@ fn run(options: &Options) -> Result<u64, Error> {
             for runtime in options.runtime.runtimes() {
                 for variant in options.variants() {
                     let setting = Setting { variant, runtime, body, connections };
-                    groups.push(Case::start(&setting, &nats)?);
+                    groups.push(variant.case.start(&setting, &nats)?);
                     settings.push(setting);
                 }
             }

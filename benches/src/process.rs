@@ -66,6 +66,18 @@ impl Process {
         &self.address
     }
 
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub(crate) fn kill(mut self) -> Result<(), Error> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Gives it an order and waits for the answer, both of one line.
     pub(crate) fn ask(&mut self, order: &str, limit: Duration) -> Result<String, Error> {
         if let Some(stdin) = &mut self.stdin {

@@ -4,6 +4,8 @@
 //! its standard input does. A client takes an `Order` per line and answers each with a
 //! `Round`.
 
+mod backlog;
+mod durable;
 mod http_client;
 mod http_server;
 mod narun;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+pub(crate) use self::durable::Durable;
 use crate::Error;
 use crate::handler::echo;
 use crate::round::{self, Connect, Order};
@@ -39,12 +42,16 @@ pub(crate) enum Role {
     Backend,
     /// A hyper server and a pooled client in front of another server.
     Proxy { to: SocketAddr },
-    /// HTTP requests over a connection each.
-    HttpClient { to: SocketAddr, connections: usize, body: usize },
+    /// HTTP requests over a connection each; those to be answered later, if an app is named.
+    HttpClient { to: SocketAddr, connections: usize, body: usize, later: Option<NatsApp> },
     /// A hyper server and the gateway.
     Gateway { at: NatsApp, routes: usize },
     /// A consumer with the handler.
     Consumer { at: NatsApp, work: Work },
+    /// A hyper server and the gateway, with durable routes.
+    DurableGateway(Durable),
+    /// A consumer that writes down what it runs.
+    DurableConsumer(Durable),
     /// A NATS subscription that answers with what it got.
     Responder { at: NatsApp },
     /// A NATS subscription for an app's requests, that never answers.
@@ -58,6 +65,18 @@ pub(crate) enum Role {
 pub(crate) struct NatsApp {
     pub(crate) nats: String,
     pub(crate) app: String,
+    pub(crate) delivery: Delivery,
+}
+
+/// How an app's requests are delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Delivery {
+    #[default]
+    Direct,
+    /// Out of a stream on disk.
+    File,
+    /// Out of a stream in memory.
+    Memory,
 }
 
 /// How a consumer works; by default it does nothing but what it must, as much at once as it is given.
@@ -98,11 +117,13 @@ fn take(job: &str) -> Result<(), Error> {
         match role {
             Role::Backend => http_server::serve(tower::service_fn(echo)).await,
             Role::Proxy { to } => http_server::serve(proxy::Proxy::new(to)).await,
-            Role::HttpClient { to, connections, body } => {
-                client(http_client::Connector::new(to, body), connections, orders).await
+            Role::HttpClient { to, connections, body, later } => {
+                client(http_client::Connector::new(to, body, later).await?, connections, orders).await
             }
             Role::Gateway { at, routes } => narun::gateway(at, routes).await,
             Role::Consumer { at, work } => narun::consumer(at, work).await,
+            Role::DurableGateway(setup) => durable::gateway(setup).await,
+            Role::DurableConsumer(setup) => durable::consumer(setup).await,
             Role::Responder { at } => raw::respond(at).await,
             Role::Silent { at } => narun::silent(at).await,
             Role::RawClient { at, connections, body } => {

@@ -33,7 +33,7 @@ pub(crate) struct Order {
 pub(crate) struct Round {
     /// How long the window was.
     pub(crate) seconds: f64,
-    /// Complete, correct answers.
+    /// Complete, correct answers; where they are not the end of it, what was done.
     pub(crate) good: u64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
@@ -43,6 +43,8 @@ pub(crate) struct Round {
     pub(crate) cpu_us: Vec<Option<f64>>,
     /// CPU time of the whole machine.
     pub(crate) machine_cpu_us: Option<f64>,
+    /// Requests that were accepted but not done at the end, where there can be such.
+    pub(crate) backlog: Option<u64>,
 }
 
 /// Why there was no complete, correct answer.
@@ -59,6 +61,11 @@ pub(crate) trait Connect: Clone + Send + Sync + 'static {
     type Exchange: Exchange;
 
     fn connect(&self) -> impl Future<Output = Result<Self::Exchange, Error>> + Send;
+
+    /// How many requests are accepted but not done, where there can be such.
+    fn backlog(&self) -> impl Future<Output = Option<u64>> + Send {
+        async { None }
+    }
 }
 
 /// A connection, for one exchange at a time.
@@ -90,7 +97,9 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
     }
     time::sleep_until(window.begin).await;
     let before = cpu(order);
+    let backlog_before = connector.backlog().await;
     time::sleep_until(window.end).await;
+    let backlog = connector.backlog().await;
     let used = cpu(order).into_iter().zip(before).map(|(after, before)| Some(after? - before?));
     let mut cpu_us: Vec<_> = used.collect();
 
@@ -104,7 +113,13 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
         tally.fail("no answer".to_owned());
     }
     let machine_cpu_us = cpu_us.pop().flatten();
-    Round { cpu_us, machine_cpu_us, ..tally.round(order.window) }
+    let round = tally.round(order.window);
+    // What was done is what was accepted and does not wait.
+    let good = match (backlog_before, backlog) {
+        (Some(before), Some(after)) => (round.good + before).saturating_sub(after),
+        _ => round.good,
+    };
+    Round { good, cpu_us, machine_cpu_us, backlog, ..round }
 }
 
 /// The CPU time so far of the processes to watch, and last of the machine.

@@ -16,7 +16,7 @@ use tokio::time;
 
 use self::exchanges::{Exchanges, TIMEOUT};
 use crate::process::Process;
-use crate::role::{Job, NatsApp, Role};
+use crate::role::{Delivery, Job, NatsApp, Role};
 use crate::{Error, usage};
 
 const APP: &str = "soak";
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
 /// Returns whether all was as it should be.
 fn run(options: &Options) -> Result<bool, Error> {
     let nats = Server::start()?;
-    let at = NatsApp { nats: nats.url().to_owned(), app: APP.to_owned() };
+    let at = NatsApp { nats: nats.url().to_owned(), app: APP.to_owned(), delivery: Delivery::Direct };
     let silent = Process::start("silent", &Job { workers: None, role: Role::Silent { at } })?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(soak(options, nats.url(), silent.address()));

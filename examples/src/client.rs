@@ -19,11 +19,18 @@ pub async fn send(
     path: &str,
     body: impl Into<Bytes>,
 ) -> anyhow::Result<Response<Bytes>> {
+    let request =
+        Request::builder().method(method).uri(format!("http://{server}{path}")).body(body.into())?;
+    send_request(request).await
+}
+
+/// The same for a request with fields of its own, to an absolute URI.
+///
+/// # Errors
+///
+/// If there is no response, or it breaks off.
+pub async fn send_request(request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("http://{server}{path}"))
-        .body(Full::new(body.into()))?;
-    let (parts, body) = client.request(request).await?.into_parts();
+    let (parts, body) = client.request(request.map(Full::new)).await?.into_parts();
     Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
 }

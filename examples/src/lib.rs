@@ -10,11 +10,17 @@ pub mod signal;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use tracing::level_filters::LevelFilter;
+
 /// Logs to standard error what the environment variable `RUST_LOG` asks for, by default `info`.
 pub fn log() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .from_env_lossy();
+    log_from(LevelFilter::INFO);
+}
+
+/// The same with another default.
+pub fn log_from(level: LevelFilter) {
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let colors = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(io::stderr).init();
 }

@@ -1,8 +1,13 @@
 //! Connections to NATS, and a server for those who have none.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use async_nats::{Client, ConnectOptions, ServerAddr};
-use narun_support::Server;
+use narun_support::{Server, ServerBuilder};
+
+/// Between two looks at whether there is a connection.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A NATS server: the user's, or a private one that ends with this value.
 #[derive(Debug)]
@@ -18,10 +23,23 @@ impl Nats {
     ///
     /// If there is no nats-server to start, and none could be fetched; the error says what to install.
     pub fn at_or_private(url: Option<String>) -> anyhow::Result<Self> {
+        Self::at_or(url, Server::builder())
+    }
+
+    /// The same, a private one with JetStream.
+    ///
+    /// # Errors
+    ///
+    /// As [`at_or_private`](Self::at_or_private).
+    pub fn at_or_private_with_jetstream(url: Option<String>) -> anyhow::Result<Self> {
+        Self::at_or(url, Server::builder().jetstream(true))
+    }
+
+    fn at_or(url: Option<String>, private: ServerBuilder) -> anyhow::Result<Self> {
         if let Some(url) = url {
             return Ok(Self { url, private: None });
         }
-        let server = Server::start().context("cannot start a private nats-server")?;
+        let server = private.start().context("cannot start a private nats-server")?;
         tracing::info!(url = server.url(), version = %server.binary().release(), "private nats-server");
         Ok(Self { url: server.url().to_owned(), private: Some(server) })
     }
@@ -60,6 +78,17 @@ pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
 /// If the URL is none.
 pub async fn connect_eventually(url: &str, name: &str) -> anyhow::Result<Client> {
     connect_with(ConnectOptions::new().retry_on_initial_connect(), url, name).await
+}
+
+/// Whether the server has JetStream; waits until there is a server. Cancel safe.
+pub async fn has_jetstream(client: &Client) -> bool {
+    loop {
+        // Nothing is known before the first connection, and nobody is told of it.
+        if let Some(server) = client.try_server_info() {
+            return server.jetstream;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 async fn connect_with(options: ConnectOptions, url: &str, name: &str) -> anyhow::Result<Client> {

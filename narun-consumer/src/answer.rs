@@ -9,7 +9,7 @@ use narun_core::{Failure, FailureContext, FailureKind};
 
 use crate::dispatch::Consumer;
 use crate::handler::{Collected, HandlerError};
-use crate::metrics::HandlerFailure;
+use crate::metrics::{HandlerFailure, Metrics};
 
 /// An encoded RESPONSE, or what to say where there can be none.
 pub(crate) struct Answer {
@@ -28,39 +28,53 @@ impl Answer {
         let failure = match outcome {
             Ok(collected) => match encode(&collected, consumer, room) {
                 Ok(frame) => return Self { status: collected.parts.status, frame: Ok(frame) },
-                Err(problem) => {
-                    tracing::error!(problem, "the response cannot be sent");
-                    metrics.failed(HandlerFailure::TooLarge);
-                    return Self { status: StatusCode::BAD_GATEWAY, frame: Err(problem) };
-                }
+                Err(problem) => return Self::unsendable(problem, metrics),
             },
-            Err(HandlerError::TooLarge) => {
-                let problem = too_large(room);
-                tracing::error!(problem, "the response cannot be sent");
-                metrics.failed(HandlerFailure::TooLarge);
-                return Self { status: StatusCode::BAD_GATEWAY, frame: Err(problem) };
-            }
-            Err(HandlerError::Panic) => {
-                tracing::error!("the handler panicked");
-                HandlerFailure::Panic
-            }
-            Err(HandlerError::Service(error)) => {
-                tracing::error!(%error, "the handler's service failed");
-                HandlerFailure::Error
-            }
-            Err(HandlerError::Body(error)) => {
-                tracing::error!(%error, "the response's body broke off");
-                HandlerFailure::Error
-            }
+            Err(HandlerError::TooLarge) => return Self::unsendable(too_large(room), metrics),
+            Err(error) => error,
         };
-        metrics.failed(failure);
+        report(&failure, metrics);
         let response = Failure::new(FailureKind::HandlerFailed).to_response(context);
         Self { status: response.status(), frame: encode(&Collected::from_whole(response), consumer, room) }
     }
+
+    fn unsendable(problem: String, metrics: &Metrics) -> Self {
+        unsendable(&problem, metrics);
+        Self { status: StatusCode::BAD_GATEWAY, frame: Err(problem) }
+    }
+}
+
+/// Logs and counts a response that cannot be sent.
+pub(crate) fn unsendable(problem: &str, metrics: &Metrics) {
+    tracing::error!(problem, "the response cannot be sent");
+    metrics.failed(HandlerFailure::TooLarge);
+}
+
+/// Logs and counts a handler that gave no response.
+pub(crate) fn report(error: &HandlerError, metrics: &Metrics) {
+    let failure = match error {
+        HandlerError::Panic => {
+            tracing::error!("the handler panicked");
+            HandlerFailure::Panic
+        }
+        HandlerError::Service(error) => {
+            tracing::error!(%error, "the handler's service failed");
+            HandlerFailure::Error
+        }
+        HandlerError::Body(error) => {
+            tracing::error!(%error, "the response's body broke off");
+            HandlerFailure::Error
+        }
+        HandlerError::TooLarge => {
+            tracing::error!("the response cannot be sent");
+            HandlerFailure::TooLarge
+        }
+    };
+    metrics.failed(failure);
 }
 
 /// Encodes a response; the error is what to tell the gateway instead.
-fn encode(response: &Collected, consumer: &Consumer, room: usize) -> Result<Bytes, String> {
+pub(crate) fn encode(response: &Collected, consumer: &Consumer, room: usize) -> Result<Bytes, String> {
     let endpoint = &consumer.endpoint;
     let length: Option<(HeaderName, HeaderValue)> = response
         .omitted
@@ -76,13 +90,13 @@ fn encode(response: &Collected, consumer: &Consumer, room: usize) -> Result<Byte
     if frame.len() > room { Err(too_large(room)) } else { Ok(frame) }
 }
 
-fn too_large(limit: usize) -> String {
+pub(crate) fn too_large(limit: usize) -> String {
     format!("the response does not fit the limit of {limit} bytes")
 }
 
 impl Collected {
     /// A response that narun made itself.
-    fn from_whole(response: Response<Bytes>) -> Self {
+    pub(crate) fn from_whole(response: Response<Bytes>) -> Self {
         let (parts, body) = response.into_parts();
         Self { parts, body, trailers: None, omitted: None }
     }

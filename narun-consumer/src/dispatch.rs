@@ -9,7 +9,7 @@ use http::{Request, Response};
 use narun_core::exchange::{Callee, CalleeConfig, CalleeEvent, Transmit};
 use narun_core::frame::{Frame, ResetCode};
 use narun_core::link::{Link, Mail, NatsEndpoint, Outgoing, PublishError, Registration, Timer, TokioTimer};
-use narun_core::{Body, FailureContext, Time};
+use narun_core::{App, Body, FailureContext, Time};
 use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 use tracing::Span;
@@ -19,9 +19,12 @@ use crate::answer::Answer;
 use crate::error::BoxError;
 use crate::handler::Handler;
 use crate::metrics::Metrics;
+use crate::serve::MakeSpan;
 
 /// What all requests of a consumer share.
 pub(crate) struct Consumer {
+    pub(crate) app: App,
+    pub(crate) make_span: MakeSpan,
     pub(crate) endpoint: Arc<NatsEndpoint>,
     pub(crate) admission: Admission,
     pub(crate) exchange: CalleeConfig,

@@ -13,6 +13,10 @@ pub enum ServeError {
     /// A setting is out of its range: mend the program.
     #[error("invalid setting: {0}")]
     Setting(&'static str),
+    /// The stream of durable requests, or what belongs to it, exists otherwise than it must, or cannot be declared:
+    /// mend it, or the settings.
+    #[error("durable delivery is not possible: {0}")]
+    Stream(String),
     /// The NATS client is dead for good, which no reconnect mends: start anew with another one.
     #[error("the NATS client is dead")]
     ClientLost,

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use http::uri::Scheme;
 use narun_core::{App, ExchangeId};
@@ -34,6 +35,14 @@ pub enum Delivery {
         /// The number of the gateway's attempt, from 0. Another one may have run, or be running.
         attempt: u8,
     },
+    /// Out of the stream: at least once.
+    Durable {
+        /// How often the request has been delivered, from 1. In one delivery before this one it may have run, to its
+        /// end or in part.
+        count: u64,
+        /// When the stream took it, by the server's clock.
+        first_received: SystemTime,
+    },
 }
 
 impl Received {
@@ -57,7 +66,8 @@ impl Received {
         &self.scheme
     }
 
-    /// When the handler is dropped, because nobody waits for its response any more. None: never.
+    /// When the handler is dropped, because nobody waits for its response any more, or for
+    /// [`Serve::handler_timeout`](crate::Serve::handler_timeout). None: never.
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -34,9 +34,70 @@
 //! | the connection to NATS is lost | handlers go on; responses are sent once it is back |
 //! | the NATS client dies for good | `serve` returns [`ServeError::ClientLost`]: start anew |
 //!
-//! Delivery is direct: at most once for each attempt of the gateway. A gateway may try again where a method is
+//! That is direct delivery: at most once for each attempt of the gateway. A gateway may try again where a method is
 //! idempotent (RFC 9110 9.2.2), and then a request may run twice, at once or one after the other, with the same
 //! [`Received::id`].
+//!
+//! # Durable requests
+//!
+//! With [`Serve::stream`] a consumer also serves the requests that gateways keep in a JetStream stream. Such a request
+//! is done once the gateway has it accepted, whoever dies in between; in the ordinary case its client is answered on
+//! the same connection.
+//!
+//! ```no_run
+//! # async fn example(nats: async_nats::Client, router: axum::Router) -> Result<(), narun_consumer::ServeError> {
+//! narun_consumer::serve(nats, "hello", router).stream("TASK").durable_concurrency(16).await
+//! # }
+//! ```
+//!
+//! **The contract of a handler.** It runs at least once, so let it be idempotent by [`Received::id`], which is the same
+//! in every delivery; [`Delivery::Durable`] tells which delivery it is. It runs again after a failure, and when its
+//! process, the server or the connection died before the server had the acknowledgement. Two runs may overlap for a
+//! while: one goes on in a process that has lost its connection, the other runs where the request was delivered
+//! again. No order is kept. A handler has no deadline unless [`Serve::handler_timeout`] sets one, and nobody's
+//! leaving cancels it: neither the HTTP client nor the gateway. Its response is collected whole, and is kept before
+//! it is sent where the request asks for that (`Idempotency-Key`, `Prefer: respond-async`).
+//!
+//! | setting | default | |
+//! |---|---|---|
+//! | [`Serve::durable_concurrency`] | that of direct ones | how many are taken out of the stream at once |
+//! | [`Serve::ack_wait`] | 5 s | how long a process may be dead before others take over |
+//! | [`Serve::max_deliveries`] | 5 | after how many a request is given up |
+//! | [`Serve::redelivery_delay`] | 1 s to 60 s | from a failure to the next delivery, doubling |
+//! | [`Serve::retry_server_errors`] | no | whether a 5xx is a failure, not the answer |
+//! | [`Serve::handler_timeout`] | none | how long a handler may take |
+//! | [`Serve::stream_settings`] | file, 1 replica | how streams and buckets are declared |
+//!
+//! What becomes of one:
+//!
+//! | | |
+//! |---|---|
+//! | the handler answers, whatever the status | answered, and out of the stream |
+//! | its response is over the server's `max_payload` less 4 KiB | answered 502, which says so; not run again |
+//! | it panics, its service fails, its body breaks off, it takes too long, or a 5xx where that is set | delivered again after the delay |
+//! | that happens in the last delivery | a dead letter with its reason, answered 500 |
+//! | it was delivered more often than that, since its consumers died | not run; a dead letter, answered 500 |
+//! | it is older than the route's expiry | not run; answered 504 |
+//! | it came before, and its outcome is kept | not run; answered as before |
+//! | its outcome or body cannot be stored or read for 30 s | delivered again; the work may repeat |
+//! | no request of narun's, or it refers to foreign buckets, or its body is gone | a dead letter |
+//! | it names no inbox, or a foreign one | done, and not answered |
+//! | the stream or its consumer is deleted | declared again; what was in it is lost |
+//! | the connection to NATS is lost | handlers go on; the request is delivered again if that takes longer than the ack wait |
+//!
+//! [`DeadLetters`] lists what was given up, puts it back, or deletes it. Bodies over the server's `max_payload` are held
+//! in memory while their request is worked on: [`Serve::durable_concurrency`] bounds how many.
+//!
+//! **What can be lost.** A gateway takes a request for accepted when the server says that it is stored. With
+//! [`Storage::File`] and one replica it survives a crash of the server's process; nats-server leaves what it writes to
+//! the operating system, and syncs it every two minutes unless its `sync_interval` says otherwise, so that a machine
+//! that loses power may lose the last of it. With three replicas, the loss of any one machine loses nothing. With
+//! [`Storage::Memory`] and one replica, everything is lost with the server's process. With [`StreamSettings::max_age`],
+//! requests that wait longer are lost without a word.
+//!
+//! Deliveries are counted by the server, whatever their end: a request that was on its way at [`Serve::max_deliveries`]
+//! shutdowns of its consumers is given up like one that kills them. Whether a request has expired is told by this
+//! machine's clock, counted from when the server stored it by its own.
 //!
 //! # Handlers
 //!
@@ -49,7 +110,9 @@
 //!
 //! When the signal of [`Serve::with_graceful_shutdown`] comes, the consumer leaves its queue group, which takes 1 to 2
 //! seconds in which it goes on serving; waits for its handlers up to [`Serve::shutdown_timeout`]; drops the rest and
-//! tells their gateways; and makes a round trip to the server, so that all responses are there.
+//! tells their gateways; and makes a round trip to the server, so that all responses are there. Meanwhile it asks for
+//! no more durable requests, gives back those that come nevertheless, and those whose handlers are dropped: others
+//! have them at once.
 //!
 //! A client cannot leave a queue group without a risk to what is on its way, so this is measured: with 64 POSTs at a
 //! time, none of 194,339 was lost while 40 consumers left over loopback, and none of 91,234 while 30 left that were
@@ -73,15 +136,21 @@
 //! | `http_consumer_requests_in_flight`, `http_consumer_requests_queued` | app |
 //! | `http_consumer_refused_total` | app, reason (overloaded, bad_frame, version) |
 //! | `http_consumer_cancelled_total` | app, reason (caller, gone, deadline) |
-//! | `http_consumer_handler_failures_total` | app, reason (panic, error, too_large) |
+//! | `http_consumer_handler_failures_total` | app, reason (panic, error, too_large, timed_out, status) |
 //! | `http_consumer_discarded_total` | reason (junk, unknown_exchange, foreign_reply, overflow) |
+//! | `http_consumer_redelivered_total`, `http_consumer_expired_total`, `http_consumer_duplicates_total` | app |
+//! | `http_consumer_dead_lettered_total` | app, reason (failed, deliveries, no_body, foreign_reference, unreadable) |
+//! | `http_consumer_pending` | app; requests that wait in the stream, looked at every 10 s |
 //!
 //! Each request has a `tracing` span `http.consumer`; see [`Serve::make_span`].
 
 mod admission;
 mod answer;
+mod dead_letters;
+mod declare;
 mod dispatch;
 mod drain;
+mod durable;
 mod error;
 mod extensions;
 mod handler;
@@ -93,7 +162,9 @@ mod trace;
 #[doc = include_str!("../PERMISSIONS.md")]
 pub mod permissions {}
 
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
+pub use declare::declare;
 pub use error::{BoxError, ServeError};
 pub use extensions::{Delivery, Received};
-pub use narun_core::{App, Body, BodyError, ExchangeId, NameError};
+pub use narun_core::{App, Body, BodyError, ExchangeId, NameError, Storage, StreamSettings};
 pub use serve::{Serve, serve};

@@ -15,6 +15,11 @@ const REFUSED: &str = "http_consumer_refused_total";
 const CANCELLED: &str = "http_consumer_cancelled_total";
 const FAILED: &str = "http_consumer_handler_failures_total";
 const DISCARDED: &str = "http_consumer_discarded_total";
+const REDELIVERED: &str = "http_consumer_redelivered_total";
+const DEAD_LETTERED: &str = "http_consumer_dead_lettered_total";
+const EXPIRED: &str = "http_consumer_expired_total";
+const DUPLICATES: &str = "http_consumer_duplicates_total";
+const PENDING: &str = "http_consumer_pending";
 
 /// The metrics of one app's consumer.
 pub(crate) struct Metrics {
@@ -40,6 +45,19 @@ pub(crate) enum HandlerFailure {
     Panic,
     Error,
     TooLarge,
+    /// Durable: it took longer than it may.
+    TimedOut,
+    /// Durable: a status of 500 or more, where that counts as a failure.
+    Status,
+}
+
+/// The metrics of one app's durable delivery.
+pub(crate) struct DurableMetrics {
+    app: String,
+    pub(crate) redelivered: Counter,
+    pub(crate) expired: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) pending: Gauge,
 }
 
 impl Metrics {
@@ -93,12 +111,35 @@ impl Metrics {
             HandlerFailure::Panic => "panic",
             HandlerFailure::Error => "error",
             HandlerFailure::TooLarge => "too_large",
+            HandlerFailure::TimedOut => "timed_out",
+            HandlerFailure::Status => "status",
         };
         counter!(FAILED, "app" => self.app.clone(), "reason" => reason).increment(1);
     }
 }
 
-/// Counts what came to the app's subject without a reply subject that may be answered.
+impl DurableMetrics {
+    pub(crate) fn new(app: &str) -> Self {
+        describe_counter!(REDELIVERED, "Durable requests that came for another time");
+        describe_counter!(DEAD_LETTERED, "Durable requests that were given up");
+        describe_counter!(EXPIRED, "Durable requests that were too old to be run");
+        describe_counter!(DUPLICATES, "Durable requests that were done already, and answered as before");
+        describe_gauge!(PENDING, "Durable requests that wait in the stream");
+        Self {
+            redelivered: counter!(REDELIVERED, "app" => app.to_owned()),
+            expired: counter!(EXPIRED, "app" => app.to_owned()),
+            duplicates: counter!(DUPLICATES, "app" => app.to_owned()),
+            pending: gauge!(PENDING, "app" => app.to_owned()),
+            app: app.to_owned(),
+        }
+    }
+
+    pub(crate) fn dead_lettered(&self, reason: &'static str) {
+        counter!(DEAD_LETTERED, "app" => self.app.clone(), "reason" => reason).increment(1);
+    }
+}
+
+/// Counts a message whose reply subject may not be answered, or that has none.
 pub(crate) fn foreign_reply() {
     discarded(Notice::ForeignReply);
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_nats::{Client, Message};
 use futures::StreamExt;
 use http::{Request, Response};
+use narun_core::durable::Tasks;
 use narun_core::exchange::{Callee, CalleeConfig};
 use narun_core::frame::{DecodeError, Refusal, Refused, RequestFrame, VERSIONS};
 use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink};
 use narun_core::{App, Body, Limits, Namespace, Time};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
@@ -18,13 +19,17 @@ use tower_service::Service;
 use crate::admission::{Admission, Place};
 use crate::dispatch::{Admitted, Consumer, Dispatch};
 use crate::drain::Meter;
+use crate::durable;
 use crate::error::{BoxError, ServeError};
 use crate::extensions::{Delivery, Received};
 use crate::metrics::{self, Metrics};
-use crate::serve::{MakeSpan, Settings};
+use crate::serve::{DurableSettings, Settings};
 
 /// How long the server may take to say that it has everything.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+
+/// The shortest ack wait: words of a busy process come late.
+pub(crate) const MIN_ACK_WAIT: Duration = Duration::from_millis(100);
 
 /// Between two looks at whether there is a connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -37,42 +42,52 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Settings { client, concurrency, queue, make_span, on_ready, shutdown, shutdown_timeout, .. } =
-        settings;
+    let Settings { client, on_ready, shutdown, shutdown_timeout, .. } = settings;
     let app = App::new(settings.app)?;
     let namespace = Namespace::new(settings.namespace)?;
-    if concurrency == 0 {
-        return Err(ServeError::Setting("a concurrency of zero handles nothing"));
-    }
-    let (Ok(slots), Ok(waiting), Ok(_)) =
-        (u32::try_from(concurrency), u32::try_from(queue), u32::try_from(concurrency.saturating_add(queue)))
-    else {
-        return Err(ServeError::Setting("concurrency and queue are over 4,294,967,295 together"));
-    };
+    let slots = Slots::of(settings.concurrency, settings.queue, &settings.durable)?;
     let link = NatsLink::new(client.clone());
     let prefix = link.inbox_prefix();
     let endpoint =
         Arc::new(Endpoint::new(link, &prefix, settings.replies, Limits::default(), metrics::discarded));
     let consumer = Arc::new(Consumer {
+        app: app.clone(),
+        make_span: settings.make_span,
         endpoint: endpoint.clone(),
-        admission: Admission::new(slots, waiting),
+        admission: Admission::new(slots.direct, slots.queue),
         exchange: CalleeConfig { instance: settings.instance, ..CalleeConfig::default() },
         metrics: Metrics::new(app.as_str()),
     });
 
-    // Dropping this future aborts both tasks, and with the dispatcher all handlers.
+    // Dropping this future aborts all three tasks, and with two of them all handlers.
     let mut inbox = JoinSet::new();
     let mut dispatcher = JoinSet::new();
+    let mut worker = JoinSet::new();
     let inbox_subscriber = endpoint.subscribe().await.map_err(|_| ServeError::ClientLost)?;
     inbox.spawn(endpoint.clone().run(inbox_subscriber));
-    let (sender, receiver) = mpsc::channel(concurrency + queue);
-    let reading = Reading { app: app.clone(), make_span, consumer: consumer.clone() };
-    dispatcher.spawn(dispatch(service, receiver, reading));
+    let (sender, receiver) = mpsc::channel(settings.concurrency + settings.queue);
+    dispatcher.spawn(dispatch(service.clone(), receiver, consumer.clone()));
 
     // Dropped first: no handler starts while the others are dropped.
     let closing = Closing(consumer.clone());
     let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
+    let (works, working) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let (leaves, left) = oneshot::channel();
+    if settings.from_stream {
+        let tasks = Tasks::new(client, namespace, settings.durable.stream.clone());
+        let shared = durable::Shared::new(consumer.clone(), tasks, settings.durable, slots.durable);
+        let control = durable::Control { ready: works, stop: stopped, left: leaves };
+        worker.spawn(durable::work(service, Arc::new(shared), control));
+    } else {
+        let _ = works.send(());
+        drop(leaves);
+    }
     let ready = async {
+        // Its end is told otherwise.
+        if working.await.is_err() {
+            std::future::pending::<()>().await;
+        }
         known(&endpoint).await;
         tracing::debug!(%app, "serving");
         if let Some(on_ready) = on_ready {
@@ -85,23 +100,69 @@ where
         () = reader.run() => return Err(ServeError::ClientLost),
         _ = inbox.join_next() => return Err(ServeError::ClientLost),
         Some(Err(panic)) = dispatcher.join_next() => std::panic::resume_unwind(panic.into_panic()),
+        Some(ended) = worker.join_next() => match ended {
+            Ok(result) => return result,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
         () = async { match shutdown { Some(signal) => signal.await, None => std::future::pending().await } } => {}
     }
 
     tracing::debug!(%app, "shutting down");
-    reader.drain().await;
-    drop(reader);
-    if timeout(shutdown_timeout, dispatcher.join_next()).await.is_err() {
-        tracing::warn!(%app, "handlers are still at work after the shutdown timeout, and are dropped");
-        drop(closing);
-        dispatcher.shutdown().await;
-        // A handler that never yields cannot be dropped; nobody waits for it here.
-        let _ = timeout(CONFIRMATION, consumer.admission.is_empty()).await;
-    }
+    let direct = async {
+        reader.drain().await;
+        drop(reader);
+        if timeout(shutdown_timeout, dispatcher.join_next()).await.is_err() {
+            tracing::warn!(%app, "handlers are still at work after the shutdown timeout, and are dropped");
+            drop(closing);
+            dispatcher.shutdown().await;
+            // A handler that never yields cannot be dropped; nobody waits for it here.
+            let _ = timeout(CONFIRMATION, consumer.admission.is_empty()).await;
+        }
+    };
+    let durable = async {
+        let _ = stop.send(());
+        // Each of its steps has a limit.
+        let _ = left.await;
+        if timeout(shutdown_timeout, worker.join_next()).await.is_err() {
+            tracing::warn!(%app, "durable requests are given back after the shutdown timeout");
+            let _ = timeout(CONFIRMATION, worker.shutdown()).await;
+        }
+    };
+    tokio::join!(direct, durable);
     if !matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
         tracing::warn!(%app, "no confirmation that the last responses have reached the server");
     }
     Ok(())
+}
+
+/// How many requests are handled, and how many wait for that.
+struct Slots {
+    direct: u32,
+    queue: u32,
+    durable: u32,
+}
+
+impl Slots {
+    fn of(concurrency: usize, queue: usize, durable: &DurableSettings) -> Result<Self, ServeError> {
+        let of_durable = durable.concurrency.unwrap_or(concurrency);
+        let delay = &durable.redelivery_delay;
+        for (wrong, why) in [
+            (concurrency == 0, "a concurrency of zero handles nothing"),
+            (of_durable == 0, "a concurrency of zero handles no durable requests"),
+            (durable.max_deliveries == 0, "no request can be done in no delivery"),
+            (durable.ack_wait < MIN_ACK_WAIT, "an ack wait of less than 100 ms cannot be kept"),
+            (delay.start() > delay.end(), "the first redelivery delay is over the longest one"),
+        ] {
+            if wrong {
+                return Err(ServeError::Setting(why));
+            }
+        }
+        let total = u32::try_from(concurrency.saturating_add(queue));
+        match (u32::try_from(concurrency), u32::try_from(queue), u32::try_from(of_durable), total) {
+            (Ok(direct), Ok(queue), Ok(durable), Ok(_)) => Ok(Self { direct, queue, durable }),
+            _ => Err(ServeError::Setting("concurrency and queue are over 4,294,967,295 together")),
+        }
+    }
 }
 
 /// Completes once the server knows of everything subscribed so far.
@@ -204,13 +265,6 @@ impl Reader {
     }
 }
 
-/// What it takes to make an HTTP request of a message.
-struct Reading {
-    app: App,
-    make_span: MakeSpan,
-    consumer: Arc<Consumer>,
-}
-
 /// Messages that the dispatcher has yet to look at; those that it never does are refused.
 struct Backlog {
     receiver: mpsc::Receiver<Incoming>,
@@ -227,7 +281,7 @@ impl Drop for Backlog {
 }
 
 /// Runs handlers until the reader is gone and all of them are through.
-async fn dispatch<S, B>(service: S, receiver: mpsc::Receiver<Incoming>, reading: Reading)
+async fn dispatch<S, B>(service: S, receiver: mpsc::Receiver<Incoming>, consumer: Arc<Consumer>)
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
@@ -236,7 +290,7 @@ where
     B::Error: Into<BoxError>,
 {
     let mut spawned = JoinSet::new();
-    let mut backlog = Backlog { receiver, endpoint: reading.consumer.endpoint.clone() };
+    let mut backlog = Backlog { receiver, endpoint: consumer.endpoint.clone() };
     loop {
         let incoming = tokio::select! {
             biased;
@@ -244,20 +298,20 @@ where
             incoming = backlog.receiver.recv() => incoming,
         };
         let Some(incoming) = incoming else { break };
-        let Some(admitted) = reading.read(incoming) else { continue };
-        let mut exchange = Box::pin(Dispatch::new(reading.consumer.clone(), service.clone(), admitted));
-        if !(reading.consumer.admission.is_prompt() && exchange.as_mut().try_finish()) {
+        let Some(admitted) = consumer.read(incoming) else { continue };
+        let mut exchange = Box::pin(Dispatch::new(consumer.clone(), service.clone(), admitted));
+        if !(consumer.admission.is_prompt() && exchange.as_mut().try_finish()) {
             spawned.spawn(exchange);
         }
     }
     while spawned.join_next().await.is_some() {}
 }
 
-impl Reading {
+impl Consumer {
     /// Makes an HTTP request of a message, or turns it away.
     fn read(&self, incoming: Incoming) -> Option<Admitted> {
         let Incoming { message, received, place } = incoming;
-        let Consumer { endpoint, exchange, metrics, .. } = self.consumer.as_ref();
+        let Self { endpoint, exchange, metrics, .. } = self;
         let frame = match RequestFrame::decode(&message.payload, endpoint.limits()) {
             Ok(frame) if frame.head.end && frame.head.object.is_none() => frame,
             Ok(_) => return self.turn_away(message, Refusal::BadFrame, "a body that is not whole"),
@@ -287,11 +341,11 @@ impl Reading {
 
     fn turn_away(&self, message: Message, reason: Refusal, why: impl std::fmt::Display) -> Option<Admitted> {
         tracing::debug!(%why, "refused a message");
-        self.consumer.metrics.refused(match reason {
+        self.metrics.refused(match reason {
             Refusal::Version => metrics::Refusal::Version,
             _ => metrics::Refusal::BadFrame,
         });
-        refuse(&self.consumer.endpoint, message, reason);
+        refuse(&self.endpoint, message, reason);
         None
     }
 }

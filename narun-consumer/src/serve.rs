@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::IntoFuture;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use async_nats::Client;
 use futures::future::BoxFuture;
 use http::{Request, Response, request};
 use narun_core::link::ReplyPolicy;
-use narun_core::{App, Body, Namespace};
+use narun_core::{App, Body, Namespace, StreamSettings};
 use tower_service::Service;
 use tracing::Span;
 
@@ -17,8 +18,8 @@ use crate::trace;
 
 /// Serves `app` with `service` until it is shut down.
 ///
-/// The returned future is to be awaited, or spawned; dropped, it stops at once: handlers are dropped, and gateways
-/// that wait for them are told, for which a clone of the client must live on. Without [`Serve::with_graceful_shutdown`] it ends only with an error.
+/// The returned future is to be awaited, or spawned; dropped, it stops at once: handlers are dropped, gateways that
+/// wait for them are told, and durable requests are given back, for which a clone of the client must live on. Without [`Serve::with_graceful_shutdown`] it ends only with an error.
 ///
 /// Any number of processes may serve an app; NATS gives each request to one of them.
 ///
@@ -57,6 +58,8 @@ pub fn serve<S>(client: Client, app: impl Into<String>, service: S) -> Serve<S> 
             on_ready: None,
             shutdown: None,
             shutdown_timeout: Duration::from_secs(30),
+            from_stream: false,
+            durable: DurableSettings::default(),
         },
     }
 }
@@ -81,6 +84,34 @@ pub(crate) struct Settings {
     pub(crate) on_ready: Option<Box<dyn FnOnce() + Send>>,
     pub(crate) shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(crate) shutdown_timeout: Duration,
+    /// Whether durable requests are served as well.
+    pub(crate) from_stream: bool,
+    pub(crate) durable: DurableSettings,
+}
+
+/// The settings of durable delivery.
+pub(crate) struct DurableSettings {
+    pub(crate) stream: StreamSettings,
+    pub(crate) ack_wait: Duration,
+    pub(crate) max_deliveries: u64,
+    pub(crate) redelivery_delay: RangeInclusive<Duration>,
+    pub(crate) retry_server_errors: bool,
+    pub(crate) handler_timeout: Option<Duration>,
+    pub(crate) concurrency: Option<usize>,
+}
+
+impl Default for DurableSettings {
+    fn default() -> Self {
+        Self {
+            stream: StreamSettings::new(),
+            ack_wait: Duration::from_secs(5),
+            max_deliveries: 5,
+            redelivery_delay: Duration::from_secs(1)..=Duration::from_secs(60),
+            retry_server_errors: false,
+            handler_timeout: None,
+            concurrency: None,
+        }
+    }
 }
 
 /// Makes the span in which a request is handled.
@@ -90,6 +121,67 @@ impl<S> Serve<S> {
     /// The namespace of the app, which gateways share. Default `TASK`.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.settings.namespace = namespace.into();
+        self
+    }
+
+    /// Serves durable requests too: those that gateways put into the stream of this name, which is the namespace's.
+    /// Default: direct requests only.
+    ///
+    /// What becomes of them is told in [the crate's documentation](crate#durable-requests). The stream, that of dead
+    /// letters and the app's consumer are declared when missing; while JetStream cannot be reached, direct requests
+    /// are served alone.
+    pub fn stream(mut self, namespace: impl Into<String>) -> Self {
+        self.settings.from_stream = true;
+        self.namespace(namespace)
+    }
+
+    /// How the streams and buckets of the namespace are declared when they are missing, and what they are checked
+    /// for. Default: [`StreamSettings::new`].
+    pub fn stream_settings(mut self, settings: StreamSettings) -> Self {
+        self.settings.durable.stream = settings;
+        self
+    }
+
+    /// Durable requests: after what time without a word of its consumer a request is given to another one. While a
+    /// handler runs, a third of it passes between two words. Default 5 s; at least 100 ms. Counts for the first
+    /// consumer of an app, which declares it.
+    pub const fn ack_wait(mut self, wait: Duration) -> Self {
+        self.settings.durable.ack_wait = wait;
+        self
+    }
+
+    /// Durable requests: after how many deliveries a request is given up and becomes a dead letter. Default 5; at
+    /// least 1. What was given back at a shutdown or lost with its consumer counts as well.
+    pub const fn max_deliveries(mut self, deliveries: u64) -> Self {
+        self.settings.durable.max_deliveries = deliveries;
+        self
+    }
+
+    /// Durable requests: how long after a failure a request is delivered again: the first value at first, twice as
+    /// long each further time, but never more than the second. Default 1 s to 60 s.
+    pub const fn redelivery_delay(mut self, delay: RangeInclusive<Duration>) -> Self {
+        self.settings.durable.redelivery_delay = delay;
+        self
+    }
+
+    /// Durable requests: whether a response with status 500 or more is a failed delivery rather than the answer.
+    /// Default false.
+    pub const fn retry_server_errors(mut self, retry: bool) -> Self {
+        self.settings.durable.retry_server_errors = retry;
+        self
+    }
+
+    /// Durable requests: how long a handler may take, its response's body included, before it is dropped, which is a
+    /// failed delivery. Default: as long as it likes.
+    pub const fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.durable.handler_timeout = Some(timeout);
+        self
+    }
+
+    /// How many durable requests are taken out of the stream and not answered yet, apart from direct ones. Default:
+    /// as [`Serve::concurrency`]; at least 1.
+    pub const fn durable_concurrency(mut self, requests: usize) -> Self {
+        self.settings.durable.concurrency = Some(requests);
         self
     }
 
@@ -128,15 +220,17 @@ impl<S> Serve<S> {
         self
     }
 
-    /// Called once the server knows of this consumer, so that requests sent from now on find it: for readiness probes
-    /// and tests. While there is no connection, that is later.
+    /// Called once the server knows of this consumer, so that requests sent from now on find it, and with
+    /// [`Serve::stream`] once durable requests are asked for: for readiness probes and tests. While there is no
+    /// connection, that is later.
     pub fn on_ready(mut self, ready: impl FnOnce() + Send + 'static) -> Self {
         self.settings.on_ready = Some(Box::new(ready));
         self
     }
 
-    /// Shuts down once `signal` completes: leaves the queue group, takes what was on the wire, waits for handlers up
-    /// to [`Serve::shutdown_timeout`], and makes sure that the server has their responses.
+    /// Shuts down once `signal` completes: leaves the queue group, takes what was on the wire, gives back what comes
+    /// out of the stream, waits for handlers up to [`Serve::shutdown_timeout`], and makes sure that the server has
+    /// their responses.
     ///
     /// What is lost on the wire is measured in [the crate's documentation](crate#shutdown).
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -144,7 +238,8 @@ impl<S> Serve<S> {
         self
     }
 
-    /// How long handlers are waited for at shutdown; the gateways of those that remain are told. Default 30 s.
+    /// How long handlers are waited for at shutdown; the gateways of those that remain are told, and durable requests
+    /// are given back. Default 30 s.
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.settings.shutdown_timeout = timeout;
         self

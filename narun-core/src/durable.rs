@@ -21,8 +21,12 @@ pub use declare::{DeclareError, Tasks};
 pub use digest::{caller_scope, keyed_id, request_digest};
 pub use outcomes::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
 
-/// NATS headers of narun's own. No HTTP field ever becomes one.
+/// NATS headers, narun's own where nothing else is said. No HTTP field ever becomes one.
 pub mod header {
+    /// NATS's own, on a durable request: its id as text, by which the server knows duplicates.
+    pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+    /// NATS's own, on a durable request: the stream, which refuses it if it has another name.
+    pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
     /// On a durable request: the gateway's inbox subject for the answer.
     pub const INBOX: &str = "Narun-Inbox";
     /// On a durable request: after how many milliseconds, counted from the server's timestamp, it is not run any more.

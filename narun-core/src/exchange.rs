@@ -1,6 +1,7 @@
 //! The exchange: one request and its response, as state machines without IO.
 //!
-//! [`Caller`] is the gateway's side, [`Callee`] the consumer's. Both are driven alike:
+//! [`Caller`] is the gateway's side, [`Callee`] the consumer's, and [`Submission`] the gateway's where a stream keeps the
+//! request. All are driven alike:
 //!
 //! 1. Input goes in through `handle_*`, with the moment it happened.
 //! 2. Then [`poll_transmit`](Caller::poll_transmit) is drained: what is to be published.
@@ -17,12 +18,14 @@
 mod callee;
 mod caller;
 mod flow;
+mod submission;
 
 use bytes::Bytes;
 
 pub use callee::{Callee, CalleeConfig, CalleeEvent, Cancelled};
 pub use caller::{Caller, CallerConfig, CallerEvent};
 pub use flow::{Budget, FlowConfig};
+pub use submission::{Ack, Submission, SubmissionConfig, SubmissionEvent};
 
 /// Something to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The driver of exchanges, for narun-gateway and narun-consumer alone: not public API.
 
+mod ack;
 mod call;
 mod collect;
 mod conversation;
@@ -10,6 +11,7 @@ mod nats;
 mod outgoing;
 mod reply;
 mod shared;
+mod submit;
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -30,22 +32,29 @@ pub use nats::{Lost, NatsEndpoint, NatsLink, TokioTimer};
 pub use outgoing::Outgoing;
 pub use reply::ReplyPolicy;
 pub use shared::{Incoming, Machine, Shared};
+pub use submit::{Submit, Task};
 
 /// A message bus, as far as an exchange needs one.
 pub trait Link: Send + Sync + 'static {
     /// A subject.
     type Address: AsRef<str> + Clone + Debug + PartialEq + Send + Sync + Unpin + 'static;
+    /// What goes with a payload, apart from it.
+    type Headers: Clone + Send + Sync + Unpin + 'static;
     /// Wakes at a given time.
     type Timer: Timer;
 
     /// The address with this text.
     fn address(text: String) -> Self::Address;
 
+    /// Headers with these names and values. Both are narun's own: nothing foreign may get here.
+    fn headers(fields: &[(&'static str, &str)]) -> Self::Headers;
+
     /// Publishes at once, or says why not.
     fn try_publish(
         &self,
         to: Self::Address,
         reply: Option<Self::Address>,
+        headers: Option<&Self::Headers>,
         payload: Bytes,
     ) -> Result<(), PublishError>;
 
@@ -54,6 +63,7 @@ pub trait Link: Send + Sync + 'static {
         &self,
         to: Self::Address,
         reply: Option<Self::Address>,
+        headers: Option<&Self::Headers>,
         payload: Bytes,
     ) -> BoxFuture<'static, Result<(), PublishError>>;
 

@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use async_nats::Client;
 use narun_core::link::ReplyPolicy;
-use narun_core::{Limits, Namespace};
+use narun_core::{Limits, Namespace, StreamSettings};
 
 use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::gateway::Settings;
+use crate::idempotency::{CallerHook, DefaultCallerHook};
 use crate::respond::{DefaultRespondToFailure, RespondToFailure};
 use crate::route::Route;
 use crate::{BuildError, Gateway};
@@ -24,9 +25,12 @@ impl GatewayBuilder {
     pub(crate) fn new(client: Client) -> Self {
         let settings = Settings {
             namespace: Namespace::default(),
+            stream: StreamSettings::new(),
             timeout: Duration::from_secs(15),
             forwarded: ForwardedPolicy::default(),
             peer: Box::new(DefaultPeerHook),
+            caller: Box::new(DefaultCallerHook),
+            status_prefix: None,
             respond: Box::new(DefaultRespondToFailure),
         };
         Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
@@ -50,6 +54,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// How the stream of durable requests, and the buckets beside it, are declared where they are missing, and what must
+    /// be true of them where they exist. Default [`StreamSettings::new`]: kept in files, on one server, without limits.
+    pub fn stream_settings(mut self, settings: StreamSettings) -> Self {
+        self.settings.stream = settings;
+        self
+    }
+
     /// How long a request waits for its response's head, where the route says nothing else. Default 15 s.
     ///
     /// The same time is allowed for each pause in the receipt of the request's body.
@@ -70,6 +81,24 @@ impl GatewayBuilder {
         self
     }
 
+    /// How callers are told apart, for `Idempotency-Key` and for [who can read an outcome](crate#requests-accepted-once).
+    /// Default [`DefaultCallerHook`]: not at all.
+    pub fn caller(mut self, hook: impl CallerHook + Send + Sync + 'static) -> Self {
+        self.settings.caller = Box::new(hook);
+        self
+    }
+
+    /// The path below which this gateway tells what became of requests, with its last slash. Default
+    /// `/.narun/requests/`.
+    ///
+    /// It comes before all routes and the inner service. Set explicitly, it is served even by a gateway without a durable
+    /// route; by default a gateway serves it from its first durable route on. Gateways whose clients are to read each
+    /// other's outcomes have the same prefix.
+    pub fn status_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.status_prefix = Some(prefix.into());
+        self
+    }
+
     /// How failures are answered. Default [`DefaultRespondToFailure`].
     pub fn on_failure(mut self, hook: impl RespondToFailure) -> Self {
         self.settings.respond = Box::new(hook);
@@ -85,11 +114,15 @@ impl GatewayBuilder {
 
     /// Opens the gateway's inbox and starts its reader, a task that lives as long as the gateway.
     ///
+    /// With a durable route, and if there is a connection, its stream is declared or checked first, within 10 s. Without
+    /// one, or if JetStream does not work at the moment, that is done in the background, and durable requests are answered
+    /// 503 until it is.
+    ///
     /// Must be called within a tokio runtime. Does not wait for a connection.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if a route or a setting is invalid, or the client is dead.
+    /// [`BuildError`] if a route or a setting is invalid, the client is dead, or the stream is not as it has to be.
     pub async fn build(self) -> Result<Gateway, BuildError> {
         if self.settings.timeout.is_zero() {
             return Err(BuildError::Setting("the timeout is zero"));

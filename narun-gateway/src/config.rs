@@ -15,9 +15,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 pub use self::listen::{ListenAddr, ParseListenAddrError};
-pub use self::route::Delivery;
-
-use self::route::{Entry, Routes};
+use self::route::Routes;
 use self::value::{NatsUrl, Seconds, given, given_text};
 use crate::Route;
 
@@ -38,7 +36,7 @@ use crate::Route;
 /// "#)?;
 ///
 /// assert_eq!(config.server_addr().candidates(), ["[::]:8080", "0.0.0.0:8080"]);
-/// assert_eq!(config.routes()?, [narun_gateway::Route::post("/hello/", "hello").prefix()]);
+/// assert_eq!(config.routes(), [narun_gateway::Route::post("/hello/", "hello").prefix()]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -51,7 +49,7 @@ use crate::Route;
 /// | `server_addr` | where HTTP is served, `:port` or `host:port` | `:8080` |
 /// | `metrics_addr` | where metrics are served | `:9090` |
 /// | `request_timeout_seconds` | how long the head of a response may take: a number over 0, at most 86,400 | 15 |
-/// | `nats_stream` | the stream of durable requests, and the namespace of all | none; namespace `TASK` |
+/// | `nats_stream` | the stream of durable requests, and the namespace of all; makes routes durable | none; namespace `TASK` |
 /// | `routes` | a list of the following | empty |
 ///
 /// | key of a route | meaning | default |
@@ -61,7 +59,10 @@ use crate::Route;
 /// | `method` or `methods` | one, or a list, in upper case | any |
 /// | `host` | a host or `*.example.com` | any |
 /// | `timeout_seconds` | as `request_timeout_seconds`, for this route | that one |
-/// | `delivery` | `direct`, or `durable`, which needs `nats_stream` | `durable` if there is a `nats_stream` |
+/// | `max_body_bytes` | how large a request's body may be, see [`Route::max_body`] | what fits a message; 10 MiB if durable |
+/// | `delivery` | `direct`, or `durable`, which needs `nats_stream`, see [`Route::durable`] | `durable` if there is a `nats_stream` |
+/// | `respond_async` | `true` answers 202 once the request is stored, see [`Route::respond_async`]; durable routes only | `false` |
+/// | `expiry_seconds` | after what time a request is not run any more, see [`Route::expiry`]; durable routes only | never |
 ///
 /// # Errors
 ///
@@ -84,25 +85,7 @@ pub struct Config {
     metrics_addr: ListenAddr,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
-    routes: Vec<Entry>,
-}
-
-/// A configuration that was read, but asks for what cannot be done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A route is durable, which is not supported yet. It becomes direct by its key `delivery`, or by leaving out
-    /// `nats_stream`, without which routes are direct.
-    #[error(
-        "{key}: durable delivery is not supported yet, and route `{route}` is durable: \
-         say `delivery: direct`, or leave out `nats_stream`"
-    )]
-    DurableNotSupported {
-        /// The key that decides, such as `routes[0].delivery`.
-        key: String,
-        /// The route's methods, host and path.
-        route: String,
-    },
+    routes: Vec<Route>,
 }
 
 impl Config {
@@ -137,26 +120,8 @@ impl Config {
     }
 
     /// The routes.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::DurableNotSupported`] for the first route that is durable.
-    pub fn routes(&self) -> Result<Vec<Route>, ConfigError> {
-        let routes = self.routes_with_delivery().enumerate();
-        let direct = routes.map(|(number, (route, delivery))| match delivery {
-            Delivery::Direct => Ok(route.clone()),
-            Delivery::Durable => Err(ConfigError::DurableNotSupported {
-                key: format!("routes[{number}].delivery"),
-                route: route.to_string(),
-            }),
-        });
-        direct.collect()
-    }
-
-    /// All routes, and how each is delivered.
-    pub fn routes_with_delivery(&self) -> impl Iterator<Item = (&Route, Delivery)> {
-        let default = if self.nats_stream.is_some() { Delivery::Durable } else { Delivery::Direct };
-        self.routes.iter().map(move |entry| (&entry.route, entry.delivery.unwrap_or(default)))
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
     }
 }
 
@@ -211,21 +176,20 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
         let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
         let default = Config::default();
-        let config = Config {
+        let entries = keys.routes.map_or(Vec::new(), Vec::from);
+        let routes = entries.into_iter().enumerate().map(|(number, entry)| {
+            entry
+                .into_route(keys.nats_stream.is_some())
+                .map_err(|(key, problem)| A::Error::custom(format_args!("routes[{number}].{key}: {problem}")))
+        });
+        Ok(Config {
+            routes: routes.collect::<Result<_, _>>()?,
             nats_url: keys.nats_url.unwrap_or(default.nats_url),
             server_addr: keys.server_addr.unwrap_or(default.server_addr),
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
-            routes: keys.routes.map_or(default.routes, Vec::from),
-        };
-        let durable = |entry: &Entry| entry.delivery == Some(Delivery::Durable);
-        match config.routes.iter().position(durable) {
-            Some(number) if config.nats_stream.is_none() => Err(A::Error::custom(format_args!(
-                "routes[{number}].delivery: `durable` needs the key `nats_stream`, which is missing"
-            ))),
-            _ => Ok(config),
-        }
+        })
     }
 
     /// An empty file.

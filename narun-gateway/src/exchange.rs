@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
+use http_body::Body as _;
 use narun_core::frame::{EncodeError, RequestHead};
 use narun_core::link::{Call, Collect, CollectError, Link, NatsLink, Timer, TokioTimer};
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind, Time};
@@ -16,6 +17,7 @@ use tracing::{Span, field};
 
 use crate::Gateway;
 use crate::body::BoxError;
+use crate::durable::{DurableFuture, Failed, Received, response};
 use crate::forward::request_id::RequestId;
 use crate::gateway::RouteEntry;
 
@@ -56,6 +58,8 @@ enum State<B> {
     Receiving(#[pin] Receiving<B>),
     /// The request is with a consumer.
     Calling(#[pin] Call<NatsLink>),
+    /// The request goes to a stream, or is there.
+    Durable(DurableFuture),
 }
 
 #[derive(Debug)]
@@ -88,6 +92,7 @@ impl<B: http_body::Body> Exchange<B> {
             messaging.system = "nats",
             messaging.destination.name = route.subject().as_str(),
             messaging.message.conversation_id = %id,
+            messaging.message.id = field::Empty,
         );
         route.metrics().begin();
         let client = Client::new(&parts, id);
@@ -105,10 +110,14 @@ impl<B: http_body::Body> Exchange<B> {
                 let link = gateway.endpoint().link();
                 // An answer before a body that is on its way would close the connection, and might not be seen.
                 let patience = if disconnected { route.timeout().min(LINGER) } else { route.timeout() };
+                let limit = match route.durable() {
+                    Some(_) => route.max_body(),
+                    None => route.max_body().min(gateway.endpoint().limits().frame),
+                };
                 State::Receiving(Receiving {
                     id,
                     parts,
-                    body: Collect::new(body, route.max_body().min(gateway.endpoint().limits().frame)),
+                    body: Collect::new(body, limit),
                     progress: 0,
                     timer: link.timer(),
                     patience,
@@ -133,19 +142,19 @@ where
         loop {
             let mut this = self.as_mut().project();
             let outcome = match this.state.as_mut().project() {
-                StateProj::Refused(kind) => Err(Failure::new(*kind)),
+                StateProj::Refused(kind) => Err(Failed::from(*kind)),
                 StateProj::Receiving(mut receiving) => {
                     let whole = ready!(receiving.as_mut().poll_whole(this.gateway.endpoint().link(), cx));
-                    let call = match this.gateway.is_disconnected() {
+                    let next = match this.gateway.is_disconnected() {
                         true => Err(FailureKind::Disconnected.into()),
                         false => whole.and_then(|(body, trailers)| {
-                            receiving.call(body, trailers.as_ref(), this.gateway, this.route)
+                            receiving.send(body, trailers, this.gateway, this.route)
                         }),
                     };
-                    match call {
-                        Err(failure) => Err(failure),
-                        Ok(call) => {
-                            this.state.set(State::Calling(call));
+                    match next {
+                        Err(failure) => Err(failure.into()),
+                        Ok(next) => {
+                            this.state.set(next);
                             continue;
                         }
                     }
@@ -154,12 +163,14 @@ where
                     let outcome = ready!(call.as_mut().poll(cx));
                     let counted = outcome.as_ref().map(|frame| frame.body.len()).map_err(Failure::kind);
                     this.route.metrics().exchanged(Some(counted), call.attempts());
-                    outcome.map(|frame| {
-                        Response::from_parts(
-                            frame.parts,
-                            Body::from(frame.body).with_trailers(frame.trailers),
-                        )
-                    })
+                    outcome.map(response).map_err(Failed::from)
+                }
+                StateProj::Durable(durable) => {
+                    let outcome = ready!(Pin::new(durable).poll(cx));
+                    let body = |response: &Response<Body>| response.body().size_hint().lower() as usize;
+                    let counted = outcome.as_ref().map(body).map_err(|failed| failed.failure.kind());
+                    this.route.metrics().exchanged(Some(counted), 1);
+                    outcome
                 }
             };
             return Poll::Ready(self.finish(outcome));
@@ -168,11 +179,15 @@ where
 }
 
 impl<B> Exchange<B> {
-    fn finish(self: Pin<&mut Self>, outcome: Result<Response<Body>, Failure>) -> Response<Body> {
+    fn finish(self: Pin<&mut Self>, outcome: Result<Response<Body>, Failed>) -> Response<Body> {
         let this = self.project();
-        let response = outcome.unwrap_or_else(|failure| {
+        let response = outcome.unwrap_or_else(|Failed { failure, location }| {
             tracing::debug!(%failure, route = this.route.template(), "request failed");
-            this.gateway.respond(&failure, &this.client.context())
+            let mut response = this.gateway.respond(&failure, &this.client.context());
+            if let Some(location) = location {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            response
         });
         this.span.record("http.response.status_code", response.status().as_u16());
         if response.status().is_server_error() {
@@ -189,8 +204,10 @@ impl<B> PinnedDrop for Exchange<B> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         if !*this.counted {
-            if let StateProj::Calling(call) = this.state.project() {
-                this.route.metrics().exchanged(None, call.attempts());
+            match this.state.project() {
+                StateProj::Calling(call) => this.route.metrics().exchanged(None, call.attempts()),
+                StateProj::Durable(_) => this.route.metrics().exchanged(None, 1),
+                StateProj::Refused(_) | StateProj::Receiving(_) => {}
             }
             this.route.metrics().end(&this.client.method, None, this.started.elapsed());
         }
@@ -225,6 +242,24 @@ where
         }
         ready!(this.timer.as_mut().poll_until(cx, *this.deadline));
         Poll::Ready(Err(FailureKind::RequestTimedOut.into()))
+    }
+
+    /// How the request goes on.
+    fn send(
+        mut self: Pin<&mut Self>,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        gateway: &Gateway,
+        route: &Arc<RouteEntry>,
+    ) -> Result<State<B>, Failure> {
+        if route.durable().is_none() {
+            return self.call(body, trailers.as_ref(), gateway, route).map(State::Calling);
+        }
+        let this = self.as_mut().project();
+        let (nothing, ()) = Request::new(()).into_parts();
+        let parts = std::mem::replace(this.parts, nothing);
+        let received = Received { id: *this.id, parts, body, trailers };
+        Ok(State::Durable(DurableFuture::new(gateway.clone(), route.clone(), received)))
     }
 
     /// The call that sends the request.
@@ -288,7 +323,7 @@ fn too_large(limit: usize) -> Failure {
     Failure::new(FailureKind::ContentTooLarge).with_detail(format!("the limit is {limit} bytes"))
 }
 
-fn unsendable(error: &EncodeError) -> Failure {
+pub(crate) fn unsendable(error: &EncodeError) -> Failure {
     let kind = match error {
         EncodeError::TargetTooLong { .. } => FailureKind::UriTooLong,
         _ => FailureKind::FieldsTooLarge,

@@ -1,8 +1,10 @@
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
+use narun_core::Body;
 use pin_project::pin_project;
 
 use crate::body::{BoxError, ResponseBody};
@@ -21,7 +23,11 @@ pub struct ResponseFuture<F, B>(#[pin] Inner<F, B>);
 enum Inner<F, B> {
     Service(#[pin] F),
     Exchange(#[pin] Exchange<B>),
+    Status(StatusFuture),
 }
+
+/// Boxed, since it is rare and need not make the others larger.
+struct StatusFuture(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
 
 impl<F, B> ResponseFuture<F, B> {
     pub(crate) const fn service(future: F) -> Self {
@@ -30,6 +36,10 @@ impl<F, B> ResponseFuture<F, B> {
 
     pub(crate) const fn exchange(exchange: Exchange<B>) -> Self {
         Self(Inner::Exchange(exchange))
+    }
+
+    pub(crate) fn status(future: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
+        Self(Inner::Status(StatusFuture(Box::pin(future))))
     }
 }
 
@@ -48,6 +58,13 @@ where
                 ready!(future.poll(cx)).map(|response| response.map(ResponseBody::service))
             }
             InnerProj::Exchange(exchange) => Ok(ready!(exchange.poll(cx)).map(ResponseBody::exchange)),
+            InnerProj::Status(status) => Ok(ready!(status.0.as_mut().poll(cx)).map(ResponseBody::exchange)),
         })
+    }
+}
+
+impl fmt::Debug for StatusFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusFuture").finish_non_exhaustive()
     }
 }

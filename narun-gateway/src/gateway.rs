@@ -5,17 +5,21 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_nats::{Client, Subject};
 use http::{Method, Response, request};
+use narun_core::durable::caller_scope;
 use narun_core::exchange::CallerConfig;
 use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
-use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace};
+use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace, StreamSettings};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::durable::Store;
 use crate::forward::fields::FieldChanges;
 use crate::forward::{ForwardedPolicy, Peer, PeerHook};
+use crate::idempotency::CallerHook;
 use crate::metrics::{self, RouteMetrics};
 use crate::route::{Route, RouteError, RouteTable};
 use crate::service::NotFound;
+use crate::status::StatusPaths;
 use crate::{BuildError, GatewayBuilder, GatewayLayer, GatewayService, RespondToFailure};
 
 /// A gateway: routes, and the connection over which their requests go.
@@ -30,7 +34,9 @@ pub struct Gateway {
 struct Shared {
     endpoint: Arc<NatsEndpoint>,
     table: ArcSwap<RouteTable<RouteEntry>>,
+    store: Store,
     settings: Settings,
+    status: StatusPaths,
     closed: watch::Receiver<bool>,
     reader: AbortHandle,
 }
@@ -38,22 +44,37 @@ struct Shared {
 /// What a builder gathers.
 pub(crate) struct Settings {
     pub(crate) namespace: Namespace,
+    pub(crate) stream: StreamSettings,
     pub(crate) timeout: Duration,
     pub(crate) forwarded: ForwardedPolicy,
     pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
     pub(crate) respond: Box<dyn RespondToFailure>,
+    pub(crate) caller: Box<dyn CallerHook + Send + Sync>,
+    pub(crate) status_prefix: Option<String>,
 }
 
 /// A route, with all that a request needs prepared.
 #[derive(Debug)]
 pub(crate) struct RouteEntry {
+    app: App,
     subject: Subject,
     template: String,
     timeout: Duration,
     total_timeout: Option<Duration>,
     max_body: usize,
+    durable: Option<DurableRoute>,
     metrics: RouteMetrics,
 }
+
+/// What is special about a durable route.
+#[derive(Debug)]
+pub(crate) struct DurableRoute {
+    pub(crate) respond_async: bool,
+    pub(crate) expiry: Option<Duration>,
+}
+
+/// How many bytes the body of a durable request may have, where the route says nothing else.
+const MAX_DURABLE_BODY: u64 = 10 * 1024 * 1024;
 
 impl Gateway {
     /// A gateway over this client.
@@ -76,11 +97,18 @@ impl Gateway {
 
     /// Replaces all routes at once. Requests under way keep the route that they came by.
     ///
+    /// With the first durable route its stream is declared, in the background: should it exist otherwise than it must,
+    /// durable requests are answered 503, and the log tells the difference.
+    ///
     /// # Errors
     ///
     /// [`RouteError`] names the first route that is invalid or contradicts another; the routes stay as they were.
     pub fn replace_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<(), RouteError> {
         let table = self.shared.settings.compile(routes)?;
+        if let Some(needs) = needs(&table) {
+            self.shared.store.need(needs.outcomes);
+            self.shared.status.start();
+        }
         self.shared.table.store(Arc::new(table));
         Ok(())
     }
@@ -102,7 +130,11 @@ impl Gateway {
         limits: Limits,
     ) -> Result<Self, BuildError> {
         let table = settings.compile(routes)?;
+        let status = StatusPaths::new(settings.status_prefix.clone()).ok_or(BuildError::Setting(
+            "the prefix of the status resource is no path that begins and ends with a slash",
+        ))?;
         metrics::describe();
+        let store = Store::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
         let link = NatsLink::new(client);
         let prefix = link.inbox_prefix();
         let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, metrics::inbox));
@@ -115,12 +147,24 @@ impl Gateway {
             sender.send_replace(true);
         });
         let reader = reader.abort_handle();
+        let needs = needs(&table);
         let table = ArcSwap::from_pointee(table);
-        Ok(Self { shared: Arc::new(Shared { endpoint, table, settings, closed, reader }) })
+        let gateway =
+            Self { shared: Arc::new(Shared { endpoint, table, store, settings, status, closed, reader }) };
+        if let Some(needs) = needs {
+            gateway.status().start();
+            let declared = gateway.store().declare(needs.outcomes).await;
+            declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
+        }
+        Ok(gateway)
     }
 
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<RouteTable<RouteEntry>>> {
         self.shared.table.load()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<NatsEndpoint> {
@@ -130,6 +174,21 @@ impl Gateway {
     /// Whether a request would only wait for a connection.
     pub(crate) fn is_disconnected(&self) -> bool {
         !self.shared.endpoint.link().is_connected() || *self.shared.closed.borrow()
+    }
+
+    /// How long a request waits where its route says nothing else.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.settings.timeout.min(LONGEST)
+    }
+
+    /// Where outcomes are told.
+    pub(crate) fn status(&self) -> &StatusPaths {
+        &self.shared.status
+    }
+
+    /// What separates the caller of a request from others, if anything does.
+    pub(crate) fn scope(&self, parts: &request::Parts) -> Option<[u8; 32]> {
+        self.shared.settings.caller.caller(parts).as_deref().map(caller_scope)
     }
 
     /// What is known of a request's sender, and what is changed about its fields.
@@ -163,17 +222,47 @@ impl Settings {
     }
 }
 
+/// What a table's durable routes need in JetStream, beside their stream.
+struct Needs {
+    outcomes: bool,
+}
+
+/// None if no route is durable.
+fn needs(table: &RouteTable<RouteEntry>) -> Option<Needs> {
+    let durable = table.iter().filter_map(|entry| entry.durable());
+    durable.fold(None, |needs: Option<Needs>, route| {
+        let outcomes = needs.is_some_and(|needs| needs.outcomes) || route.respond_async;
+        Some(Needs { outcomes })
+    })
+}
+
+/// As good as for ever, and short enough for any clock.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 impl RouteEntry {
     fn new(route: &Route, app: &App, settings: &Settings) -> Self {
-        let subject = settings.namespace.call_subject(app);
+        let durable = route
+            .durable
+            .then_some(DurableRoute { respond_async: route.respond_async, expiry: route.expiry });
+        let subject = match durable {
+            Some(_) => settings.namespace.task_subject(app),
+            None => settings.namespace.call_subject(app),
+        };
+        let max_body = route.max_body.or(durable.as_ref().map(|_| MAX_DURABLE_BODY));
         Self {
             metrics: RouteMetrics::new(route.path(), &subject),
+            app: app.clone(),
             subject: subject.into(),
             template: route.path().to_owned(),
-            timeout: route.timeout.unwrap_or(settings.timeout),
-            total_timeout: route.total_timeout,
-            max_body: route.max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            timeout: route.timeout.unwrap_or(settings.timeout).min(LONGEST),
+            total_timeout: route.total_timeout.map(|timeout| timeout.min(LONGEST)),
+            max_body: max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            durable,
         }
+    }
+
+    pub(crate) const fn app(&self) -> &App {
+        &self.app
     }
 
     pub(crate) const fn subject(&self) -> &Subject {
@@ -186,6 +275,15 @@ impl RouteEntry {
 
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// How long a durable request waits for its answer.
+    pub(crate) fn wait(&self) -> Duration {
+        self.total_timeout.map_or(self.timeout, |total| total.min(self.timeout))
+    }
+
+    pub(crate) const fn durable(&self) -> Option<&DurableRoute> {
+        self.durable.as_ref()
     }
 
     pub(crate) const fn max_body(&self) -> usize {

@@ -16,6 +16,7 @@ const IN_FLIGHT: &str = "http_gateway_requests_in_flight";
 const REQUEST_BYTES: &str = "http_gateway_request_body_bytes_total";
 const RESPONSE_BYTES: &str = "http_gateway_response_body_bytes_total";
 const RETRIES: &str = "http_gateway_retries_total";
+const DURABLE_PUBLISHES: &str = "http_gateway_durable_publishes_total";
 const INBOX: &str = "http_gateway_inbox_discarded_total";
 
 /// What a request that the HTTP client gave up counts as: nginx's number, as HTTP has none.
@@ -30,6 +31,7 @@ pub(crate) fn describe() {
     describe_counter!(REQUEST_BYTES, Unit::Bytes, "Body bytes sent to consumers");
     describe_counter!(RESPONSE_BYTES, Unit::Bytes, "Body bytes received from consumers");
     describe_counter!(RETRIES, "Requests sent again over NATS");
+    describe_counter!(DURABLE_PUBLISHES, "Durable requests by what the stream said to them");
     describe_counter!(INBOX, "Messages to the gateway's inbox that belong to no exchange");
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct RouteMetrics {
     subject: Arc<str>,
     by_method: [OnceLock<Box<MethodMetrics>>; METHODS.len() + 1],
     common: OnceLock<Box<CommonMetrics>>,
+    /// Durable requests that were accepted.
+    accepted: OnceLock<Handle<Counter>>,
 }
 
 const METHODS: [Method; 8] = [
@@ -98,6 +102,7 @@ impl RouteMetrics {
             subject: subject.into(),
             by_method: Default::default(),
             common: OnceLock::new(),
+            accepted: OnceLock::new(),
         }
     }
 
@@ -119,18 +124,47 @@ impl RouteMetrics {
         self.common().request_bytes.0.increment(body as u64);
     }
 
+    /// A durable request with a body of this size was published so often; whether the stream had it before, or why it is
+    /// not known to have it.
+    pub(crate) fn published(&self, outcome: Result<bool, FailureKind>, body: usize, times: u32) {
+        self.sent(body);
+        self.sent_again(times.saturating_sub(1));
+        let status = match outcome {
+            Ok(false) => {
+                return self.accepted.get_or_init(|| Handle(self.publishes("accepted"))).0.increment(1);
+            }
+            Ok(true) => "duplicate",
+            Err(FailureKind::StreamFull) => "full",
+            Err(FailureKind::StreamMissing) => "missing",
+            Err(FailureKind::ContentTooLarge) => "too_large",
+            Err(FailureKind::NotConfirmed) => "unconfirmed",
+            Err(_) => "unavailable",
+        };
+        self.publishes(status).increment(1);
+    }
+
+    fn sent_again(&self, times: u32) {
+        if times > 0 {
+            counter!(RETRIES, "path" => self.path.to_string()).increment(times.into());
+        }
+    }
+
+    fn publishes(&self, status: &'static str) -> Counter {
+        counter!(DURABLE_PUBLISHES, "subject" => self.subject.to_string(), "status" => status)
+    }
+
     /// The exchange ended: with a response body of this size, a failure, or `None` when it was cancelled.
     pub(crate) fn exchanged(&self, outcome: Option<Result<usize, FailureKind>>, attempts: u8) {
-        if attempts > 1 {
-            counter!(RETRIES, "path" => self.path.to_string()).increment(u64::from(attempts) - 1);
-        }
+        self.sent_again(u32::from(attempts.saturating_sub(1)));
         let status = match outcome {
             Some(Ok(body)) => {
                 self.common().response_bytes.0.increment(body as u64);
                 self.common().success.0.increment(1);
                 return;
             }
-            Some(Err(FailureKind::TimedOut)) => "timeout",
+            Some(Err(FailureKind::TimedOut | FailureKind::NotConfirmed | FailureKind::AnsweredLate)) => {
+                "timeout"
+            }
             Some(Err(FailureKind::NoConsumer)) => "no_responders",
             Some(Err(FailureKind::Overloaded | FailureKind::Draining)) => "refused",
             Some(Err(_)) => "error",

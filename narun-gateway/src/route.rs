@@ -86,6 +86,9 @@ pub struct Route {
     pub(crate) timeout: Option<Duration>,
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) max_body: Option<u64>,
+    pub(crate) durable: bool,
+    pub(crate) respond_async: bool,
+    pub(crate) expiry: Option<Duration>,
 }
 
 /// What a route matches, once it has been checked.
@@ -113,6 +116,9 @@ impl Route {
             timeout: None,
             total_timeout: None,
             max_body: None,
+            durable: false,
+            respond_async: false,
+            expiry: None,
         }
     }
 
@@ -196,9 +202,32 @@ impl Route {
         self
     }
 
-    /// How many bytes the request's body may have. Default: the gateway's.
+    /// How many bytes the request's body may have. Default: what fits a message of 64 KiB; 10 MiB where the route is
+    /// [durable](Self::durable).
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = Some(bytes);
+        self
+    }
+
+    /// Puts requests into a stream that keeps them until a consumer has done them, instead of sending them to a consumer
+    /// that is there now. The [timeout](Self::timeout) then limits only how long the HTTP client waits: what was accepted
+    /// is done. See [durable delivery](crate#durable-delivery).
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+
+    /// Answers 202 once the stream has the request, with the place where its response will be; [durable](Self::durable)
+    /// is implied. Clients of durable routes get the same by asking for it (`Prefer: respond-async`, RFC 7240).
+    pub fn respond_async(mut self) -> Self {
+        self.respond_async = true;
+        self.durable()
+    }
+
+    /// After what time a durable request is not run any more if no consumer has begun with it, counted from its receipt
+    /// by the stream, in milliseconds. Default: never. Without effect on other routes.
+    pub fn expiry(mut self, expiry: Duration) -> Self {
+        self.expiry = Some(expiry);
         self
     }
 
@@ -236,6 +265,9 @@ impl Route {
             || self.total_timeout.is_some_and(|timeout| timeout.is_zero())
         {
             return Err(RouteError::ZeroTimeout { route: route() });
+        }
+        if self.expiry.is_some_and(|expiry| expiry.as_millis() == 0) {
+            return Err(RouteError::ZeroExpiry { route: route() });
         }
         Ok(Checked { host, patterns })
     }

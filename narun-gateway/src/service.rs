@@ -12,6 +12,7 @@ use crate::body::{BoxError, ResponseBody};
 use crate::exchange::Exchange;
 use crate::future::ResponseFuture;
 use crate::route::{Lookup, host};
+use crate::status;
 
 /// A service that sends what matches a route over NATS, and hands all else to the service within.
 ///
@@ -51,6 +52,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.gateway.status().serve(request.uri().path()) {
+            let (parts, _) = request.into_parts();
+            return ResponseFuture::status(status::respond(self.gateway.clone(), parts));
+        }
         let table = self.gateway.table();
         let host = host::of_request(request.uri(), request.headers());
         match table.find(host, request.method(), request.uri().path()).cloned() {

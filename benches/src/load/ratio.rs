@@ -20,6 +20,12 @@ pub(super) struct Ratio {
     pub(super) met: Option<bool>,
 }
 
+/// Cases whose clients wait for what is done.
+const DURABLE: [Case; 2] = [Case::DurableFile, Case::DurableMemory];
+
+/// Cases whose clients do not.
+const ASYNC: [Case; 2] = [Case::AsyncFile, Case::AsyncMemory];
+
 /// The cells that differ in nothing but the case.
 #[derive(Clone, Copy, Debug)]
 struct Peers<'a> {
@@ -58,7 +64,21 @@ pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
         ];
         if !many {
             let goal = small.then_some(Goal::AtMost(40.0));
-            ratios.push(new("p50 narun - raw, µs", goal, &|peers| peers.p50()));
+            ratios.push(new("p50 narun - raw, µs", goal, &|peers| peers.p50(Case::Narun, Case::Raw)));
+            for case in DURABLE {
+                let goal = (small && case == Case::DurableFile).then_some(Goal::AtMost(120.0));
+                let name = format!("p50 {case} - narun, µs");
+                ratios.push(new(&name, goal, &|peers| peers.p50(case, Case::Narun)));
+            }
+        }
+        for case in DURABLE.into_iter().chain(ASYNC) {
+            let least = match case {
+                Case::DurableFile => Some(Goal::AtLeast(0.2)),
+                Case::AsyncFile => Some(Goal::AtLeast(0.12)),
+                _ => None,
+            };
+            let goal = least.filter(|_| small && connections == 64);
+            ratios.push(new(&format!("rps {case}/raw"), goal, &|peers| peers.rps(case, Case::Raw)));
         }
         ratios.extend(routes(cells).map(|[first, other]| {
             new(&format!("rps {other} : {first}"), None, &|peers| {
@@ -111,7 +131,7 @@ impl Peers<'_> {
         Some(sum(Case::Narun, &["gateway", "consumer"])? / sum(Case::Proxy, &["proxy", "backend"])?)
     }
 
-    fn p50(&self) -> Option<f64> {
-        Some(self.case(Case::Narun)?.figures.p50_us - self.case(Case::Raw)?.figures.p50_us)
+    fn p50(&self, of: Case, less: Case) -> Option<f64> {
+        Some(self.case(of)?.figures.p50_us - self.case(less)?.figures.p50_us)
     }
 }

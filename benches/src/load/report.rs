@@ -73,12 +73,12 @@ fn cell_json(cell: &Cell) -> Value {
     line
 }
 
-const CELL_HEAD: &str = "body    conns  runtime         case        ";
+const CELL_HEAD: &str = "body    conns  runtime         case           ";
 
 fn cell_row(cell: &Cell) -> String {
     let Setting { variant, runtime, body, connections } = cell.setting;
     let (variant, runtime) = (variant.to_string(), runtime.name());
-    format!("{body:<7} {connections:<6} {runtime:<15} {variant:<12} {}", cell.figures.row())
+    format!("{body:<7} {connections:<6} {runtime:<15} {variant:<14} {}", cell.figures.row())
 }
 
 const RATIO_HEAD: &str = "body    conns  ratio                                  \

@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::NatsApp;
+use super::backlog::Backlog;
 use crate::Error;
 use crate::round::{Connect, Exchange, Failure};
 
@@ -20,19 +22,29 @@ const FIELDS: usize = 32;
 pub(super) struct Connector {
     to: SocketAddr,
     request: Bytes,
-    length: usize,
+    /// Of a good answer: its status, and its body's length if that is known.
+    status: u16,
+    length: Option<usize>,
+    backlog: Option<Backlog>,
 }
 
 impl Connector {
-    /// Requests are POSTs with a body of that length.
-    pub(super) fn new(to: SocketAddr, length: usize) -> Self {
+    /// Requests are POSTs with a body of that length. They are to be answered at once, or else `later`: then only so
+    /// many are made as are done.
+    pub(super) async fn new(to: SocketAddr, length: usize, later: Option<NatsApp>) -> Result<Self, Error> {
+        let prefer = if later.is_some() { "prefer: respond-async\r\n" } else { "" };
         let mut request = format!(
             "POST /load/some/path HTTP/1.1\r\nhost: {to}\r\nuser-agent: narun-load\r\naccept: */*\r\n\
-             content-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n"
+             content-type: application/octet-stream\r\ncontent-length: {length}\r\n{prefer}\r\n"
         )
         .into_bytes();
         request.resize(request.len() + length, b'x');
-        Self { to, request: request.into(), length }
+        let backlog = match &later {
+            Some(at) => Some(Backlog::watch(at).await?),
+            None => None,
+        };
+        let (status, length) = if later.is_some() { (202, None) } else { (200, Some(length)) };
+        Ok(Self { to, request: request.into(), status, length, backlog })
     }
 }
 
@@ -43,6 +55,10 @@ impl Connect for Connector {
         let stream = TcpStream::connect(self.to).await?;
         stream.set_nodelay(true)?;
         Ok(Connection { stream, received: BytesMut::with_capacity(64 * 1024), connector: self.clone() })
+    }
+
+    async fn backlog(&self) -> Option<u64> {
+        self.backlog.as_ref()?.now().await
     }
 }
 
@@ -66,6 +82,9 @@ struct Head {
 
 impl Exchange for Connection {
     async fn once(&mut self) -> Result<(), Failure> {
+        if let Some(backlog) = &mut self.connector.backlog {
+            backlog.room().await;
+        }
         self.stream.write_all(&self.connector.request).await.map_err(|error| broken(&error))?;
         self.received.clear();
         let head = loop {
@@ -80,10 +99,10 @@ impl Exchange for Connection {
         if self.received.len() > head.length + head.body {
             return Err(Failure::Broken("more than a response".to_owned()));
         }
-        if head.status != 200 {
+        if head.status != self.connector.status {
             return Err(Failure::Answer(head.status.to_string()));
         }
-        if head.body != self.connector.length {
+        if self.connector.length.is_some_and(|length| head.body != length) {
             return Err(Failure::Answer("wrong length".to_owned()));
         }
         Ok(())

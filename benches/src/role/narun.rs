@@ -1,9 +1,9 @@
 //! narun itself: the gateway's service right behind hyper, and the consumer with the handler.
 
 use futures::StreamExt;
-use narun_gateway::{App, Gateway, Namespace, Route};
+use narun_gateway::{App, Gateway, Namespace, Route, Storage, StreamSettings};
 
-use super::{NatsApp, Work, http_server};
+use super::{Delivery, NatsApp, Work, http_server};
 use crate::Error;
 use crate::handler::{burn, echo};
 
@@ -12,7 +12,14 @@ pub(super) async fn gateway(at: NatsApp, routes: usize) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let others = (1..routes).map(|number| Route::any(format!("/other/{number}/{{*rest}}"), &at.app));
     let route = Route::any("/load/{*rest}", &at.app);
-    let gateway = Gateway::builder(client).route(route).routes(others).build().await?;
+    let route = if at.delivery == Delivery::Direct { route } else { route.durable() };
+    let gateway = Gateway::builder(client)
+        .namespace(Namespace::new(at.delivery.namespace())?)
+        .stream_settings(at.delivery.stream())
+        .route(route)
+        .routes(others)
+        .build()
+        .await?;
     http_server::serve(gateway.service()).await
 }
 
@@ -23,18 +30,43 @@ pub(super) async fn consumer(at: NatsApp, work: Work) -> Result<(), Error> {
         burn(work.burn);
         echo(request).await
     });
-    super::ready(&at.app);
-    narun_consumer::serve(client, at.app, handler).concurrency(work.concurrency).queue(work.queue).await?;
+    let (app, namespace) = (at.app.clone(), at.delivery.namespace());
+    let consumer = narun_consumer::serve(client, at.app, handler)
+        .concurrency(work.concurrency)
+        .queue(work.queue)
+        .on_ready(move || super::ready(&app));
+    match at.delivery {
+        Delivery::Direct => consumer.await?,
+        _ => consumer.stream(namespace).stream_settings(at.delivery.stream()).await?,
+    }
     Err("the consumer stopped".into())
 }
 
 /// Takes an app's requests, and leaves them.
 pub(super) async fn silent(at: NatsApp) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
-    let subject = Namespace::default().call_subject(&App::new(&at.app)?);
+    let subject = Namespace::new(at.delivery.namespace())?.call_subject(&App::new(&at.app)?);
     let mut requests = client.subscribe(subject).await?;
     client.flush().await?;
     super::ready(&at.app);
     while requests.next().await.is_some() {}
     Err("the NATS connection is gone".into())
+}
+
+impl Delivery {
+    /// Streams in files and in memory are different ones.
+    pub(super) fn namespace(self) -> &'static str {
+        match self {
+            Self::Direct => "TASK",
+            Self::File => "FILE",
+            Self::Memory => "MEMORY",
+        }
+    }
+
+    fn stream(self) -> StreamSettings {
+        StreamSettings::new().storage(match self {
+            Self::Direct | Self::File => Storage::File,
+            Self::Memory => Storage::Memory,
+        })
+    }
 }

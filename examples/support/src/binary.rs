@@ -29,6 +29,13 @@ impl Binary {
     /// 2. `nats-server` on the `PATH`, if it is [2.10](Release::OLDEST) or later;
     /// 3. the newest [known](Self::known) version, as [`version`](Self::version) gets it.
     ///
+    /// So with a 2.9, as Debian 12 has it, something can be tried without installing it:
+    ///
+    /// ```text
+    /// apt-get download nats-server && dpkg -x nats-server_*.deb target/debian
+    /// NATS_SERVER=$PWD/target/debian/usr/sbin/nats-server cargo run …
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Setting`] if `NATS_SERVER` names something else, [`Error::NotFound`] if there is

@@ -113,6 +113,22 @@ pub enum Error {
         limit: Duration,
     },
 
+    /// The system has no free port.
+    #[error("no port is free on 127.0.0.1")]
+    Port {
+        /// What the system says.
+        source: io::Error,
+    },
+
+    /// The servers of a cluster run, but do not work together in time.
+    #[error("the cluster was not ready within {limit:?}: {state}")]
+    NotTogether {
+        /// How long it was given.
+        limit: Duration,
+        /// What was missing last.
+        state: String,
+    },
+
     /// The system refused to signal or wait for the server.
     #[error("cannot signal or wait for nats-server")]
     Process {

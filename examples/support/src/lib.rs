@@ -3,6 +3,7 @@
 //!
 //! [`Binary`] is a nats-server that runs here, [`Server`] a private one: on a port of its own on
 //! 127.0.0.1, with a store of its own, gone when the value is dropped or the program ends.
+//! [`Cluster`] is three of these that work together.
 //!
 //! ```
 //! use narun_support::Server;
@@ -19,6 +20,8 @@
 //! |---|---|
 //! | any server narun supports | [`Server::start`] or [`Binary::find`] |
 //! | a certain version | [`Binary::version`], then [`ServerBuilder::binary`] |
+//! | an older one, such as Debian's 2.9 | the environment variable `NATS_SERVER`, see [`Binary::find`] |
+//! | three servers with JetStream, each to be killed and started again | [`Cluster::start`] |
 //! | one server for all tests of a binary | a [`Server`] in a `static` [`LazyLock`](std::sync::LazyLock) |
 //! | its path, for a script | the program `nats-server-path` |
 //!
@@ -30,11 +33,14 @@
 //! It needs a Unix with `/bin/sh`.
 
 mod binary;
+mod cluster;
 mod error;
 mod release;
 mod server;
+mod wire;
 
 pub use binary::Binary;
+pub use cluster::{Cluster, ClusterBuilder};
 pub use error::Error;
 pub use release::Release;
 pub use server::{Server, ServerBuilder};

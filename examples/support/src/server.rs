@@ -202,7 +202,7 @@ impl Server {
         if self.setup.jetstream {
             arguments.push("-js".into());
         }
-        if let Some(text) = &self.setup.config {
+        if let Some(text) = self.setup.configuration() {
             let path = scratch.join("nats-server.conf");
             fs::write(&path, text).map_err(Error::file(&path))?;
             arguments.extend(["-c".into(), path.into()]);

@@ -2,15 +2,16 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::Config;
 use http::StatusCode;
 use narun_support::Server;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Program, ask, get, post, run};
+use crate::program::{Program, ask, get, post};
 
 /// A directory with a configuration for this nats-server in it, its path, and ports that the system chooses.
-fn config(nats_url: &str, more: &str) -> (TempDir, String) {
+pub(crate) fn config(nats_url: &str, more: &str) -> (TempDir, String) {
     let text = include_str!("../../gateway.yaml")
         .replace("nats://127.0.0.1:4222", nats_url)
         .replace("\":8080\"", "\"127.0.0.1:0\"")
@@ -23,7 +24,7 @@ fn config(nats_url: &str, more: &str) -> (TempDir, String) {
 }
 
 /// Starts the hello app, with metrics.
-async fn hello(nats_url: &str) -> (Program, SocketAddr) {
+pub(crate) async fn hello(nats_url: &str) -> (Program, SocketAddr) {
     let arguments =
         ["--nats-url", nats_url, "--stream", "TASK", "--app", "hello", "--metrics", "127.0.0.1:0"];
     let mut hello = Program::start("hello", arguments);
@@ -98,12 +99,25 @@ async fn serves_once_nats_is_there() {
 }
 
 #[tokio::test]
-async fn says_that_durable_routes_are_not_there_yet() {
-    let (_directory, config) = config("nats://127.0.0.1:4222", "nats_stream: TASK\n");
-    let (code, _, error) = run("gateway", ["--config", &config]).await;
-    assert_eq!(code, Some(1));
-    assert!(
-        error.contains(&config) && error.contains("nats_stream") && error.contains("delivery"),
-        "{error}"
-    );
+async fn says_what_is_wrong_with_the_stream() {
+    let nats = Server::builder().jetstream(true).start().expect("a nats-server");
+    let client = async_nats::connect(nats.url()).await.expect("a connection");
+    let stream = Config { name: "TASK".into(), subjects: vec!["task.TASK.>".into()], ..Config::default() };
+    async_nats::jetstream::new(client).create_stream(stream).await.expect("a stream");
+    let (_directory, config) = config(nats.url(), "nats_stream: TASK\n");
+    let mut gateway = Program::start("gateway", ["--config", &config]);
+    let server = gateway.address("ready").await;
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = post(server, "{}").await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        if text.contains("stream TASK") && text.contains("retention") {
+            break;
+        }
+        // It does not wait for its connection.
+        assert!(Instant::now() < until, "{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(gateway.end(Signal::TERM).await.success());
 }

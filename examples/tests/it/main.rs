@@ -1,6 +1,8 @@
 //! Runs the examples as a user would: as programs, over real HTTP.
 
 mod axum_layer;
+mod dead_letters;
+mod durable;
 mod gateway;
 mod program;
 mod quickstart;

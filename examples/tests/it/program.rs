@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use narun_examples::client;
 use narun_examples::hello::{self, Answer, Question};
 use rustix::process::{Pid, Signal, kill_process};
@@ -95,6 +95,51 @@ pub(crate) async fn ask(server: SocketAddr) {
 
 pub(crate) async fn post(server: SocketAddr, body: impl Into<Bytes>) -> Response<Bytes> {
     client::send(server, Method::POST, hello::PATH, body).await.expect("there is a response")
+}
+
+/// The same with fields of its own, at any path.
+pub(crate) async fn post_with(server: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Response<Bytes> {
+    let question = serde_json::to_vec(&Question::example()).expect("it is JSON");
+    let mut request = Request::post(format!("http://{server}{path}"));
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(question.into()).expect("a request");
+    client::send_request(request).await.expect("there is a response")
+}
+
+/// Where the status of a request would be that nobody made.
+pub(crate) const NOBODYS: &str = "/.narun/requests/aaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// Waits until a gateway, which does not wait for its connection itself, answers anything but 503.
+pub(crate) async fn serving(mut ask: impl AsyncFnMut() -> StatusCode) {
+    let serving = async {
+        while ask().await == StatusCode::SERVICE_UNAVAILABLE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, serving).await.expect("it serves in time");
+}
+
+/// Sends a request that is answered 202; returns where its response will be.
+pub(crate) async fn post_for_later(server: SocketAddr, path: &str) -> String {
+    let accepted = post_with(server, path, &[("prefer", "respond-async")]).await;
+    assert_eq!(accepted.status(), StatusCode::ACCEPTED, "{accepted:?}");
+    let location = accepted.headers().get("location").expect("a location");
+    location.to_str().expect("text").to_owned()
+}
+
+/// Asks there until the response is there.
+pub(crate) async fn fetch(server: SocketAddr, location: &str) -> (StatusCode, String) {
+    let fetch = async {
+        loop {
+            match get(server, location).await {
+                (StatusCode::ACCEPTED, _) => tokio::time::sleep(Duration::from_millis(20)).await,
+                response => return response,
+            }
+        }
+    };
+    timeout(PATIENCE, fetch).await.expect("it is done in time")
 }
 
 pub(crate) async fn get(server: SocketAddr, path: &str) -> (StatusCode, String) {

@@ -19,7 +19,8 @@ use tower::Service;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The server of all tests that do not stop theirs.
-pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start().expect("a nats-server"));
+pub(crate) static SERVER: LazyLock<Server> =
+    LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
 
 pub(crate) async fn connect() -> Client {
     async_nats::connect(SERVER.url()).await.expect("a connection")

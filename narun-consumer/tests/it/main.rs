@@ -7,6 +7,7 @@ mod raw;
 
 mod admission;
 mod answers;
+mod durable;
 mod ending;
 mod failures;
 mod hostile;

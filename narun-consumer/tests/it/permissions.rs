@@ -1,5 +1,7 @@
 //! The page on permissions says what is needed, no less and no more.
 
+mod durable;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,10 +21,22 @@ use crate::harness::{eventually, soon};
 
 const PAGE: &str = include_str!("../../PERMISSIONS.md");
 
-/// The server's configuration that the page shows.
-fn configuration() -> &'static str {
-    let (_, rest) = PAGE.split_once("```conf\n").expect("a configuration");
+/// One of the server's configurations that the page shows.
+fn configuration(number: usize) -> &'static str {
+    let rest = PAGE.split("```conf\n").nth(number + 1).expect("a configuration");
     rest.split_once("```").expect("its end").0
+}
+
+/// Whether a line permits something.
+fn is_entry(line: &str) -> bool {
+    line.trim_start().starts_with('"')
+}
+
+/// A configuration without what one of its lines permits.
+fn without(config: &str, line: usize) -> String {
+    // An empty list would allow everything.
+    let lines = config.lines().enumerate();
+    lines.map(|(number, text)| if number == line { "\"unused\"" } else { text }.to_owned() + "\n").collect()
 }
 
 /// Counts what the server refuses a client.
@@ -115,7 +129,7 @@ impl Drop for CountDrop {
 
 #[tokio::test]
 async fn the_listed_permissions_are_enough() {
-    let server = Server::builder().config(configuration()).start().expect("a nats-server");
+    let server = Server::builder().config(configuration(0)).start().expect("a nats-server");
     let refusals = Refusals::default();
     use_all(&server, &refusals).await;
     assert_eq!(refusals.count(), 0);
@@ -123,13 +137,11 @@ async fn the_listed_permissions_are_enough() {
 
 #[tokio::test]
 async fn without_any_one_of_them_something_is_refused() {
-    let is_entry = |line: &&str| line.trim_start().starts_with('"');
-    let entries: Vec<_> = configuration().lines().filter(is_entry).collect();
+    let entries: Vec<_> = configuration(0).lines().enumerate().filter(|(_, line)| is_entry(line)).collect();
     assert_eq!(entries.len(), 7);
-    let without = entries.into_iter().map(async |entry| {
-        // An empty list would allow everything.
-        let config = configuration().replacen(entry, "\"unused\"", 1);
-        let server = Server::builder().config(config).start().expect("a nats-server");
+    let without = entries.into_iter().map(async |(line, entry)| {
+        let server =
+            Server::builder().config(without(configuration(0), line)).start().expect("a nats-server");
         let refusals = Refusals::default();
         tokio::select! {
             () = use_all(&server, &refusals) => assert_ne!(refusals.count(), 0, "not needed: {entry}"),
@@ -141,7 +153,7 @@ async fn without_any_one_of_them_something_is_refused() {
 
 #[tokio::test]
 async fn everything_else_is_refused() {
-    let server = Server::builder().config(configuration()).start().expect("a nats-server");
+    let server = Server::builder().config(configuration(0)).start().expect("a nats-server");
     for (user, publish, subscribe) in [
         (
             "gateway",
@@ -162,23 +174,34 @@ async fn everything_else_is_refused() {
             ][..],
         ),
     ] {
-        let refusals = Refusals::default();
         let inbox = if user == "gateway" { "_GATEWAY" } else { "_CONSUMER.hello" };
-        let client = refusals.connect(&server, user, inbox).await;
-        let mut expected = 0;
-        for subject in publish {
-            client.publish(*subject, "".into()).await.expect("a message sent");
-            expected += 1;
-            eventually(subject, async || refusals.count() == expected).await;
-        }
-        for subject in subscribe {
-            let subscribed = match subject.split_once(' ') {
-                Some((subject, group)) => client.queue_subscribe(subject.to_owned(), group.to_owned()).await,
-                None => client.subscribe(*subject).await,
-            };
-            drop(subscribed.expect("a subscription sent"));
-            expected += 1;
-            eventually(subject, async || refusals.count() == expected).await;
-        }
+        are_refused(&server, user, inbox, publish, subscribe).await;
+    }
+}
+
+/// Sees that a user may neither publish here nor subscribe there.
+async fn are_refused(
+    server: &Server,
+    user: &str,
+    inbox: &str,
+    publish: &[&'static str],
+    subscribe: &[&'static str],
+) {
+    let refusals = Refusals::default();
+    let client = refusals.connect(server, user, inbox).await;
+    let mut expected = 0;
+    for subject in publish {
+        client.publish(*subject, "".into()).await.expect("a message sent");
+        expected += 1;
+        eventually(subject, async || refusals.count() == expected).await;
+    }
+    for subject in subscribe {
+        let subscribed = match subject.split_once(' ') {
+            Some((subject, group)) => client.queue_subscribe(subject.to_owned(), group.to_owned()).await,
+            None => client.subscribe(*subject).await,
+        };
+        drop(subscribed.expect("a subscription sent"));
+        expected += 1;
+        eventually(subject, async || refusals.count() == expected).await;
     }
 }

@@ -126,7 +126,7 @@ impl<L: Link> Endpoint<L> {
         reply: Option<L::Address>,
         payload: Bytes,
     ) -> Result<(), PublishError> {
-        self.link.try_publish(to, reply, payload)
+        self.link.try_publish(to, reply, None, payload)
     }
 
     /// Sends a message to the own inbox and waits for it: the server has all that was published before.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, StatusCode, Subject, Subscriber};
+use async_nats::{Client, HeaderMap, HeaderName, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
@@ -56,17 +56,37 @@ impl NatsLink {
 
 impl Link for NatsLink {
     type Address = Subject;
+    type Headers = HeaderMap;
     type Timer = TokioTimer;
 
     fn address(text: String) -> Subject {
         Subject::from(text)
     }
 
-    fn try_publish(&self, to: Subject, reply: Option<Subject>, payload: Bytes) -> Result<(), PublishError> {
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.insert(HeaderName::from_static(name), *value);
+        }
+        headers
+    }
+
+    fn try_publish(
+        &self,
+        to: Subject,
+        reply: Option<Subject>,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
         // Publishing waits for nothing but room in the client's queue.
-        let published = match reply {
-            Some(reply) => self.client.publish_with_reply(to, reply, payload).now_or_never(),
-            None => self.client.publish(to, payload).now_or_never(),
+        let client = &self.client;
+        let published = match (reply, headers) {
+            (Some(reply), None) => client.publish_with_reply(to, reply, payload).now_or_never(),
+            (None, None) => client.publish(to, payload).now_or_never(),
+            (Some(reply), Some(headers)) => {
+                client.publish_with_reply_and_headers(to, reply, headers.clone(), payload).now_or_never()
+            }
+            (None, Some(headers)) => client.publish_with_headers(to, headers.clone(), payload).now_or_never(),
         };
         published.ok_or(PublishError::Full)?.map_err(|error| classify(&error))
     }
@@ -75,13 +95,18 @@ impl Link for NatsLink {
         &self,
         to: Subject,
         reply: Option<Subject>,
+        headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> BoxFuture<'static, Result<(), PublishError>> {
-        let client = self.client.clone();
+        let (client, headers) = (self.client.clone(), headers.cloned());
         async move {
-            let published = match reply {
-                Some(reply) => client.publish_with_reply(to, reply, payload).await,
-                None => client.publish(to, payload).await,
+            let published = match (reply, headers) {
+                (Some(reply), None) => client.publish_with_reply(to, reply, payload).await,
+                (None, None) => client.publish(to, payload).await,
+                (Some(reply), Some(headers)) => {
+                    client.publish_with_reply_and_headers(to, reply, headers, payload).await
+                }
+                (None, Some(headers)) => client.publish_with_headers(to, headers, payload).await,
             };
             published.map_err(|error| classify(&error))
         }

@@ -31,8 +31,20 @@ impl Outgoing {
         reply: Option<L::Address>,
         payload: Bytes,
     ) -> Result<(), PublishError> {
-        match link.try_publish(to.clone(), reply.clone(), payload.clone()) {
-            Err(PublishError::Full) => self.waiting = Some(link.publish(to, reply, payload)),
+        self.send_with_headers(link, to, reply, None, payload)
+    }
+
+    /// The same with headers.
+    pub fn send_with_headers<L: Link>(
+        &mut self,
+        link: &L,
+        to: L::Address,
+        reply: Option<L::Address>,
+        headers: Option<&L::Headers>,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
+        match link.try_publish(to.clone(), reply.clone(), headers, payload.clone()) {
+            Err(PublishError::Full) => self.waiting = Some(link.publish(to, reply, headers, payload)),
             result => result?,
         }
         Ok(())

@@ -12,9 +12,8 @@ use crate::route::pattern::Pattern;
 use crate::route::table::Hosts;
 
 /// How the requests of a route get to their app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Delivery {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
     /// To a consumer that is there now; otherwise the client is told so.
     Direct,
     /// Through a stream that keeps them until a consumer has done them.
@@ -22,11 +21,11 @@ pub enum Delivery {
 }
 
 /// A route of the file.
-#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
-    pub(super) route: Route,
+    /// As it is, but for whether it is durable.
+    route: Route,
     /// None if the file does not say.
-    pub(super) delivery: Option<Delivery>,
+    delivery: Option<Delivery>,
 }
 
 /// The list of routes. Each is compared with those before it while it is read, so that errors have its place.
@@ -48,8 +47,14 @@ struct Keys {
     host: Option<Host>,
     #[serde(default, deserialize_with = "given")]
     timeout_seconds: Option<Seconds>,
+    #[serde(default, deserialize_with = "given")]
+    max_body_bytes: Option<u64>,
     #[serde(default, deserialize_with = "given_text")]
     delivery: Option<Delivery>,
+    #[serde(default, deserialize_with = "given")]
+    respond_async: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    expiry_seconds: Option<Seconds>,
 }
 
 struct Path(String);
@@ -76,6 +81,26 @@ struct RouteSeed<'a> {
 }
 
 struct MethodsVisitor;
+
+impl Entry {
+    /// The route, if there is a stream or none. An error is a key, and what is wrong with it.
+    pub(super) fn into_route(self, stream: bool) -> Result<Route, (&'static str, &'static str)> {
+        let Self { mut route, delivery } = self;
+        if delivery == Some(Delivery::Durable) && !stream {
+            return Err(("delivery", "`durable` needs the key `nats_stream`, which is missing"));
+        }
+        route.durable = delivery.map_or(stream, |delivery| delivery == Delivery::Durable);
+        let problem = match stream {
+            true => "is for durable routes, and this one is `delivery: direct`",
+            false => "is for durable routes, which need the key `nats_stream`, which is missing",
+        };
+        match route.durable {
+            false if route.respond_async => Err(("respond_async", problem)),
+            false if route.expiry.is_some() => Err(("expiry_seconds", problem)),
+            _ => Ok(route),
+        }
+    }
+}
 
 impl From<Routes> for Vec<Entry> {
     fn from(Routes(entries): Routes) -> Self {
@@ -130,6 +155,9 @@ impl<'de> Visitor<'de> for RouteSeed<'_> {
         route.prefix = prefix;
         route.host = keys.host.map(|Host(host)| host);
         route.timeout = keys.timeout_seconds.map(Into::into);
+        route.max_body = keys.max_body_bytes;
+        route.respond_async = keys.respond_async.unwrap_or_default();
+        route.expiry = keys.expiry_seconds.map(Into::into);
 
         let inserted = self.hosts.insert(&route, self.entries.len()).map_err(A::Error::custom)?;
         inserted.map_err(|other| {

@@ -9,8 +9,7 @@ fn read(text: &str) -> Result<Config, String> {
 
 /// The routes of a file with just one, whose keys these are.
 fn route(keys: &str) -> Route {
-    let mut routes = read(&format!("routes:\n  - {keys}")).unwrap().routes().unwrap();
-    routes.pop().unwrap()
+    read(&format!("routes:\n  - {keys}")).unwrap().routes()[0].clone()
 }
 
 const DOCUMENTED: &str = r#"
@@ -34,8 +33,7 @@ fn the_documented_file_is_read() {
     assert_eq!(config.request_timeout(), Duration::from_secs(15));
     assert_eq!(config.nats_stream(), Some(&Namespace::new("TASK").unwrap()));
     assert_eq!(config.namespace(), Namespace::new("TASK").unwrap());
-    let expected = Route::post("/hello/", "hello").prefix();
-    assert!(config.routes_with_delivery().eq([(&expected, Delivery::Durable)]));
+    assert_eq!(config.routes(), [Route::post("/hello/", "hello").prefix().durable()]);
 }
 
 #[test]
@@ -49,7 +47,7 @@ fn every_key_has_a_default() {
         assert_eq!(config.request_timeout(), Duration::from_secs(15));
         assert_eq!(config.nats_stream(), None);
         assert_eq!(config.namespace(), Namespace::default());
-        assert_eq!(config.routes().unwrap(), []);
+        assert_eq!(config.routes(), []);
     }
 }
 
@@ -74,6 +72,7 @@ fn a_route_has_what_its_keys_say() {
             Route::any("/a", "a").timeout(Duration::from_millis(250)),
         ),
         ("{path: /a, app: a, delivery: direct}", Route::any("/a", "a")),
+        ("{path: /a, app: a, max_body_bytes: 1000}", Route::any("/a", "a").max_body(1000)),
     ] {
         assert_eq!(route(keys), expected, "{keys}");
     }
@@ -81,31 +80,42 @@ fn a_route_has_what_its_keys_say() {
 
 #[test]
 fn routes_are_durable_by_default_if_there_is_a_stream() {
-    use Delivery::{Direct, Durable};
+    let (a, b, c) = (Route::any("/a", "a"), Route::any("/b", "b"), Route::any("/c", "c"));
     let routes = "routes: [{path: /a, app: a}, {path: /b, app: b, delivery: direct}";
     for (text, expected) in [
-        (format!("{routes}]"), &[Direct, Direct][..]),
-        (format!("nats_stream: S\n{routes}]"), &[Durable, Direct]),
+        (format!("{routes}]"), &[a.clone(), b.clone()][..]),
+        (format!("nats_stream: S\n{routes}]"), &[a.clone().durable(), b.clone()]),
         (
             format!("{routes}, {{path: /c, app: c, delivery: durable}}]\nnats_stream: S"),
-            &[Durable, Direct, Durable],
+            &[a.durable(), b, c.durable()],
         ),
     ] {
-        let config = read(&text).unwrap();
-        let deliveries = config.routes_with_delivery().map(|(_, delivery)| delivery);
-        assert!(deliveries.eq(expected.iter().copied()), "{text}");
+        assert_eq!(read(&text).unwrap().routes(), expected, "{text}");
     }
 }
 
 #[test]
-fn durable_routes_are_not_supported_yet() {
-    let text = "nats_stream: S\nroutes: [{path: /a, app: a, delivery: direct}, {path: /b, app: b}]";
-    let error = read(text).unwrap().routes().unwrap_err();
-    let expected =
-        ConfigError::DurableNotSupported { key: "routes[1].delivery".into(), route: "any method /b".into() };
-    assert_eq!(error, expected);
-    let text = error.to_string();
-    assert!(text.contains("routes[1].delivery") && text.contains("/b"), "{text}");
+fn a_durable_route_has_what_its_keys_say() {
+    for (keys, expected) in [
+        ("respond_async: true", Route::any("/a", "a").respond_async()),
+        ("respond_async: false", Route::any("/a", "a").durable()),
+        ("expiry_seconds: 0.5", Route::any("/a", "a").durable().expiry(Duration::from_millis(500))),
+        ("max_body_bytes: 5", Route::any("/a", "a").durable().max_body(5)),
+    ] {
+        let text = format!("routes: [{{path: /a, app: a, {keys}}}]\nnats_stream: S");
+        assert_eq!(read(&text).unwrap().routes(), [expected], "{text}");
+    }
+    // Those of no use elsewhere are mistakes there.
+    for key in ["respond_async: true", "expiry_seconds: 1"] {
+        let (name, _) = key.split_once(':').unwrap();
+        for text in [
+            format!("routes: [{{path: /a, app: a, {key}}}]"),
+            format!("nats_stream: S\nroutes: [{{path: /a, app: a, delivery: direct, {key}}}]"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(&format!("routes[0].{name}: ")), "{text}\n{error}");
+        }
+    }
 }
 
 #[test]
@@ -180,6 +190,18 @@ fn errors_name_the_key_and_the_place() {
         (
             "routes:\n- path: /b\n  app: b\n  delivery: async",
             &["routes[0].delivery: ", "`async`", "`direct`", "`durable`", "line 4 column 13"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  respond_async: 1",
+            &["routes[0].respond_async: ", "line 4 column 18"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  expiry_seconds: 0",
+            &["routes[0].expiry_seconds: ", "over 0", "line 4 column 19"],
+        ),
+        (
+            "routes:\n- path: /b\n  app: b\n  max_body_bytes: -1",
+            &["routes[0].max_body_bytes: ", "line 4 column 19"],
         ),
         (
             "routes:\n- path: /b\n  app: b\n  delivery: durable",

@@ -38,6 +38,12 @@ pub enum RouteError {
         /// The route.
         route: String,
     },
+    /// An expiry under a millisecond: no request would ever be run.
+    #[error("route `{route}`: an expiry under a millisecond drops every request")]
+    ZeroExpiry {
+        /// The route.
+        route: String,
+    },
     /// Neither of two routes is more specific: they have the same host, the same path, parameter names aside, and a
     /// method in common.
     #[error("route `{route}` matches the same requests as route `{with}`")]

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use narun_gateway::{Body, BoxError, Gateway, GatewayBuilder, Route};
+use narun_gateway::{Body, BoxError, Gateway, GatewayBuilder, Namespace, Route};
 use narun_support::Server;
 use tower::ServiceExt;
 
@@ -21,7 +21,8 @@ use crate::consumer::Consumer;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The server of all tests that do not stop theirs.
-pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start().expect("a nats-server"));
+pub(crate) static SERVER: LazyLock<Server> =
+    LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
 
 pub(crate) async fn connect() -> Client {
     async_nats::connect(SERVER.url()).await.expect("a connection")
@@ -31,6 +32,11 @@ pub(crate) async fn connect() -> Client {
 pub(crate) fn new_app() -> String {
     static APPS: AtomicUsize = AtomicUsize::new(0);
     format!("app-{}", APPS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A namespace that no other test uses, with a stream of its own for durable requests.
+pub(crate) fn new_namespace() -> Namespace {
+    Namespace::new(new_app().to_uppercase()).expect("a name")
 }
 
 /// A gateway that sends everything to `app`.

@@ -34,6 +34,8 @@ fn a_killed_server_comes_back_with_its_port_and_store() {
     let stream = r#"{"name":"S","subjects":["s"],"storage":"file"}"#;
     let created = Connection::open(port).request("$JS.API.STREAM.CREATE.S", stream);
     assert!(!created.contains("\"error\""), "{created}");
+    let stored = Connection::open(port).request("s", "x");
+    assert!(stored.contains("\"seq\":1"), "{stored}");
 
     server.kill().expect("a dead server");
     assert_eq!(server.pid(), None);
@@ -45,7 +47,7 @@ fn a_killed_server_comes_back_with_its_port_and_store() {
     assert!(server.pid().is_some());
     assert_ne!(server.pid(), pid);
     let found = Connection::open(port).request("$JS.API.STREAM.INFO.S", "");
-    assert!(!found.contains("\"error\""), "{found}");
+    assert!(found.contains("\"messages\":1"), "{found}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Runs real servers; the first run on a machine without any fetches them.
 
+mod cluster;
 mod lifecycle;
 mod setup;
 mod supervision;

@@ -1,10 +1,11 @@
 //! What can be set.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
 use narun_support::{Binary, Error, Release, Server};
 
-use crate::wire::Connection;
+use crate::wire::{Connection, http_get};
 
 #[test]
 fn the_version_asked_for_is_run() {
@@ -38,6 +39,24 @@ fn configuration_is_taken_but_not_an_address() {
     assert!(info.contains("\"host\":\"127.0.0.1\""), "{info}");
     assert!(info.contains("\"jetstream\":true"), "{info}");
     assert!(server.store_dir().is_dir());
+}
+
+#[test]
+fn every_message_is_synced_if_asked_for() {
+    let setting = |server: &Server| {
+        let log = fs::read_to_string(server.log_path()).expect("a log");
+        let (_, rest) = log.rsplit_once("http monitor on 127.0.0.1:").expect("a monitor");
+        let port = rest.lines().next().and_then(|port| port.parse().ok()).expect("a port");
+        http_get(port, "/jsz").contains("\"sync_always\": true")
+    };
+    let setup = Server::builder().jetstream(true).config("http: \"127.0.0.1:-1\"");
+    let server = setup.clone().start().expect("a server");
+    assert!(!setting(&server));
+
+    let mut server = setup.sync_always(true).start().expect("a server");
+    assert!(setting(&server));
+    server.restart().expect("the server again");
+    assert!(setting(&server));
 }
 
 #[test]

@@ -52,6 +52,16 @@ impl Connection {
     }
 }
 
+/// The whole response of an HTTP server.
+pub(crate) fn http_get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
+    stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response
+}
+
 /// Whether somebody listens; a connection that by chance was given that port itself, and so leads
 /// to itself, is nobody.
 pub(crate) fn listens(port: u16) -> bool {

@@ -36,13 +36,22 @@ impl Timer for Clock {
 
 impl Link for Memory {
     type Address = String;
+    type Headers = ();
     type Timer = Clock;
 
     fn address(text: String) -> String {
         text
     }
 
-    fn try_publish(&self, to: String, reply: Option<String>, payload: Bytes) -> Result<(), PublishError> {
+    fn headers(_fields: &[(&'static str, &str)]) {}
+
+    fn try_publish(
+        &self,
+        to: String,
+        reply: Option<String>,
+        _headers: Option<&()>,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
         self.sent.lock().expect("no panic").push_back((to, reply, payload));
         Ok(())
     }
@@ -51,6 +60,7 @@ impl Link for Memory {
         &self,
         _to: String,
         _reply: Option<String>,
+        _headers: Option<&()>,
         _payload: Bytes,
     ) -> BoxFuture<'static, Result<(), PublishError>> {
         unreachable!("its queue is never full")

@@ -1,0 +1,60 @@
+//! The program `faults`.
+
+mod audit;
+mod clients;
+mod executions;
+mod gate;
+mod ledger;
+mod options;
+mod random;
+mod scenario;
+mod site;
+mod verdict;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tokio::runtime::Builder;
+use tokio::time;
+
+use self::options::{Options, Plan};
+use self::scenario::Scenario;
+use self::verdict::{Verdict, print_summary};
+
+/// Runs it with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => crate::failed(&error),
+    }
+}
+
+/// Returns whether all guarantees were kept.
+fn run(options: &Options) -> Result<bool, crate::Error> {
+    // Starting and ending processes blocks a worker thread for a moment.
+    let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
+    let mut verdicts = Vec::new();
+    for scenario in options.scenarios() {
+        let verdict = runtime.block_on(judge(scenario, &options.plan(scenario)));
+        verdict.print();
+        verdicts.push(verdict);
+    }
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    print_summary(&verdicts, options.seed());
+    Ok(verdicts.iter().all(Verdict::is_good))
+}
+
+/// What goes wrong in the harness itself, or takes too long, is a broken guarantee as well: it is not known to hold.
+async fn judge(scenario: Scenario, plan: &Plan) -> Verdict {
+    let start = Instant::now();
+    let mut verdict = match time::timeout(plan.limit, scenario.run(plan)).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(error)) => Verdict::of_failure(crate::text(&error)),
+        Err(_) => Verdict::of_failure(format!("not done within {:?}", plan.limit)),
+    };
+    verdict.finish(scenario.name(), start.elapsed());
+    verdict
+}

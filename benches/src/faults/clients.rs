@@ -1,0 +1,162 @@
+//! The HTTP clients, and the ledger they keep.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::task::JoinSet;
+use tokio::time::{self, Instant};
+
+use super::gate::Gate;
+use super::ledger::{Answer, Entry, Fate, Kind, Ledger, location};
+use super::random::Random;
+use crate::Error;
+use crate::task::{Act, Task};
+
+/// After a refusal, and between two tries of the same request.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// How long an answer may take beyond the gateway's own limit: nobody is to wait for ever.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Clients of one or several gateways. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Clients {
+    http: Client<HttpConnector, Full<Bytes>>,
+    /// Where the gateways are; another one takes the place of one that was killed.
+    gateways: Arc<Mutex<Vec<String>>>,
+    turn: Arc<AtomicU64>,
+    timeout: Duration,
+    seed: u64,
+    /// Whether requests are of all kinds, or plain ones only.
+    all_kinds: bool,
+}
+
+impl Clients {
+    pub(super) fn new(gateways: Vec<String>, timeout: Duration, seed: u64, all_kinds: bool) -> Self {
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        Self {
+            http,
+            gateways: Arc::new(Mutex::new(gateways)),
+            turn: Arc::default(),
+            timeout,
+            seed,
+            all_kinds,
+        }
+    }
+
+    /// A gateway is somewhere else now.
+    pub(super) fn moved(&self, gateway: usize, address: &str) {
+        let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        address.clone_into(&mut gateways[gateway]);
+    }
+
+    /// Makes requests, so many at a time, for as long as the gate lets them begin.
+    pub(super) async fn run(&self, concurrency: usize, gate: Arc<Gate>) -> Result<Ledger, Error> {
+        let ledger = Arc::new(Ledger::default());
+        let mut tasks = JoinSet::new();
+        for _ in 0..concurrency {
+            tasks.spawn(self.clone().work(gate.clone(), ledger.clone()));
+        }
+        while let Some(result) = tasks.join_next().await {
+            result?;
+        }
+        Arc::into_inner(ledger).ok_or_else(|| "a client is still at work".into())
+    }
+
+    async fn work(self, gate: Arc<Gate>, ledger: Arc<Ledger>) {
+        while let Some(number) = gate.next().await {
+            let (kind, large) = self.kind(number);
+            let entry = self.make(Task::new(number, Act::Work), kind, large).await;
+            let refused = entry.fate == Fate::Refused;
+            ledger.enter(number, entry);
+            if refused {
+                time::sleep(PAUSE).await;
+                gate.refused();
+            } else {
+                gate.finished();
+            }
+        }
+    }
+
+    /// How a request is made, and whether it has a large body: it follows from its number.
+    fn kind(&self, number: u64) -> (Kind, bool) {
+        let mut random = Random::new(self.seed, number);
+        let kind = match random.below(10) {
+            _ if !self.all_kinds => Kind::Plain,
+            0..6 => Kind::Plain,
+            6 | 7 => Kind::Keyed,
+            _ => Kind::Later,
+        };
+        (kind, self.all_kinds && random.below(100) == 0)
+    }
+
+    /// Makes a request, again and again if its key makes that safe.
+    pub(super) async fn make(&self, task: Task, kind: Kind, large: bool) -> Entry {
+        let deadline = Instant::now() + 4 * self.timeout;
+        let content = task.content(large);
+        let path = format!("/jobs/{}", task.path());
+        let mut entry = Entry::new(kind);
+        loop {
+            let answer = self.send(kind, &path, task.number, content.clone()).await.ok();
+            let fate = match &answer {
+                Some(answer) => Fate::of(kind, answer.status, &answer.body, &task.receipt(&content)),
+                None => Fate::Broken,
+            };
+            let again = kind == Kind::Keyed && fate.is_open() && Instant::now() < deadline;
+            entry.learn(fate, answer);
+            if !again {
+                return entry;
+            }
+            time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Sends a request to one gateway after the other, once.
+    pub(super) async fn send(
+        &self,
+        kind: Kind,
+        path: &str,
+        number: u64,
+        content: Bytes,
+    ) -> Result<Answer, Error> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+        let request = Request::post(self.uri(turn, path));
+        let request = match kind {
+            Kind::Plain => request,
+            Kind::Keyed => request.header("idempotency-key", format!("\"{number}\"")),
+            Kind::Later => request.header("prefer", "respond-async"),
+        };
+        self.answer(request.body(Full::new(content))?).await
+    }
+
+    /// Asks a gateway, the last one by default, what became of a request.
+    pub(super) async fn status(&self, path: &str) -> Result<Answer, Error> {
+        let request = Request::builder().method(Method::GET).uri(self.uri(usize::MAX, path));
+        self.answer(request.body(Full::default())?).await
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+        let exchange = async {
+            let response = self.http.request(request).await?;
+            let location = location(response.headers());
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok::<_, Error>(Answer { status, body, location })
+        };
+        time::timeout(self.timeout + GRACE, exchange).await?
+    }
+
+    fn uri(&self, turn: usize, path: &str) -> String {
+        let gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = gateways.len() - 1;
+        let gateway = &gateways[if turn == usize::MAX { last } else { turn % gateways.len() }];
+        format!("http://{gateway}{path}")
+    }
+}

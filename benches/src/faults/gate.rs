@@ -1,0 +1,63 @@
+//! How far the clients may go: so that there is load when something is killed, and not all is over before.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Numbers the requests, and lets only so many begin.
+#[derive(Debug)]
+pub(super) struct Gate {
+    permits: Semaphore,
+    next: AtomicU64,
+    allowed: AtomicU64,
+    finished: AtomicU64,
+}
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { permits: Semaphore::new(0), next: zero(), allowed: zero(), finished: zero() }
+    }
+
+    /// Lets more requests begin.
+    pub(super) fn allow(&self, requests: u64) {
+        self.allowed.fetch_add(requests, Ordering::SeqCst);
+        self.permits.add_permits(requests as usize);
+    }
+
+    /// Waits until at most that many of those allowed have not begun.
+    pub(super) async fn until_left(&self, requests: u64) {
+        while self.permits.available_permits() as u64 > requests {
+            time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until all that were allowed are finished, and lets no more begin.
+    pub(super) async fn finish(&self) {
+        while self.finished.load(Ordering::SeqCst) < self.allowed.load(Ordering::SeqCst) {
+            time::sleep(PAUSE).await;
+        }
+        self.permits.close();
+    }
+
+    /// The number of a request that may begin; none if there are to be no more.
+    pub(super) async fn next(&self) -> Option<u64> {
+        self.permits.acquire().await.ok()?.forget();
+        Some(self.next.fetch_add(1, Ordering::SeqCst))
+    }
+
+    /// A request is over.
+    pub(super) fn finished(&self) {
+        self.finished.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A request was refused: another one may begin in its place.
+    pub(super) fn refused(&self) {
+        self.permits.add_permits(1);
+    }
+}

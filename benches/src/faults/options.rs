@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser};
+
+use super::scenario::Scenario;
+
+/// Kills consumers, servers and gateways, and sees whether accepted requests are done.
+#[derive(Clone, Debug, Parser)]
+#[command(group = ArgGroup::new("size"))]
+pub(super) struct Options {
+    /// Only these scenarios
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Scenario::ALL)]
+    scenario: Vec<Scenario>,
+
+    /// From which all that is left to chance follows
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// As little as is worth the name
+    #[arg(long, group = "size")]
+    quick: bool,
+
+    /// As much as it takes to be sure
+    #[arg(long, group = "size")]
+    full: bool,
+
+    /// Requests per scenario, instead of its own number
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    requests: Option<u64>,
+
+    /// Kills per scenario, instead of its own number
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    kills: Option<u64>,
+
+    /// Requests at a time
+    #[arg(long, default_value_t = 32)]
+    concurrency: usize,
+
+    /// How long a client waits for its answer, in milliseconds
+    #[arg(long, default_value_t = 2_500)]
+    timeout_ms: u64,
+
+    /// How long the server waits for word of a request before it is given to another consumer, in milliseconds
+    #[arg(long, default_value_t = 1_000)]
+    ack_wait_ms: u64,
+
+    /// Seconds that a scenario may take
+    #[arg(long, default_value_t = 600)]
+    limit: u64,
+}
+
+/// How much a scenario is to do.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) requests: u64,
+    pub(super) kills: u64,
+    pub(super) concurrency: usize,
+    pub(super) timeout: Duration,
+    pub(super) ack_wait: Duration,
+    pub(super) limit: Duration,
+}
+
+impl Options {
+    pub(super) fn scenarios(&self) -> impl Iterator<Item = Scenario> {
+        self.scenario.iter().copied()
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(super) fn plan(&self, scenario: Scenario) -> Plan {
+        let [quick, usual, full] = scenario.sizes();
+        let (requests, kills) = match (self.quick, self.full) {
+            (true, _) => quick,
+            (_, true) => full,
+            _ => usual,
+        };
+        Plan {
+            seed: self.seed,
+            requests: self.requests.unwrap_or(requests),
+            kills: self.kills.unwrap_or(kills),
+            concurrency: self.concurrency.max(1),
+            timeout: Duration::from_millis(self.timeout_ms),
+            ack_wait: Duration::from_millis(self.ack_wait_ms),
+            limit: Duration::from_secs(self.limit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_those_asked_for() {
+        let kills = |arguments: &[&str]| {
+            let arguments = ["faults"].iter().chain(arguments);
+            Options::parse_from(arguments).plan(Scenario::Consumers).kills
+        };
+        assert_eq!(kills(&["--full"]), 200);
+        assert_eq!(kills(&["--full", "--kills", "3"]), 3);
+        assert!(kills(&["--quick"]) < kills(&[]));
+        assert!(Options::try_parse_from(["faults", "--quick", "--full"]).is_err());
+    }
+}

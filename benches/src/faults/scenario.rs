@@ -1,0 +1,102 @@
+//! The scenarios.
+
+mod consumers;
+mod gateway;
+mod leader;
+mod limits;
+mod server;
+
+use std::sync::Arc;
+
+use clap::ValueEnum;
+
+use super::clients::Clients;
+use super::gate::Gate;
+use super::ledger::Ledger;
+use super::options::Plan;
+use super::random::Random;
+use super::site::Site;
+use super::verdict::Verdict;
+use crate::Error;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Scenario {
+    /// Consumers are killed
+    Consumers,
+    /// The server is killed, which syncs as it does by default
+    Server,
+    /// The server is killed, which syncs every message
+    ServerSynced,
+    /// Of three servers, the stream's leader is killed
+    Leader,
+    /// A gateway is killed
+    Gateway,
+    /// Limits are reached, handlers fail, messages expire, ids are used again
+    Limits,
+}
+
+impl Scenario {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Consumers, Self::Server, Self::ServerSynced, Self::Leader, Self::Gateway, Self::Limits];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Consumers => "consumers",
+            Self::Server => "server",
+            Self::ServerSynced => "server-synced",
+            Self::Leader => "leader",
+            Self::Gateway => "gateway",
+            Self::Limits => "limits",
+        }
+    }
+
+    /// Requests and kills: quick, as usual, full.
+    pub(super) fn sizes(self) -> [(u64, u64); 3] {
+        match self {
+            Self::Consumers => [(300, 10), (1_500, 50), (5_000, 200)],
+            Self::Server | Self::ServerSynced => [(150, 2), (800, 8), (3_000, 30)],
+            Self::Leader => [(100, 1), (500, 5), (2_000, 20)],
+            Self::Gateway => [(200, 3), (800, 8), (2_000, 20)],
+            Self::Limits => [(40, 0), (100, 0), (500, 0)],
+        }
+    }
+
+    pub(super) async fn run(self, plan: &Plan) -> Result<Verdict, Error> {
+        match self {
+            Self::Consumers => consumers::run(plan).await,
+            Self::Server => server::run(plan, false).await,
+            Self::ServerSynced => server::run(plan, true).await,
+            Self::Leader => leader::run(plan).await,
+            Self::Gateway => gateway::run(plan).await,
+            Self::Limits => limits::run(plan).await,
+        }
+    }
+}
+
+/// Puts all requests of the plan on a site, and in the midst of them strikes so many times.
+///
+/// Each strike comes when a share of the requests was let in, and by chance more or less of it has begun.
+async fn under_load(
+    plan: &Plan,
+    site: &mut Site,
+    clients: &Clients,
+    mut strike: impl AsyncFnMut(&mut Site, &mut Random) -> Result<(), Error>,
+) -> Result<Ledger, Error> {
+    let gate = Arc::new(Gate::new());
+    let strikes = async {
+        let mut random = Random::new(plan.seed, u64::MAX);
+        let share = plan.requests / (plan.kills + 1);
+        for _ in 0..plan.kills {
+            gate.allow(share);
+            gate.until_left(random.below(share)).await;
+            tokio::time::sleep(random.millis(20)).await;
+            strike(site, &mut random).await?;
+        }
+        gate.allow(plan.requests - share * plan.kills);
+        gate.finish().await;
+        Ok(())
+    };
+    let (ledger, ()) = tokio::try_join!(clients.run(plan.concurrency, gate.clone()), strikes)?;
+    Ok(ledger)
+}

@@ -1,0 +1,26 @@
+//! Consumers are killed and started again.
+
+use super::super::audit::{Strictness, audit};
+use super::super::clients::Clients;
+use super::super::options::Plan;
+use super::super::site::{Nats, Site};
+use super::super::verdict::Verdict;
+use super::under_load;
+use crate::Error;
+
+/// Of which one is killed at a time.
+const CONSUMERS: usize = 4;
+
+pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
+    let nats = Nats::one(false)?;
+    let all_kinds = nats.keeps_outcomes();
+    let mut site = Site::start(nats, plan, 1, CONSUMERS, |_| {}).await?;
+    let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, all_kinds);
+    let ledger = under_load(plan, &mut site, &clients, async |site, random| {
+        site.replace_consumer(random.below(CONSUMERS as u64) as usize)
+    })
+    .await?;
+    let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: false }).await?;
+    verdict.note(format!("{} consumers were killed", plan.kills));
+    Ok(verdict)
+}

@@ -1,0 +1,31 @@
+//! One of two gateways is killed, and another one takes its place.
+
+use tokio::task::block_in_place;
+
+use super::super::audit::{Strictness, audit};
+use super::super::clients::Clients;
+use super::super::options::Plan;
+use super::super::site::{Nats, Site};
+use super::super::verdict::Verdict;
+use super::under_load;
+use crate::Error;
+
+pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
+    let nats = Nats::one(false)?;
+    let all_kinds = nats.keeps_outcomes();
+    let mut site = Site::start(nats, plan, 2, 2, |_| {}).await?;
+    let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, all_kinds);
+    let ledger = under_load(plan, &mut site, &clients, async |site, _| {
+        // The first one, always: outcomes are asked for at the last.
+        let killed = site.gateways.remove(0);
+        block_in_place(|| killed.kill())?;
+        let gateway = site.gateway()?;
+        clients.moved(0, gateway.address());
+        site.gateways.insert(0, gateway);
+        Ok(())
+    })
+    .await?;
+    let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: false }).await?;
+    verdict.note(format!("{} gateways were killed; outcomes were asked of another one", plan.kills));
+    Ok(verdict)
+}

@@ -1,0 +1,40 @@
+//! Of three servers, that which leads the stream is killed and started again.
+
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+use tokio::time;
+
+use super::super::audit::{Strictness, audit};
+use super::super::clients::Clients;
+use super::super::options::Plan;
+use super::super::site::{Nats, Site};
+use super::super::verdict::Verdict;
+use super::under_load;
+use crate::Error;
+
+/// How long the servers may take to be as they were.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
+    let nats = Nats::three()?;
+    let all_kinds = nats.keeps_outcomes();
+    let mut site = Site::start(nats, plan, 2, 2, |_| {}).await?;
+    let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, all_kinds);
+    let ledger = under_load(plan, &mut site, &clients, async |site, random| {
+        let leader = site.leader().ok_or("the stream has no leader")?;
+        let Nats::Three(cluster) = &mut site.nats else { return Ok(()) };
+        block_in_place(|| cluster.server(leader).kill())?;
+        time::sleep(random.millis(3_000)).await;
+        block_in_place(|| {
+            cluster.server(leader).restart()?;
+            cluster.wait()
+        })?;
+        // Otherwise the next kill could leave nobody who has all.
+        site.until_caught_up(LIMIT).await
+    })
+    .await?;
+    let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: true }).await?;
+    verdict.note(format!("the stream's leader was killed {} times", plan.kills));
+    Ok(verdict)
+}

@@ -1,0 +1,220 @@
+//! What a scenario runs: servers, gateways, consumers, and the file that survives them all.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, Context, stream};
+use narun_consumer::{DeadLetter, DeadLetters};
+use narun_support::{Binary, Cluster, Release, Server};
+use tempfile::TempDir;
+use tokio::task::block_in_place;
+use tokio::time::{self, Instant};
+
+use super::executions::Executions;
+use super::options::Plan;
+use crate::Error;
+use crate::process::Process;
+use crate::role::{Durable, Job, Role};
+use crate::task::Task;
+
+const NAMESPACE: &str = "FAULTS";
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the server may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The processes of a scenario; dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Site {
+    // Dropped in this order: from the client's side on.
+    pub(super) gateways: Vec<Process>,
+    pub(super) consumers: Vec<Process>,
+    pub(super) nats: Nats,
+    pub(super) setup: Durable,
+    context: Context,
+    _scratch: TempDir,
+}
+
+/// One server or three.
+#[derive(Debug)]
+pub(super) enum Nats {
+    One(Box<Server>),
+    Three(Cluster),
+}
+
+impl Nats {
+    /// The server that a [`Server`] runs here.
+    pub(super) fn one(sync_always: bool) -> Result<Self, Error> {
+        let server = block_in_place(|| Server::builder().jetstream(true).sync_always(sync_always).start())?;
+        Ok(Self::One(Box::new(server)))
+    }
+
+    pub(super) fn three() -> Result<Self, Error> {
+        Ok(Self::Three(block_in_place(Cluster::start)?))
+    }
+
+    fn urls(&self) -> Vec<String> {
+        match self {
+            Self::One(server) => vec![server.url().to_owned()],
+            Self::Three(cluster) => cluster.urls(),
+        }
+    }
+
+    fn binary(&self) -> &Binary {
+        match self {
+            Self::One(server) => server.binary(),
+            Self::Three(cluster) => cluster.servers()[0].binary(),
+        }
+    }
+
+    /// Whether outcomes can be kept, which takes what 2.9 does not have.
+    pub(super) fn keeps_outcomes(&self) -> bool {
+        self.binary().release() >= Release::OLDEST
+    }
+}
+
+impl Site {
+    /// Starts so many consumers and gateways; `change` has the last word on the setup.
+    pub(super) async fn start(
+        nats: Nats,
+        plan: &Plan,
+        gateways: usize,
+        consumers: usize,
+        change: impl FnOnce(&mut Durable),
+    ) -> Result<Self, Error> {
+        let scratch = tempfile::Builder::new().prefix("narun-faults-").tempdir()?;
+        let mut setup = Durable {
+            nats: nats.urls(),
+            namespace: NAMESPACE.to_owned(),
+            app: "jobs".to_owned(),
+            replicas: if matches!(nats, Nats::Three(_)) { 3 } else { 1 },
+            max_messages: None,
+            timeout: plan.timeout,
+            expiry: Duration::from_millis(300),
+            ack_wait: plan.ack_wait,
+            // A request can be unlucky more often than by default.
+            max_deliveries: 50,
+            concurrency: 16,
+            record: scratch.path().join("record"),
+        };
+        change(&mut setup);
+        let context = jetstream::new(async_nats::connect(&*setup.nats).await?);
+        let mut site =
+            Self { gateways: Vec::new(), consumers: Vec::new(), nats, setup, context, _scratch: scratch };
+        for _ in 0..gateways {
+            let gateway = site.gateway()?;
+            site.gateways.push(gateway);
+        }
+        for _ in 0..consumers {
+            site.add_consumer()?;
+        }
+        Ok(site)
+    }
+
+    /// Another gateway, on another port.
+    pub(super) fn gateway(&self) -> Result<Process, Error> {
+        start("gateway", Role::DurableGateway(self.setup.clone()))
+    }
+
+    pub(super) fn add_consumer(&mut self) -> Result<(), Error> {
+        let consumer = start("consumer", Role::DurableConsumer(self.setup.clone()))?;
+        self.consumers.push(consumer);
+        Ok(())
+    }
+
+    /// Kills a consumer and starts another one.
+    pub(super) fn replace_consumer(&mut self, number: usize) -> Result<(), Error> {
+        let consumer = self.consumers.swap_remove(number);
+        block_in_place(|| consumer.kill())?;
+        self.add_consumer()
+    }
+
+    /// Starts another consumer for each one that has ended by itself.
+    pub(super) fn replace_gone(&mut self) -> Result<(), Error> {
+        let before = self.consumers.len();
+        self.consumers.retain_mut(|consumer| !consumer.is_gone());
+        for _ in self.consumers.len()..before {
+            self.add_consumer()?;
+        }
+        Ok(())
+    }
+
+    /// The HTTP addresses of the gateways.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.gateways.iter().map(|gateway| gateway.address().to_owned()).collect()
+    }
+
+    /// What was run until now.
+    pub(super) fn executions(&self) -> Result<Executions, Error> {
+        Executions::read(&self.setup.record)
+    }
+
+    /// Waits until no request is left to be done. Consumers that end by themselves are replaced.
+    pub(super) async fn settle(&mut self, limit: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.replace_gone()?;
+            let left = match self.stream(NAMESPACE).await {
+                Ok(stream) if stream.state.messages == 0 => return Ok(()),
+                Ok(stream) => format!("{} requests are left", stream.state.messages),
+                Err(error) => crate::text(&error),
+            };
+            if Instant::now() > deadline {
+                return Err(format!("after {limit:?}, {left}").into());
+            }
+            time::sleep(PAUSE).await;
+        }
+    }
+
+    /// How many requests are in the stream.
+    pub(super) async fn waiting(&self) -> Result<u64, Error> {
+        Ok(self.stream(NAMESPACE).await?.state.messages)
+    }
+
+    /// Requests that were given up, by number.
+    pub(super) async fn dead(&self) -> Result<Vec<(u64, DeadLetter)>, Error> {
+        let letters = DeadLetters::new(self.context.client(), NAMESPACE)?;
+        let letters = time::timeout(PATIENCE, letters.list(None, 1, usize::MAX)).await??;
+        let number = |letter: &DeadLetter| Some(Task::of_path(letter.request()?.uri.path())?.number);
+        Ok(letters.into_iter().filter_map(|letter| Some((number(&letter)?, letter))).collect())
+    }
+
+    /// Which server leads the stream of requests.
+    pub(super) fn leader(&self) -> Option<usize> {
+        match &self.nats {
+            Nats::One(_) => None,
+            Nats::Three(cluster) => block_in_place(|| cluster.stream_leader(NAMESPACE)),
+        }
+    }
+
+    /// Waits until every server has the whole stream.
+    pub(super) async fn until_caught_up(&self, limit: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let stream = self.stream(NAMESPACE).await;
+            let cluster = stream.ok().and_then(|stream| stream.cluster);
+            let current = cluster.is_some_and(|cluster| {
+                cluster.leader.is_some()
+                    && cluster.replicas.len() + 1 == self.setup.replicas
+                    && cluster.replicas.iter().all(|replica| replica.current && !replica.offline)
+            });
+            if current {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("after {limit:?}, a server has not caught up").into());
+            }
+            time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn stream(&self, name: &str) -> Result<stream::Info, Error> {
+        let info = async { Ok::<_, Error>(self.context.get_stream(name).await?.cached_info().clone()) };
+        time::timeout(PATIENCE, info).await?
+    }
+}
+
+fn start(name: &'static str, role: Role) -> Result<Process, Error> {
+    block_in_place(|| Process::start(name, &Job { workers: None, role }))
+}

@@ -1,0 +1,69 @@
+//! How much of what was accepted is not done yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, Context};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time;
+
+use super::NatsApp;
+use crate::Error;
+
+/// Requests that may wait: beyond that, clients wait, or more would be accepted than is done.
+const MOST: u64 = 1024;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The requests that wait in an app's stream. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Backlog {
+    context: Context,
+    stream: &'static str,
+    messages: watch::Receiver<u64>,
+    _watch: Arc<Watch>,
+}
+
+/// Ends the task that looks.
+#[derive(Debug)]
+struct Watch(AbortHandle);
+
+impl Backlog {
+    pub(super) async fn watch(at: &NatsApp) -> Result<Self, Error> {
+        let context = jetstream::new(async_nats::connect(&at.nats).await?);
+        let stream = at.delivery.namespace();
+        let (sender, messages) = watch::channel(0);
+        let looking = context.clone();
+        let task = tokio::spawn(async move {
+            while !sender.is_closed() {
+                if let Some(messages) = look(&looking, stream).await {
+                    sender.send_replace(messages);
+                }
+                time::sleep(PAUSE).await;
+            }
+        });
+        Ok(Self { context, stream, messages, _watch: Arc::new(Watch(task.abort_handle())) })
+    }
+
+    /// How many wait now; none if the server does not say.
+    pub(super) async fn now(&self) -> Option<u64> {
+        look(&self.context, self.stream).await
+    }
+
+    /// Waits while there are too many.
+    pub(super) async fn room(&mut self) {
+        let _ = self.messages.wait_for(|messages| *messages < MOST).await;
+    }
+}
+
+async fn look(context: &Context, stream: &str) -> Option<u64> {
+    Some(context.get_stream(stream).await.ok()?.cached_info().state.messages)
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,124 @@
+//! narun with durable delivery, for the fault harness: gateways, and consumers that keep a record of what they run.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::panic;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use narun_consumer::{Body, Delivery, Received};
+use narun_gateway::{Gateway, Namespace, Route, StreamSettings};
+use serde::{Deserialize, Serialize};
+
+use super::http_server;
+use crate::Error;
+use crate::task::{Act, Task};
+
+/// What a handler says that panics because it was told to.
+const TOLD_TO: &str = "told to panic";
+
+/// An app whose requests are durable, and how both sides treat them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Durable {
+    /// The addresses of all servers.
+    pub(crate) nats: Vec<String>,
+    pub(crate) namespace: String,
+    pub(crate) app: String,
+    pub(crate) replicas: usize,
+    pub(crate) max_messages: Option<u64>,
+    /// How long a client waits for its answer.
+    pub(crate) timeout: Duration,
+    /// After which time requests below `/short/` are not run any more.
+    pub(crate) expiry: Duration,
+    pub(crate) ack_wait: Duration,
+    pub(crate) max_deliveries: u64,
+    pub(crate) concurrency: usize,
+    /// Where every execution is written down, by all consumers.
+    pub(crate) record: PathBuf,
+}
+
+impl Durable {
+    fn stream(&self) -> StreamSettings {
+        let settings = StreamSettings::new().replicas(self.replicas);
+        match self.max_messages {
+            Some(messages) => settings.max_messages(messages),
+            None => settings,
+        }
+    }
+}
+
+/// Serves HTTP, with requests to `/jobs/` and `/short/` durable.
+pub(super) async fn gateway(setup: Durable) -> Result<(), Error> {
+    let client = async_nats::connect(&*setup.nats).await?;
+    let jobs = Route::any("/jobs/{*rest}", &setup.app).durable();
+    let short = Route::any("/short/{*rest}", &setup.app).durable().expiry(setup.expiry);
+    let gateway = Gateway::builder(client)
+        .namespace(Namespace::new(&setup.namespace)?)
+        .stream_settings(setup.stream())
+        .route(jobs)
+        .route(short)
+        .timeout(setup.timeout)
+        .build()
+        .await?;
+    http_server::serve(gateway.service()).await
+}
+
+/// Serves the handler until the process ends.
+pub(super) async fn consumer(setup: Durable) -> Result<(), Error> {
+    hush();
+    let client = async_nats::connect(&*setup.nats).await?;
+    let record = Arc::new(OpenOptions::new().create(true).append(true).open(&setup.record)?);
+    let stream = setup.stream();
+    let app = setup.app.clone();
+    narun_consumer::serve(client, setup.app, tower::service_fn(move |request| job(request, record.clone())))
+        .stream(setup.namespace)
+        .stream_settings(stream)
+        .ack_wait(setup.ack_wait)
+        .max_deliveries(setup.max_deliveries)
+        .redelivery_delay(Duration::from_millis(20)..=Duration::from_millis(200))
+        .concurrency(setup.concurrency)
+        .on_ready(move || super::ready(&app))
+        .await?;
+    Err("the consumer stopped".into())
+}
+
+/// Does what the request says, and writes down when it begins and when it is done.
+async fn job(request: Request<Body>, record: Arc<File>) -> Result<Response<Full<bytes::Bytes>>, Error> {
+    let task = Task::of_path(request.uri().path()).ok_or("no such task")?;
+    let received = request.extensions().get::<Received>().ok_or("not by narun")?;
+    let id = received.id();
+    let count = match received.delivery() {
+        Delivery::Durable { count, .. } => count,
+        _ => 0,
+    };
+    let note = |what| {
+        // One write, so that those of several processes do not mix.
+        let line = format!("{what} {} {id} {count} {}\n", task.number, process::id());
+        (&*record).write_all(line.as_bytes())
+    };
+    note("start")?;
+    let content = request.into_body().collect().await?.to_bytes();
+    tokio::time::sleep(Duration::from_millis(task.number * 7 % 20)).await;
+    match task.act {
+        Act::Work => {}
+        Act::Panic => panic::panic_any(TOLD_TO),
+        Act::Fail => return Err("told to fail".into()),
+        Act::Exit => process::exit(3),
+    }
+    note("end")?;
+    Ok(Response::new(Full::new(task.receipt(&content).into())))
+}
+
+/// Leaves out what a panic says that was asked for.
+fn hush() {
+    let other = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref() != Some(&TOLD_TO) {
+            other(info);
+        }
+    }));
+}

@@ -1,0 +1,290 @@
+//! Work that survives: a slow handler, a crash in the middle, a dead letter, and an answer that is fetched later.
+//!
+//! ```text
+//! cargo run --example durable_jobs
+//! ```
+//!
+//! It runs a private nats-server with JetStream (or uses that of `--nats-url` or the environment variable `NATS_URL`),
+//! a gateway, and workers in processes of their own, tells what happens, and ends by itself: exit code 0 only if all
+//! went as it should.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use bytes::Bytes;
+use clap::{Parser, Subcommand};
+use http::{Method, Request, Response, StatusCode, header};
+use narun_consumer::{DeadLetters, Delivery, Received};
+use narun_examples::nats::{self, Nats};
+use narun_examples::signal::Shutdown;
+use narun_examples::{client, http as server};
+use narun_gateway::{Gateway, Namespace, Route};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tracing::level_filters::LevelFilter;
+
+/// The stream, which only this program uses.
+const STREAM: &str = "JOBS";
+const APP: &str = "jobs";
+
+/// How often a job is delivered before it is given up.
+const DELIVERIES: u64 = 3;
+
+/// How long a delivery may go without a sign of life, before another worker gets the job.
+const ACK_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Parser)]
+struct Args {
+    /// A nats-server with JetStream to use instead of a private one.
+    #[arg(long, env = "NATS_URL", global = true)]
+    nats_url: Option<String>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Runs one worker, until it is stopped: what this program starts others of itself with.
+    Worker {
+        /// Whether the bug is mended.
+        #[arg(long)]
+        mended: bool,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    narun_examples::log_from(LevelFilter::WARN);
+    let args = Args::parse();
+    narun_examples::exit(match args.part {
+        Some(Part::Worker { mended }) => work(args.nats_url, mended).await,
+        None => start(args.nats_url).await,
+    })
+}
+
+/// The workers' side: an ordinary router, and what it is served with.
+async fn work(nats_url: Option<String>, mended: bool) -> anyhow::Result<()> {
+    let nats_url = nats_url.context("a worker needs --nats-url")?;
+    // narun logs it, without a backtrace.
+    std::panic::set_hook(Box::new(|_| {}));
+    let shutdown = Shutdown::on_signal()?;
+    let router = Router::new()
+        .route("/jobs/quick", post(|| async { "done" }))
+        .route("/jobs/slow", post(slow))
+        .route("/jobs/crash", post(crash))
+        .route("/jobs/buggy", post(buggy))
+        .with_state(mended);
+    narun_consumer::serve(nats::connect(&nats_url, "worker").await?, APP, router)
+        .stream(STREAM)
+        .ack_wait(ACK_WAIT)
+        .max_deliveries(DELIVERIES)
+        .redelivery_delay(Duration::from_millis(100)..=Duration::from_secs(1))
+        .on_ready(|| println!("ready"))
+        .with_graceful_shutdown(shutdown.begun())
+        .await
+        .context("the worker ended")
+}
+
+/// Takes three times as long as a worker may be silent; narun tells the server that it is at work.
+async fn slow() -> &'static str {
+    tokio::time::sleep(3 * ACK_WAIT).await;
+    "done, slowly"
+}
+
+/// Kills its process at the first delivery.
+async fn crash(request: axum::extract::Request) -> String {
+    let count = deliveries(&request);
+    if count == 1 {
+        std::process::exit(9);
+    }
+    format!("done, in delivery {count}")
+}
+
+/// Panics until the bug is mended.
+async fn buggy(State(mended): State<bool>) -> &'static str {
+    assert!(mended, "the bug");
+    "done, now that the bug is mended"
+}
+
+fn deliveries(request: &axum::extract::Request) -> u64 {
+    match request.extensions().get::<Received>().map(Received::delivery) {
+        Some(Delivery::Durable { count, .. }) => count,
+        _ => 0,
+    }
+}
+
+async fn start(nats_url: Option<String>) -> anyhow::Result<()> {
+    let nats = Nats::at_or_private_with_jetstream(nats_url)?;
+    let result = Story::begin(nats.url()).await?.tell().await;
+    nats.stop()?;
+    result
+}
+
+/// What is told, with what it takes.
+struct Story {
+    nats_url: String,
+    gateway: SocketAddr,
+    dead_letters: DeadLetters,
+    begun: Instant,
+}
+
+impl Story {
+    /// Runs a gateway of this process.
+    async fn begin(nats_url: &str) -> anyhow::Result<Self> {
+        let gateway = Gateway::builder(nats::connect(nats_url, "gateway").await?)
+            .namespace(Namespace::new(STREAM)?)
+            .route(Route::post("/jobs/{*rest}", APP).durable())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(server::serve(listener, gateway.service(), std::future::pending()));
+        Ok(Self {
+            nats_url: nats_url.to_owned(),
+            gateway: address,
+            dead_letters: DeadLetters::new(nats::connect(nats_url, "dead letters").await?, STREAM)?,
+            begun: Instant::now(),
+        })
+    }
+
+    async fn tell(&self) -> anyhow::Result<()> {
+        self.say("A gateway with the durable route POST /jobs/…, and one worker.");
+        let worker = self.worker(false).await?;
+        self.expect("quick", "done").await?;
+
+        self.chapter("A job that takes three times as long as a worker may be silent");
+        self.expect("slow", "done, slowly").await?;
+
+        self.chapter("A job that kills its worker");
+        let crash = self.expect("crash", "done, in delivery 2");
+        let (crash, worker) = tokio::join!(crash, self.replace(worker));
+        crash?;
+        let worker = worker?;
+
+        self.chapter("A job whose answer is fetched later");
+        let location = self.post_for_later("slow").await?;
+        self.fetch(&location, StatusCode::OK, "done, slowly").await?;
+
+        self.chapter("A job that a bug makes fail, until it is a dead letter");
+        let location = self.post_for_later("buggy").await?;
+        self.fetch(&location, StatusCode::INTERNAL_SERVER_ERROR, "").await?;
+        let letters = self.dead_letters.list(Some(APP), 0, 10).await?;
+        let [letter] = letters.as_slice() else {
+            bail!("there should be one dead letter, not {}", letters.len())
+        };
+        self.say(&format!(
+            "Dead letter {}: {}, in {} deliveries.",
+            letter.sequence(),
+            letter.reason(),
+            letter.deliveries(),
+        ));
+        self.say("The bug is mended, and the dead letter put back.");
+        stop(worker).await?;
+        let worker = self.worker(true).await?;
+        self.dead_letters.put_back(letter.sequence()).await?;
+        self.fetch(&location, StatusCode::OK, "done, now that the bug is mended").await?;
+        let left = self.dead_letters.list(Some(APP), 0, 10).await?;
+        ensure!(left.is_empty(), "there should be no dead letter any more");
+
+        stop(worker).await?;
+        println!();
+        self.say("All went as it should.");
+        Ok(())
+    }
+
+    /// Sends a job without waiting for its answer; returns where that will be.
+    async fn post_for_later(&self, job: &str) -> anyhow::Result<String> {
+        let accepted = self.post(job, Some("respond-async")).await?;
+        ensure!(accepted.status() == StatusCode::ACCEPTED, "the status should have been 202 Accepted");
+        let location = accepted.headers().get(header::LOCATION).context("there should be a Location")?;
+        Ok(location.to_str()?.to_owned())
+    }
+
+    /// Asks for an answer until it is there, and compares it; an empty `body` may be anything.
+    async fn fetch(&self, location: &str, status: StatusCode, body: &str) -> anyhow::Result<()> {
+        loop {
+            let response = client::send(self.gateway, Method::GET, location, Bytes::new()).await?;
+            self.say(&format!("GET {location} -> {}", describe(&response)));
+            if response.status() != StatusCode::ACCEPTED {
+                return compare(&response, status, body);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Sends a job, waits for its answer and compares it.
+    async fn expect(&self, job: &str, body: &str) -> anyhow::Result<()> {
+        compare(&self.post(job, None).await?, StatusCode::OK, body)
+    }
+
+    async fn post(&self, job: &str, prefer: Option<&str>) -> anyhow::Result<Response<Bytes>> {
+        let path = format!("/jobs/{job}");
+        let mut request = Request::post(format!("http://{}{path}", self.gateway));
+        if let Some(prefer) = prefer {
+            request = request.header("prefer", prefer);
+        }
+        let fields = prefer.map_or(String::new(), |prefer| format!(" (Prefer: {prefer})"));
+        self.say(&format!("POST {path}{fields} …"));
+        let response = client::send_request(request.body(Bytes::new())?).await?;
+        self.say(&format!("POST {path} -> {}", describe(&response)));
+        Ok(response)
+    }
+
+    /// Waits for a worker's death, and starts another one.
+    async fn replace(&self, mut worker: Child) -> anyhow::Result<Child> {
+        let status = worker.wait().await?;
+        self.say(&format!("The worker is dead ({status}); another one is started."));
+        self.worker(false).await
+    }
+
+    /// Starts a worker, which ends with this program.
+    async fn worker(&self, mended: bool) -> anyhow::Result<Child> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--nats-url", &self.nats_url, "worker"]).args(mended.then_some("--mended"));
+        let mut worker = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let stdout = worker.stdout.as_mut().context("a worker without output")?;
+        let mut line = String::new();
+        let mut stdout = BufReader::new(stdout);
+        let ready = stdout.read_line(&mut line);
+        tokio::time::timeout(Duration::from_secs(20), ready).await.context("the worker does not start")??;
+        ensure!(line.trim_end() == "ready", "the worker did not start");
+        Ok(worker)
+    }
+
+    fn chapter(&self, title: &str) {
+        println!();
+        self.say(title);
+    }
+
+    fn say(&self, text: &str) {
+        println!("{:5.1} s  {text}", self.begun.elapsed().as_secs_f64());
+    }
+}
+
+fn describe(response: &Response<Bytes>) -> String {
+    format!("{} {}", response.status(), String::from_utf8_lossy(response.body()).trim_end())
+}
+
+fn compare(response: &Response<Bytes>, status: StatusCode, body: &str) -> anyhow::Result<()> {
+    ensure!(response.status() == status, "the status should have been {status}");
+    ensure!(body.is_empty() || response.body() == body, "the answer should have been {body:?}");
+    Ok(())
+}
+
+/// Stops a worker gracefully.
+async fn stop(mut worker: Child) -> anyhow::Result<()> {
+    let id = worker.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
+    let id = id.context("the worker has ended by itself")?;
+    rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+    let status =
+        tokio::time::timeout(Duration::from_secs(20), worker.wait()).await.context("it does not stop")??;
+    ensure!(status.success(), "a worker ended with {status}");
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Three servers that work together.
+
+use std::collections::BTreeSet;
+
+use narun_support::Cluster;
+
+use crate::wire::{Connection, eventually, listens};
+
+const STREAM: &str = r#"{"name":"S","subjects":["s"],"storage":"file","num_replicas":3}"#;
+
+fn ask(cluster: &Cluster, number: usize, subject: &str, payload: &str) -> String {
+    Connection::open(cluster.servers()[number].port()).request(subject, payload)
+}
+
+#[test]
+fn a_stream_survives_its_leader() {
+    let mut cluster = Cluster::start().expect("a cluster");
+    let urls = cluster.urls();
+    assert_eq!(cluster.url(), urls[0]);
+    assert_eq!(urls.iter().collect::<BTreeSet<_>>().len(), 3);
+    assert_eq!(cluster.stream_leader("S"), None);
+
+    let created = ask(&cluster, 0, "$JS.API.STREAM.CREATE.S", STREAM);
+    assert!(!created.contains("\"error\""), "{created}");
+    eventually("a leader", || cluster.stream_leader("S").is_some());
+    let stored = ask(&cluster, 1, "s", "x");
+    assert!(stored.contains("\"seq\":1"), "{stored}");
+
+    let leader = cluster.stream_leader("S").expect("a leader");
+    cluster.server(leader).kill().expect("a dead server");
+    eventually("another leader", || cluster.stream_leader("S").is_some_and(|other| other != leader));
+    cluster.wait().expect("two that work together");
+    let found = ask(&cluster, (leader + 1) % 3, "$JS.API.STREAM.INFO.S", "");
+    assert!(found.contains("\"messages\":1"), "{found}");
+
+    cluster.server(leader).restart().expect("the server again");
+    cluster.wait().expect("three that work together");
+    assert_eq!(cluster.urls(), urls);
+    let found = ask(&cluster, leader, "$JS.API.STREAM.INFO.S", "");
+    assert!(found.contains("\"messages\":1"), "{found}");
+}
+
+#[test]
+fn dropping_a_cluster_ends_it_and_removes_its_files() {
+    let cluster = Cluster::start().expect("a cluster");
+    let left: Vec<_> = cluster.servers().iter().map(|server| (server.port(), server.store_dir())).collect();
+    drop(cluster);
+    for (port, store) in left {
+        assert!(!listens(port));
+        assert!(!store.exists());
+    }
+}

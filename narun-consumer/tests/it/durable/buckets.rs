@@ -1,0 +1,229 @@
+//! Outcomes that are kept, and bodies that do not fit a message.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{Response, StatusCode};
+use narun_core::durable::{BodiesError, State};
+use narun_core::fields::Edit;
+use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
+use narun_core::{ExchangeId, Limits};
+
+use super::{Handler, World, new_head, start, take_and_give_back, through};
+use crate::gate::Gate;
+use crate::harness::{Metrics, eventually, soon};
+
+impl World {
+    fn outcome(&self) -> OutcomeRef {
+        OutcomeRef { bucket: self.namespace.outcomes_bucket(), digest: [1; 32], scope: None }
+    }
+
+    fn head_with_outcome(&self) -> RequestHead {
+        let mut head = new_head();
+        head.outcome = Some(Box::new(self.outcome()));
+        head
+    }
+
+    /// The response that is kept for a request.
+    async fn done(&self, id: ExchangeId) -> Option<ResponseFrame> {
+        let outcomes = self.tasks.outcomes().await.expect("a bucket");
+        match outcomes.get(id).await.expect("a look")?.outcome.state {
+            State::Done { response } => {
+                Some(ResponseFrame::decode(&response, &Limits::default()).expect("a RESPONSE"))
+            }
+            State::Pending { .. } => None,
+        }
+    }
+
+    async fn put(&self, id: ExchangeId, body: Bytes) -> ObjectRef {
+        self.tasks.bodies().await.expect("a bucket").put(id, body).await.expect("a body stored")
+    }
+
+    async fn has(&self, object: &ObjectRef) -> bool {
+        match self.tasks.bodies().await.expect("a bucket").get(object).await {
+            Ok(_) => true,
+            Err(BodiesError::Missing) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn answer(body: &'static str) -> Bytes {
+    let (parts, ()) = Response::new(()).into_parts();
+    ResponseHead::new()
+        .encode(&parts, Edit::default(), body.as_bytes(), None, &Limits::default())
+        .expect("a RESPONSE")
+}
+
+#[tokio::test]
+async fn an_outcome_is_kept_before_it_is_answered() {
+    let world = World::new().await;
+    start(world.serve(Handler::default()).await.max_deliveries(1)).await;
+    for (target, status) in [
+        ("/fine", StatusCode::OK),
+        ("/large", StatusCode::BAD_GATEWAY),
+        ("/503", StatusCode::SERVICE_UNAVAILABLE),
+        ("/panic", StatusCode::INTERNAL_SERVER_ERROR),
+    ] {
+        let mut asked = world.send(world.head_with_outcome(), target, &[]).await;
+        let answered = asked.response().await;
+        assert_eq!(answered.parts.status, status, "{target}");
+        let kept = world.done(asked.id).await.expect("an outcome");
+        assert_eq!((kept.parts.status, kept.body), (status, answered.body), "{target}");
+    }
+    world.is_done().await;
+}
+
+#[tokio::test]
+async fn outcome_answer_and_acknowledgement_come_in_this_order() {
+    let world = World::new().await;
+    start(world.serve(Handler::default()).await).await;
+    // The bucket is there, so that nothing is declared meanwhile.
+    let bucket = world.tasks.outcomes().await.expect("a bucket").bucket().to_owned();
+    // One subscription sees everything in the order in which the server passes it on.
+    let mut all = world.client.subscribe(">").await.expect("a subscription");
+    let target = format!("/{}", world.app);
+    let asked = world.send(world.head_with_outcome(), &target, &[]).await;
+    let (outcome, confirmation) =
+        (format!("$KV.{bucket}.{}", asked.id), format!("{{\"stream\":\"KV_{bucket}\""));
+    let acks = format!(".{}.{}.", world.namespace, world.app);
+    let mut steps = Vec::new();
+    while steps.last() != Some(&"ack") {
+        let message = soon("a message", all.next()).await.expect("an open subscription");
+        let answered = ResponseFrame::decode(&message.payload, &Limits::default());
+        if message.subject.as_str() == outcome {
+            steps.push("outcome");
+        } else if message.payload.starts_with(confirmation.as_bytes()) {
+            steps.push("confirmation");
+        } else if answered.is_ok_and(|response| response.body == target) {
+            steps.push("answer");
+        } else if message.subject.starts_with("$JS.ACK.") && message.subject.contains(&acks) {
+            steps.push("ack");
+        }
+    }
+    assert_eq!(steps, ["outcome", "confirmation", "answer", "ack"]);
+}
+
+#[tokio::test]
+async fn what_is_done_already_is_answered_as_before_and_not_run() {
+    let metrics = Metrics::install();
+    let world = World::new().await;
+    let consumer = world.consumer(Duration::from_secs(5)).await;
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    // Delivered once before, to a consumer that was killed before its ack.
+    let mut again = world.send(world.head_with_outcome(), "/again", &[]).await;
+    outcomes.done(again.id, &world.outcome(), answer("first")).await.expect("an outcome kept");
+    take_and_give_back(&consumer).await;
+    // Published twice.
+    let mut head = world.head_with_outcome();
+    head.attempt = 1;
+    outcomes.done(head.id, &world.outcome(), answer("second")).await.expect("an outcome kept");
+    let mut twice = world.send(head, "/twice", &[]).await;
+    // Delivered once before, by a server that was killed and has forgotten it.
+    let mut forgotten = world.send(world.head_with_outcome(), "/forgotten", &[]).await;
+    outcomes.done(forgotten.id, &world.outcome(), answer("third")).await.expect("an outcome kept");
+
+    let handler = Handler::default();
+    start(world.serve(handler.clone()).await).await;
+    assert_eq!(again.response().await.body, "first");
+    assert_eq!(twice.response().await.body, "second");
+    assert_eq!(forgotten.response().await.body, "third");
+    world.is_done().await;
+    assert_eq!(handler.runs(), 0);
+    assert_eq!(metrics.value("http_consumer_duplicates_total", &[("app", world.app.as_str())]), 3.0);
+
+    // One that is not done is run, however often it came.
+    let mut head = world.head_with_outcome();
+    head.attempt = 1;
+    assert_eq!(world.send(head, "/fresh", &[]).await.response().await.body, "/fresh");
+}
+
+#[tokio::test]
+async fn a_body_in_a_bucket_is_handed_to_the_handler_and_deleted_afterwards() {
+    let world = World::new().await;
+    start(world.serve(Handler::default()).await).await;
+    let mut head = new_head();
+    let body = Bytes::from(vec![7; 300_000]);
+    let object = world.put(head.id, body.clone()).await;
+    head.object = Some(Box::new(object.clone()));
+    let request = http::Request::post("/echo").body(narun_consumer::Body::empty()).expect("a request");
+    let response = world.send_request(head, request, &[]).await.response().await;
+    assert!(response.body == body);
+    world.is_done().await;
+    eventually("a deleted body", async || !world.has(&object).await).await;
+}
+
+#[tokio::test]
+async fn a_body_stays_while_the_server_has_not_heard_that_the_request_is_done() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    // One at a time: the next delivery begins when this one is over.
+    start(world.serve(through(&gate)).await.durable_concurrency(1)).await;
+    let mut head = new_head();
+    let object = world.put(head.id, Bytes::from_static(b"needed")).await;
+    head.object = Some(Box::new(object.clone()));
+    let request = http::Request::post("/twice").body(narun_consumer::Body::empty()).expect("a request");
+    world.send_request(head, request, &[]).await;
+    eventually("a handler", async || gate.started() == 1).await;
+    // With the consumer, what listens for its acknowledgements goes.
+    let stream = world.tasks.context().get_stream(world.namespace.task_stream()).await.expect("a stream");
+    stream.delete_consumer(world.app.as_str()).await.expect("a consumer deleted");
+    gate.open(2);
+    assert!(world.dead().await.is_empty());
+    assert_eq!(gate.finished(), 2);
+    eventually("a deleted body", async || !world.has(&object).await).await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_its_body() {
+    let world = World::new().await;
+    start(world.serve(Handler::default()).await.max_deliveries(2)).await;
+    let mut head = new_head();
+    let object = world.put(head.id, Bytes::from_static(b"kept")).await;
+    head.object = Some(Box::new(object.clone()));
+    let request = http::Request::post("/panic").body(narun_consumer::Body::empty()).expect("a request");
+    let mut asked = world.send_request(head, request, &[]).await;
+    assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
+    let dead = world.dead().await;
+    assert!(world.has(&object).await);
+    world.dead_letters().delete(dead[0].sequence()).await.expect("a dead letter deleted");
+    assert!(!world.has(&object).await);
+    assert!(world.dead().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_another_delivery_has_done_keeps_its_outcome_when_the_body_is_gone() {
+    let world = World::new().await;
+    let handler = Handler::default();
+    let mut head = world.head_with_outcome();
+    let object = world.put(head.id, Bytes::from_static(b"gone")).await;
+    world.tasks.bodies().await.expect("a bucket").delete(&object).await.expect("a body deleted");
+    head.object = Some(Box::new(object));
+    let id = head.id;
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    outcomes.done(id, &world.outcome(), answer("done")).await.expect("an outcome kept");
+    let request = http::Request::post("/echo").body(narun_consumer::Body::empty()).expect("a request");
+    start(world.serve(handler.clone()).await).await;
+    let mut asked = world.send_request(head, request, &[]).await;
+    assert_eq!(asked.response().await.body, "done");
+    assert!(world.dead().await.is_empty());
+    assert_eq!(world.done(id).await.expect("an outcome").body, "done");
+    assert_eq!(handler.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_request_whose_body_is_gone_is_given_up() {
+    let world = World::new().await;
+    let handler = Handler::default();
+    start(world.serve(handler.clone()).await).await;
+    let mut head = new_head();
+    let object = world.put(head.id, Bytes::from_static(b"gone")).await;
+    world.tasks.bodies().await.expect("a bucket").delete(&object).await.expect("a body deleted");
+    head.object = Some(Box::new(object));
+    let request = http::Request::post("/echo").body(narun_consumer::Body::empty()).expect("a request");
+    let mut asked = world.send_request(head, request, &[]).await;
+    assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(world.dead().await.len(), 1);
+    assert_eq!(handler.runs(), 0);
+}

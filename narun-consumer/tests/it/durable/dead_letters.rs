@@ -1,0 +1,72 @@
+//! Requests that were given up: listed, put back, deleted.
+
+use http::StatusCode;
+use narun_consumer::DeadLetterError;
+use narun_core::durable::State;
+use narun_core::frame::OutcomeRef;
+
+use super::{Handler, World, new_head, start};
+use crate::harness::eventually;
+
+#[tokio::test]
+async fn there_are_none_where_there_is_no_stream() {
+    let world = World::new().await;
+    let dead = world.dead_letters();
+    assert!(dead.list(None, 0, 10).await.expect("a list").is_empty());
+    assert!(dead.list(Some("no app's name"), 0, 10).await.expect("a list").is_empty());
+    assert!(matches!(dead.put_back(1).await, Err(DeadLetterError::NotFound)));
+    assert!(matches!(dead.delete(1).await, Err(DeadLetterError::NotFound)));
+}
+
+#[tokio::test]
+async fn they_are_listed_in_pages_and_deleted() {
+    let world = World::new().await;
+    for number in 0..5 {
+        world.publish(&number.to_string(), "junk".into(), &[]).await;
+    }
+    start(world.serve(Handler::default()).await).await;
+    assert_eq!(world.dead().await.len(), 5);
+    let dead = world.dead_letters();
+    let app = Some(world.app.as_str());
+    let first = dead.list(app, 0, 3).await.expect("a list");
+    assert_eq!(first.iter().map(|letter| letter.sequence()).collect::<Vec<_>>(), [1, 2, 3]);
+    let rest = dead.list(None, first[2].sequence() + 1, 3).await.expect("a list");
+    assert_eq!(rest.iter().map(|letter| letter.sequence()).collect::<Vec<_>>(), [4, 5]);
+    assert!(dead.list(app, 6, 3).await.expect("a list").is_empty());
+    assert!(dead.list(Some("another"), 0, 3).await.expect("a list").is_empty());
+
+    assert!(matches!(dead.put_back(4).await, Err(DeadLetterError::Unreadable(_))));
+    dead.delete(4).await.expect("a dead letter deleted");
+    assert!(matches!(dead.delete(4).await, Err(DeadLetterError::NotFound)));
+    assert_eq!(dead.list(app, 3, 3).await.expect("a list").len(), 2);
+}
+
+#[tokio::test]
+async fn one_that_is_put_back_is_run_again_and_its_outcome_is_the_new_one() {
+    let world = World::new().await;
+    let failing = start(world.serve(Handler::default()).await.max_deliveries(1)).await;
+    let mut head = new_head();
+    let outcome = OutcomeRef { bucket: world.namespace.outcomes_bucket(), digest: [1; 32], scope: None };
+    head.outcome = Some(Box::new(outcome));
+    let mut asked = world.send(head, "/error-once", &[]).await;
+    assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
+    let dead = world.dead().await;
+    failing.abort();
+    let _ = failing.await;
+
+    let letters = world.dead_letters();
+    letters.put_back(dead[0].sequence()).await.expect("put back");
+    assert!(letters.list(None, 0, 10).await.expect("a list").is_empty());
+    assert_eq!(world.kept().await, 1);
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    let state = async || outcomes.get(asked.id).await.expect("a look").map(|kept| kept.outcome.state);
+    assert!(matches!(state().await, Some(State::Pending { .. })));
+
+    let mended = tower::service_fn(async |_: http::Request<narun_consumer::Body>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(narun_consumer::Body::from("mended")))
+    });
+    start(world.serve(mended).await).await;
+    world.is_done().await;
+    eventually("an outcome", async || matches!(state().await, Some(State::Done { .. }))).await;
+    assert!(asked.is_unanswered(), "its first answer was the last one");
+}

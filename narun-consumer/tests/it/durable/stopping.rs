@@ -1,0 +1,93 @@
+//! The end of a consumer: what it has not done, others do at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::{Asked, Handler, World, start, through};
+use crate::gate::Gate;
+use crate::harness::{eventually, soon};
+
+/// So long that nothing comes again by itself while a test runs.
+const LONG: Duration = Duration::from_secs(60);
+
+async fn ask(world: &World, requests: usize) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for _ in 0..requests {
+        asked.push(world.ask("/").await);
+    }
+    asked
+}
+
+/// That another consumer does what is left.
+async fn others_do(world: &World, asked: &mut [Asked], left: usize) {
+    let handler = Handler::default();
+    start(world.serve(handler.clone()).await.ack_wait(LONG)).await;
+    world.is_done().await;
+    for asked in asked {
+        asked.response().await;
+    }
+    assert_eq!(handler.runs(), left);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_handlers_and_takes_nothing_more() {
+    let world = World::new().await;
+    let (gate, signal) = (Gate::new(), Arc::new(Notify::new()));
+    let shutdown = signal.clone();
+    let serve = world.serve(through(&gate)).await.ack_wait(LONG).durable_concurrency(2);
+    let consumer = start(serve.with_graceful_shutdown(async move { shutdown.notified().await })).await;
+    let mut asked = ask(&world, 6).await;
+    eventually("two handlers", async || gate.started() == 2).await;
+    signal.notify_one();
+    // Given back is what comes of pulls that the shutdown meets: the handlers' end asks for no more.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    gate.open(2);
+    soon("the end", consumer).await.expect("no panic").expect("a graceful end");
+    assert_eq!((gate.started(), gate.finished()), (2, 2));
+    others_do(&world, &mut asked, 4).await;
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_given_back() {
+    let world = World::new().await;
+    let (gate, signal) = (Gate::new(), Arc::new(Notify::new()));
+    let shutdown = signal.clone();
+    let serve = world.serve(through(&gate)).await.ack_wait(LONG).durable_concurrency(2);
+    let serve = serve.shutdown_timeout(Duration::from_millis(100));
+    let consumer = start(serve.with_graceful_shutdown(async move { shutdown.notified().await })).await;
+    let mut asked = ask(&world, 3).await;
+    eventually("two handlers", async || gate.started() == 2).await;
+    signal.notify_one();
+    soon("the end", consumer).await.expect("no panic").expect("a graceful end");
+    assert_eq!((gate.started(), gate.dropped()), (2, 2));
+    others_do(&world, &mut asked, 3).await;
+}
+
+#[tokio::test]
+async fn a_future_that_is_dropped_gives_back_what_it_has() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    // Its client lives on.
+    let client = crate::harness::connect().await;
+    let serve = world.serve_over(client.clone(), through(&gate)).ack_wait(LONG).durable_concurrency(2);
+    let consumer = start(serve).await;
+    let mut asked = ask(&world, 3).await;
+    eventually("two handlers", async || gate.started() == 2).await;
+    consumer.abort();
+    assert!(consumer.await.expect_err("an abort").is_cancelled());
+    others_do(&world, &mut asked, 3).await;
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_shutdown_without_work_is_quick_and_clean() {
+    let world = World::new().await;
+    let signal = Arc::new(Notify::new());
+    let shutdown = signal.clone();
+    let serve = world.serve(Handler::default()).await;
+    let consumer = start(serve.with_graceful_shutdown(async move { shutdown.notified().await })).await;
+    signal.notify_one();
+    soon("the end", consumer).await.expect("no panic").expect("a graceful end");
+}

@@ -1,0 +1,105 @@
+//! A request on its way through a stream: its outcome's record made if it is kept, its body stored if it is large,
+//! published, confirmed, answered.
+
+mod chores;
+mod kept;
+mod publish;
+mod store;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, request};
+use narun_core::frame::{RequestHead, ResponseFrame};
+use narun_core::{Body, ExchangeId, Failure, FailureKind};
+use tokio::time::Instant;
+
+use crate::Gateway;
+use crate::gateway::{DurableRoute, RouteEntry};
+
+use kept::Terms;
+use publish::Published;
+
+pub(crate) use store::Store;
+
+/// A request that has been received whole.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The request's id for logs and `X-Request-Id`, and that of the exchange unless a key decides.
+    pub(crate) id: ExchangeId,
+    pub(crate) parts: request::Parts,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// Why there is no response, and where one may be later.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) location: Option<HeaderValue>,
+}
+
+impl<F: Into<Failure>> From<F> for Failed {
+    fn from(failure: F) -> Self {
+        Self { failure: failure.into(), location: None }
+    }
+}
+
+/// A future of the response to a durable request. Boxed, so that direct ones need not be as large.
+pub(crate) struct DurableFuture(Pin<Box<dyn Future<Output = Result<Response<Body>, Failed>> + Send>>);
+
+impl DurableFuture {
+    pub(crate) fn new(gateway: Gateway, route: Arc<RouteEntry>, received: Received) -> Self {
+        Self(Box::pin(async move {
+            match route.durable() {
+                Some(durable) => Delivery { gateway: &gateway, route: &route, durable }.run(received).await,
+                None => Err(FailureKind::StreamMissing.into()),
+            }
+        }))
+    }
+}
+
+impl Future for DurableFuture {
+    type Output = Result<Response<Body>, Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for DurableFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableFuture").finish_non_exhaustive()
+    }
+}
+
+/// What the delivery of a request depends on besides the request.
+struct Delivery<'a> {
+    gateway: &'a Gateway,
+    route: &'a RouteEntry,
+    durable: &'a DurableRoute,
+}
+
+impl Delivery<'_> {
+    async fn run(&self, received: Received) -> Result<Response<Body>, Failed> {
+        let deadline = Instant::now() + self.route.wait();
+        let terms = Terms::of(&received, self.durable.respond_async, deadline)?;
+        self.gateway.store().ready(deadline).await?;
+        if let Some(terms) = terms {
+            return self.run_kept(received, terms).await;
+        }
+        let head = RequestHead::new(received.id);
+        let published = self.publish(head, &received, true, deadline).await;
+        drop(received);
+        let Published { mut submit, .. } = published.map_err(|unpublished| unpublished.failure)?;
+        Ok(response(submit.answer().await?))
+    }
+}
+
+/// The response that came as a frame.
+pub(crate) fn response(frame: Box<ResponseFrame>) -> Response<Body> {
+    Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers))
+}

@@ -1,0 +1,79 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::HeaderValue;
+use http::uri::PathAndQuery;
+use narun_core::ExchangeId;
+
+/// Where the status resources of a gateway are, and whether there are any.
+#[derive(Debug)]
+pub(crate) struct StatusPaths {
+    prefix: String,
+    active: AtomicBool,
+}
+
+impl StatusPaths {
+    /// Below this prefix from now on, or below the default one once they are [started](Self::start). None if the prefix
+    /// is no path between two slashes.
+    pub(crate) fn new(prefix: Option<String>) -> Option<Self> {
+        let active = AtomicBool::new(prefix.is_some());
+        let prefix = prefix.unwrap_or_else(|| "/.narun/requests/".to_owned());
+        let is_path = prefix.len() > 1
+            && prefix.starts_with('/')
+            && prefix.ends_with('/')
+            && PathAndQuery::try_from(prefix.as_str()).is_ok_and(|path| path.path() == prefix)
+            && HeaderValue::try_from(prefix.as_str()).is_ok();
+        is_path.then_some(Self { prefix, active })
+    }
+
+    /// From now on there are some; they stay when their routes go, as their outcomes do.
+    pub(crate) fn start(&self) {
+        self.active.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this is the path of one.
+    pub(crate) fn serve(&self, path: &str) -> bool {
+        self.id_of(path).is_some() && self.active.load(Ordering::Relaxed)
+    }
+
+    /// What follows the prefix in this path.
+    pub(super) fn id_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(self.prefix.as_str())
+    }
+
+    /// The path of this request's status, as `Location` has it.
+    pub(crate) fn location(&self, id: &ExchangeId) -> HeaderValue {
+        // Both have been checked, so this does not fail.
+        HeaderValue::try_from(format!("{}{id}", self.prefix))
+            .unwrap_or_else(|_| HeaderValue::from_static("/"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_a_path_between_slashes() {
+        for good in ["/x/", "/.narun/requests/", "/a%20b/"] {
+            assert!(StatusPaths::new(Some(good.to_owned())).is_some(), "{good}");
+        }
+        for bad in ["", "/", "a/", "/a", "/a?b/", "/a#b/", "/a b/", "/a\r\n/", "http://host/"] {
+            assert!(StatusPaths::new(Some(bad.to_owned())).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tells_where_the_status_is() {
+        let paths = StatusPaths::new(None).expect("a path");
+        let id = ExchangeId::from_bytes([7; 16]);
+        let location = paths.location(&id);
+        let path = location.to_str().expect("text");
+        assert_eq!(path, format!("/.narun/requests/{id}"));
+        assert_eq!(paths.id_of(path).map(str::parse), Some(Ok(id)));
+        assert_eq!(paths.id_of("/.narun/requests"), None);
+        assert!(!paths.serve(path), "not started");
+        paths.start();
+        assert!(paths.serve(path));
+        assert!(!paths.serve("/elsewhere"));
+    }
+}

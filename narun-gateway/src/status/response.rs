@@ -1,0 +1,62 @@
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
+use narun_core::frame::ResponseFrame;
+use narun_core::{Body, ExchangeId, Failure, FailureKind, Limits};
+
+use super::StatusPaths;
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The response to a request that is done later; `preferred` if the client asked for it.
+pub(crate) fn accepted(paths: &StatusPaths, id: &ExchangeId, preferred: bool) -> Response<Body> {
+    let mut response = unfinished(id);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, paths.location(id));
+    if preferred {
+        headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+    }
+    response
+}
+
+/// The status of a request that is not done.
+pub(super) fn pending(id: &ExchangeId) -> Response<Body> {
+    let mut response = unfinished(id);
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The response that this RESPONSE frame is.
+///
+/// # Errors
+///
+/// [`FailureKind::BadAnswer`] if it is none, or not a whole one.
+pub(crate) fn stored(frame: &Bytes, limits: &Limits) -> Result<Response<Body>, Failure> {
+    let bad = |why: String| Failure::new(FailureKind::BadAnswer).with_detail(why);
+    let frame = ResponseFrame::decode(frame, limits).map_err(|error| bad(error.to_string()))?;
+    if !frame.head.end {
+        return Err(bad("the stored response is not whole".to_owned()));
+    }
+    Ok(Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers)))
+}
+
+/// What HEAD gets where GET gets this.
+pub(super) fn without_content(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let length = body.size_hint().exact().filter(|length| *length > 0);
+    if let Some(length) = length
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        parts.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+fn unfinished(id: &ExchangeId) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{{\"id\":\"{id}\",\"status\":\"pending\"}}\n")));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

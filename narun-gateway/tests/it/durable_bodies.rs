@@ -1,0 +1,102 @@
+//! Bodies of durable requests that do not fit a message.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use narun_core::StreamSettings as Settings;
+use narun_core::durable::Tasks;
+use narun_gateway::StreamSettings;
+
+use crate::harness::{SERVER, connect, eventually, new_app, new_namespace, post, send, spawn};
+use crate::proxy::Proxy;
+use crate::worker::{Worker, durable_builder, durable_pair, durable_pair_with, durable_route};
+
+const MIB: usize = 1024 * 1024;
+
+fn upload(length: usize) -> Request<Full<Bytes>> {
+    let body: Vec<u8> = (0..length).map(|position| (position % 251) as u8).collect();
+    Request::post("/").body(Full::new(body.into())).expect("a request")
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_kept_beside_the_stream() {
+    let (gateway, mut worker) = durable_pair().await;
+    // As much as fits a message stays in it.
+    let answer = spawn(&gateway, upload(MIB - 8192));
+    let job = worker.job().await;
+    assert_eq!((job.request.body.len(), &job.request.head.object), (MIB - 8192, &None));
+    job.ok("inline").await;
+    assert_eq!(answer.await.expect("no panic").body, "inline");
+    assert_eq!(worker.stored_bodies().await, None, "no bucket before it is needed");
+
+    let answer = spawn(&gateway, upload(3 * MIB));
+    let job = worker.job().await;
+    assert!(job.request.body.is_empty() && job.request.head.end);
+    let object = job.request.head.object.as_deref().expect("an object");
+    assert_eq!((object.bucket.clone(), object.size), (worker.namespace().bodies_bucket(), 3 * MIB as u64));
+    let tasks = Tasks::new(connect().await, worker.namespace().clone(), Settings::new());
+    let body = tasks.bodies().await.expect("a bucket").get(object).await.expect("a body");
+    assert_eq!(body.len(), 3 * MIB);
+    assert!(body.iter().enumerate().all(|(position, byte)| *byte == (position % 251) as u8));
+    job.ok("beside").await;
+    assert_eq!(answer.await.expect("no panic").body, "beside");
+}
+
+#[tokio::test]
+async fn what_is_over_the_routes_limit_is_413() {
+    let (gateway, worker) = durable_pair_with(|route| route.max_body(2_000_000), |builder| builder).await;
+    assert_eq!(send(&gateway, upload(2_000_001)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (gateway, _worker) = durable_pair().await;
+    assert_eq!(send(&gateway, upload(10 * MIB + 1)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(worker.stored_bodies().await, None);
+}
+
+#[tokio::test]
+async fn a_body_whose_request_is_not_taken_is_deleted() {
+    let settings = StreamSettings::new().max_messages(1);
+    let (gateway, mut worker) =
+        durable_pair_with(|route| route, |builder| builder.stream_settings(settings)).await;
+    let waiting = spawn(&gateway, post("/"));
+    let job = worker.job().await;
+    assert_eq!(send(&gateway, upload(2 * MIB)).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    eventually("an empty bucket", async || worker.stored_bodies().await == Some(0)).await;
+    job.ok("done").await;
+    waiting.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_body_whose_client_leaves_before_its_request_is_published_is_deleted() {
+    let (namespace, app) = (new_namespace(), new_app());
+    let proxy = Proxy::start(SERVER.port()).await;
+    let builder = durable_builder(proxy.connect().await, &namespace);
+    let gateway = builder.route(durable_route(&app)).build().await.expect("a gateway");
+    let mut worker = Worker::start(connect().await, &namespace, &app).await;
+    // So that the bucket is there.
+    let answer = spawn(&gateway, upload(2 * MIB));
+    worker.job().await.ok("done").await;
+    answer.await.expect("no panic");
+    let before = worker.stored_bodies().await.expect("a bucket");
+
+    proxy.hold();
+    let answer = spawn(&gateway, upload(2 * MIB));
+    eventually("chunks", async || worker.stored_bodies().await.is_some_and(|now| now > before)).await;
+    answer.abort();
+    assert!(answer.await.is_err_and(|error| error.is_cancelled()));
+    proxy.release();
+    eventually("no more than before", async || worker.stored_bodies().await == Some(before)).await;
+    assert!(worker.waiting_job().await.is_none());
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_gone_is_declared_again() {
+    let (gateway, mut worker) = durable_pair().await;
+    let answer = spawn(&gateway, upload(2 * MIB));
+    worker.job().await.ok("done").await;
+    answer.await.expect("no panic");
+    worker.delete_bodies().await;
+    assert_eq!(send(&gateway, upload(2 * MIB)).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    eventually("a bucket", async || worker.stored_bodies().await.is_some()).await;
+    let answer = spawn(&gateway, upload(2 * MIB));
+    worker.job().await.ok("done").await;
+    assert_eq!(answer.await.expect("no panic").body, "done");
+}

@@ -1,0 +1,122 @@
+//! Durable requests that the stream does not take.
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use http::StatusCode;
+use narun_gateway::{Gateway, StreamSettings};
+use narun_support::Server;
+
+use crate::harness::{
+    Answer, Metrics, connect, eventually, grpc, new_app, new_namespace, open_tokens, post, send, spawn,
+};
+use crate::worker::{durable_builder, durable_pair, durable_pair_with, durable_route};
+
+#[track_caller]
+fn assert_unavailable(answer: &Answer) {
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{:?}", answer.body);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+}
+
+/// Sends a request as HTTP and as gRPC, and checks that it is turned away.
+async fn assert_turned_away(gateway: &Gateway) -> Answer {
+    let answer = send(gateway, post("/")).await;
+    assert_unavailable(&answer);
+    let answer_to_grpc = send(gateway, grpc(post("/"))).await;
+    assert_eq!(answer_to_grpc.header("grpc-status"), Some("14"));
+    answer
+}
+
+#[tokio::test]
+async fn a_stream_that_is_gone_is_503_at_once_and_declared_again() {
+    let metrics = Metrics::install();
+    let (gateway, worker) = durable_pair().await;
+    worker.delete_stream().await;
+    let begin = Instant::now();
+    assert_unavailable(&send(&gateway, post("/")).await);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(metrics.value("http_gateway_durable_publishes_total", &[("status", "missing")]), 1.0);
+    eventually("a stream", async || worker.stored().await.is_some()).await;
+    let answer = spawn(&gateway, post("/"));
+    eventually("a stored request", async || worker.stored().await == Some(1)).await;
+    answer.abort();
+}
+
+#[tokio::test]
+async fn a_full_stream_is_503() {
+    let metrics = Metrics::install();
+    let settings = StreamSettings::new().max_messages(1);
+    let (gateway, mut worker) =
+        durable_pair_with(|route| route, |builder| builder.stream_settings(settings)).await;
+    let waiting = spawn(&gateway, post("/"));
+    let job = worker.job().await;
+    assert_turned_away(&gateway).await;
+    assert_eq!(metrics.value("http_gateway_durable_publishes_total", &[("status", "full")]), 2.0);
+    job.ok("done").await;
+    assert_eq!(waiting.await.expect("no panic").body, "done");
+    // There is room again.
+    let answer = spawn(&gateway, post("/"));
+    worker.job().await.ok("done").await;
+    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(open_tokens(&gateway), 0);
+}
+
+#[tokio::test]
+async fn a_message_over_the_streams_limit_is_413() {
+    let (gateway, worker) = durable_pair().await;
+    worker.delete_stream().await;
+    let namespace = worker.namespace();
+    worker
+        .create_stream(Config {
+            name: namespace.to_string(),
+            subjects: vec![namespace.task_subjects()],
+            retention: RetentionPolicy::WorkQueue,
+            max_message_size: 64,
+            ..Config::default()
+        })
+        .await;
+    let answer = send(&gateway, post("/")).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(send(&gateway, grpc(post("/"))).await.header("grpc-status"), Some("8"));
+}
+
+#[tokio::test]
+async fn a_stream_of_another_name_is_503() {
+    let (gateway, worker) = durable_pair().await;
+    worker.delete_stream().await;
+    let namespace = worker.namespace();
+    let name = format!("{namespace}-other");
+    let subjects = vec![namespace.task_subjects()];
+    worker.create_stream(Config { name: name.clone(), subjects, ..Config::default() }).await;
+    assert_unavailable(&send(&gateway, post("/")).await);
+    assert_eq!(worker.messages_in(&name).await, Some(0), "it is not stored elsewhere");
+}
+
+#[tokio::test]
+async fn without_jetstream_it_is_503() {
+    let server = Server::start().expect("a nats-server");
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let gateway = durable_builder(client, &new_namespace())
+        .route(durable_route(&new_app()))
+        .build()
+        .await
+        .expect("a gateway, as JetStream may come back");
+    assert_turned_away(&gateway).await;
+}
+
+#[tokio::test]
+async fn without_a_confirmation_it_is_504_with_the_id() {
+    let (namespace, app) = (new_namespace(), new_app());
+    let proxy = crate::proxy::Proxy::start(crate::harness::SERVER.port()).await;
+    let route = durable_route(&app).timeout(Duration::from_millis(200));
+    let builder = durable_builder(proxy.connect().await, &namespace);
+    let gateway = builder.route(route).build().await.expect("a gateway");
+    proxy.hold();
+    let answer = spawn(&gateway, post("/"));
+    let mut worker = crate::worker::Worker::start(connect().await, &namespace, &app).await;
+    let job = worker.job().await;
+    let answer = answer.await.expect("no panic");
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+    let text = String::from_utf8_lossy(&answer.body);
+    assert!(text.contains(&job.id()) && text.contains("may have been accepted"), "{text}");
+}
