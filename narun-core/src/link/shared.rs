@@ -40,6 +40,8 @@ struct State<M, T> {
     head: Option<T>,
     reader: Option<Waker>,
     driver: Option<Waker>,
+    /// Whether the reader was told to wait once: from then on the other side knows that it reads.
+    waits: bool,
     /// Whether the reader is gone.
     dropped: bool,
 }
@@ -47,7 +49,7 @@ struct State<M, T> {
 impl<M: Machine, T> Shared<M, T> {
     /// Shares a machine; what comes for the reader is read by the body.
     pub fn new(machine: M) -> (Arc<Self>, Incoming<M, T>) {
-        let state = State { machine, head: None, reader: None, driver: None, dropped: false };
+        let state = State { machine, head: None, reader: None, driver: None, waits: false, dropped: false };
         let shared = Arc::new(Self { state: Mutex::new(state) });
         (shared.clone(), Incoming { shared, ended: false })
     }
@@ -65,6 +67,14 @@ impl<M: Machine, T> Shared<M, T> {
         }
     }
 
+    /// The same, unless the reader is the task with this waker, which is about to look by itself.
+    pub fn wake_reader_elsewhere(&self, here: &Waker) {
+        let waker = self.lock().reader.take_if(|reader| !reader.will_wake(here));
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Hands over what comes before the body.
     pub fn give_head(&self, head: T) {
         self.lock().head = Some(head);
@@ -77,6 +87,11 @@ impl<M: Machine, T> Shared<M, T> {
             Some(driver) => driver.clone_from(waker),
             driver @ None => *driver = Some(waker.clone()),
         }
+    }
+
+    /// Nobody is to be woken when the reader has read: the driver is at work, and looks before it rests.
+    pub fn driven_already(&self) {
+        self.lock().driver = None;
     }
 
     /// Whether the reader is gone.
@@ -133,8 +148,10 @@ impl<M: Machine, T> Body for Incoming<M, T> {
         if read.is_pending() {
             state.reader = Some(cx.waker().clone());
         }
-        // Having read, or wanting to, may give the other side credit.
-        let driver = state.driver.clone();
+        // Having read may give the other side credit, and wanting to for the first time. A driver that was woken each
+        // time that there is nothing to read would wake the reader in turn.
+        let news = read.is_ready() || !std::mem::replace(&mut state.waits, true);
+        let driver = state.driver.clone().filter(|_| news);
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
