@@ -12,6 +12,9 @@ use crate::handler::{Answered, HandlerError};
 use crate::metrics::{HandlerFailure, Metrics};
 use crate::opening::Part;
 
+/// What a `Content-Length` takes in a frame, at most.
+const LENGTH: usize = 40;
+
 /// A handler's outcome as it is told.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -73,7 +76,7 @@ fn begin(response: &mut Answered, consumer: &Consumer, room: usize) -> Result<En
     if excess > 0 {
         // Rare: a body that is nearly as large as the frame may be.
         let total = response.body.len() as u64;
-        cut = response.body.split_off(response.body.len().saturating_sub(excess));
+        cut = response.body.split_off(response.body.len().saturating_sub(excess + LENGTH));
         if is_whole && response.rest.trailers.is_none() {
             response.length = Some(total);
         }

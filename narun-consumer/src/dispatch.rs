@@ -163,14 +163,17 @@ where
         }
     }
 
-    /// Takes of the response's body what there is credit for and what is there.
-    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    /// Takes of the response's body what there is credit for and what is there, up to a frame; true if that was anything.
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
         let _entered = this.span.enter();
         let metrics = &this.consumer.metrics;
+        let mut taken = false;
         while this.machine.with(|machine| machine.wants_data()) {
-            match this.handler.as_mut().poll_body(cx) {
-                Poll::Pending => return,
+            let part = this.handler.as_mut().poll_body(cx);
+            taken |= part.is_ready();
+            match part {
+                Poll::Pending => break,
                 Poll::Ready(Ok(part)) => {
                     if !this.machine.with(|machine| give(machine, part)) {
                         misfit(metrics);
@@ -184,10 +187,11 @@ where
                 }
             }
         }
+        taken
     }
 
-    /// Lets the user's code run: the handler, then the body that it has answered with.
-    fn run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    /// Lets the user's code run: the handler, then the body that it has answered with. True if there may be more of that.
+    fn run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let shared = self.machine.shared().cloned();
         if let Some(shared) = &shared {
             shared.driven_already();
@@ -195,15 +199,14 @@ where
         if !self.answered {
             self.as_mut().poll_handler(cx);
         }
-        if self.responds {
-            self.as_mut().poll_body(cx);
-        }
+        let more = self.responds && self.as_mut().poll_body(cx);
         if let Some(shared) = &shared {
             shared.driven_by(cx.waker());
             if shared.is_dropped() {
                 shared.with(Callee::stop);
             }
         }
+        more
     }
 
     /// Publishes what the machine wants published; pending while the client's queue is full.
@@ -307,9 +310,7 @@ where
         // What has come is there when the handler looks.
         self.as_mut().take_mail(cx);
         for _ in 0..ROUNDS {
-            if !self.is_ended() {
-                self.as_mut().run(cx);
-            }
+            let more = !self.is_ended() && self.as_mut().run(cx);
             // A dead client is noticed by whoever reads from it.
             let _ = ready!(self.as_mut().poll_transmit(cx));
             if let Some(CalleeEvent::Cancelled(why)) =
@@ -321,7 +322,9 @@ where
             if self.is_ended() {
                 return Poll::Ready(());
             }
-            ready!(self.as_mut().poll_exchange(cx));
+            if !more {
+                ready!(self.as_mut().poll_exchange(cx));
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending

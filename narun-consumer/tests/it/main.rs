@@ -15,5 +15,6 @@ mod observed;
 mod permissions;
 mod restart;
 mod shutdown;
+mod stream;
 mod versions;
 mod wire;
