@@ -97,15 +97,16 @@ impl<B: http_body::Body> Exchange<B> {
         route.metrics().begin();
         let client = Client::new(&parts, id);
         let disconnected = gateway.is_disconnected();
+        let announced = start::announced(&parts, &body);
         let state = if is_tunnel(&parts) {
             State::Refused(FailureKind::NotImplemented.into())
         } else if disconnected && expects(&parts) {
             State::Refused(FailureKind::Disconnected.into())
-        } else if body.size_hint().lower() > route.max_body() as u64 {
+        } else if announced.unwrap_or(body.size_hint().lower()) > route.max_body() as u64 {
             State::Refused(too_large(route.max_body()))
         } else {
             let room = gateway.room().saturating_sub(head_len(&parts));
-            let is_short = start::announced(&parts, &body).is_some_and(|length| length <= room as u64);
+            let is_short = announced.is_some_and(|length| length <= room as u64);
             if route.durable().is_some() || body.is_end_stream() || (is_short && !expects(&parts)) {
                 let limit = if route.durable().is_some() { usize::MAX } else { gateway.room() };
                 // An answer before a body that is on its way would close the connection, and might not be seen.

@@ -121,6 +121,19 @@ where
 }
 
 /// The same in a task of its own.
+pub(crate) fn spawn_open<B>(
+    gateway: &Gateway,
+    request: Request<B>,
+) -> tokio::task::JoinHandle<Response<ResponseBody<Body>>>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let gateway = gateway.clone();
+    tokio::spawn(async move { open(&gateway, request).await })
+}
+
+/// Sends a request and waits for the whole answer, in a task of its own.
 pub(crate) fn spawn<B>(gateway: &Gateway, request: Request<B>) -> tokio::task::JoinHandle<Answer>
 where
     B: http_body::Body + Send + 'static,
