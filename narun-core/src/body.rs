@@ -150,4 +150,10 @@ pub enum BodyErrorKind {
     /// The other side is gone or silent, or the time allowed is over.
     #[error("timed out")]
     TimedOut,
+    /// The request was over a limit when its response had begun.
+    #[error("over a limit")]
+    TooLarge,
+    /// It is not as long as its `Content-Length` says.
+    #[error("not as long as announced")]
+    Length,
 }

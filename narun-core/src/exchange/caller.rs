@@ -267,6 +267,11 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
+    /// How often the request has been sent.
+    pub const fn published(&self) -> u8 {
+        self.published
+    }
+
     /// Whether nothing more is to be published, or to come. A body that has come may still have to be read.
     pub const fn is_ended(&self) -> bool {
         self.ended

@@ -50,10 +50,10 @@ pub struct Conversation<L: Link, B> {
 
 impl<L: Link, B> Conversation<L, B>
 where
-    B: http_body::Body,
+    B: http_body::Body<Error = Failure>,
 {
     /// Sends `frame`, an encoded REQUEST, to the subject `to`, then `body`, which follows its inline bytes, as far as the
-    /// machine was made for it.
+    /// machine was made for it. If that breaks off, its error is the head.
     pub fn new(
         endpoint: Arc<Endpoint<L>>,
         to: L::Address,
@@ -66,6 +66,13 @@ where
         let timer = endpoint.link().timer();
         let (replies, outgoing) = (Vec::new(), Outgoing::default());
         (Self { endpoint, shared, registration, to, frame, replies, body, timer, outgoing }, incoming)
+    }
+
+    /// The same, which publishes what still waits to be before anything else.
+    #[must_use]
+    pub(super) fn after(mut self, outgoing: Outgoing) -> Self {
+        self.outgoing = outgoing;
+        self
     }
 
     /// Publishes what the machine wants published; pending while the client's queue is full.
@@ -141,25 +148,39 @@ where
             let now = this.endpoint.link().now();
             let ended = body.is_end_stream();
             taken = true;
-            if matches!(frame, Some(Err(_))) {
-                this.shared.give_head(Err(FailureKind::BadRequest.into()));
-            }
-            this.shared.with(|machine| match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
-                Some(Ok(Ok(mut data))) => {
+            let frame = match frame {
+                Some(Err(failure)) => {
+                    let code = reset_code(failure.kind());
+                    this.shared.with(|machine| machine.abort(code, "the request's body broke off"));
+                    this.shared.give_head(Err(failure));
+                    return true;
+                }
+                Some(Ok(frame)) => Some(frame.into_data()),
+                None => None,
+            };
+            this.shared.with(|machine| match frame {
+                Some(Ok(mut data)) => {
                     machine.send(now, data.copy_to_bytes(data.remaining()));
                     if ended {
                         machine.finish(now, None);
                     }
                 }
-                Some(Ok(Err(frame))) => machine.finish(now, frame.into_trailers().ok()),
+                Some(Err(frame)) => machine.finish(now, frame.into_trailers().ok()),
                 None => machine.finish(now, None),
-                Some(Err(_)) => machine.abort(ResetCode::Cancel, "the request's body broke off"),
             });
         }
     }
 }
 
-impl<L: Link, B: http_body::Body> Future for Conversation<L, B> {
+/// What the consumer is told when the request's body fails.
+const fn reset_code(kind: FailureKind) -> ResetCode {
+    match kind {
+        FailureKind::ContentTooLarge => ResetCode::TooLarge,
+        _ => ResetCode::Cancel,
+    }
+}
+
+impl<L: Link, B: http_body::Body<Error = Failure>> Future for Conversation<L, B> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

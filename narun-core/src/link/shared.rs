@@ -118,6 +118,13 @@ pub struct Incoming<M: Machine, T = ()> {
     ended: bool,
 }
 
+impl<A: Clone + PartialEq + Send + 'static, T> Incoming<Caller<A>, T> {
+    /// How often the request has been sent.
+    pub fn attempts(&self) -> u8 {
+        self.shared.with(|machine| machine.published())
+    }
+}
+
 impl<M: Machine, T> Incoming<M, T> {
     /// What comes before the body; pending until it was handed over.
     pub fn poll_head(&self, cx: &Context<'_>) -> Poll<T> {

@@ -89,7 +89,11 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
         self.first = Attempt::Over;
         self.others.clear();
-        self.end(None, code, BodyErrorKind::Reset);
+        let broken = match code {
+            ResetCode::TooLarge => BodyErrorKind::TooLarge,
+            _ => BodyErrorKind::Reset,
+        };
+        self.end(None, code, broken);
     }
 
     /// The next part of the response's body, its inline bytes first. Trailers come last, then nothing.

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http_body::Body as _;
+use http_body_util::combinators::MapErr;
 use http_body_util::{BodyExt, Full};
 
 use super::*;
@@ -16,6 +18,9 @@ use crate::link::{Call, ReplyPolicy};
 use crate::{Body, BodyErrorKind, ExchangeId, Limits, Time};
 
 type Sent = (String, Option<String>, Bytes);
+
+/// A request's body that does not break off.
+type Whole = MapErr<Full<Bytes>, fn(Infallible) -> Failure>;
 
 const CONSUMER: &str = "_INBOX.consumer.token";
 
@@ -111,10 +116,11 @@ impl World {
     }
 
     /// An exchange whose request's body is sent in full after its head.
-    fn converse(&self, body: &Bytes) -> (Conversation<Memory, Full<Bytes>>, IncomingResponse<Memory>) {
+    fn converse(&self, body: &Bytes) -> (Conversation<Memory, Whole>, IncomingResponse<Memory>) {
         let flow = Arc::new(FlowConfig::default());
         let machine = Caller::new(Time::ZERO, CallerConfig::default(), 1).with_body(Time::ZERO, 0, flow);
-        let (endpoint, body) = (self.endpoint.clone(), Some(Full::new(body.clone())));
+        let whole: fn(Infallible) -> Failure = |never| match never {};
+        let (endpoint, body) = (self.endpoint.clone(), Some(Full::new(body.clone()).map_err(whole)));
         let registration = endpoint.register();
         Conversation::new(endpoint, "app".to_owned(), request(false), machine, registration, body)
     }
@@ -252,7 +258,7 @@ fn a_call_goes_on_as_a_conversation_if_its_response_does() {
     world.go_on();
     let Poll::Ready(Ok(head)) = call.as_mut().poll(&mut cx()) else { panic!("no head") };
     assert!(!head.head.end);
-    let (conversation, incoming) = call.as_mut().converse();
+    let (conversation, incoming) = call.as_mut().converse::<Whole>();
     let mut incoming = Body::streaming(incoming);
     drop(call);
     let mut conversation = Box::pin(conversation);
@@ -270,7 +276,9 @@ fn a_request_whose_body_breaks_off_fails() {
     let mut world = World::new();
     let flow = Arc::new(FlowConfig::default());
     let machine = Caller::new(Time::ZERO, CallerConfig::default(), 1).with_body(Time::ZERO, 0, flow);
-    let parts = futures::stream::iter([Err::<http_body::Frame<Bytes>, _>("broke off")]);
+    let parts = futures::stream::iter([Err::<http_body::Frame<Bytes>, _>(Failure::new(
+        FailureKind::RequestTimedOut,
+    ))]);
     let (endpoint, registration) = (world.endpoint.clone(), world.endpoint.register());
     let body = Some(http_body_util::StreamBody::new(parts));
     let (conversation, incoming) =
@@ -286,5 +294,5 @@ fn a_request_whose_body_breaks_off_fails() {
     world.go_on();
     assert_eq!(world.resets, [ResetCode::Cancel]);
     let Poll::Ready(Err(failure)) = incoming.poll_head(&cx()) else { panic!("no failure") };
-    assert_eq!(failure.kind(), FailureKind::BadRequest);
+    assert_eq!(failure.kind(), FailureKind::RequestTimedOut);
 }
