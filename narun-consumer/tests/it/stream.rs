@@ -3,6 +3,7 @@
 mod downloads;
 mod ending;
 mod large;
+mod through;
 mod uploads;
 
 use std::pin::Pin;

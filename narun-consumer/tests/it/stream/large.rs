@@ -11,21 +11,21 @@ use http::{Method, Request, Response};
 use http_body::Frame as Piece;
 use http_body_util::{BodyExt, StreamBody};
 use narun_consumer::{Body, BoxError};
-use narun_core::Limits;
 use narun_core::exchange::{Caller, CallerConfig, FlowConfig};
 use narun_core::fields::Edit;
 use narun_core::frame::ResponseFrame;
 use narun_core::link::{Conversation, Endpoint, IncomingResponse, Link, NatsEndpoint, NatsLink, ReplyPolicy};
+use narun_core::{Failure, FailureKind, Limits};
 use tower::service_fn;
 
 use super::{boxed, consumer, watched};
 use crate::gateway::{Actor, head};
 use crate::harness::{connect, eventually, soon, subject};
 
-const SIZE: u64 = 12 * 1024 * 1024;
+pub(super) const SIZE: u64 = 12 * 1024 * 1024;
 
 /// Bytes that tell their place, in pieces of odd sizes.
-fn content(size: u64) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static {
+pub(super) fn content(size: u64) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static {
     let mut sent = 0;
     let pieces = std::iter::from_fn(move || {
         let length = (size - sent).min(1 + sent % 99_991);
@@ -41,7 +41,7 @@ fn byte(place: u64) -> u8 {
 }
 
 /// Reads a body to its end: how many bytes there were, all of them in their place.
-async fn check<B>(mut body: B) -> Result<u64, BoxError>
+pub(super) async fn check<B>(mut body: B) -> Result<u64, BoxError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -88,6 +88,7 @@ impl Streaming {
             Caller::new(now, CallerConfig::default(), 1).with_body(now, 0, Arc::new(FlowConfig::default()));
         let to = Subject::from(subject(&self.app));
         let registration = self.endpoint.register();
+        let body = body.map_err(|_| Failure::from(FailureKind::BadRequest));
         let (conversation, incoming) =
             Conversation::new(self.endpoint.clone(), to, frame, machine, registration, Some(body));
         tokio::spawn(conversation);
