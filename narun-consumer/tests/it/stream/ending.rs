@@ -1,5 +1,6 @@
 //! Streams that end before their end.
 
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use http_body::Frame as Piece;
 use http_body_util::StreamBody;
 use narun_consumer::{BoxError, serve};
 use narun_core::frame::{Credit, Frame, Refusal, Reset, ResetCode};
+use narun_support::Server;
 use tokio::sync::oneshot;
 
 use super::{Watch, answering, boxed, consumer, consumer_with, credit, fed};
 use crate::gateway::{Actor, Exchange, get, head, request};
-use crate::harness::{Metrics, connect, eventually, new_app, soon, start};
+use crate::harness::{Metrics, connect, eventually, listens, new_app, settle, soon, start};
 
 const RESETS: &str = "http_consumer_stream_resets_total";
 const FAILURES: &str = "http_consumer_handler_failures_total";
@@ -187,4 +189,33 @@ async fn streams_are_waited_for_at_shutdown_and_then_cut_off() {
     }
     assert_eq!(metrics.value(RESETS, &[("reason", "draining")]), 1.0);
     assert_eq!(metrics.value(RESETS, &[]), 1.0);
+}
+
+#[tokio::test]
+async fn a_stream_outlives_a_lost_connection_in_which_nothing_was_sent() {
+    let mut server = Server::start().expect("a nats-server");
+    let (source, body, watch) = fed();
+    source.data("a");
+    let app = new_app();
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let consumer_statistics = client.statistics();
+    tokio::spawn(serve(client, app.as_str(), answering(Response::new(boxed(body)))).into_future());
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    listens(&client, &app).await;
+    let actor = Actor::over(client, &app);
+    let mut exchange = actor.get("/").await;
+    let (_, token) = exchange.begun().await;
+    exchange.tell(&token, credit(1000)).await;
+    source.data("b");
+    assert_eq!(exchange.data().await.sequence, 1);
+
+    server.restart().expect("the server again");
+    for statistics in [actor.client().statistics(), consumer_statistics] {
+        eventually("a new connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
+    }
+    settle(actor.client()).await;
+    source.data("c");
+    let data = exchange.data().await;
+    assert_eq!((data.sequence, &data.body[..]), (2, &b"c"[..]));
+    assert!(!watch.is_dropped());
 }

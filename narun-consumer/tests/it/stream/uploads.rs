@@ -1,6 +1,9 @@
 //! Requests that are not whole.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -234,4 +237,50 @@ async fn a_body_is_held_against_its_content_length() {
         assert_eq!(exchange.response().await.body, seen, "{length}");
     }
     assert_eq!(*hints.lock().expect("no panic"), [Some(3), Some(4), Some(5)]);
+}
+
+/// Counts how often a future is polled.
+#[pin_project::pin_project]
+struct Counted<F>(#[pin] F, Arc<AtomicUsize>);
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.1.fetch_add(1, Ordering::SeqCst);
+        this.0.poll(cx)
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_body_is_left_alone() {
+    for elsewhere in [false, true] {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = polls.clone();
+        let service = service_fn(move |request: Request<Body>| {
+            let read = Counted(request.into_body().collect(), counted.clone());
+            async move {
+                let body = if elsewhere { tokio::spawn(read).await? } else { read.await };
+                Ok::<_, BoxError>(Response::new(boxed(Body::from(body?.to_bytes()))))
+            }
+        });
+        let actor = consumer(service).await;
+        let mut exchange = post(&actor, "a").await;
+        let (_, token) = exchange.accepted().await;
+        let waits = async || {
+            settle(actor.client()).await;
+            let before = polls.load(Ordering::SeqCst);
+            for _ in 0..20 {
+                settle(actor.client()).await;
+            }
+            // WORKING may fall in here, which polls the handler as well.
+            assert!(polls.load(Ordering::SeqCst) <= before + 4, "{elsewhere}: {before}, {polls:?}");
+        };
+        waits().await;
+        exchange.tell(&token, data(1, "b", false)).await;
+        waits().await;
+        exchange.tell(&token, data(2, "c", true)).await;
+        assert_eq!(exchange.response().await.body, "abc");
+    }
 }
