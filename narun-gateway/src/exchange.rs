@@ -96,25 +96,22 @@ impl<B: http_body::Body> Exchange<B> {
         );
         route.metrics().begin();
         let client = Client::new(&parts, id);
-        let disconnected = gateway.is_disconnected();
         let announced = start::announced(&parts, &body);
         let state = if is_tunnel(&parts) {
             State::Refused(FailureKind::NotImplemented.into())
-        } else if disconnected && expects(&parts) {
+        } else if expects(&parts) && gateway.is_disconnected() {
             State::Refused(FailureKind::Disconnected.into())
         } else if announced.unwrap_or(body.size_hint().lower()) > route.max_body() as u64 {
             State::Refused(too_large(route.max_body()))
+        } else if route.durable().is_some() {
+            State::whole(id, parts, body, route.max_body(), &gateway, &route)
+        } else if body.is_end_stream() {
+            State::whole(id, parts, body, 0, &gateway, &route)
         } else {
             let room = gateway.room().saturating_sub(head_len(&parts));
-            let is_short = announced.is_some_and(|length| length <= room as u64);
-            if route.durable().is_some() || body.is_end_stream() || (is_short && !expects(&parts)) {
-                let limit = if route.durable().is_some() { usize::MAX } else { gateway.room() };
-                // An answer before a body that is on its way would close the connection, and might not be seen.
-                let patience = if disconnected { route.timeout().min(LINGER) } else { route.timeout() };
-                let (limit, link) = (route.max_body().min(limit), gateway.endpoint().link());
-                State::Receiving(Receiving::new(id, parts, body, limit, link, patience))
-            } else {
-                State::Starting(id, parts, Start::new(body, room, route.max_body()))
+            match announced.filter(|length| *length <= room as u64 && !expects(&parts)) {
+                Some(_) => State::whole(id, parts, body, room, &gateway, &route),
+                None => State::Starting(id, parts, Start::new(body, room, route.max_body())),
             }
         };
         Self { gateway, route, client, started: Instant::now(), span, state, counted: false }
@@ -135,7 +132,7 @@ where
             let mut this = self.as_mut().project();
             let outcome = match this.state.as_mut().project() {
                 StateProj::Refused(failure) => Err(failure.clone().into()),
-                StateProj::Done => Err(FailureKind::BadAnswer.into()),
+                StateProj::Done => return Poll::Pending,
                 StateProj::Receiving(mut receiving) => {
                     let whole = ready!(receiving.as_mut().poll_whole(this.gateway.endpoint().link(), cx));
                     let next = match this.gateway.is_disconnected() {
@@ -253,6 +250,24 @@ impl<B> PinnedDrop for Exchange<B> {
             }
             this.route.metrics().end(&this.client.method, None, this.started.elapsed());
         }
+    }
+}
+
+impl<B> State<B> {
+    /// Waits for the whole body.
+    fn whole(
+        id: ExchangeId,
+        parts: request::Parts,
+        body: B,
+        limit: usize,
+        gateway: &Gateway,
+        route: &RouteEntry,
+    ) -> Self {
+        // An answer before a body that is on its way would close the connection, and might not be seen.
+        let lingers = gateway.is_disconnected();
+        let patience = if lingers { route.timeout().min(LINGER) } else { route.timeout() };
+        let link = gateway.endpoint().link();
+        Self::Receiving(Receiving::new(id, parts, body, limit, link, patience))
     }
 }
 

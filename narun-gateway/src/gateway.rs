@@ -25,7 +25,7 @@ use crate::{BuildError, GatewayBuilder, GatewayLayer, GatewayService, RespondToF
 /// A gateway: routes, and the connection over which their requests go.
 ///
 /// Cheap to clone; all clones, and the layers and services made of it, are the same gateway. It ends when the last
-/// of them is dropped; requests under way are then without an answer, so stop the HTTP server first.
+/// of them is dropped; requests under way are then without an answer, so stop the HTTP server first, and then [shut down](Self::shutdown).
 #[derive(Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,

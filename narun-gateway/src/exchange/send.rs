@@ -17,6 +17,7 @@ use crate::body::BoxError;
 use crate::gateway::RouteEntry;
 
 /// An exchange with a consumer.
+#[expect(clippy::large_enum_variant, reason = "the large variant is the one that most requests take")]
 pub(super) enum Sent {
     /// The REQUEST has all there is to send: nothing more is needed than a future.
     Whole(Call<NatsLink>),

@@ -329,7 +329,7 @@ pub(crate) async fn broken<B>(body: B) -> BodyErrorKind
 where
     B: http_body::Body<Data = Bytes, Error = narun_gateway::BoxError>,
 {
-    let error = soon("the end of a body", body.collect()).await.err().expect("a body that breaks off");
+    let error = soon("the end of a body", body.collect()).await.expect_err("it breaks off");
     error.downcast_ref::<narun_core::BodyError>().expect("a body's error").kind()
 }
 
