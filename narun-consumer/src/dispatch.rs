@@ -15,11 +15,18 @@ use tower_service::Service;
 use tracing::Span;
 
 use crate::admission::{Admission, Place};
-use crate::answer::Answer;
+use crate::answer::{Answer, Encoded, Rest, report, unsendable};
 use crate::error::BoxError;
-use crate::handler::Handler;
+use crate::handler::{Extent, Handler};
+use crate::machine::Machine;
 use crate::metrics::Metrics;
+use crate::opening::Part;
 use crate::serve::MakeSpan;
+
+/// How many times in a row an exchange goes round before others get their turn, and how many messages it takes in each
+/// time.
+const ROUNDS: usize = 32;
+const BATCH: usize = 64;
 
 /// What all requests of a consumer share.
 pub(crate) struct Consumer {
@@ -34,7 +41,7 @@ pub(crate) struct Consumer {
 /// A request that was read and has a place.
 pub(crate) struct Admitted {
     pub(crate) request: Request<Body>,
-    pub(crate) machine: Callee<Subject>,
+    pub(crate) machine: Machine,
     pub(crate) received: Time,
     pub(crate) span: Span,
     pub(crate) place: Place,
@@ -47,16 +54,20 @@ pub(crate) struct Admitted {
 pub(crate) struct Dispatch<S: Service<Request<Body>, Response = Response<B>>, B> {
     consumer: Arc<Consumer>,
     received: Time,
-    machine: Callee<Subject>,
+    machine: Machine,
     #[pin]
     handler: Handler<S, B>,
     context: FailureContext,
     span: Span,
-    registration: Option<Registration<Subject>>,
+    /// The own token, once there is one, and its subject.
+    registration: Option<(Registration<Subject>, Subject)>,
     outgoing: Outgoing,
     #[pin]
     timer: TokioTimer,
     measured: bool,
+    /// Whether the response has begun, and whether it goes on after its head.
+    answered: bool,
+    responds: bool,
     /// Declared last, so that it is given back after the handler's slot.
     _place: Place,
 }
@@ -80,13 +91,15 @@ where
         Self {
             received,
             machine,
-            handler: Handler::new(service, request, slot, consumer.endpoint.limits().frame),
+            handler: Handler::new(service, request, slot, Extent::Beginning(consumer.room())),
             context,
             span,
             registration: None,
             outgoing: Outgoing::default(),
             timer: consumer.endpoint.link().timer(),
             measured: false,
+            answered: false,
+            responds: false,
             _place: place,
             consumer,
         }
@@ -97,7 +110,11 @@ where
         // No wake-up is lost: a spawned task polls everything again at once.
         let mut cx = Context::from_waker(Waker::noop());
         self.as_mut().poll_handler(&mut cx);
-        self.machine.is_ended() && self.poll_transmit(&mut cx).is_ready()
+        self.is_ended() && self.poll_transmit(&mut cx).is_ready()
+    }
+
+    fn is_ended(self: &mut Pin<&mut Self>) -> bool {
+        self.as_mut().project().machine.with(|machine| machine.is_ended())
     }
 
     /// Polls the handler; its outcome, if any, goes to the machine.
@@ -120,13 +137,76 @@ where
             admission.first_poll_took(endpoint.link().now() - before);
         }
         let Poll::Ready(outcome) = outcome else { return };
+        *this.answered = true;
+        let now = endpoint.link().now();
         let answer = Answer::new(outcome, this.context, consumer);
         this.span.record("http.response.status_code", answer.status.as_u16());
-        metrics.handled(answer.status, endpoint.link().now() - *this.received);
-        match answer.frame {
-            Ok(frame) => this.machine.respond(frame),
-            Err(too_large) => this.machine.abort(ResetCode::TooLarge, too_large, true),
+        metrics.handled(answer.status, now - *this.received);
+        let Encoded { frame, rest } = match answer.response {
+            Ok(response) => response,
+            Err(problem) => {
+                return this.machine.with(|machine| machine.abort(ResetCode::TooLarge, problem, true));
+            }
+        };
+        let Some(Rest { inline, cut, part }) = rest else {
+            return this.machine.with(|machine| machine.respond(frame));
+        };
+        *this.responds = true;
+        let config = consumer.streaming();
+        let given = this.machine.with(|machine| {
+            machine.respond_with_body(now, frame, inline, &config);
+            machine.send(cut);
+            give(machine, part)
+        });
+        if !given {
+            misfit(metrics);
         }
+    }
+
+    /// Takes of the response's body what there is credit for and what is there, up to a frame; true if that was anything.
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let mut this = self.project();
+        let _entered = this.span.enter();
+        let metrics = &this.consumer.metrics;
+        let mut taken = false;
+        while this.machine.with(|machine| machine.wants_data()) {
+            let part = this.handler.as_mut().poll_body(cx);
+            taken |= part.is_ready();
+            match part {
+                Poll::Pending => break,
+                Poll::Ready(Ok(part)) => {
+                    if !this.machine.with(|machine| give(machine, part)) {
+                        misfit(metrics);
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    report(&error, metrics);
+                    metrics.stream_reset("failed");
+                    let text = "the response's body broke off".to_owned();
+                    this.machine.with(|machine| machine.abort(ResetCode::Internal, text, true));
+                }
+            }
+        }
+        taken
+    }
+
+    /// Lets the user's code run: the handler, then the body that it has answered with. True if there may be more of that.
+    fn run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let shared = self.machine.shared().cloned();
+        if let Some(shared) = &shared {
+            shared.driven_already();
+        }
+        if !self.answered {
+            self.as_mut().poll_handler(cx);
+        }
+        let more = self.responds && self.as_mut().poll_body(cx);
+        if let Some(shared) = &shared {
+            shared.driven_by(cx.waker());
+            if shared.is_dropped() {
+                shared.with(Callee::stop);
+            }
+        }
+        more
     }
 
     /// Publishes what the machine wants published; pending while the client's queue is full.
@@ -134,47 +214,87 @@ where
         let this = self.project();
         loop {
             ready!(this.outgoing.poll_ready(cx))?;
-            let Some(Transmit::Frame { to, payload, reply }) = this.machine.poll_transmit() else {
+            let Some(Transmit::Frame { to, payload, reply }) = this.machine.with(Callee::poll_transmit)
+            else {
                 return Poll::Ready(Ok(()));
             };
             let endpoint = &this.consumer.endpoint;
             let reply = reply.map(|_| {
-                let registration = this.registration.get_or_insert_with(|| endpoint.register());
-                Subject::from(registration.reply(0))
+                let (_, reply) = this.registration.get_or_insert_with(|| {
+                    let mut registration = endpoint.register();
+                    let reply = Subject::from(registration.reply(0));
+                    (registration, reply)
+                });
+                reply.clone()
             });
             this.outgoing.send(endpoint.link(), to, reply, payload)?;
         }
     }
 
-    /// Ready when the machine has something new to say.
-    fn poll_exchange(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Takes in what has come; true if anything has.
+    fn take_mail(self: Pin<&mut Self>, cx: &Context<'_>) -> bool {
         let this = self.project();
-        let mail = match this.registration {
-            Some(registration) => registration.mailbox().poll_take(cx),
-            None => Poll::Pending,
-        };
-        if let Poll::Ready(mail) = mail {
+        let Some((registration, _)) = this.registration else { return false };
+        let Consumer { endpoint, exchange, .. } = this.consumer.as_ref();
+        let mut taken = 0;
+        while taken < BATCH
+            && let Poll::Ready(mail) = registration.mailbox().poll_take(cx)
+        {
+            taken += 1;
+            let now = endpoint.link().now();
             match mail {
-                // What is no frame is of nobody that we gave our token to.
                 Mail::Frame { payload, reply, .. } => {
-                    if let Ok(frame) = Frame::decode(&payload, this.consumer.endpoint.limits()) {
-                        this.machine.handle_frame(&frame, reply);
-                    }
+                    let frame = Frame::decode(&payload, endpoint.limits());
+                    this.machine.with(|machine| match frame {
+                        Ok(frame) => machine.handle_frame(now, frame, reply),
+                        Err(_) => machine.handle_malformed(),
+                    });
                 }
                 Mail::NoResponders { .. } => {
-                    let now = this.consumer.endpoint.link().now();
-                    this.machine.handle_no_responders(now, &this.consumer.exchange);
+                    this.machine.with(|machine| machine.handle_no_responders(now, exchange));
                 }
-                // The gateway, which has lost its connection or has not, asks if it wants to know.
-                Mail::Connection(_) => {}
+                Mail::Connection(connection) => {
+                    this.machine.with(|machine| machine.handle_connection(now, connection));
+                }
             }
+        }
+        if let Some(shared) = this.machine.shared().filter(|_| taken > 0) {
+            // The handler is polled next, whoever else reads is not.
+            shared.wake_reader_elsewhere(cx.waker());
+        }
+        taken > 0
+    }
+
+    /// Ready when the machine has something new to say.
+    fn poll_exchange(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.as_mut().take_mail(cx) {
             return Poll::Ready(());
         }
-        let Some(deadline) = this.machine.poll_timeout() else { return Poll::Pending };
+        let this = self.project();
+        let Some(deadline) = this.machine.with(|machine| machine.poll_timeout()) else {
+            return Poll::Pending;
+        };
         ready!(this.timer.poll_until(cx, deadline));
-        this.machine.handle_timeout(this.consumer.endpoint.link().now(), &this.consumer.exchange);
+        let Consumer { endpoint, exchange, .. } = this.consumer.as_ref();
+        this.machine.with(|machine| machine.handle_timeout(endpoint.link().now(), exchange));
         Poll::Ready(())
     }
+}
+
+/// Gives the machine a part of the response's body; false if it does not fit.
+fn give(machine: &mut Callee<Subject>, part: Part) -> bool {
+    let Part { data, end, trailers } = part;
+    machine.send(data);
+    if end {
+        machine.finish(trailers);
+    }
+    !machine.is_ended()
+}
+
+/// Logs and counts trailers that cannot be sent, after what came before them.
+fn misfit(metrics: &Metrics) {
+    unsendable("the trailers do not fit one frame", metrics);
+    metrics.stream_reset("too_large");
 }
 
 impl<S, B> Future for Dispatch<S, B>
@@ -187,21 +307,27 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.machine.is_ended() {
-            self.as_mut().poll_handler(cx);
-        }
-        loop {
+        // What has come is there when the handler looks.
+        self.as_mut().take_mail(cx);
+        for _ in 0..ROUNDS {
+            let more = !self.is_ended() && self.as_mut().run(cx);
             // A dead client is noticed by whoever reads from it.
             let _ = ready!(self.as_mut().poll_transmit(cx));
-            if let Some(CalleeEvent::Cancelled(why)) = self.as_mut().project().machine.poll_event() {
+            if let Some(CalleeEvent::Cancelled(why)) =
+                self.as_mut().project().machine.with(Callee::poll_event)
+            {
                 tracing::debug!(parent: &self.span, ?why, "request cancelled");
-                self.consumer.metrics.cancelled(why);
+                self.consumer.metrics.cancelled(why, self.responds || self.machine.shared().is_some());
             }
-            if self.machine.is_ended() {
+            if self.is_ended() {
                 return Poll::Ready(());
             }
-            ready!(self.as_mut().poll_exchange(cx));
+            if !more {
+                ready!(self.as_mut().poll_exchange(cx));
+            }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -220,8 +346,19 @@ where
         } else {
             metrics.queued.decrement(1.0)
         }
-        this.machine.abort(ResetCode::Draining, "the consumer is stopping".to_owned(), ran);
-        while let Some(Transmit::Frame { to, payload, .. }) = this.machine.poll_transmit() {
+        let cut_off = this.machine.with(|machine| {
+            let open = !machine.is_ended();
+            machine.abort(ResetCode::Draining, "the consumer is stopping".to_owned(), ran);
+            open
+        });
+        if let Some(shared) = this.machine.shared() {
+            // Whoever reads elsewhere sees that no more will come.
+            shared.wake_reader();
+        }
+        if cut_off && (*this.responds || this.machine.shared().is_some()) {
+            metrics.stream_reset("draining");
+        }
+        while let Some(Transmit::Frame { to, payload, .. }) = this.machine.with(Callee::poll_transmit) {
             // Nobody is left to wait for room in the client's queue.
             let _ = this.consumer.endpoint.publish_or_drop(to, None, payload);
         }

@@ -67,7 +67,9 @@ impl Received {
     }
 
     /// When the handler is dropped, because nobody waits for its response any more, or for
-    /// [`Serve::handler_timeout`](crate::Serve::handler_timeout). None: never.
+    /// [`Serve::handler_timeout`](crate::Serve::handler_timeout). None: never. As known when the request came: a part of
+    /// a body that comes piece by piece may put it off, and once the response has begun, only the gateway's limit for
+    /// everything counts.
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -1,4 +1,4 @@
-//! One call of the user's service, from a free slot to a collected response.
+//! One call of the user's service, from a free slot to a response: collected, or as it begins.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -14,15 +14,15 @@ use tower_service::Service;
 
 use crate::admission::Slot;
 use crate::error::BoxError;
+use crate::opening::{Beginning, Opening, Part};
 
-/// A future of the response, or of why there is none.
+/// A future of the response, or of why there is none; then, perhaps, the rest of the response's body.
 #[pin_project]
 pub(crate) struct Handler<S: Service<Request<Body>, Response = Response<B>>, B> {
     #[pin]
     stage: Stage<S, S::Future, B>,
     method: Method,
-    /// The largest body that is collected.
-    limit: usize,
+    extent: Extent,
     slot: Option<Slot>,
 }
 
@@ -34,6 +34,13 @@ enum Stage<S, F, B> {
     Starting { service: S, request: Option<Request<Body>> },
     /// The service is at work.
     Running(#[pin] F),
+    /// Its response's body begins, or goes on.
+    Responding {
+        parts: Option<response::Parts>,
+        length: Option<u64>,
+        #[pin]
+        body: Opening<B>,
+    },
     /// Its response's body is being collected.
     Collecting {
         parts: Option<response::Parts>,
@@ -44,14 +51,25 @@ enum Stage<S, F, B> {
     Over,
 }
 
-/// A response whose body is all there.
+/// How much of a response's body there has to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent {
+    /// All of it, but no more bytes than these.
+    Whole(usize),
+    /// What there is, up to so many bytes.
+    Beginning(usize),
+}
+
+/// A response as far as it is there.
 #[derive(Debug)]
-pub(crate) struct Collected {
+pub(crate) struct Answered {
     pub(crate) parts: response::Parts,
+    /// Up to the limit.
     pub(crate) body: Bytes,
-    pub(crate) trailers: Option<HeaderMap>,
-    /// What the body's length would have been, where none is sent.
-    pub(crate) omitted: Option<u64>,
+    /// What follows it, perhaps its end.
+    pub(crate) rest: Part,
+    /// The body's length, if it is known and what is here does not tell it.
+    pub(crate) length: Option<u64>,
 }
 
 /// Why there is no response.
@@ -73,6 +91,23 @@ impl<E: Into<BoxError>> From<CollectError<E>> for HandlerError {
     }
 }
 
+impl Answered {
+    /// A response of which all is there.
+    pub(crate) const fn whole(
+        parts: response::Parts,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        length: Option<u64>,
+    ) -> Self {
+        Self { parts, body, rest: Part { data: Bytes::new(), end: true, trailers }, length }
+    }
+
+    /// Whether nothing follows what goes with the head.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.rest.end && self.rest.data.is_empty()
+    }
+}
+
 impl<S, B> Handler<S, B>
 where
     S: Service<Request<Body>, Response = Response<B>>,
@@ -82,14 +117,14 @@ where
         service: S,
         request: Request<Body>,
         slot: Result<Slot, BoxFuture<'static, Slot>>,
-        limit: usize,
+        extent: Extent,
     ) -> Self {
         let method = request.method().clone();
         let (stage, slot) = match slot {
             Ok(slot) => (Stage::Starting { service, request: Some(request) }, Some(slot)),
             Err(next) => (Stage::Queued { slot: next, call: Some((service, request)) }, None),
         };
-        Self { stage, method, limit, slot }
+        Self { stage, method, extent, slot }
     }
 
     /// Whether it has a slot.
@@ -110,19 +145,14 @@ where
     B: http_body::Body,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Collected, HandlerError>;
+    type Output = Result<Answered, HandlerError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // What a panic leaves behind is dropped with this future, and never looked at.
-        let poll = AssertUnwindSafe(|| {
-            let outcome = self.as_mut().poll_stages(cx);
-            if outcome.is_ready() {
-                // Dropped here, so that it may panic even then.
-                self.as_mut().project().stage.set(Stage::Over);
-            }
-            outcome
-        });
-        catch_unwind(poll).unwrap_or(Poll::Ready(Err(HandlerError::Panic)))
+        self.as_mut().guarded(|handler| {
+            let outcome = handler.as_mut().poll_stages(cx);
+            let goes_on = matches!(&outcome, Poll::Ready(Ok(answered)) if !answered.rest.end);
+            (goes_on || outcome.is_pending(), outcome)
+        })
     }
 }
 
@@ -133,7 +163,38 @@ where
     B: http_body::Body,
     B::Error: Into<BoxError>,
 {
-    fn poll_stages(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Collected, HandlerError>> {
+    /// The next part of a response's body that has begun; pending for ever if there is none.
+    pub(crate) fn poll_body(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Part, HandlerError>> {
+        self.as_mut().guarded(|handler| {
+            let StageProj::Responding { body, .. } = handler.as_mut().project().stage.project() else {
+                return (true, Poll::Pending);
+            };
+            let part = body.poll_part(cx).map_err(|error| HandlerError::Body(error.into()));
+            (matches!(&part, Poll::Pending | Poll::Ready(Ok(Part { end: false, .. }))), part)
+        })
+    }
+
+    /// Runs a step of the user's code, which may panic, and drops what is left of it unless there is more to do.
+    fn guarded<T>(
+        mut self: Pin<&mut Self>,
+        step: impl FnOnce(&mut Pin<&mut Self>) -> (bool, Poll<Result<T, HandlerError>>),
+    ) -> Poll<Result<T, HandlerError>> {
+        // What a panic leaves behind is dropped with this future, and never looked at.
+        let step = AssertUnwindSafe(|| {
+            let (goes_on, outcome) = step(&mut self);
+            if !goes_on {
+                // Dropped here, so that it may panic even then.
+                self.as_mut().project().stage.set(Stage::Over);
+            }
+            outcome
+        });
+        catch_unwind(step).unwrap_or(Poll::Ready(Err(HandlerError::Panic)))
+    }
+
+    fn poll_stages(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Answered, HandlerError>> {
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
@@ -153,24 +214,39 @@ where
                 StageProj::Running(future) => match ready!(future.poll(cx)) {
                     Err(error) => return Poll::Ready(Err(HandlerError::Service(error.into()))),
                     Ok(response) if has_no_content(this.method, response.status()) => {
-                        let omitted = omitted_length(&response);
+                        let length = omitted_length(&response);
                         let (parts, _) = response.into_parts();
-                        return Poll::Ready(Ok(Collected {
-                            parts,
-                            body: Bytes::new(),
-                            trailers: None,
-                            omitted,
-                        }));
+                        return Poll::Ready(Ok(Answered::whole(parts, Bytes::new(), None, length)));
                     }
                     Ok(response) => {
                         let (parts, body) = response.into_parts();
-                        Stage::Collecting { parts: Some(parts), body: Collect::new(body, *this.limit) }
+                        let (length, parts) = (body.size_hint().exact(), Some(parts));
+                        match *this.extent {
+                            Extent::Whole(limit) => {
+                                Stage::Collecting { parts, body: Collect::new(body, limit) }
+                            }
+                            Extent::Beginning(limit) => {
+                                Stage::Responding { parts, length, body: Opening::new(body, limit) }
+                            }
+                        }
                     }
                 },
+                StageProj::Responding { parts, length, body } => {
+                    let beginning =
+                        ready!(body.poll_beginning(cx)).map_err(|error| HandlerError::Body(error.into()))?;
+                    let Some(parts) = parts.take() else { return Poll::Pending };
+                    let Beginning { data, rest } = beginning;
+                    let mut answered = Answered { parts, body: data, rest, length: *length };
+                    if answered.is_whole() {
+                        // Everybody sees it.
+                        answered.length = None;
+                    }
+                    return Poll::Ready(Ok(answered));
+                }
                 StageProj::Collecting { parts, body } => {
                     let (body, trailers) = ready!(body.poll(cx)).map_err(HandlerError::from)?;
                     let Some(parts) = parts.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(Collected { parts, body, trailers, omitted: None }));
+                    return Poll::Ready(Ok(Answered::whole(parts, body, trailers, None)));
                 }
                 StageProj::Over => return Poll::Pending,
             };

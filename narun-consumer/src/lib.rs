@@ -27,8 +27,10 @@
 //! | a slot is free ([`Serve::concurrency`], 1024) | the handler starts |
 //! | a place in the queue is free ([`Serve::queue`], 32) | it waits for a slot |
 //! | neither | refused; the gateway sends it to another consumer, or answers 503 |
-//! | the handler answers, whole response up to 64 KiB | that is the response; a larger one is a 502 that says so |
+//! | the handler answers | that is the response; its body follows as it comes, however long it is |
+//! | the response's head is over 64 KiB, or has more than 256 fields | 502, which says so |
 //! | it panics, or its service fails | 500; nothing else is affected |
+//! | its response's body fails or panics after the head was sent | the response breaks off; no client takes it for whole |
 //! | the gateway's time is over, its HTTP client left, or it is gone | the handler's future is dropped |
 //! | no frame of narun's, or of another version | refused, if it names an inbox; counted |
 //! | the connection to NATS is lost | handlers go on; responses are sent once it is back |
@@ -37,6 +39,23 @@
 //! That is direct delivery: at most once for each attempt of the gateway. A gateway may try again where a method is
 //! idempotent (RFC 9110 9.2.2), and then a request may run twice, at once or one after the other, with the same
 //! [`Received::id`].
+//!
+//! # Bodies
+//!
+//! Bodies are streamed both ways, in constant memory. What fits one message of 64 KiB with its head goes with that; a
+//! longer request is handed to the handler at once, and the rest of its body comes while the handler reads it. What it
+//! never reads is never sent, and once it drops the body, the gateway is told to stop.
+//!
+//! A response is sent when its head is there, with what its body yields without waiting; a body whose `size_hint` is
+//! exact and small is waited for, so that one message does. Afterwards each part that the body yields is on its way at
+//! once, so server-sent events need nothing special. The body is polled only while the HTTP client reads, up to
+//! [`Serve::window`] ahead; the slot ([`Serve::concurrency`]) is held until it has ended. A handler may answer before
+//! it has read the request, and go on reading while its response's body is sent; when that has ended, so has the
+//! exchange.
+//!
+//! If anything is lost on the way, if the HTTP client leaves, or the gateway's time is over, the handler and its
+//! response's body are dropped; what reads the request's body elsewhere gets a [`BodyError`]. So does a reader of a
+//! body that has another length than its `Content-Length` said.
 //!
 //! # Durable requests
 //!
@@ -55,7 +74,7 @@
 //! process, the server or the connection died before the server had the acknowledgement. Two runs may overlap for a
 //! while: one goes on in a process that has lost its connection, the other runs where the request was delivered
 //! again. No order is kept. A handler has no deadline unless [`Serve::handler_timeout`] sets one, and nobody's
-//! leaving cancels it: neither the HTTP client nor the gateway. Its response is collected whole, and is kept before
+//! leaving cancels it: neither the HTTP client nor the gateway. The body of its request is whole; its response is collected whole, and is kept before
 //! it is sent where the request asks for that (`Idempotency-Key`, `Prefer: respond-async`).
 //!
 //! | setting | default | |
@@ -138,7 +157,8 @@
 //! | `http_consumer_request_duration_seconds` | app |
 //! | `http_consumer_requests_in_flight`, `http_consumer_requests_queued` | app |
 //! | `http_consumer_refused_total` | app, reason (overloaded, bad_frame, version) |
-//! | `http_consumer_cancelled_total` | app, reason (caller, gone, deadline) |
+//! | `http_consumer_cancelled_total` | app, reason (caller, gone, deadline, idle, broken) |
+//! | `http_consumer_stream_resets_total` | app, reason (those, and failed, too_large, draining): streamed bodies that broke off |
 //! | `http_consumer_handler_failures_total` | app, reason (panic, error, too_large, timed_out, status) |
 //! | `http_consumer_discarded_total` | reason (junk, unknown_exchange, foreign_reply, overflow) |
 //! | `http_consumer_redelivered_total`, `http_consumer_expired_total`, `http_consumer_duplicates_total` | app |
@@ -157,10 +177,13 @@ mod durable;
 mod error;
 mod extensions;
 mod handler;
+mod machine;
 mod metrics;
+mod opening;
 mod run;
 mod serve;
 mod trace;
+mod upload;
 
 #[doc = include_str!("../PERMISSIONS.md")]
 pub mod permissions {}
@@ -169,5 +192,5 @@ pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
 pub use declare::declare;
 pub use error::{BoxError, ServeError};
 pub use extensions::{Delivery, Received};
-pub use narun_core::{App, Body, BodyError, ExchangeId, NameError, Storage, StreamSettings};
+pub use narun_core::{App, Body, BodyError, BodyErrorKind, ExchangeId, NameError, Storage, StreamSettings};
 pub use serve::{Serve, serve};

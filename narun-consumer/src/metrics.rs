@@ -13,6 +13,7 @@ const IN_FLIGHT: &str = "http_consumer_requests_in_flight";
 const QUEUED: &str = "http_consumer_requests_queued";
 const REFUSED: &str = "http_consumer_refused_total";
 const CANCELLED: &str = "http_consumer_cancelled_total";
+const STREAM_RESETS: &str = "http_consumer_stream_resets_total";
 const FAILED: &str = "http_consumer_handler_failures_total";
 const DISCARDED: &str = "http_consumer_discarded_total";
 const REDELIVERED: &str = "http_consumer_redelivered_total";
@@ -63,11 +64,12 @@ pub(crate) struct DurableMetrics {
 impl Metrics {
     pub(crate) fn new(app: &str) -> Self {
         describe_counter!(REQUESTS, "Requests handled, by the class of the response's status");
-        describe_histogram!(DURATION, Unit::Seconds, "From the receipt of a request to its response");
+        describe_histogram!(DURATION, Unit::Seconds, "From the receipt of a request to its response's head");
         describe_gauge!(IN_FLIGHT, "Requests in a handler");
         describe_gauge!(QUEUED, "Requests that wait for a slot");
         describe_counter!(REFUSED, "Requests turned away before they were executed");
         describe_counter!(CANCELLED, "Requests that nobody waited for any more");
+        describe_counter!(STREAM_RESETS, "Exchanges with a streamed body that did not come to their end");
         describe_counter!(FAILED, "Handlers that gave no usable response");
         describe_counter!(DISCARDED, "Messages that are no part of an exchange");
         let class =
@@ -97,13 +99,24 @@ impl Metrics {
         counter!(REFUSED, "app" => self.app.clone(), "reason" => reason).increment(1);
     }
 
-    pub(crate) fn cancelled(&self, why: Cancelled) {
+    /// An exchange that was given up; `streams` if a body was on its way.
+    pub(crate) fn cancelled(&self, why: Cancelled, streams: bool) {
         let reason = match why {
             Cancelled::Gone => "gone",
             Cancelled::Deadline => "deadline",
+            Cancelled::Idle => "idle",
+            Cancelled::Broken => "broken",
             _ => "caller",
         };
+        if streams {
+            self.stream_reset(reason);
+        }
         counter!(CANCELLED, "app" => self.app.clone(), "reason" => reason).increment(1);
+    }
+
+    /// A body broke off.
+    pub(crate) fn stream_reset(&self, reason: &'static str) {
+        counter!(STREAM_RESETS, "app" => self.app.clone(), "reason" => reason).increment(1);
     }
 
     pub(crate) fn failed(&self, failure: HandlerFailure) {

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use narun_core::durable::Tasks;
 use narun_core::exchange::{Callee, CalleeConfig};
 use narun_core::frame::{DecodeError, Refusal, Refused, RequestFrame, VERSIONS};
-use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink};
+use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, Shared};
 use narun_core::{App, Body, Limits, Namespace, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -22,8 +22,10 @@ use crate::drain::Meter;
 use crate::durable;
 use crate::error::{BoxError, ServeError};
 use crate::extensions::{Delivery, Received};
+use crate::machine::Machine;
 use crate::metrics::{self, Metrics};
 use crate::serve::{DurableSettings, Settings};
+use crate::upload::Upload;
 
 /// How long the server may take to say that it has everything.
 const CONFIRMATION: Duration = Duration::from_secs(2);
@@ -45,6 +47,7 @@ where
     let Settings { client, on_ready, shutdown, shutdown_timeout, .. } = settings;
     let app = App::new(settings.app)?;
     let namespace = Namespace::new(settings.namespace)?;
+    settings.streams.check()?;
     let slots = Slots::of(settings.concurrency, settings.queue, &settings.durable)?;
     let link = NatsLink::new(client.clone());
     let prefix = link.inbox_prefix();
@@ -55,7 +58,11 @@ where
         make_span: settings.make_span,
         endpoint: endpoint.clone(),
         admission: Admission::new(slots.direct, slots.queue),
-        exchange: CalleeConfig { instance: settings.instance, ..CalleeConfig::default() },
+        exchange: CalleeConfig {
+            instance: settings.instance,
+            flow: settings.streams.flow(),
+            ..CalleeConfig::default()
+        },
         metrics: Metrics::new(app.as_str()),
     });
 
@@ -313,8 +320,8 @@ impl Consumer {
         let Incoming { message, received, place } = incoming;
         let Self { endpoint, exchange, metrics, .. } = self;
         let frame = match RequestFrame::decode(&message.payload, endpoint.limits()) {
-            Ok(frame) if frame.head.end && frame.head.object.is_none() => frame,
-            Ok(_) => return self.turn_away(message, Refusal::BadFrame, "a body that is not whole"),
+            Ok(frame) if frame.head.object.is_none() => frame,
+            Ok(_) => return self.turn_away(message, Refusal::BadFrame, "a body that is not here"),
             Err(error @ DecodeError::Version(_)) => return self.turn_away(message, Refusal::Version, error),
             Err(error) => return self.turn_away(message, Refusal::BadFrame, error),
         };
@@ -322,21 +329,43 @@ impl Consumer {
         let link = endpoint.link();
         let now = link.now();
         if machine.deadline().is_some_and(|deadline| deadline <= now) {
-            metrics.cancelled(narun_core::exchange::Cancelled::Deadline);
+            metrics.cancelled(narun_core::exchange::Cancelled::Deadline, false);
             return None;
         }
         let span = (self.make_span)(&frame.parts, &self.app);
-        let mut request =
-            Request::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers));
+        let deadline = machine.deadline();
+        let (machine, body) = if frame.head.end {
+            (Machine::Own(machine), Body::from(frame.body).with_trailers(frame.trailers))
+        } else {
+            let config = self.streaming();
+            let machine = machine.with_body(received, frame.head.head_timeout, frame.body, &config);
+            let (shared, incoming) = Shared::new(machine);
+            let upload = Upload::new(incoming, &frame.parts.headers);
+            (Machine::Shared(shared), Body::streaming(upload))
+        };
+        let mut request = Request::from_parts(frame.parts, body);
         request.extensions_mut().insert(Received {
             id: frame.head.id,
             app: self.app.clone(),
             peer: frame.head.peer,
             scheme: frame.head.scheme,
-            deadline: machine.deadline().map(|deadline| Instant::now() + (deadline - now)),
+            deadline: deadline.map(|deadline| Instant::now() + (deadline - now)),
             delivery: Delivery::Direct { attempt: frame.head.attempt },
         });
         Some(Admitted { request, machine, received, span, place })
+    }
+
+    /// The largest frame that may be sent at the moment.
+    pub(crate) fn room(&self) -> usize {
+        self.endpoint.limits().frame.min(self.endpoint.link().client().max_payload())
+    }
+
+    /// The settings of an exchange that streams, by what the server says of itself now.
+    pub(crate) fn streaming(&self) -> CalleeConfig {
+        let mut config = self.exchange.clone();
+        config.flow.frame = self.room();
+        config.max_payload = self.endpoint.link().client().max_payload() as u64;
+        config
     }
 
     fn turn_away(&self, message: Message, reason: Refusal, why: impl std::fmt::Display) -> Option<Admitted> {

@@ -2,11 +2,13 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
 use futures::future::BoxFuture;
 use http::{Request, Response, request};
+use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::link::ReplyPolicy;
 use narun_core::{App, Body, Namespace, StreamSettings};
 use tower_service::Service;
@@ -60,6 +62,7 @@ pub fn serve<S>(client: Client, app: impl Into<String>, service: S) -> Serve<S> 
             shutdown_timeout: Duration::from_secs(30),
             from_stream: false,
             durable: DurableSettings::default(),
+            streams: StreamedSettings::default(),
         },
     }
 }
@@ -87,6 +90,39 @@ pub(crate) struct Settings {
     /// Whether durable requests are served as well.
     pub(crate) from_stream: bool,
     pub(crate) durable: DurableSettings,
+    pub(crate) streams: StreamedSettings,
+}
+
+/// The settings of bodies that are streamed.
+pub(crate) struct StreamedSettings {
+    window: u64,
+    budget: u64,
+}
+
+impl Default for StreamedSettings {
+    fn default() -> Self {
+        Self { window: 1024 * 1024, budget: Budget::DEFAULT }
+    }
+}
+
+impl StreamedSettings {
+    /// More messages than go into the largest window do not fit an exchange's mailbox.
+    const WINDOWS: RangeInclusive<u64> = 64 * 1024..=16 * 1024 * 1024;
+
+    pub(crate) fn check(&self) -> Result<(), ServeError> {
+        if !Self::WINDOWS.contains(&self.window) {
+            return Err(ServeError::Setting("a window has 64 KiB to 16 MiB"));
+        }
+        if self.budget < self.window {
+            return Err(ServeError::Setting("the budget of all windows is less than one of them"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flow(&self) -> FlowConfig {
+        let budget = Arc::new(Budget::new(self.budget));
+        FlowConfig { window: self.window, budget, ..FlowConfig::default() }
+    }
 }
 
 /// The settings of durable delivery.
@@ -195,6 +231,25 @@ impl<S> Serve<S> {
     /// Default 32.
     pub const fn queue(mut self, requests: usize) -> Self {
         self.settings.queue = requests;
+        self
+    }
+
+    /// How many bytes of a request's body may be on their way or wait to be read, and how large a part of a response's
+    /// body is sent at once: a quarter of it, if that is less than 64 KiB. Default 1 MiB; 64 KiB to 16 MiB.
+    ///
+    /// One exchange moves a window in each round trip between gateway and consumer, at the most.
+    pub const fn window(mut self, bytes: u64) -> Self {
+        self.settings.streams.window = bytes;
+        self
+    }
+
+    /// How many bytes of all requests' bodies may be on their way or wait to be read. Default 48 MiB; at least a
+    /// window.
+    ///
+    /// nats-server closes a connection that has more than its `max_pending` (64 MB) waiting for it, and with that all
+    /// exchanges on it. Near the budget windows shrink to 64 KiB, and in its last quarter to 1 KiB.
+    pub const fn budget(mut self, bytes: u64) -> Self {
+        self.settings.streams.budget = bytes;
         self
     }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -7,30 +8,66 @@ use http_body::{Frame, SizeHint};
 
 /// The body of a request or response that crossed NATS, with its trailers.
 ///
-/// Cancel safe: dropping it drops what has not been read, and nothing else.
-#[derive(Debug, Default)]
+/// Cancel safe: dropping it drops what has not been read. If there is more to come, the other side is told that it is not
+/// wanted.
+#[derive(Default)]
 pub struct Body {
-    data: Option<Bytes>,
-    trailers: Option<HeaderMap>,
+    inner: Inner,
 }
+
+enum Inner {
+    Whole { data: Option<Bytes>, trailers: Option<HeaderMap> },
+    Stream(Pin<Box<Stream>>),
+}
+
+/// A body that comes piece by piece.
+type Stream = dyn http_body::Body<Data = Bytes, Error = BodyError> + Send + Sync;
 
 impl Body {
     /// A body without a byte.
     pub const fn empty() -> Self {
-        Self { data: None, trailers: None }
+        Self { inner: Inner::Whole { data: None, trailers: None } }
     }
 
-    /// The same body with these trailer fields after it.
+    /// The same body with these trailer fields after it. A body that is still to come brings its own.
     #[must_use]
-    pub fn with_trailers(mut self, trailers: Option<HeaderMap>) -> Self {
-        self.trailers = trailers.filter(|trailers| !trailers.is_empty());
+    pub fn with_trailers(mut self, fields: Option<HeaderMap>) -> Self {
+        if let Inner::Whole { trailers, .. } = &mut self.inner {
+            *trailers = fields.filter(|trailers| !trailers.is_empty());
+        }
         self
+    }
+
+    /// A body that comes piece by piece: for narun-gateway and narun-consumer, not public API.
+    #[doc(hidden)]
+    pub fn streaming<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Sync + 'static,
+    {
+        Self { inner: Inner::Stream(Box::pin(body)) }
+    }
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self::Whole { data: None, trailers: None }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut body = f.debug_struct("Body");
+        match &self.inner {
+            Inner::Whole { data, trailers } => body.field("data", data).field("trailers", trailers).finish(),
+            Inner::Stream(_) => body.finish_non_exhaustive(),
+        }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(data: Bytes) -> Self {
-        Self { data: Some(data).filter(|data| !data.is_empty()), trailers: None }
+        let data = Some(data).filter(|data| !data.is_empty());
+        Self { inner: Inner::Whole { data, trailers: None } }
     }
 }
 
@@ -52,21 +89,31 @@ impl http_body::Body for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match self.data.take() {
-            Some(data) => Some(Frame::data(data)),
-            None => self.trailers.take().map(Frame::trailers),
-        };
-        Poll::Ready(frame.map(Ok))
+        match &mut self.inner {
+            Inner::Whole { data, trailers } => {
+                let frame = data.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
+                Poll::Ready(frame.map(Ok))
+            }
+            Inner::Stream(body) => body.as_mut().poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.trailers.is_none()
+        match &self.inner {
+            Inner::Whole { data, trailers } => data.is_none() && trailers.is_none(),
+            Inner::Stream(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        match &self.inner {
+            Inner::Whole { data, .. } => {
+                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            }
+            Inner::Stream(body) => body.size_hint(),
+        }
     }
 }
 
@@ -103,4 +150,10 @@ pub enum BodyErrorKind {
     /// The other side is gone or silent, or the time allowed is over.
     #[error("timed out")]
     TimedOut,
+    /// The request was over a limit when its response had begun.
+    #[error("over a limit")]
+    TooLarge,
+    /// It is not as long as its `Content-Length` says.
+    #[error("not as long as announced")]
+    Length,
 }

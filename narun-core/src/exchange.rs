@@ -8,16 +8,23 @@
 //! 3. Then [`poll_event`](Caller::poll_event) is drained: what the application is to be told.
 //! 4. Then [`poll_timeout`](Caller::poll_timeout) says when to call `handle_timeout`, if nothing happens before.
 //!
+//! A body that fits the frame of its head comes and goes with that. A longer one is pulled: while
+//! [`wants_data`](Caller::wants_data) says so, the application gives the next part of its own by
+//! [`send`](Caller::send), and it takes the other side's by [`poll_read`](Caller::poll_read). Both are input like any other,
+//! and step 2 comes next. What an application has at once is best given before it: then it shares a frame.
+//!
 //! Addresses are of any type `A`; a driver over NATS uses subjects.
 
 mod callee;
 mod caller;
+mod flow;
 mod submission;
 
 use bytes::Bytes;
 
 pub use callee::{Callee, CalleeConfig, CalleeEvent, Cancelled};
 pub use caller::{Caller, CallerConfig, CallerEvent};
+pub use flow::{Budget, FlowConfig};
 pub use submission::{Ack, Submission, SubmissionConfig, SubmissionEvent};
 
 /// Something to be published.

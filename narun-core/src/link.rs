@@ -3,12 +3,14 @@
 mod ack;
 mod call;
 mod collect;
+mod conversation;
 mod endpoint;
 mod inbox;
 mod mailbox;
 mod nats;
 mod outgoing;
 mod reply;
+mod shared;
 mod submit;
 
 use std::fmt::Debug;
@@ -22,12 +24,14 @@ use crate::Time;
 
 pub use call::Call;
 pub use collect::{Collect, CollectError};
+pub use conversation::{Conversation, Head, IncomingResponse};
 pub use endpoint::{Endpoint, Notice};
 pub use inbox::{Registration, Token};
 pub use mailbox::{Mail, Mailbox};
 pub use nats::{Lost, NatsEndpoint, NatsLink, TokioTimer};
 pub use outgoing::Outgoing;
 pub use reply::ReplyPolicy;
+pub use shared::{Incoming, Machine, Shared};
 pub use submit::{Submit, Task};
 
 /// A message bus, as far as an exchange needs one.

@@ -11,6 +11,9 @@ impl Time {
     /// The origin itself.
     pub const ZERO: Self = Self(Duration::ZERO);
 
+    /// The largest representable moment, for what never comes.
+    pub const MAX: Self = Self(Duration::MAX);
+
     /// The moment that lies `since_origin` after the origin.
     pub const fn new(since_origin: Duration) -> Self {
         Self(since_origin)

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_nats::Client;
+use narun_core::exchange::Budget;
 use narun_core::link::ReplyPolicy;
 use narun_core::{Limits, Namespace, StreamSettings};
 
@@ -11,6 +12,12 @@ use crate::idempotency::{CallerHook, DefaultCallerHook};
 use crate::respond::{DefaultRespondToFailure, RespondToFailure};
 use crate::route::Route;
 use crate::{BuildError, Gateway};
+
+/// What a window has at least to let a response flow.
+const MIN_WINDOW: u64 = 64 * 1024;
+
+/// What comes within one is bounded in messages as well.
+const MAX_WINDOW: u64 = 8 * 1024 * 1024;
 
 /// Gathers the settings of a [`Gateway`].
 #[must_use = "a builder does nothing until it is built"]
@@ -31,6 +38,8 @@ impl GatewayBuilder {
             peer: Box::new(DefaultPeerHook),
             caller: Box::new(DefaultCallerHook),
             status_prefix: None,
+            window: 1024 * 1024,
+            budget: Budget::DEFAULT,
             respond: Box::new(DefaultRespondToFailure),
         };
         Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
@@ -99,6 +108,25 @@ impl GatewayBuilder {
         self
     }
 
+    /// How many bytes of a response may be under way or wait for the HTTP client to take them, 64 KiB to 8 MiB. Default
+    /// 1 MiB.
+    ///
+    /// It bounds the memory that a slow client costs, here and in the consumer, and with it what one response may reach: a
+    /// window for each round trip between the two. The consumer has a window of its own for requests.
+    pub const fn window(mut self, bytes: u64) -> Self {
+        self.settings.window = bytes;
+        self
+    }
+
+    /// How many bytes of all responses together may be under way or wait, in this gateway. Default 48 MiB.
+    ///
+    /// Near it windows shrink to 64 KiB, and at last responses take turns. A nats-server closes a connection that has more
+    /// waiting than its `max_pending`, 64 MB by default: stay well below that. At least one window.
+    pub const fn budget(mut self, bytes: u64) -> Self {
+        self.settings.budget = bytes;
+        self
+    }
+
     /// How failures are answered. Default [`DefaultRespondToFailure`].
     pub fn on_failure(mut self, hook: impl RespondToFailure) -> Self {
         self.settings.respond = Box::new(hook);
@@ -126,6 +154,12 @@ impl GatewayBuilder {
     pub async fn build(self) -> Result<Gateway, BuildError> {
         if self.settings.timeout.is_zero() {
             return Err(BuildError::Setting("the timeout is zero"));
+        }
+        if !(MIN_WINDOW..=MAX_WINDOW).contains(&self.settings.window) {
+            return Err(BuildError::Setting("the window is not between 64 KiB and 8 MiB"));
+        }
+        if self.settings.budget < self.settings.window {
+            return Err(BuildError::Setting("the budget is smaller than the window"));
         }
         Gateway::start(self.client, self.settings, self.routes, self.replies, Limits::default()).await
     }

@@ -1,25 +1,34 @@
 //! One request on its way over NATS: received, encoded, called, answered.
 
+mod answer;
+mod receive;
+mod rest;
+mod send;
+mod start;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
+use http::{HeaderValue, Method, Request, Response, header, request};
 use http_body::Body as _;
-use narun_core::frame::{EncodeError, RequestHead};
-use narun_core::link::{Call, Collect, CollectError, Link, NatsLink, Timer, TokioTimer};
-use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind, Time};
+use narun_core::link::{Call, IncomingResponse, NatsLink};
+use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 use tracing::{Span, field};
 
 use crate::Gateway;
 use crate::body::BoxError;
-use crate::durable::{DurableFuture, Failed, Received, response};
+use crate::durable::{DurableFuture, Failed, Received};
 use crate::forward::request_id::RequestId;
 use crate::gateway::RouteEntry;
+use receive::Receiving;
+use send::{Sent, converse, send};
+use start::{Beginning, Start, head_len};
+
+pub(crate) use send::unsendable;
 
 /// How long each part of a body is waited for that cannot be sent anywhere.
 const LINGER: Duration = Duration::from_secs(1);
@@ -53,28 +62,19 @@ struct Client {
 #[pin_project(project = StateProj)]
 enum State<B> {
     /// Cannot be sent at all.
-    Refused(FailureKind),
-    /// The request's body is being received.
+    Refused(Failure),
+    /// The request's body is being received, whole.
     Receiving(#[pin] Receiving<B>),
+    /// A body that may be long is looked at: how it begins.
+    Starting(ExchangeId, request::Parts, Start<B>),
     /// The request is with a consumer.
     Calling(#[pin] Call<NatsLink>),
+    /// The same, and a task sends the rest of the request's body.
+    Streaming(Option<IncomingResponse<NatsLink>>),
     /// The request goes to a stream, or is there.
     Durable(DurableFuture),
-}
-
-#[derive(Debug)]
-#[pin_project]
-struct Receiving<B> {
-    id: ExchangeId,
-    parts: request::Parts,
-    #[pin]
-    body: Collect<B>,
-    /// How much of it had come when the deadline was last moved.
-    progress: usize,
-    #[pin]
-    timer: TokioTimer,
-    patience: Duration,
-    deadline: Time,
+    /// All that could be done here is.
+    Done,
 }
 
 impl<B: http_body::Body> Exchange<B> {
@@ -96,33 +96,22 @@ impl<B: http_body::Body> Exchange<B> {
         );
         route.metrics().begin();
         let client = Client::new(&parts, id);
-        let disconnected = gateway.is_disconnected();
-        let refused = if is_tunnel(&parts) {
-            Some(FailureKind::NotImplemented)
-        } else if disconnected && parts.headers.contains_key(header::EXPECT) {
-            Some(FailureKind::Disconnected)
+        let announced = start::announced(&parts, &body);
+        let state = if is_tunnel(&parts) {
+            State::Refused(FailureKind::NotImplemented.into())
+        } else if expects(&parts) && gateway.is_disconnected() {
+            State::Refused(FailureKind::Disconnected.into())
+        } else if announced.unwrap_or(body.size_hint().lower()) > route.max_body() as u64 {
+            State::Refused(too_large(route.max_body()))
+        } else if route.durable().is_some() {
+            State::whole(id, parts, body, route.max_body(), &gateway, &route)
+        } else if body.is_end_stream() {
+            State::whole(id, parts, body, 0, &gateway, &route)
         } else {
-            None
-        };
-        let state = match refused {
-            Some(kind) => State::Refused(kind),
-            None => {
-                let link = gateway.endpoint().link();
-                // An answer before a body that is on its way would close the connection, and might not be seen.
-                let patience = if disconnected { route.timeout().min(LINGER) } else { route.timeout() };
-                let limit = match route.durable() {
-                    Some(_) => route.max_body(),
-                    None => route.max_body().min(gateway.endpoint().limits().frame),
-                };
-                State::Receiving(Receiving {
-                    id,
-                    parts,
-                    body: Collect::new(body, limit),
-                    progress: 0,
-                    timer: link.timer(),
-                    patience,
-                    deadline: link.now() + patience,
-                })
+            let room = gateway.room().saturating_sub(head_len(&parts));
+            match announced.filter(|length| *length <= room as u64 && !expects(&parts)) {
+                Some(_) => State::whole(id, parts, body, room, &gateway, &route),
+                None => State::Starting(id, parts, Start::new(body, room, route.max_body())),
             }
         };
         Self { gateway, route, client, started: Instant::now(), span, state, counted: false }
@@ -131,7 +120,7 @@ impl<B: http_body::Body> Exchange<B> {
 
 impl<B> Future for Exchange<B>
 where
-    B: http_body::Body,
+    B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Output = Response<Body>;
@@ -142,13 +131,22 @@ where
         loop {
             let mut this = self.as_mut().project();
             let outcome = match this.state.as_mut().project() {
-                StateProj::Refused(kind) => Err(Failed::from(*kind)),
+                StateProj::Refused(failure) => Err(failure.clone().into()),
+                StateProj::Done => return Poll::Pending,
                 StateProj::Receiving(mut receiving) => {
                     let whole = ready!(receiving.as_mut().poll_whole(this.gateway.endpoint().link(), cx));
                     let next = match this.gateway.is_disconnected() {
                         true => Err(FailureKind::Disconnected.into()),
                         false => whole.and_then(|(body, trailers)| {
-                            receiving.send(body, trailers, this.gateway, this.route)
+                            let (id, parts) = (receiving.id, receiving.take_parts());
+                            if this.route.durable().is_some() {
+                                let received = Received { id, parts, body, trailers };
+                                let durable =
+                                    DurableFuture::new(this.gateway.clone(), this.route.clone(), received);
+                                return Ok(State::Durable(durable));
+                            }
+                            let beginning = Beginning::<B>::whole(body, trailers);
+                            send(this.gateway, this.route, id, &parts, beginning).map(State::from)
                         }),
                     };
                     match next {
@@ -159,11 +157,48 @@ where
                         }
                     }
                 }
+                StateProj::Starting(id, parts, start) => {
+                    let begun = match expects(parts) {
+                        true => Ok(start.untouched()),
+                        false => ready!(start.poll(cx)),
+                    };
+                    let next = match this.gateway.is_disconnected() {
+                        true => Err(FailureKind::Disconnected.into()),
+                        false => begun.and_then(|begun| send(this.gateway, this.route, *id, parts, begun)),
+                    };
+                    match next {
+                        Err(failure) => Err(failure.into()),
+                        Ok(next) => {
+                            this.state.set(next.into());
+                            continue;
+                        }
+                    }
+                }
                 StateProj::Calling(mut call) => {
                     let outcome = ready!(call.as_mut().poll(cx));
                     let counted = outcome.as_ref().map(|frame| frame.body.len()).map_err(Failure::kind);
                     this.route.metrics().exchanged(Some(counted), call.attempts());
-                    outcome.map(response).map_err(Failed::from)
+                    let method = &this.client.method;
+                    let answer = outcome.and_then(|frame| match frame.head.end {
+                        true => answer::whole(method, frame),
+                        false => {
+                            let incoming = converse::<B>(this.gateway, call);
+                            answer::streamed(this.gateway, this.route, method, frame, incoming)
+                        }
+                    });
+                    answer.map_err(Failed::from)
+                }
+                StateProj::Streaming(streaming) => {
+                    let Some(incoming) = streaming else { return Poll::Pending };
+                    let outcome = ready!(incoming.poll_head(cx));
+                    let counted = outcome.as_ref().map(|frame| frame.body.len()).map_err(Failure::kind);
+                    this.route.metrics().exchanged(Some(counted), incoming.attempts());
+                    let (method, incoming) = (&this.client.method, streaming.take());
+                    let answer = outcome.and_then(|frame| match incoming.filter(|_| !frame.head.end) {
+                        None => answer::whole(method, frame),
+                        Some(incoming) => answer::streamed(this.gateway, this.route, method, frame, incoming),
+                    });
+                    answer.map_err(Failed::from)
                 }
                 StateProj::Durable(durable) => {
                     let outcome = ready!(Pin::new(durable).poll(cx));
@@ -180,7 +215,8 @@ where
 
 impl<B> Exchange<B> {
     fn finish(self: Pin<&mut Self>, outcome: Result<Response<Body>, Failed>) -> Response<Body> {
-        let this = self.project();
+        let mut this = self.project();
+        this.state.set(State::Done);
         let response = outcome.unwrap_or_else(|Failed { failure, location }| {
             tracing::debug!(%failure, route = this.route.template(), "request failed");
             let mut response = this.gateway.respond(&failure, &this.client.context());
@@ -207,94 +243,40 @@ impl<B> PinnedDrop for Exchange<B> {
             match this.state.project() {
                 StateProj::Calling(call) => this.route.metrics().exchanged(None, call.attempts()),
                 StateProj::Durable(_) => this.route.metrics().exchanged(None, 1),
-                StateProj::Refused(_) | StateProj::Receiving(_) => {}
+                StateProj::Streaming(Some(incoming)) => {
+                    this.route.metrics().exchanged(None, incoming.attempts());
+                }
+                _ => {}
             }
             this.route.metrics().end(&this.client.method, None, this.started.elapsed());
         }
     }
 }
 
-impl<B> Receiving<B>
-where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
-{
-    /// Ready once the whole body is there, or once it is clear that it is not to be.
-    fn poll_whole(
-        self: Pin<&mut Self>,
-        link: &NatsLink,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Bytes, Option<HeaderMap>), Failure>> {
-        let mut this = self.project();
-        if let Poll::Ready(collected) = this.body.as_mut().poll(cx) {
-            return Poll::Ready(collected.map_err(|error| match error {
-                CollectError::TooLarge => too_large(this.body.limit()),
-                CollectError::Body(error) => {
-                    let error: BoxError = error.into();
-                    tracing::debug!(%error, "request body broke off");
-                    FailureKind::BadRequest.into()
-                }
-            }));
-        }
-        if *this.progress != this.body.received() {
-            *this.progress = this.body.received();
-            *this.deadline = link.now() + *this.patience;
-        }
-        ready!(this.timer.as_mut().poll_until(cx, *this.deadline));
-        Poll::Ready(Err(FailureKind::RequestTimedOut.into()))
-    }
-
-    /// How the request goes on.
-    fn send(
-        mut self: Pin<&mut Self>,
-        body: Bytes,
-        trailers: Option<HeaderMap>,
-        gateway: &Gateway,
-        route: &Arc<RouteEntry>,
-    ) -> Result<State<B>, Failure> {
-        if route.durable().is_none() {
-            return self.call(body, trailers.as_ref(), gateway, route).map(State::Calling);
-        }
-        let this = self.as_mut().project();
-        let (nothing, ()) = Request::new(()).into_parts();
-        let parts = std::mem::replace(this.parts, nothing);
-        let received = Received { id: *this.id, parts, body, trailers };
-        Ok(State::Durable(DurableFuture::new(gateway.clone(), route.clone(), received)))
-    }
-
-    /// The call that sends the request.
-    fn call(
-        self: Pin<&mut Self>,
-        body: Bytes,
-        trailers: Option<&HeaderMap>,
+impl<B> State<B> {
+    /// Waits for the whole body.
+    fn whole(
+        id: ExchangeId,
+        parts: request::Parts,
+        body: B,
+        limit: usize,
         gateway: &Gateway,
         route: &RouteEntry,
-    ) -> Result<Call<NatsLink>, Failure> {
-        let this = self.project();
-        let endpoint = gateway.endpoint();
-        let config = route.caller_config(&this.parts.method);
-        let mut head = RequestHead::new(*this.id);
-        let (peer, fields) = gateway.fields(this.parts, *this.id);
-        if let Some(peer) = peer {
-            head.scheme = peer.scheme().clone();
-            head.peer = Some(peer.address());
+    ) -> Self {
+        // An answer before a body that is on its way would close the connection, and might not be seen.
+        let lingers = gateway.is_disconnected();
+        let patience = if lingers { route.timeout().min(LINGER) } else { route.timeout() };
+        let link = gateway.endpoint().link();
+        Self::Receiving(Receiving::new(id, parts, body, limit, link, patience))
+    }
+}
+
+impl<B> From<Sent> for State<B> {
+    fn from(sent: Sent) -> Self {
+        match sent {
+            Sent::Whole(call) => Self::Calling(call),
+            Sent::Streaming(incoming) => Self::Streaming(Some(incoming)),
         }
-        head.head_timeout = Some(config.head_timeout);
-        head.total_timeout = config.total_timeout;
-        head.max_payload = endpoint.link().client().max_payload() as u64;
-        let size = body.len();
-        let limits = endpoint.limits();
-        let frame = head
-            .encode(this.parts, fields.edit(), body, trailers, limits)
-            .map_err(|error| unsendable(&error))?;
-        let room = limits.frame.min(endpoint.link().client().max_payload());
-        if frame.len() > room {
-            return Err(too_large(room.saturating_sub(frame.len() - size)));
-        }
-        route.metrics().sent(size);
-        let [seed @ .., _, _, _, _, _, _, _, _] = *this.id.as_bytes();
-        let seed = u64::from_le_bytes(seed);
-        Ok(Call::new(endpoint.clone(), route.subject().clone(), frame, config, seed))
     }
 }
 
@@ -319,14 +301,19 @@ fn is_tunnel(parts: &request::Parts) -> bool {
         })
 }
 
+/// Whether the client waits to be told that it may send its body.
+fn expects(parts: &request::Parts) -> bool {
+    let expect = parts.headers.get(header::EXPECT);
+    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 fn too_large(limit: usize) -> Failure {
     Failure::new(FailureKind::ContentTooLarge).with_detail(format!("the limit is {limit} bytes"))
 }
 
-pub(crate) fn unsendable(error: &EncodeError) -> Failure {
-    let kind = match error {
-        EncodeError::TargetTooLong { .. } => FailureKind::UriTooLong,
-        _ => FailureKind::FieldsTooLarge,
-    };
-    Failure::new(kind).with_detail(error.to_string())
+/// The HTTP client failed in the middle of its request.
+fn broken_off(error: impl Into<BoxError>) -> Failure {
+    let error: BoxError = error.into();
+    tracing::debug!(%error, "request body broke off");
+    FailureKind::BadRequest.into()
 }

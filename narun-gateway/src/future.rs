@@ -46,7 +46,7 @@ impl<F, B> ResponseFuture<F, B> {
 impl<F, B, R, E> Future for ResponseFuture<F, B>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    B: http_body::Body,
+    B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
     R: http_body::Body<Data = Bytes>,
 {

@@ -1,16 +1,16 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_nats::{Client, Subject};
 use http::{Method, Response, request};
 use narun_core::durable::caller_scope;
-use narun_core::exchange::CallerConfig;
+use narun_core::exchange::{Budget, CallerConfig, FlowConfig};
 use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
 use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace, StreamSettings};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::durable::Store;
 use crate::forward::fields::FieldChanges;
@@ -25,7 +25,7 @@ use crate::{BuildError, GatewayBuilder, GatewayLayer, GatewayService, RespondToF
 /// A gateway: routes, and the connection over which their requests go.
 ///
 /// Cheap to clone; all clones, and the layers and services made of it, are the same gateway. It ends when the last
-/// of them is dropped; requests under way are then without an answer, so stop the HTTP server first.
+/// of them is dropped; requests under way are then without an answer, so stop the HTTP server first, and then [shut down](Self::shutdown).
 #[derive(Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -38,6 +38,10 @@ struct Shared {
     settings: Settings,
     status: StatusPaths,
     closed: watch::Receiver<bool>,
+    /// How bodies are streamed over the connection as it is now.
+    flow: ArcSwap<FlowConfig>,
+    /// The tasks of exchanges whose bodies are streamed.
+    streams: Mutex<JoinSet<()>>,
     reader: AbortHandle,
 }
 
@@ -51,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) respond: Box<dyn RespondToFailure>,
     pub(crate) caller: Box<dyn CallerHook + Send + Sync>,
     pub(crate) status_prefix: Option<String>,
+    pub(crate) window: u64,
+    pub(crate) budget: u64,
 }
 
 /// A route, with all that a request needs prepared.
@@ -72,6 +78,9 @@ pub(crate) struct DurableRoute {
     pub(crate) respond_async: bool,
     pub(crate) expiry: Option<Duration>,
 }
+
+/// How long the server may take to confirm what it was told last.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// How many bytes the body of a durable request may have, where the route says nothing else.
 const MAX_DURABLE_BODY: u64 = 10 * 1024 * 1024;
@@ -122,6 +131,22 @@ impl Gateway {
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
+    /// Waits until no body is being streamed any more, at most so long. What is left then is cancelled: the HTTP responses
+    /// break off, and the consumers are told.
+    ///
+    /// For the end of a process, once its HTTP server takes no more requests. Not cancel safe: dropped before its end, it
+    /// cancels at once.
+    pub async fn shutdown(&self, limit: Duration) {
+        let mut streams =
+            std::mem::take(&mut *self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = async { while streams.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            streams.shutdown().await;
+        }
+        // Without a connection there is nobody to tell.
+        let _ = tokio::time::timeout(FLUSH, self.endpoint().round_trip()).await;
+    }
+
     pub(crate) async fn start(
         client: Client,
         settings: Settings,
@@ -149,8 +174,12 @@ impl Gateway {
         let reader = reader.abort_handle();
         let needs = needs(&table);
         let table = ArcSwap::from_pointee(table);
-        let gateway =
-            Self { shared: Arc::new(Shared { endpoint, table, store, settings, status, closed, reader }) };
+        let budget = Arc::new(Budget::new(settings.budget));
+        let flow = FlowConfig { window: settings.window, budget, ..FlowConfig::default() };
+        let flow = ArcSwap::from_pointee(flow);
+        let streams = Mutex::default();
+        let shared = Shared { endpoint, table, store, settings, status, closed, flow, streams, reader };
+        let gateway = Self { shared: Arc::new(shared) };
         if let Some(needs) = needs {
             gateway.status().start();
             let declared = gateway.store().declare(needs.outcomes).await;
@@ -174,6 +203,35 @@ impl Gateway {
     /// Whether a request would only wait for a connection.
     pub(crate) fn is_disconnected(&self) -> bool {
         !self.shared.endpoint.link().is_connected() || *self.shared.closed.borrow()
+    }
+
+    /// The largest message of an exchange.
+    pub(crate) fn room(&self) -> usize {
+        let endpoint = self.endpoint();
+        endpoint.limits().frame.min(endpoint.link().client().max_payload())
+    }
+
+    /// How bodies are streamed.
+    pub(crate) fn flow(&self) -> Arc<FlowConfig> {
+        let (flow, frame) = (self.shared.flow.load_full(), self.room());
+        if flow.frame == frame {
+            return flow;
+        }
+        // The connection is to another server, or is there at all.
+        let flow = Arc::new(FlowConfig { frame, ..FlowConfig::clone(&flow) });
+        self.shared.flow.store(flow.clone());
+        flow
+    }
+
+    /// Runs what drives an exchange, for as long as the gateway is there.
+    pub(crate) fn keep(&self, conversation: impl Future<Output = ()> + Send + 'static) {
+        let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = streams.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "an exchange failed");
+            }
+        }
+        streams.spawn(conversation);
     }
 
     /// How long a request waits where its route says nothing else.

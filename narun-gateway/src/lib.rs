@@ -33,9 +33,27 @@
 //! | no match, alone | 404, or 405 with `Allow` |
 //! | CONNECT, or `Upgrade: websocket`, on a route | 501 |
 //!
-//! `TASK` is the namespace ([`GatewayBuilder::namespace`]). A request is one message and so is its response: each must
-//! fit 64 KiB whole, head and content, for now. A larger request is answered 413, a larger response 502. Durable
-//! requests may have more content, and durable responses what fits a message of the server, 1 MiB by default.
+//! `TASK` is the namespace ([`GatewayBuilder::namespace`]).
+//!
+//! # Bodies
+//!
+//! Requests and responses of direct routes have bodies of any size, which are passed on as they come, trailers included. One
+//! that fits a message of 64 KiB beside its head costs no message of its own. Longer ones, and those that are not
+//! finished, such as server-sent events, follow in further messages; each byte is on its way as soon as it is there.
+//!
+//! | what | how |
+//! |---|---|
+//! | a slow client, or handler | makes the other side wait: no more than a [window](GatewayBuilder::window) is kept for each body |
+//! | many of them | share the [budget](GatewayBuilder::budget) of their gateway |
+//! | both at once | a response may begin before the request's body has ended, and either may end first |
+//! | `Expect: 100-continue` | the client is told to go on when the handler reads, and not at all if it does not |
+//! | the request is over [`Route::max_body`] | 413, and nothing of it is sent if its length was announced; once the response has begun, that breaks off |
+//! | `Content-Length` of a response | must be true: 502, or the response breaks off |
+//! | HEAD, 204, 304 | have no content, whatever the consumer sends |
+//!
+//! A response that fails after its head *breaks off*: the HTTP server closes the connection or resets the stream in the
+//! middle, so that no client takes a part for the whole. Bodies of [durable](Route::durable) routes are collected whole: up
+//! to [`Route::max_body`], and the response has to fit a message of the server, 1 MiB by default.
 //!
 //! # What can go wrong
 //!
@@ -44,16 +62,19 @@
 //!
 //! - **No consumer**: 503 at once. **All consumers busy or stopping**: sent again to any of them up to 3 times, 5 to
 //!   50 ms apart, then 503.
-//! - **Timeout**: 504 after [`GatewayBuilder::timeout`] or [`Route::timeout`], 15 s by default, and the handler is
-//!   dropped.
+//! - **Timeout**: 504 after [`GatewayBuilder::timeout`] or [`Route::timeout`], 15 s by default, counted anew when the
+//!   request's body moves on, and the handler is dropped. The response's body may take longer, up to
+//!   [`Route::total_timeout`]; where nothing is heard of the consumer for 30 s, it breaks off.
 //! - **Silence**: a consumer that has the request says so after 250 ms. Where nothing is heard for 1 s, requests with
 //!   an idempotent method (RFC 9110 9.2.2) are sent again, once. So they may run twice; others never do.
-//! - **Consumer gone** while it was working: 502, known within seconds.
+//! - **Consumer gone** while it was working: 502, known within seconds. **Gone, or a message lost, after the response's
+//!   head**: the response breaks off.
 //! - **Disconnected from NATS**: 503 at once; nothing is queued. **Connection lost while waiting**: idempotent methods
 //!   are sent again once it is back; others are answered 502 after 2 s, unless their consumer says that it is still at
 //!   work.
-//! - **HTTP client gone**: the handler is dropped as soon as its consumer can be told: 250 ms after receipt at the
-//!   latest.
+//! - **HTTP client gone**, at any time before the end of the response: the handler is dropped as soon as its consumer can be
+//!   told: 250 ms after receipt at the latest.
+//! - **The gateway ends**: [`Gateway::shutdown`] waits for bodies under way, and cancels what is left.
 //!
 //! # Durable delivery
 //!
@@ -190,10 +211,14 @@
 //! | `http_gateway_request_duration_seconds` | method, path |
 //! | `http_gateway_nats_requests_total` | subject, status (success, timeout, error, no_responders, refused, cancelled) |
 //! | `http_gateway_durable_publishes_total` | subject, status (accepted, duplicate, full, missing, unavailable, too_large, unconfirmed) |
+//! | `http_gateway_stream_resets_total` | path, reason (cancelled, reset, gap, timeout, too_large, length): responses that ended too early after their head |
 //! | `http_gateway_requests_in_flight` | path |
 //! | `http_gateway_request_body_bytes_total`, `http_gateway_response_body_bytes_total` | path |
 //! | `http_gateway_retries_total` | path |
 //! | `http_gateway_inbox_discarded_total` | reason (junk, unknown_exchange, foreign_reply, overflow) |
+//!
+//! A request is in flight, and its duration counts, until the response's head; its outcome is counted then, too. Bytes of bodies
+//! are counted as they pass.
 //!
 //! Each request has a `tracing` span `http.gateway` with OpenTelemetry's names; `messaging.message.id` is the id under which a
 //! durable request is in the stream. `traceparent` is passed on as it came.

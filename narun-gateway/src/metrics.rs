@@ -15,6 +15,7 @@ const NATS_REQUESTS: &str = "http_gateway_nats_requests_total";
 const IN_FLIGHT: &str = "http_gateway_requests_in_flight";
 const REQUEST_BYTES: &str = "http_gateway_request_body_bytes_total";
 const RESPONSE_BYTES: &str = "http_gateway_response_body_bytes_total";
+const STREAM_RESETS: &str = "http_gateway_stream_resets_total";
 const RETRIES: &str = "http_gateway_retries_total";
 const DURABLE_PUBLISHES: &str = "http_gateway_durable_publishes_total";
 const INBOX: &str = "http_gateway_inbox_discarded_total";
@@ -30,6 +31,7 @@ pub(crate) fn describe() {
     describe_gauge!(IN_FLIGHT, "HTTP requests that wait for their response's head");
     describe_counter!(REQUEST_BYTES, Unit::Bytes, "Body bytes sent to consumers");
     describe_counter!(RESPONSE_BYTES, Unit::Bytes, "Body bytes received from consumers");
+    describe_counter!(STREAM_RESETS, "Responses that broke off, or were given up, after their head");
     describe_counter!(RETRIES, "Requests sent again over NATS");
     describe_counter!(DURABLE_PUBLISHES, "Durable requests by what the stream said to them");
     describe_counter!(INBOX, "Messages to the gateway's inbox that belong to no exchange");
@@ -119,9 +121,19 @@ impl RouteMetrics {
         self.count(metrics, status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
     }
 
-    /// A request was published with a body of this size.
+    /// So much of a request's body was sent.
     pub(crate) fn sent(&self, body: usize) {
         self.common().request_bytes.0.increment(body as u64);
+    }
+
+    /// So much of a response's body came after its head.
+    pub(crate) fn received(&self, body: usize) {
+        self.common().response_bytes.0.increment(body as u64);
+    }
+
+    /// A response did not come to its end.
+    pub(crate) fn reset(&self, reason: &'static str) {
+        counter!(STREAM_RESETS, "path" => self.path.to_string(), "reason" => reason).increment(1);
     }
 
     /// A durable request with a body of this size was published so often; whether the stream had it before, or why it is

@@ -202,8 +202,10 @@ impl Route {
         self
     }
 
-    /// How many bytes the request's body may have. Default: what fits a message of 64 KiB; 10 MiB where the route is
+    /// How many bytes the request's body may have. Default: any number; 10 MiB where the route is
     /// [durable](Self::durable).
+    ///
+    /// More is answered 413. If the response has begun before that shows, it breaks off.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = Some(bytes);
         self

@@ -38,7 +38,7 @@ impl<S> GatewayService<S> {
 impl<S, B, R> Service<Request<B>> for GatewayService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    B: http_body::Body,
+    B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
     R: http_body::Body<Data = Bytes>,
     R::Error: Into<BoxError>,

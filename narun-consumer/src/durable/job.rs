@@ -23,7 +23,7 @@ use super::store::{Trouble, trying};
 use crate::answer::{encode, report, too_large, unsendable};
 use crate::error::BoxError;
 use crate::extensions::{Delivery, Received};
-use crate::handler::{Collected, Handler, HandlerError};
+use crate::handler::{Answered, Extent, Handler, HandlerError};
 use crate::metrics::{self, HandlerFailure};
 
 /// How long the server may take to confirm an acknowledgement.
@@ -205,7 +205,7 @@ impl Work {
             tracing::debug!(id = %head.id, "expired");
             self.shared.metrics.expired.increment(1);
             let response = Failure::new(FailureKind::Expired).to_response(context);
-            return Err(self.conclude(asked, self.encode(&Collected::from_whole(response), context)).await);
+            return Err(self.conclude(asked, self.encode(&Answered::from(response), context)).await);
         }
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Work {
     }
 
     /// Calls the service, and measures how long its first poll takes.
-    async fn call<S, B>(&self, service: S, request: Request<Body>) -> Result<Collected, HandlerError>
+    async fn call<S, B>(&self, service: S, request: Request<Body>) -> Result<Answered, HandlerError>
     where
         S: Service<Request<Body>, Response = Response<B>>,
         S::Error: Into<BoxError>,
@@ -294,7 +294,7 @@ impl Work {
         let Shared { slots, consumer, .. } = self.shared.as_ref();
         // One waits for a slot only if more has come than was asked for.
         let slot = slots.try_slot().ok_or_else(|| slots.slot());
-        let mut handler = pin!(Handler::new(service, request, slot, self.shared.room()));
+        let mut handler = pin!(Handler::new(service, request, slot, Extent::Whole(self.shared.room())));
         let mut in_flight = None;
         poll_fn(|cx| {
             let before = in_flight.is_none().then(Instant::now);
@@ -356,7 +356,7 @@ impl Work {
         metrics.dead_lettered(reason.label());
         let Some(Asked { head, context }) = asked else { return Verdict::Dead };
         let failure = Failure::new(FailureKind::HandlerFailed).to_response(context);
-        let answer = self.encode(&Collected::from_whole(failure), context);
+        let answer = self.encode(&Answered::from(failure), context);
         if let Some(outcome) = head.outcome.as_ref().filter(|outcome| self.is_ours(outcome)) {
             // The copy is made: what cannot be kept now is told to nobody who asks later.
             let _ = self.shared.keep(head.id, outcome, answer.clone()).await;
@@ -384,7 +384,7 @@ impl Work {
     }
 
     /// A RESPONSE that fits, with what the handler says or else with why it cannot be sent.
-    fn encode(&self, response: &Collected, context: &FailureContext) -> Bytes {
+    fn encode(&self, response: &Answered, context: &FailureContext) -> Bytes {
         let consumer = &self.shared.consumer;
         encode(response, consumer, self.shared.room()).unwrap_or_else(|problem| {
             unsendable(&problem, &consumer.metrics);
@@ -394,7 +394,7 @@ impl Work {
 
     fn bad_answer(&self, problem: String, context: &FailureContext) -> Bytes {
         let response = Failure::new(FailureKind::BadAnswer).with_detail(problem).to_response(context);
-        encode(&Collected::from_whole(response), &self.shared.consumer, usize::MAX).unwrap_or_default()
+        encode(&Answered::from(response), &self.shared.consumer, usize::MAX).unwrap_or_default()
     }
 
     /// Answers the gateway, if one waits.

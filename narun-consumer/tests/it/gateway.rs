@@ -60,6 +60,10 @@ impl Actor {
         Self { client, app: app.to_owned() }
     }
 
+    pub(crate) fn app(&self) -> &str {
+        &self.app
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

@@ -69,8 +69,6 @@ async fn frames_that_are_no_requests_are_refused() {
     let app = new_app();
     start(&app, serve(connect().await, app.as_str(), service_fn(hello))).await;
     let actor = Actor::new(&app).await;
-    let mut in_parts = head();
-    in_parts.end = false;
     let mut elsewhere = head();
     elsewhere.object = Some(Box::new(ObjectRef {
         bucket: "TASK-bodies".to_owned(),
@@ -79,7 +77,7 @@ async fn frames_that_are_no_requests_are_refused() {
         digest: [0; 32],
     }));
     let probe = narun_core::frame::encode_probe();
-    for payload in [probe, encode(&in_parts, get("/")).await, encode(&elsewhere, get("/")).await] {
+    for payload in [probe, encode(&elsewhere, get("/")).await] {
         let (frame, _) = actor.send_raw(payload).await.frame().await;
         let Frame::Refused(refused) = frame else { panic!("{frame:?}") };
         assert_eq!(refused.reason, Refusal::BadFrame);
@@ -156,6 +154,10 @@ async fn settings_out_of_range_are_errors() {
     let client = connect().await;
     let name = serve(client.clone(), "not.a.name", service_fn(hello)).await;
     assert!(matches!(name, Err(ServeError::Name(_))), "{name:?}");
+    for (window, budget) in [(1024, 1 << 20), (1 << 30, 1 << 31), (1 << 20, 1 << 19)] {
+        let streams = serve(client.clone(), "app", service_fn(hello)).window(window).budget(budget).await;
+        assert!(matches!(streams, Err(ServeError::Setting(_))), "{streams:?}");
+    }
     let namespace = serve(client.clone(), "app", service_fn(hello)).namespace("").await;
     assert!(matches!(namespace, Err(ServeError::Name(_))), "{namespace:?}");
     let concurrency = serve(client, "app", service_fn(hello)).concurrency(0).await;

@@ -16,5 +16,6 @@ mod observed;
 mod permissions;
 mod restart;
 mod shutdown;
+mod stream;
 mod versions;
 mod wire;

@@ -1,9 +1,12 @@
+mod stream;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Transmit;
-use crate::Time;
-use crate::frame::{Credit, Frame, RequestHead, Reset, ResetCode, Working};
+use super::{FlowConfig, Transmit};
+use crate::frame::{Credit, Frame, RequestHead, Reset, ResetCode, Working, encode_probe};
+use crate::{BodyErrorKind, Time};
+use stream::Stream;
 
 /// Settings of a [`Callee`].
 #[derive(Clone, Debug)]
@@ -17,6 +20,10 @@ pub struct CalleeConfig {
     pub grace: Duration,
     /// The name of this process in what it sends. Default none.
     pub instance: Option<String>,
+    /// The largest payload that this process's server takes, told with ACCEPT. Default 0: not known.
+    pub max_payload: u64,
+    /// Bodies longer than one frame.
+    pub flow: FlowConfig,
 }
 
 impl Default for CalleeConfig {
@@ -26,11 +33,13 @@ impl Default for CalleeConfig {
             working_every: Duration::from_secs(5),
             grace: Duration::from_secs(2),
             instance: None,
+            max_payload: 0,
+            flow: FlowConfig::default(),
         }
     }
 }
 
-/// The consumer's side of an exchange, from the receipt of a request to its response.
+/// The consumer's side of an exchange, from the receipt of a request to the end of its response.
 ///
 /// See the [module](super) for the order of calls. It needs no token of the consumer before its first
 /// [`Transmit::Frame`] with a reply: an exchange that is answered at once has none.
@@ -38,14 +47,21 @@ impl Default for CalleeConfig {
 pub struct Callee<A> {
     gateway: A,
     deadline: Option<Time>,
+    /// When everything must be over.
+    total: Option<Time>,
     working_at: Time,
     /// Since when nobody has listened where the gateway was, as far as is known.
     unheard_since: Option<Time>,
     /// Whether the last WORKING met nobody.
     unheard: bool,
+    /// How far the REQUEST lets the response's body be sent, and the largest payload it names.
+    credit: u64,
+    max_payload: u64,
     outbox: VecDeque<Transmit<A>>,
     event: Option<CalleeEvent>,
     ended: bool,
+    /// Made when a body is longer than one frame.
+    stream: Option<Box<Stream>>,
 }
 
 /// What the consumer is told.
@@ -65,6 +81,10 @@ pub enum Cancelled {
     Gone,
     /// The time allowed is over.
     Deadline,
+    /// Nothing came from the gateway for too long.
+    Idle,
+    /// A part of the request's body was lost, or the gateway keeps to no rules.
+    Broken,
 }
 
 impl<A: Clone + PartialEq> Callee<A> {
@@ -77,12 +97,16 @@ impl<A: Clone + PartialEq> Callee<A> {
         Self {
             gateway,
             deadline: budget.map(|budget| now + budget),
+            total: head.total_timeout.map(|total| now + total),
             working_at: now + config.working_after,
             unheard_since: None,
             unheard: false,
+            credit: head.credit,
+            max_payload: head.max_payload,
             outbox: VecDeque::new(),
             event: None,
             ended: false,
+            stream: None,
         }
     }
 
@@ -91,14 +115,14 @@ impl<A: Clone + PartialEq> Callee<A> {
         &self.gateway
     }
 
-    /// When everything must be over.
+    /// When the response must be there, or everything be over, as far as is known now.
     pub const fn deadline(&self) -> Option<Time> {
         self.deadline
     }
 
     /// What is to be published next.
     pub fn poll_transmit(&mut self) -> Option<Transmit<A>> {
-        self.outbox.pop_front()
+        self.outbox.pop_front().or_else(|| self.poll_stream())
     }
 
     /// What the consumer is to be told; given once.
@@ -108,30 +132,34 @@ impl<A: Clone + PartialEq> Callee<A> {
 
     /// When [`Callee::handle_timeout`] is to be called; none once the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
-        (!self.ended).then(|| self.deadline.map_or(self.working_at, |deadline| deadline.min(self.working_at)))
+        let others = [self.deadline, self.poll_stream_timeout()];
+        (!self.ended).then(|| others.into_iter().flatten().fold(self.working_at, Time::min))
     }
 
     /// A frame came to our token, naming `reply`.
-    pub fn handle_frame(&mut self, frame: &Frame, reply: Option<A>) {
+    pub fn handle_frame(&mut self, now: Time, frame: Frame, reply: Option<A>) {
         if self.ended {
             return;
         }
-        match frame {
-            Frame::Reset(reset) => self.cancelled(match reset.code {
+        if let Frame::Reset(reset) = frame {
+            return self.cancelled(match reset.code {
                 ResetCode::Gone => Cancelled::Gone,
                 ResetCode::Deadline => Cancelled::Deadline,
+                ResetCode::Idle => Cancelled::Idle,
+                ResetCode::Flow | ResetCode::Gap => Cancelled::Broken,
                 _ => Cancelled::ByCaller,
-            }),
-            _ => match reply {
-                Some(reply) if reply == self.gateway => {
-                    if matches!(frame, Frame::Probe) {
-                        self.transmit(reply, Credit::default().encode(), Some(0));
-                    }
-                }
-                Some(stranger) => self.transmit(stranger, reset(ResetCode::Gone, true), None),
-                None => {}
-            },
+            });
         }
+        match reply {
+            Some(reply) if reply == self.gateway => self.admitted(now, frame),
+            Some(stranger) => self.transmit(stranger, reset(ResetCode::Gone, true), None),
+            None => {}
+        }
+    }
+
+    /// Something that is no frame came to our token.
+    pub fn handle_malformed(&mut self) {
+        self.give_up(ResetCode::Internal, Cancelled::Broken);
     }
 
     /// NATS says that nobody listens where the gateway was.
@@ -153,24 +181,32 @@ impl<A: Clone + PartialEq> Callee<A> {
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.transmit(self.gateway.clone(), reset(ResetCode::Deadline, true), None);
-            self.cancelled(Cancelled::Deadline);
-        } else if self.working_at <= now {
+            return self.give_up(ResetCode::Deadline, Cancelled::Deadline);
+        }
+        if self.working_at <= now {
             if !std::mem::take(&mut self.unheard) {
                 self.unheard_since = None;
             }
             let pause = self.unheard_since.map_or(config.working_every, |_| config.working_after);
-            self.working_at = now + pause;
-            let working = Working { version: crate::frame::VERSION, instance: config.instance.clone() };
-            self.transmit(self.gateway.clone(), working.encode(), Some(0));
+            let (at, payload) = if !self.has_responded() {
+                let working = Working { version: crate::frame::VERSION, instance: config.instance.clone() };
+                (now + pause, working.encode())
+            } else if self.unheard_since.is_some() {
+                (now + pause, encode_probe())
+            } else {
+                (Time::MAX, encode_probe())
+            };
+            self.working_at = at;
+            self.transmit(self.gateway.clone(), payload, Some(0));
         }
+        self.handle_stream_timeout(now);
     }
 
     /// The consumer gives the request up, and says why.
     pub fn abort(&mut self, code: ResetCode, text: String, ran: bool) {
         if !self.ended {
             self.transmit(self.gateway.clone(), Reset { code, text, ran }.encode(), None);
-            self.ended = true;
+            self.end(BodyErrorKind::Reset);
         }
     }
 
@@ -178,18 +214,42 @@ impl<A: Clone + PartialEq> Callee<A> {
     pub fn respond(&mut self, response: bytes::Bytes) {
         if !self.ended {
             self.transmit(self.gateway.clone(), response, None);
-            self.ended = true;
+            self.end(BodyErrorKind::Reset);
         }
     }
 
-    /// Whether it was answered, aborted or cancelled.
+    /// Whether it was answered to the end, aborted or cancelled. What has come of a body may still have to be read.
     pub const fn is_ended(&self) -> bool {
         self.ended
     }
 
+    /// Tells the gateway that it is over, and the consumer.
+    fn give_up(&mut self, code: ResetCode, why: Cancelled) {
+        if !self.ended {
+            self.transmit(self.gateway.clone(), reset(code, true), None);
+            self.cancelled(why);
+        }
+    }
+
     fn cancelled(&mut self, why: Cancelled) {
-        self.ended = true;
+        self.end(match why {
+            Cancelled::ByCaller => BodyErrorKind::Reset,
+            Cancelled::Broken => BodyErrorKind::Gap,
+            Cancelled::Gone | Cancelled::Deadline | Cancelled::Idle => BodyErrorKind::TimedOut,
+        });
         self.event = Some(CalleeEvent::Cancelled(why));
+    }
+
+    fn end(&mut self, broken: BodyErrorKind) {
+        self.ended = true;
+        if let Some(stream) = &mut self.stream {
+            stream.flow.close(broken);
+        }
+    }
+
+    /// What the gateway is told that asks.
+    fn standing(&self) -> Credit {
+        self.stream.as_ref().map(|stream| stream.flow.standing()).unwrap_or_default()
     }
 
     fn transmit(&mut self, to: A, payload: bytes::Bytes, reply: Option<u8>) {

@@ -1,11 +1,14 @@
+mod stream;
+
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Connection, Transmit};
-use crate::frame::{
-    Credit, DecodeError, Frame, Refusal, Refused, Reset, ResetCode, ResponseFrame, encode_probe,
-};
-use crate::{Failure, FailureKind, Time};
+use super::flow::Watch;
+use super::{Connection, FlowConfig, Transmit};
+use crate::frame::{DecodeError, Frame, Refusal, Refused, Reset, ResetCode, ResponseFrame, encode_probe};
+use crate::{BodyErrorKind, Failure, FailureKind, Time};
+use stream::Stream;
 
 /// Settings of a [`Caller`].
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +16,7 @@ pub struct CallerConfig {
     /// Whether the request's method allows sending it again although it may have been executed (RFC 9110 9.2.2).
     /// Default false.
     pub idempotent: bool,
-    /// Until the response head must be there. Default 15 s.
+    /// Until the response head must be there; counted anew whenever a streamed request's body moves on. Default 15 s.
     pub head_timeout: Duration,
     /// Until everything must be over. Default none.
     pub total_timeout: Option<Duration>,
@@ -26,6 +29,8 @@ pub struct CallerConfig {
     pub resends: u8,
     /// Shortest and longest pause before that; the pause is drawn evenly between them. Default 5 to 50 ms.
     pub pause: (Duration, Duration),
+    /// The credit for the response's body that the REQUEST gave. Default 0.
+    pub credit: u64,
 }
 
 impl Default for CallerConfig {
@@ -38,13 +43,15 @@ impl Default for CallerConfig {
             grace: Duration::from_secs(2),
             resends: 3,
             pause: (Duration::from_millis(5), Duration::from_millis(50)),
+            credit: 0,
         }
     }
 }
 
 /// The gateway's side of an exchange.
 ///
-/// See the [module](super) for the order of calls. It ends with its first event; from then on nothing changes it.
+/// See the [module](super) for the order of calls. Once it has ended, nothing changes it. It ends with its first event,
+/// unless that is a response with more to come.
 #[derive(Debug)]
 pub struct Caller<A> {
     config: CallerConfig,
@@ -52,6 +59,8 @@ pub struct Caller<A> {
     first: Attempt<A>,
     others: Vec<Attempt<A>>,
     deadline: Time,
+    /// When everything must be over.
+    total: Option<Time>,
     /// When an idempotent request that nobody has reacted to is sent again.
     silence_at: Option<Time>,
     /// When a refused request is sent again.
@@ -62,19 +71,24 @@ pub struct Caller<A> {
     resent_after_loss: bool,
     /// Until when consumers that nobody finds may be about to connect again too.
     returning_until: Option<Time>,
-    probe: Probe,
+    watch: Watch,
     /// How many attempts have been given out to be published.
     published: u8,
     outbox: VecDeque<Transmit<A>>,
     event: Option<CallerEvent>,
     ended: bool,
     random: u64,
+    /// Set if bodies may be longer than one frame.
+    flow: Option<Arc<FlowConfig>>,
+    /// Made when one is.
+    stream: Option<Box<Stream>>,
 }
 
 /// What comes of an exchange for the gateway.
 #[derive(Debug)]
 pub enum CallerEvent {
-    /// The handler's response.
+    /// The handler's response. If its head does not say that it ends here, its body is empty, and is to be read by
+    /// [`Caller::poll_read`] from its first byte.
     Response(Box<ResponseFrame>),
     /// There will be none.
     Failed(Failure),
@@ -90,23 +104,6 @@ enum Attempt<A> {
     Over,
 }
 
-/// When the consumer is asked next whether it is there: after 1, 2, 4, 8, then every 10 s.
-#[derive(Clone, Copy, Debug, Default)]
-struct Probe {
-    at: Option<Time>,
-    sent: u32,
-}
-
-impl Probe {
-    fn schedule(&mut self, now: Time) {
-        let pause = match self.sent {
-            sent @ 0..=3 => Duration::from_secs(1 << sent),
-            _ => Duration::from_secs(10),
-        };
-        self.at = Some(now + pause);
-    }
-}
-
 impl<A: Clone + PartialEq> Caller<A> {
     /// A request about to be sent; `seed` is the source of the random pauses.
     pub fn new(now: Time, config: CallerConfig, seed: u64) -> Self {
@@ -116,29 +113,32 @@ impl<A: Clone + PartialEq> Caller<A> {
             first: Attempt::Sent,
             others: Vec::new(),
             deadline: now + budget,
+            total: config.total_timeout.map(|total| now + total),
             silence_at: config.idempotent.then(|| now + config.silence),
             resend_at: None,
             resends_left: config.resends,
             grace_until: None,
             resent_after_loss: false,
             returning_until: None,
-            probe: Probe::default(),
+            watch: Watch::default(),
             published: 0,
             outbox: VecDeque::new(),
             event: None,
             ended: false,
             random: seed,
+            flow: None,
+            stream: None,
         }
     }
 
     /// What is to be published next.
     pub fn poll_transmit(&mut self) -> Option<Transmit<A>> {
         let attempt = self.published;
-        if !self.ended && usize::from(attempt) <= self.others.len() {
+        if !self.ended && usize::from(attempt) <= self.others.len() && self.is_repeatable() {
             self.published += 1;
             return Some(Transmit::Request { attempt });
         }
-        self.outbox.pop_front()
+        self.outbox.pop_front().or_else(|| self.poll_stream())
     }
 
     /// What came of the exchange; given once.
@@ -148,7 +148,8 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// When [`Caller::handle_timeout`] is to be called; none once the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let others = [self.silence_at, self.resend_at, self.grace_until, self.probe.at];
+        let others =
+            [self.silence_at, self.resend_at, self.grace_until, self.watch.at, self.poll_stream_timeout()];
         let earliest = others.into_iter().flatten().fold(self.deadline, Time::min);
         (!self.ended).then_some(earliest)
     }
@@ -159,16 +160,15 @@ impl<A: Clone + PartialEq> Caller<A> {
             return;
         }
         match frame {
-            Frame::Response(response) => self.answered(attempt, response),
+            Frame::Response(response) => self.answered(now, attempt, response),
             Frame::Refused(refused) => self.refused(now, attempt, &refused),
             Frame::Reset(reset) => self.reset(now, attempt, reset),
-            Frame::Probe => self.transmit(reply, Credit::default().encode(), Some(attempt)),
-            // ACCEPT has nothing to ask for: the whole body was in the request. CREDIT answers a PROBE.
-            Frame::Working(_) | Frame::Accept(_) | Frame::Credit(_) => {}
-            Frame::Data(_) | Frame::Request(_) => {
-                let failure = Failure::new(FailureKind::BadAnswer).with_detail("a frame out of order");
-                self.fail(failure, ResetCode::Gap);
-            }
+            Frame::Probe => self.transmit(reply, self.standing().encode(), Some(attempt)),
+            Frame::Accept(accept) => self.accepted(now, attempt, &accept),
+            Frame::Credit(credit) => self.credited(now, attempt, &credit),
+            Frame::Data(data) => self.received(now, data),
+            Frame::Working(_) => {}
+            Frame::Request(_) => self.out_of_order(ResetCode::Internal),
         }
     }
 
@@ -194,7 +194,7 @@ impl<A: Clone + PartialEq> Caller<A> {
                 return self.lose(now, attempt, FailureKind::NoConsumer.into());
             }
             Some(Attempt::Taken { .. }) if returning => {
-                self.probe.at = Some(again);
+                self.watch.ask_at(again);
                 return;
             }
             Some(Attempt::Sent) => FailureKind::NoConsumer,
@@ -219,7 +219,9 @@ impl<A: Clone + PartialEq> Caller<A> {
                 self.silence_at = None;
                 self.grace_until.get_or_insert(now + self.config.grace);
             }
-            Connection::Restored if self.config.idempotent && !self.resent_after_loss => {
+            Connection::Restored
+                if self.config.idempotent && !self.resent_after_loss && self.is_repeatable() =>
+            {
                 self.resent_after_loss = true;
                 self.grace_until = None;
                 self.send_again();
@@ -238,6 +240,9 @@ impl<A: Clone + PartialEq> Caller<A> {
         if self.deadline <= now {
             return self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
         }
+        if self.is_idle(now) {
+            return self.fail(FailureKind::ConsumerGone.into(), ResetCode::Idle);
+        }
         if due(self.grace_until) {
             return self.fail(FailureKind::ConnectionLost.into(), ResetCode::Cancel);
         }
@@ -249,19 +254,25 @@ impl<A: Clone + PartialEq> Caller<A> {
             self.silence_at = None;
             self.send_again();
         }
-        if due(self.probe.at) {
+        if self.watch.is_due(now) {
             self.probe_now(now);
         }
+        self.retry_stream(now);
     }
 
     /// The HTTP client is gone: whoever works for it is told.
     pub fn cancel(&mut self) {
         if !self.ended {
-            self.end(None, ResetCode::Cancel);
+            self.end(None, ResetCode::Cancel, BodyErrorKind::Reset);
         }
     }
 
-    /// Whether an event was reached, or the exchange cancelled.
+    /// How often the request has been sent.
+    pub const fn published(&self) -> u8 {
+        self.published
+    }
+
+    /// Whether nothing more is to be published, or to come. A body that has come may still have to be read.
     pub const fn is_ended(&self) -> bool {
         self.ended
     }
@@ -272,6 +283,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             None => ResetCode::Gone,
             Some(Attempt::Over) => ResetCode::Cancel,
             Some(Attempt::Sent) => {
+                self.watch.heard(now);
                 if !matches!(frame, Frame::Refused(_) | Frame::Reset(_)) {
                     self.taken(now, attempt, reply.cloned());
                 }
@@ -284,6 +296,7 @@ impl<A: Clone + PartialEq> Caller<A> {
                     return true;
                 }
                 _ => {
+                    self.watch.heard(now);
                     self.grace_until = None;
                     return true;
                 }
@@ -298,25 +311,31 @@ impl<A: Clone + PartialEq> Caller<A> {
     fn taken(&mut self, now: Time, attempt: u8, by: Option<A>) {
         self.silence_at = None;
         self.grace_until = None;
-        if by.is_some() && self.probe.at.is_none() {
-            self.probe.schedule(now);
+        if by.is_some() && self.watch.at.is_none() {
+            self.watch.begin(now);
         }
         if let Some(state) = self.attempt_mut(attempt) {
             *state = Attempt::Taken { by };
         }
     }
 
-    fn answered(&mut self, attempt: u8, response: Box<ResponseFrame>) {
-        if !response.head.end {
-            let failure =
-                Failure::new(FailureKind::BadAnswer).with_detail("the response does not fit one frame");
-            return self.fail(failure, ResetCode::TooLarge);
+    fn answered(&mut self, now: Time, attempt: u8, response: Box<ResponseFrame>) {
+        if self.has_responded() {
+            return;
         }
+        if !response.head.end {
+            return self.begin_response(now, attempt, response);
+        }
+        self.end_well(attempt, Some(CallerEvent::Response(response)));
+    }
+
+    /// The response has come to its end, and so has the exchange.
+    fn end_well(&mut self, attempt: u8, event: Option<CallerEvent>) {
         // Whoever else has taken the request is told to stop; the one that answered has ended by itself.
         if let Some(state) = self.attempt_mut(attempt) {
             *state = Attempt::Over;
         }
-        self.end(Some(CallerEvent::Response(response)), ResetCode::Cancel);
+        self.end(event, ResetCode::Cancel, BodyErrorKind::Reset);
     }
 
     fn refused(&mut self, now: Time, attempt: u8, refused: &Refused) {
@@ -347,7 +366,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// This attempt was not executed: another one follows after a pause, if any is left.
     fn try_later(&mut self, now: Time, attempt: u8, failure: Failure) {
         let at = now + self.pause();
-        if self.resends_left > 0 && at < self.deadline {
+        if self.resends_left > 0 && at < self.deadline && self.is_repeatable() {
             self.resends_left -= 1;
             self.resend_at = Some(at);
         }
@@ -368,16 +387,25 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     fn fail(&mut self, failure: Failure, code: ResetCode) {
-        self.end(Some(CallerEvent::Failed(failure)), code);
+        let broken = broken_by(failure.kind(), code);
+        let event = (!self.has_responded()).then_some(CallerEvent::Failed(failure));
+        self.end(event, code, broken);
     }
 
-    fn end(&mut self, event: Option<CallerEvent>, code: ResetCode) {
+    fn out_of_order(&mut self, code: ResetCode) {
+        self.fail(Failure::new(FailureKind::BadAnswer).with_detail("a frame out of order"), code);
+    }
+
+    fn end(&mut self, event: Option<CallerEvent>, code: ResetCode, broken: BodyErrorKind) {
         let told: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
         for to in told {
             self.transmit(Some(to), reset(code), None);
         }
         self.ended = true;
-        self.event = event;
+        self.event = self.event.take().or(event);
+        if let Some(stream) = &mut self.stream {
+            stream.flow.close(broken);
+        }
     }
 
     fn send_again(&mut self) {
@@ -390,14 +418,13 @@ impl<A: Clone + PartialEq> Caller<A> {
             .filter_map(|(number, attempt)| Some((number, attempt.consumer()?.clone())))
             .collect();
         if asked.is_empty() {
-            self.probe.at = None;
+            self.watch.at = None;
             return;
         }
         for (attempt, to) in asked {
             self.transmit(Some(to), encode_probe(), Some(attempt));
         }
-        self.probe.sent += 1;
-        self.probe.schedule(now);
+        self.watch.asked(now);
     }
 
     fn transmit(&mut self, to: Option<A>, payload: bytes::Bytes, reply: Option<u8>) {
@@ -446,6 +473,17 @@ impl<A> Attempt<A> {
 
     const fn is_taken(&self) -> bool {
         matches!(self, Self::Taken { .. })
+    }
+}
+
+/// What a body breaks off with that is cut short by a failure.
+const fn broken_by(kind: FailureKind, code: ResetCode) -> BodyErrorKind {
+    match (kind, code) {
+        (FailureKind::TimedOut | FailureKind::ConsumerGone | FailureKind::ConnectionLost, _) => {
+            BodyErrorKind::TimedOut
+        }
+        (_, ResetCode::Gap) => BodyErrorKind::Gap,
+        _ => BodyErrorKind::Reset,
     }
 }
 

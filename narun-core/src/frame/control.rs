@@ -25,6 +25,9 @@ pub struct Credit {
     pub offset: u64,
     /// The body is no longer wanted; the other direction is not affected. Default false.
     pub stop: bool,
+    /// Sequence number of the last DATA that the sender of this has sent: whoever has seen fewer has lost some.
+    /// Default 0: none.
+    pub sent: u64,
 }
 
 /// Received, and alive: queued or running.
@@ -76,9 +79,10 @@ impl Accept {
 impl Credit {
     /// Encodes the frame.
     pub fn encode(&self) -> Bytes {
-        let mut writer = Writer::new(Kind::Credit, 15);
+        let mut writer = Writer::new(Kind::Credit, 25);
         writer.uint_unless(0, key::CREDIT, self.offset);
         writer.bool_unless(false, key::credit::STOP, self.stop);
+        writer.uint_unless(0, key::credit::SENT, self.sent);
         writer.finish()
     }
 
@@ -88,6 +92,7 @@ impl Credit {
             match key {
                 key::CREDIT => frame.offset = reader.uint()?,
                 key::credit::STOP => frame.stop = reader.bool()?,
+                key::credit::SENT => frame.sent = reader.uint()?,
                 _ => return Ok(false),
             }
             Ok(true)

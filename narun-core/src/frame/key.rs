@@ -37,6 +37,7 @@ pub(super) mod data {
 
 pub(super) mod credit {
     pub(crate) const STOP: u8 = 8;
+    pub(crate) const SENT: u8 = 9;
 }
 
 pub(super) mod reset {

@@ -124,7 +124,7 @@ fn control_frames_cross() {
     let accept = Accept { version: VERSION, instance: Some(String::new()), max_payload: 9, credit: 70_000 };
     assert!(matches!(decode(&accept.encode()), Ok(Frame::Accept(frame)) if frame == accept));
 
-    let credit = Credit { offset: 24, stop: true };
+    let credit = Credit { offset: 24, stop: true, sent: 3 };
     assert!(matches!(decode(&credit.encode()), Ok(Frame::Credit(frame)) if frame == credit));
 
     for code in 1..12 {
@@ -240,7 +240,7 @@ fn unknown_keys_are_passed_over() {
     let mut payload = b"\x82\x05\xa3\x14".to_vec();
     payload.extend_from_slice(nest);
     payload.extend_from_slice(b"\x19\x03\xe8\x07\x05\x18\x64");
-    assert!(matches!(decode(&payload), Ok(Frame::Credit(Credit { offset: 100, stop: false }))));
+    assert!(matches!(decode(&payload), Ok(Frame::Credit(Credit { offset: 100, stop: false, sent: 0 }))));
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use pin_project::{pin_project, pinned_drop};
 
-use super::{Endpoint, Link, Mail, Outgoing, PublishError, Registration, Timer};
-use crate::exchange::{Caller, CallerConfig, CallerEvent, Transmit};
+use super::{
+    Conversation, Endpoint, IncomingResponse, Link, Mail, Outgoing, PublishError, Registration, Timer,
+};
+use crate::exchange::{Caller, CallerConfig, CallerEvent, FlowConfig, Transmit};
 use crate::frame::{Frame, RequestHead, ResponseFrame};
-use crate::{Failure, FailureKind};
+use crate::{Failure, FailureKind, Time};
 
 /// One exchange as the gateway sees it: a future of the response.
 ///
@@ -40,6 +42,33 @@ impl<L: Link> Call<L> {
         let registration = endpoint.register();
         let timer = endpoint.link().timer();
         Self { endpoint, to, frame, machine, registration, timer, outgoing: Outgoing::default(), attempts: 0 }
+    }
+
+    /// The same call, whose response may be longer than one frame: see [`Call::converse`].
+    #[must_use]
+    pub fn streaming(mut self, flow: Arc<FlowConfig>) -> Self {
+        self.machine.allow_streaming(flow);
+        self
+    }
+
+    /// Goes on with a response that does not end with its head, which this future has given.
+    ///
+    /// The conversation is to be spawned; the head is not given again. This future is of no use any more. The type of the
+    /// request's body is the caller's choice, as the request had all of it.
+    pub fn converse<B>(self: Pin<&mut Self>) -> (Conversation<L, B>, IncomingResponse<L>)
+    where
+        B: http_body::Body<Error = Failure>,
+    {
+        let this = self.project();
+        let over = Caller::new(Time::ZERO, CallerConfig::default(), 0);
+        let machine = std::mem::replace(this.machine, over);
+        let registration = std::mem::replace(this.registration, this.endpoint.register());
+        let (to, frame) = (this.to.clone(), std::mem::take(this.frame));
+        // A CREDIT may still wait for room in the client's queue.
+        let outgoing = std::mem::take(this.outgoing);
+        let (conversation, incoming) =
+            Conversation::new(this.endpoint.clone(), to, frame, machine, registration, None);
+        (conversation.after(outgoing), incoming)
     }
 
     /// How often the request has been sent.

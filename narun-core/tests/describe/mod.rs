@@ -56,6 +56,7 @@ pub(crate) fn describe(frame: &Frame) -> String {
             lines.line("kind", "CREDIT");
             lines.unless(&0, "credit", &frame.offset);
             lines.unless(&false, "stop", &frame.stop);
+            lines.unless(&0, "sent", &frame.sent);
         }
         Frame::Reset(frame) => {
             lines.line("kind", "RESET");

@@ -1,6 +1,10 @@
 //! Both sides of an exchange under any input whatever.
 
+mod actors;
+mod model;
+mod random;
 mod script;
+mod world;
 
 use proptest::prelude::*;
 

@@ -1,11 +1,14 @@
 //! Plays a script of bytes to both sides of an exchange: any frames, in any order, at any time.
 
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use narun_core::exchange::{
-    Callee, CalleeConfig, CalleeEvent, Caller, CallerConfig, CallerEvent, Connection, Transmit,
+    Budget, Callee, CalleeConfig, CalleeEvent, Caller, CallerConfig, CallerEvent, Connection, FlowConfig,
+    Transmit,
 };
 use narun_core::fields::Edit;
 use narun_core::frame::{
@@ -17,6 +20,20 @@ use narun_core::{ExchangeId, Limits, Time};
 /// The most attempts there can be: the first, three refused, one after silence and one after a lost connection.
 const ATTEMPTS: u8 = 6;
 
+/// The window of bodies that are streamed, and what may be queued besides: inline bytes.
+const WINDOW: usize = 64;
+const INLINE: usize = 8;
+
+fn flow() -> FlowConfig {
+    let budget = Arc::new(Budget::new(100));
+    FlowConfig { window: WINDOW as u64, frame: 100, budget, ..FlowConfig::default() }
+}
+
+/// Part of a body, of a length that a byte chooses.
+fn part(choice: u8) -> Bytes {
+    Bytes::from(vec![choice; usize::from(choice) % 40])
+}
+
 /// Everything that a script may do to an exchange.
 pub(crate) fn play(script: &[u8]) {
     play_caller(script);
@@ -26,24 +43,39 @@ pub(crate) fn play(script: &[u8]) {
 /// The gateway's side ends with one event at the most, in time, and sends no more requests than it may.
 fn play_caller(mut script: &[u8]) {
     let byte = |script: &mut &[u8]| if script.has_remaining() { script.get_u8() } else { 0 };
-    let config = CallerConfig {
-        idempotent: byte(&mut script) & 1 == 1,
-        head_timeout: Duration::from_secs(u64::from(byte(&mut script)) + 1),
-        ..CallerConfig::default()
-    };
-    let end = Time::ZERO + config.head_timeout;
+    let mode = byte(&mut script);
+    let head_timeout = Duration::from_secs(u64::from(byte(&mut script)) + 1);
+    // A streamed body may go on for ever, and a request's may put its deadline off, unless there is a limit.
+    let total_timeout = (mode & 6 != 0).then_some(head_timeout * 2);
+    let config =
+        CallerConfig { idempotent: mode & 1 == 1, head_timeout, total_timeout, ..CallerConfig::default() };
+    let end = Time::ZERO + total_timeout.unwrap_or(head_timeout);
     let mut now = Time::ZERO;
+    let flow = Arc::new(flow());
     let mut caller = Caller::<u8>::new(now, config, u64::from(byte(&mut script)));
+    if mode & 2 != 0 {
+        caller = caller.streaming(flow.clone());
+    }
+    if mode & 4 != 0 {
+        caller = caller.with_body(now, 3, flow.clone());
+    }
     let mut seen = Seen::default();
     while script.has_remaining() {
         let attempt = byte(&mut script) % (ATTEMPTS + 1);
-        match byte(&mut script) % 8 {
+        match byte(&mut script) % 12 {
             0 => now = now + Duration::from_millis(u64::from(byte(&mut script)) * 50),
             1 => now = caller.poll_timeout().map_or(now, |at| at.max(now)),
             2 => caller.handle_no_responders(now, attempt),
             3 => caller.handle_malformed(attempt, &DecodeError::Malformed("scripted")),
             4 => caller.handle_connection(now, Connection::Lost),
             5 => caller.handle_connection(now, Connection::Restored),
+            6 if caller.wants_data() => caller.send(now, part(byte(&mut script))),
+            7 if byte(&mut script) < 16 => caller.finish(now, None),
+            8 => seen.read(&caller.poll_read()),
+            9 if byte(&mut script) == 0 => {
+                caller.abort(ResetCode::TooLarge, "scripted");
+                seen.aborted = true;
+            }
             _ => {
                 let reply = Some(byte(&mut script) % 3).filter(|reply| *reply > 0);
                 caller.handle_frame(now, attempt, frame(byte(&mut script)), reply);
@@ -52,23 +84,39 @@ fn play_caller(mut script: &[u8]) {
         caller.handle_timeout(now);
         seen.drain(&mut caller);
         assert!(caller.is_ended() || caller.poll_timeout().is_some_and(|at| at > now && at <= end));
+        assert!(caller.queued() <= WINDOW + INLINE);
+        assert!(!caller.wants_data() || !caller.is_sent());
     }
     caller.handle_timeout(end);
     seen.drain(&mut caller);
-    assert!(caller.is_ended());
-    assert_eq!(seen.events, 1);
+    assert!(caller.is_ended() && !caller.wants_data() && caller.is_sent());
+    assert!(seen.events == 1 || (seen.aborted && seen.events == 0));
     assert!(seen.requests <= ATTEMPTS, "{} requests", seen.requests);
     caller.cancel();
     assert_eq!(caller.poll_transmit(), None);
+    drop(caller);
+    assert_eq!(flow.budget.used(), 0);
 }
 
 #[derive(Default)]
 struct Seen {
     requests: u8,
     events: u8,
+    aborted: bool,
+    /// Whether a body has come to its end, well or not.
+    read: bool,
 }
 
 impl Seen {
+    /// After an end there is nothing, and after an error only that.
+    fn read<T, E>(&mut self, part: &Poll<Option<Result<T, E>>>) {
+        match part {
+            Poll::Pending => assert!(!self.read),
+            Poll::Ready(Some(Ok(_))) => assert!(!self.read),
+            Poll::Ready(Some(Err(_)) | None) => self.read = true,
+        }
+    }
+
     fn drain(&mut self, caller: &mut Caller<u8>) {
         while let Some(transmit) = caller.poll_transmit() {
             match transmit {
@@ -90,22 +138,39 @@ impl Seen {
 /// The consumer's side is cancelled once at the most, and says nothing after its end.
 fn play_callee(mut script: &[u8]) {
     let byte = |script: &mut &[u8]| if script.has_remaining() { script.get_u8() } else { 0 };
+    let mode = byte(&mut script);
     let mut head = RequestHead::new(ExchangeId::from_bytes([0; 16]));
-    head.head_timeout = Some(Duration::from_secs(u64::from(byte(&mut script)) + 1));
-    let config = CalleeConfig::default();
+    head.head_timeout = Some(Duration::from_secs(u64::from(mode) + 1));
+    head.credit = u64::from(byte(&mut script));
+    let config = CalleeConfig { flow: flow(), ..CalleeConfig::default() };
     let mut now = Time::ZERO;
     let mut callee = Callee::<u8>::new(now, &head, 1, &config);
-    let mut cancelled = 0;
+    if mode & 1 == 1 {
+        callee = callee.with_body(now, head.head_timeout, Bytes::from_static(&[0; INLINE]), &config);
+    }
+    let (mut cancelled, mut seen) = (0, Seen::default());
     while script.has_remaining() {
-        match byte(&mut script) % 6 {
+        match byte(&mut script) % 12 {
             0 => now = now + Duration::from_millis(u64::from(byte(&mut script)) * 50),
             1 => callee.handle_no_responders(now, &config),
             2 if byte(&mut script) == 0 => callee.respond(Bytes::from_static(b"response")),
             3 if byte(&mut script) == 0 => callee.abort(ResetCode::TooLarge, "scripted".to_owned(), true),
+            4 if byte(&mut script) < 64 => {
+                callee.respond_with_body(now, Bytes::from_static(b"response"), 4, &config);
+            }
+            5 if callee.wants_data() => callee.send(part(byte(&mut script))),
+            6 if byte(&mut script) < 16 => callee.finish(None),
+            7 => seen.read(&callee.poll_read()),
+            8 if byte(&mut script) < 16 => {
+                callee.stop();
+                seen = Seen::default();
+            }
+            9 => callee.handle_connection(now, Connection::Restored),
+            10 if byte(&mut script) == 0 => callee.handle_malformed(),
             _ => {
                 let reply = Some(byte(&mut script) % 3).filter(|reply| *reply > 0);
                 let ended = callee.is_ended();
-                callee.handle_frame(&frame(byte(&mut script)), reply);
+                callee.handle_frame(now, frame(byte(&mut script)), reply);
                 assert!(!ended || callee.poll_transmit().is_none());
             }
         }
@@ -115,10 +180,14 @@ fn play_callee(mut script: &[u8]) {
             cancelled += 1;
         }
         assert!(callee.is_ended() || callee.poll_timeout().is_some_and(|at| at > now));
+        assert!(callee.queued() <= WINDOW + INLINE);
     }
-    callee.handle_timeout(now + Duration::from_secs(300), &config);
+    // It is over in time, or for want of a sign of the gateway.
+    callee.handle_timeout(now + Duration::from_secs(600), &config);
     assert!(callee.is_ended());
     assert!(cancelled <= 1);
+    drop(callee);
+    assert_eq!(config.flow.budget.used(), 0);
 }
 
 /// One of each kind, by number.
@@ -143,9 +212,14 @@ fn frame(choice: u8) -> Frame {
             head.encode(&parts, Edit::default(), &b"body"[..], None, &limits).expect("small")
         }
         2 => Accept { version, instance: None, max_payload: 0, credit: u64::from(choice) }.encode(),
-        3 => Data { sequence: u64::from(choice), body: Bytes::new(), end: choice > 128, trailers: None }
-            .encode(),
-        4 => Credit { offset: u64::from(choice), stop: choice > 128 }.encode(),
+        3 => Data {
+            sequence: u64::from(choice / 9 % 6) + 1,
+            body: part(choice),
+            end: choice > 200,
+            trailers: None,
+        }
+        .encode(),
+        4 => Credit { offset: u64::from(choice), stop: choice > 128, sent: u64::from(choice % 4) }.encode(),
         5 => Reset { code: codes[variant], text: "scripted".to_owned(), ran: choice > 128 }.encode(),
         6 => encode_probe(),
         7 => Working { version, instance: None }.encode(),

@@ -236,7 +236,8 @@ pub(crate) fn any_frame() -> impl Strategy<Value = Frame> {
         (1..=u64::MAX, body(), any::<bool>(), trailers()).prop_map(|(sequence, body, end, trailers)| {
             Frame::Data(Data { sequence, body, end, trailers: trailers.filter(|_| end) })
         });
-    let credit = (number(), any::<bool>()).prop_map(|(offset, stop)| Frame::Credit(Credit { offset, stop }));
+    let credit = (number(), any::<bool>(), number())
+        .prop_map(|(offset, stop, sent)| Frame::Credit(Credit { offset, stop, sent }));
     let reset = (number(), text(), any::<bool>())
         .prop_map(|(code, text, ran)| Frame::Reset(Reset { code: ResetCode::from(code), text, ran }));
     let working =

@@ -60,22 +60,6 @@ async fn a_response_over_the_limit_is_502_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_response_in_several_frames_is_502_and_its_consumer_is_told() {
-    let (gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, get("/"));
-    let exchange = consumer.request().await;
-    let mut head = ResponseHead::new();
-    head.end = false;
-    let (parts, ()) = Response::new(()).into_parts();
-    let response =
-        head.encode(&parts, Edit::default(), &b"begin"[..], None, &Default::default()).expect("a frame");
-    exchange.send_with_reply(response, exchange.token()).await;
-    assert_eq!(answer.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
-    let (frame, _) = consumer.frame().await;
-    assert!(matches!(frame, Frame::Reset(Reset { code: ResetCode::TooLarge, .. })), "{frame:?}");
-}
-
-#[tokio::test]
 async fn one_consumer_alone_speaks_in_an_exchange() {
     let (gateway, mut consumer) = pair().await;
     let answer = spawn(&gateway, post("/"));

@@ -138,7 +138,7 @@ pub(crate) struct Exchange {
     /// The gateway's token.
     pub(crate) gateway: Subject,
     token: Subject,
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Exchange {

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use narun_gateway::{Body, BoxError, Gateway, GatewayBuilder, Namespace, Route};
+use narun_gateway::{Body, BoxError, Gateway, GatewayBuilder, Namespace, ResponseBody, Route};
 use narun_support::Server;
 use tower::ServiceExt;
 
@@ -103,14 +103,37 @@ pub(crate) fn grpc(mut request: Request<Body>) -> Request<Body> {
 /// Sends a request and waits for the whole answer.
 pub(crate) async fn send<B>(gateway: &Gateway, request: Request<B>) -> Answer
 where
-    B: http_body::Body,
+    B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let Ok(response) = gateway.service().oneshot(request).await;
     Answer::of(response).await
 }
 
+/// Sends a request and gives the response, whose body is still to be read.
+pub(crate) async fn open<B>(gateway: &Gateway, request: Request<B>) -> Response<ResponseBody<Body>>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let Ok(response) = gateway.service().oneshot(request).await;
+    response
+}
+
 /// The same in a task of its own.
+pub(crate) fn spawn_open<B>(
+    gateway: &Gateway,
+    request: Request<B>,
+) -> tokio::task::JoinHandle<Response<ResponseBody<Body>>>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let gateway = gateway.clone();
+    tokio::spawn(async move { open(&gateway, request).await })
+}
+
+/// Sends a request and waits for the whole answer, in a task of its own.
 pub(crate) fn spawn<B>(gateway: &Gateway, request: Request<B>) -> tokio::task::JoinHandle<Answer>
 where
     B: http_body::Body + Send + 'static,

@@ -15,7 +15,8 @@ use narun_support::Server;
 use tokio::time::sleep;
 
 use crate::consumer::Consumer;
-use crate::harness::{builder, get, new_app, open_tokens, pair, pair_with, send, spawn};
+use crate::harness::{builder, eventually, get, new_app, open_tokens, pair, pair_with, send, spawn};
+use crate::streaming::Handler;
 
 fn upload<B>(body: B) -> Request<B> {
     Request::builder().method(Method::POST).uri("/").body(body).expect("a request")
@@ -26,29 +27,31 @@ fn zeros(length: usize) -> Full<Bytes> {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_fit_is_413() {
+async fn what_fits_one_message_goes_as_one_and_the_rest_follows_otherwise() {
     let (gateway, mut consumer) = pair().await;
-    for answer in [
-        send(&gateway, upload(zeros(64 * 1024))).await,
-        send(&gateway, upload(pieces(&[40_000, 40_000]))).await,
-        // The announced length is enough: nothing of it is waited for.
-        send(&gateway, upload(Announced(64 * 1024 + 1))).await,
-    ] {
-        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(answer.header("retry-after"), None);
-    }
     let answer = spawn(&gateway, upload(pieces(&[30_000, 30_000])));
     let exchange = consumer.request().await;
+    assert!(exchange.request.head.end);
     assert_eq!(exchange.request.body.len(), 60_000);
     exchange.ok("fits").await;
     assert_eq!(answer.await.expect("no panic").body, "fits");
-    assert_eq!(open_tokens(&gateway), 0);
+
+    for length in [64 * 1024 - 500, 64 * 1024, 64 * 1024 + 1] {
+        let answer = spawn(&gateway, upload(zeros(length)));
+        let mut handler = Handler::new(consumer.request().await).await;
+        let (body, _) = handler.read_all().await.expect("a whole body");
+        assert_eq!(body.len(), length);
+        handler.ok("followed").await;
+        assert_eq!(answer.await.expect("no panic").body, "followed");
+    }
+    eventually("no token open", async || open_tokens(&gateway) == 0).await;
 }
 
 #[tokio::test]
 async fn too_large_for_grpc_is_resource_exhausted() {
-    let (gateway, _consumer) = pair().await;
-    let mut request = upload(zeros(64 * 1024));
+    let (gateway, consumer) = pair().await;
+    gateway.replace_routes([Route::post("/", consumer.app()).max_body(10)]).expect("routes");
+    let mut request = upload(zeros(11));
     request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc+proto"));
     let answer = send(&gateway, request).await;
     assert_eq!((answer.status, answer.header("grpc-status")), (StatusCode::OK, Some("8")));
@@ -65,17 +68,22 @@ async fn a_route_limits_the_body() {
 }
 
 #[tokio::test]
-async fn the_server_limits_the_whole_message() {
+async fn the_server_limits_each_message() {
     let server = Server::builder().config("max_payload: 4096").start().expect("a nats-server");
     let app = new_app();
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let gateway = builder(client, &app).build().await.expect("a gateway");
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let mut consumer = Consumer::start(client, &app).await;
-    assert_eq!(send(&gateway, upload(zeros(4096))).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     let answer = spawn(&gateway, upload(zeros(3000)));
     consumer.request().await.ok("fits").await;
     assert_eq!(answer.await.expect("no panic").body, "fits");
+
+    let answer = spawn(&gateway, upload(zeros(100_000)));
+    let mut handler = Handler::new(consumer.request().await).await;
+    assert_eq!(handler.read_all().await.map(|(body, _)| body.len()), Ok(100_000));
+    handler.ok("fits in pieces").await;
+    assert_eq!(answer.await.expect("no panic").body, "fits in pieces");
 }
 
 #[tokio::test]
@@ -124,7 +132,9 @@ async fn a_body_that_stalls_is_408() {
         (count < 6).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"."))), count + 1))
     });
     const PAUSE: Duration = Duration::from_millis(100);
-    let answer = spawn(&gateway, upload(StreamBody::new(Box::pin(slow))));
+    let mut request = upload(StreamBody::new(Box::pin(slow)));
+    request.headers_mut().insert("content-length", 6.into());
+    let answer = spawn(&gateway, request);
     let exchange = consumer.request().await;
     assert_eq!(exchange.request.body, "......");
     exchange.ok("slow").await;

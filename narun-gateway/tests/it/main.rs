@@ -6,6 +6,7 @@ mod consumer;
 mod harness;
 mod proxy;
 mod raw;
+mod streaming;
 mod worker;
 
 mod answers;
@@ -23,5 +24,9 @@ mod outcomes;
 mod refused;
 mod routing;
 mod soak;
+mod stream_http;
+mod stream_metrics;
+mod stream_requests;
+mod stream_responses;
 mod unanswered;
 mod versions;

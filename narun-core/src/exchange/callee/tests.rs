@@ -87,7 +87,7 @@ fn a_reset_cancels_the_handler_and_is_not_answered() {
         (ResetCode::Internal, Cancelled::ByCaller),
     ] {
         let mut callee = callee(None);
-        callee.handle_frame(&reset_frame(code), None);
+        callee.handle_frame(at(1), reset_frame(code), None);
         assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(why)));
         assert_eq!(callee.poll_transmit(), None);
     }
@@ -127,13 +127,13 @@ fn a_gateway_that_is_back_in_time_is_not_gone() {
 #[test]
 fn answers_the_gateways_probe_and_turns_strangers_away() {
     let mut callee = callee(None);
-    callee.handle_frame(&Frame::Probe, Some(GATEWAY));
+    callee.handle_frame(at(1), Frame::Probe, Some(GATEWAY));
     assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Credit(_), Some(0))));
-    callee.handle_frame(&Frame::Probe, Some("stranger"));
+    callee.handle_frame(at(1), Frame::Probe, Some("stranger"));
     assert!(
         matches!(sent(&mut callee), ("stranger", Frame::Reset(reset), None) if reset.code == ResetCode::Gone)
     );
-    callee.handle_frame(&Frame::Probe, None);
+    callee.handle_frame(at(1), Frame::Probe, None);
     assert_eq!(callee.poll_transmit(), None);
 }
 
@@ -150,7 +150,7 @@ fn a_response_or_an_abort_ends_it() {
     for mut ended in [answered, aborted] {
         assert!(ended.is_ended());
         assert_eq!(ended.poll_timeout(), None);
-        ended.handle_frame(&reset_frame(ResetCode::Cancel), None);
+        ended.handle_frame(at(1000), reset_frame(ResetCode::Cancel), None);
         ended.handle_no_responders(at(1000), &CalleeConfig::default());
         ended.handle_timeout(at(1000), &CalleeConfig::default());
         ended.respond(bytes::Bytes::new());

@@ -1,6 +1,6 @@
 use super::*;
 
-use crate::frame::{Accept, ResponseHead, VERSION, Working};
+use crate::frame::{Accept, Credit, ResponseHead, VERSION, Working};
 use crate::{Limits, fields::Edit};
 
 type Subject = &'static str;

@@ -1,0 +1,336 @@
+use super::*;
+use crate::frame::{RequestHead, Reset};
+use crate::{ExchangeId, Limits};
+
+use crate::exchange::callee::CalleeEvent;
+
+type Subject = &'static str;
+
+const GATEWAY: Subject = "gateway";
+const WINDOW: u64 = 1000;
+
+fn at(millis: u64) -> Time {
+    Time::new(Duration::from_millis(millis))
+}
+
+fn config() -> CalleeConfig {
+    let flow = FlowConfig { window: WINDOW, ..FlowConfig::default() };
+    CalleeConfig { instance: Some("me".to_owned()), max_payload: 77, flow, ..CalleeConfig::default() }
+}
+
+fn head(credit: u64) -> RequestHead {
+    let head = RequestHead::new(ExchangeId::from_bytes([1; 16]));
+    RequestHead { credit, head_timeout: Some(Duration::from_secs(15)), end: false, ..head }
+}
+
+/// A callee of a request whose body begins with "abc".
+fn uploading() -> Callee<Subject> {
+    let head = head(0);
+    Callee::new(at(0), &head, GATEWAY, &config()).with_body(at(0), head.head_timeout, "abc".into(), &config())
+}
+
+/// The same whose handler has read past what came inline.
+fn accepted() -> Callee<Subject> {
+    let mut callee = uploading();
+    assert_eq!(read(&mut callee), ("abc".to_owned(), Poll::Pending));
+    assert!(matches!(sent(&mut callee), Frame::Accept(_)));
+    callee
+}
+
+/// A callee that has answered a whole request, with "body" and more to come.
+fn responding(credit: u64) -> Callee<Subject> {
+    let mut callee = Callee::new(at(0), &head(credit), GATEWAY, &config());
+    callee.respond_with_body(at(0), Bytes::from_static(b"response"), 4, &config());
+    match callee.poll_transmit() {
+        Some(Transmit::Frame { to: GATEWAY, payload, reply: Some(0) }) => assert_eq!(payload, "response"),
+        transmit => panic!("{transmit:?}"),
+    }
+    callee
+}
+
+fn sent(callee: &mut Callee<Subject>) -> Frame {
+    match callee.poll_transmit() {
+        Some(Transmit::Frame { to: GATEWAY, payload, reply }) => {
+            let frame = Frame::decode(&payload, &Limits::default()).expect("valid");
+            assert_eq!(reply.is_none(), matches!(frame, Frame::Reset(_)));
+            frame
+        }
+        transmit => panic!("{transmit:?}"),
+    }
+}
+
+fn data(sequence: u64, body: &'static str, end: bool) -> Frame {
+    Frame::Data(Data { sequence, body: body.into(), end, trailers: None })
+}
+
+fn credit(offset: u64, stop: bool, sent: u64) -> Frame {
+    Frame::Credit(Credit { offset, stop, sent })
+}
+
+fn read(callee: &mut Callee<Subject>) -> (String, Poll<Result<(), BodyErrorKind>>) {
+    let mut text = String::new();
+    loop {
+        match callee.poll_read() {
+            Poll::Pending => return (text, Poll::Pending),
+            Poll::Ready(None) => return (text, Poll::Ready(Ok(()))),
+            Poll::Ready(Some(Err(kind))) => return (text, Poll::Ready(Err(kind))),
+            Poll::Ready(Some(Ok(frame))) => {
+                let data = frame.into_data().expect("no trailers");
+                text.push_str(std::str::from_utf8(&data).expect("text"));
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_cancelled(callee: &mut Callee<Subject>, why: Cancelled, code: Option<ResetCode>) {
+    assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(why)));
+    assert!(callee.is_ended() && !callee.wants_data());
+    assert_eq!(callee.poll_timeout(), None);
+    if let Some(expected) = code {
+        assert!(matches!(sent(callee), Frame::Reset(reset) if reset.code == expected));
+    }
+    assert_eq!(callee.poll_transmit(), None);
+}
+
+#[test]
+fn accept_goes_out_when_the_handler_reads_past_the_inline_bytes() {
+    let mut callee = uploading();
+    assert_eq!(callee.poll_transmit(), None);
+    assert!(callee.poll_read().is_ready());
+    assert_eq!(callee.poll_transmit(), None);
+    assert!(callee.poll_read().is_pending());
+    match sent(&mut callee) {
+        Frame::Accept(accept) => {
+            assert_eq!((accept.credit, accept.max_payload), (3 + WINDOW, 77));
+            assert_eq!(accept.instance.as_deref(), Some("me"));
+        }
+        frame => panic!("{frame:?}"),
+    }
+    assert_eq!(callee.poll_transmit(), None);
+    callee.handle_frame(at(1), data(1, "def", false), Some(GATEWAY));
+    callee.handle_frame(at(2), data(2, "ghi", true), Some(GATEWAY));
+    assert_eq!(read(&mut callee), ("defghi".to_owned(), Poll::Ready(Ok(()))));
+    assert_eq!(callee.poll_transmit(), None);
+    callee.respond(Bytes::from_static(b"response"));
+    assert!(callee.is_ended());
+}
+
+#[test]
+fn after_the_response_credit_does_what_accept_did() {
+    let mut callee = uploading();
+    callee.respond_with_body(at(1), Bytes::from_static(b"response"), 0, &config());
+    assert!(callee.poll_transmit().is_some());
+    assert_eq!(read(&mut callee), ("abc".to_owned(), Poll::Pending));
+    assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.offset == 3 + WINDOW));
+}
+
+#[test]
+fn a_response_goes_out_as_far_as_there_is_credit() {
+    let mut callee = responding(0);
+    assert!(!callee.wants_data());
+    assert_eq!(callee.poll_transmit(), None);
+    callee.handle_frame(at(1), credit(10, false, 0), Some(GATEWAY));
+    assert!(callee.wants_data());
+    callee.send("0123456789".into());
+    assert!(matches!(sent(&mut callee), Frame::Data(data) if data.body == "012345" && data.sequence == 1));
+    assert_eq!(callee.poll_transmit(), None);
+    callee.finish(None);
+    callee.handle_frame(at(2), credit(100, false, 0), Some(GATEWAY));
+    assert!(!callee.is_ended());
+    assert!(matches!(sent(&mut callee), Frame::Data(data) if data.body == "6789" && data.end));
+    assert!(callee.is_ended());
+    assert_eq!((callee.poll_transmit(), callee.poll_timeout()), (None, None));
+}
+
+#[test]
+fn credit_of_the_request_lets_the_response_begin_at_once() {
+    let mut callee = responding(100);
+    assert!(callee.wants_data());
+    callee.send("tick".into());
+    assert!(matches!(sent(&mut callee), Frame::Data(data) if data.body == "tick"));
+}
+
+#[test]
+fn the_end_of_the_response_ends_the_request() {
+    let mut callee = accepted();
+    callee.respond_with_body(at(1), Bytes::from_static(b"response"), 0, &config());
+    assert!(callee.poll_transmit().is_some());
+    callee.handle_frame(at(2), data(1, "def", false), Some(GATEWAY));
+    callee.finish(None);
+    assert!(matches!(sent(&mut callee), Frame::Data(data) if data.end));
+    assert!(callee.is_ended() && callee.poll_event().is_none());
+    assert_eq!(read(&mut callee), (String::new(), Poll::Ready(Err(BodyErrorKind::Reset))));
+}
+
+#[test]
+fn a_body_that_is_not_read_is_stopped_only_if_it_was_asked_for() {
+    let mut unasked = uploading();
+    unasked.stop();
+    assert_eq!(unasked.poll_transmit(), None);
+    let mut callee = accepted();
+    callee.stop();
+    assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.stop));
+    callee.handle_frame(at(1), data(1, "def", false), Some(GATEWAY));
+    assert_eq!(callee.queued(), 0);
+    // Should it have been lost, the answer to a PROBE says it again.
+    callee.handle_frame(at(2), Frame::Probe, Some(GATEWAY));
+    assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.stop));
+    assert!(!callee.is_ended());
+}
+
+#[test]
+fn a_response_that_is_not_wanted_is_a_cancel() {
+    let mut callee = responding(100);
+    callee.handle_frame(at(1), credit(0, true, 0), Some(GATEWAY));
+    assert_cancelled(&mut callee, Cancelled::ByCaller, None);
+}
+
+#[test]
+fn what_is_missing_or_too_much_cancels_the_handler() {
+    for (frame, code) in [
+        (data(2, "x", false), ResetCode::Gap),
+        (credit(0, false, 1), ResetCode::Gap),
+        (data(1, "x", true), ResetCode::Flow),
+    ] {
+        let mut callee = accepted();
+        if code == ResetCode::Flow {
+            callee.handle_frame(at(1), frame, Some(GATEWAY));
+            assert!(!callee.is_ended());
+            callee.handle_frame(at(1), data(2, "x", false), Some(GATEWAY));
+        } else {
+            callee.handle_frame(at(1), frame, Some(GATEWAY));
+        }
+        assert_cancelled(&mut callee, Cancelled::Broken, Some(code));
+    }
+    let mut malformed = accepted();
+    malformed.handle_malformed();
+    assert_cancelled(&mut malformed, Cancelled::Broken, Some(ResetCode::Internal));
+    assert_eq!(read(&mut malformed), (String::new(), Poll::Ready(Err(BodyErrorKind::Gap))));
+}
+
+#[test]
+fn a_reset_breaks_the_request_off() {
+    let mut callee = accepted();
+    callee.handle_frame(at(1), data(1, "def", false), Some(GATEWAY));
+    let cancel = Reset { code: ResetCode::Cancel, text: String::new(), ran: true };
+    callee.handle_frame(at(2), Frame::Reset(cancel), None);
+    assert_cancelled(&mut callee, Cancelled::ByCaller, None);
+    assert_eq!(read(&mut callee), (String::new(), Poll::Ready(Err(BodyErrorKind::Reset))));
+}
+
+#[test]
+fn the_time_for_the_head_begins_anew_while_the_request_comes() {
+    let mut callee = accepted();
+    assert_eq!(callee.deadline(), Some(at(15_000)));
+    callee.handle_frame(at(14_000), data(1, "def", false), Some(GATEWAY));
+    assert_eq!(callee.deadline(), Some(at(29_000)));
+    callee.handle_frame(at(20_000), data(1, "def", false), Some(GATEWAY));
+    assert_eq!(callee.deadline(), Some(at(29_000)), "it was known");
+    callee.respond_with_body(at(21_000), Bytes::from_static(b"response"), 0, &config());
+    assert_eq!(callee.deadline(), None);
+    callee.handle_frame(at(22_000), data(2, "ghi", false), Some(GATEWAY));
+    assert_eq!(callee.deadline(), None);
+}
+
+#[test]
+fn who_waits_asks_and_gives_up_after_30_s() {
+    for mut callee in [accepted(), responding(0)] {
+        while callee.poll_transmit().is_some() {}
+        let mut asked = Vec::new();
+        loop {
+            let now = callee.poll_timeout().expect("it asks");
+            callee.deadline = None;
+            callee.handle_timeout(now, &config());
+            if callee.is_ended() {
+                assert_eq!(now, at(30_000));
+                break;
+            }
+            while let Some(Transmit::Frame { payload, .. }) = callee.poll_transmit() {
+                if payload == encode_probe() {
+                    asked.push(now.since_origin().as_secs());
+                }
+            }
+        }
+        assert_eq!(asked, [1, 3, 7, 15, 25]);
+        assert_cancelled(&mut callee, Cancelled::Idle, Some(ResetCode::Idle));
+    }
+}
+
+#[test]
+fn a_quiet_stream_waits_for_nothing_while_the_gateway_asks() {
+    let mut callee = responding(100);
+    let mut now = at(0);
+    while now < at(120_000) {
+        now = callee.poll_timeout().expect("it looks").min(now + Duration::from_secs(10));
+        callee.handle_timeout(now, &config());
+        assert_eq!(callee.poll_transmit(), None);
+        callee.handle_frame(now, Frame::Probe, Some(GATEWAY));
+        assert!(matches!(sent(&mut callee), Frame::Credit(_)));
+    }
+    let last = now;
+    while !callee.is_ended() {
+        now = callee.poll_timeout().expect("it looks");
+        callee.handle_timeout(now, &config());
+        if let Some(Transmit::Frame { payload, .. }) = callee.poll_transmit()
+            && payload == encode_probe()
+        {
+            assert!(now >= last + QUIET);
+        }
+    }
+    assert_eq!(now, last + Duration::from_secs(30));
+}
+
+#[test]
+fn a_gateway_that_nobody_finds_after_the_head_is_gone_after_the_grace() {
+    let mut callee = responding(100);
+    callee.send("tick".into());
+    assert!(matches!(sent(&mut callee), Frame::Data(_)));
+    for due in (0..2000).step_by(250) {
+        callee.handle_no_responders(at(due), &config());
+        assert_eq!(callee.poll_event(), None);
+        callee.handle_timeout(at(due + 250), &config());
+        while callee.poll_transmit().is_some() {}
+    }
+    callee.handle_no_responders(at(2000), &config());
+    assert_cancelled(&mut callee, Cancelled::Gone, None);
+
+    let mut back = responding(100);
+    back.handle_no_responders(at(0), &config());
+    back.handle_timeout(at(250), &config());
+    assert!(matches!(sent(&mut back), Frame::Probe));
+    back.handle_frame(at(251), credit(100, false, 0), Some(GATEWAY));
+    back.handle_no_responders(at(5000), &config());
+    assert!(!back.is_ended());
+}
+
+#[test]
+fn asks_once_connected_again() {
+    let mut callee = accepted();
+    callee.handle_connection(at(1), Connection::Lost);
+    assert_eq!(callee.poll_transmit(), None);
+    callee.handle_connection(at(2), Connection::Restored);
+    assert!(matches!(sent(&mut callee), Frame::Probe));
+    let mut whole = Callee::new(at(0), &head(0), GATEWAY, &config());
+    whole.handle_connection(at(2), Connection::Restored);
+    assert_eq!(whole.poll_transmit(), None);
+}
+
+#[test]
+fn an_answer_to_a_probe_says_how_much_was_sent() {
+    let mut callee = responding(100);
+    for _ in 0..3 {
+        callee.send("tick".into());
+        sent(&mut callee);
+    }
+    callee.handle_frame(at(1), Frame::Probe, Some(GATEWAY));
+    assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.sent == 3));
+}
+
+#[test]
+fn nothing_is_made_for_exchanges_of_one_frame_each_way() {
+    let mut callee = Callee::new(at(0), &head(0), GATEWAY, &config());
+    callee.respond(Bytes::from_static(b"response"));
+    assert!(callee.poll_transmit().is_some() && callee.stream.is_none());
+    assert!(size_of::<Callee<Subject>>() <= 320, "{}", size_of::<Callee<Subject>>());
+}

@@ -1,0 +1,275 @@
+//! What a caller does about bodies that do not fit one frame.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+
+use super::super::flow::{Flow, RETRY, Receiver, Sender};
+use super::super::{FlowConfig, Transmit};
+use super::{Attempt, Caller, CallerEvent, reset};
+use crate::frame::{Accept, Credit, Data, Reset, ResetCode, ResponseFrame};
+use crate::{BodyErrorKind, Failure, FailureKind, Time};
+
+/// The part of a caller that is made only when a body is longer than one frame.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) flow: Flow,
+    /// The attempt that was accepted or answered first; the others are over.
+    winner: Option<u8>,
+    responded: bool,
+    idle: Duration,
+    /// The last moment that is known.
+    clock: Time,
+}
+
+impl<A: Clone + PartialEq> Caller<A> {
+    /// The same exchange, in which the response may be longer than one frame. Without this such a response is a failure.
+    #[must_use]
+    pub fn streaming(mut self, flow: Arc<FlowConfig>) -> Self {
+        self.allow_streaming(flow);
+        self
+    }
+
+    /// From now on the response may be longer than one frame.
+    pub fn allow_streaming(&mut self, flow: Arc<FlowConfig>) {
+        self.flow = Some(flow);
+    }
+
+    /// The same exchange, in which the REQUEST had the first `inline` bytes of its body, and the rest is to be sent.
+    #[must_use]
+    pub fn with_body(mut self, now: Time, inline: u64, flow: Arc<FlowConfig>) -> Self {
+        let mut stream = Stream::new(now, &flow);
+        stream.flow.sender = Some(Sender::new(&flow, inline, 0));
+        self.stream = Some(Box::new(stream));
+        self.streaming(flow)
+    }
+
+    /// Whether the next part of the request's body is wanted: there is credit for it.
+    pub fn wants_data(&self) -> bool {
+        !self.ended && self.stream.as_ref().is_some_and(|stream| stream.flow.wants_data())
+    }
+
+    /// Whether nothing more of the request's body will be sent, and the rest of it can be dropped.
+    pub fn is_sent(&self) -> bool {
+        self.ended || self.stream.as_ref().is_none_or(|stream| stream.flow.is_sent())
+    }
+
+    /// The next part of the request's body. To be called if it is wanted; more waits for credit.
+    pub fn send(&mut self, now: Time, data: Bytes) {
+        if let Some(sender) = self.sender() {
+            sender.push(data);
+            self.body_moved(now);
+        }
+    }
+
+    /// The request's body ends here.
+    pub fn finish(&mut self, now: Time, trailers: Option<HeaderMap>) {
+        let Some(sender) = self.sender() else { return };
+        if sender.finish(trailers) {
+            self.body_moved(now);
+        } else {
+            let failure = Failure::new(FailureKind::FieldsTooLarge).with_detail("trailers");
+            self.fail(failure, ResetCode::TooLarge);
+        }
+    }
+
+    /// The exchange is given up, for this reason: the request's body broke off, or is over a limit.
+    pub fn abort(&mut self, code: ResetCode, text: &str) {
+        if self.ended {
+            return;
+        }
+        let told: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
+        for to in told {
+            let reset = Reset { code, text: text.to_owned(), ran: true };
+            self.transmit(Some(to), reset.encode(), None);
+        }
+        self.first = Attempt::Over;
+        self.others.clear();
+        let broken = match code {
+            ResetCode::TooLarge => BodyErrorKind::TooLarge,
+            _ => BodyErrorKind::Reset,
+        };
+        self.end(None, code, broken);
+    }
+
+    /// The next part of the response's body, its inline bytes first. Trailers come last, then nothing.
+    ///
+    /// Pending until a frame was handled. As reading gives credit, [`Caller::poll_transmit`] is to be drained after it.
+    pub fn poll_read(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyErrorKind>>> {
+        match &mut self.stream {
+            Some(stream) if stream.responded => stream.flow.read(),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// How many bytes of the response's body wait to be read.
+    pub fn queued(&self) -> usize {
+        self.stream.as_ref().map_or(0, |stream| stream.flow.queued())
+    }
+
+    /// Whether a response was given to the application whose body is read here.
+    pub(super) fn has_responded(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.responded)
+    }
+
+    /// Whether the REQUEST is all there is to send: once a consumer was chosen, it alone gets the body.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.winner.is_none())
+    }
+
+    pub(super) fn standing(&self) -> Credit {
+        self.stream.as_ref().map(|stream| stream.flow.standing()).unwrap_or_default()
+    }
+
+    pub(super) fn accepted(&mut self, now: Time, attempt: u8, accept: &Accept) {
+        if !self.can_win(attempt) {
+            return;
+        }
+        self.win(attempt);
+        if let Some(sender) = self.sender() {
+            sender.limit(accept.max_payload);
+        }
+        // An ACCEPT counts nothing: it may come before DATA that was sent after it only.
+        self.credited(now, attempt, &Credit { offset: accept.credit, stop: false, sent: 0 });
+    }
+
+    pub(super) fn credited(&mut self, now: Time, attempt: u8, credit: &Credit) {
+        // The ACCEPT may have been lost.
+        if credit.offset > 0 && self.is_repeatable() && self.sender().is_some() && self.can_win(attempt) {
+            self.win(attempt);
+        }
+        let Some(stream) = &mut self.stream else {
+            if credit.sent > 0 {
+                self.out_of_order(ResetCode::Gap);
+            }
+            return;
+        };
+        match stream.flow.credit(credit) {
+            Ok(true) => self.body_moved(now),
+            Ok(false) => {}
+            Err(code) => self.out_of_order(code),
+        }
+    }
+
+    pub(super) fn received(&mut self, now: Time, data: Data) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.responded) else {
+            return self.out_of_order(ResetCode::Gap);
+        };
+        stream.clock = now;
+        let winner = stream.winner;
+        let received = stream.flow.data(data);
+        let is_complete = stream.flow.receiver.as_ref().is_some_and(Receiver::is_complete);
+        match (received, winner) {
+            (Err(code), _) => self.out_of_order(code),
+            (Ok(_), Some(winner)) if is_complete => self.end_well(winner, None),
+            (Ok(true), _) => self.watch.moved(now),
+            (Ok(false), _) => {}
+        }
+    }
+
+    /// A response that does not end with its head.
+    pub(super) fn begin_response(&mut self, now: Time, attempt: u8, mut response: Box<ResponseFrame>) {
+        let Some(flow) = self.flow.clone() else {
+            let failure =
+                Failure::new(FailureKind::BadAnswer).with_detail("the response does not fit one frame");
+            return self.fail(failure, ResetCode::TooLarge);
+        };
+        if !self.can_win(attempt) {
+            return self.out_of_order(ResetCode::Internal);
+        }
+        let mut receiver = Receiver::new(&flow, std::mem::take(&mut response.body), self.config.credit);
+        receiver.ask();
+        let stream = self.stream.get_or_insert_with(|| Box::new(Stream::new(now, &flow)));
+        stream.flow.receiver = Some(receiver);
+        (stream.responded, stream.clock) = (true, now);
+        self.win(attempt);
+        self.deadline = self.total.unwrap_or(Time::MAX);
+        if let Some(sender) = self.sender() {
+            sender.limit(response.head.max_payload);
+            sender.credit(response.head.credit);
+        }
+        self.watch.moved(now);
+        self.event = Some(CallerEvent::Response(response));
+    }
+
+    /// What is to be published of the bodies.
+    pub(super) fn poll_stream(&mut self) -> Option<Transmit<A>> {
+        let stream = self.stream.as_mut().filter(|_| !self.ended)?;
+        let attempt = stream.winner?;
+        let payload = match stream.flow.poll_grant() {
+            Some(_) => stream.flow.standing().encode(),
+            None => stream.flow.poll_data()?,
+        };
+        let to = self.attempt(attempt)?.consumer()?.clone();
+        Some(Transmit::Frame { to, payload, reply: Some(attempt) })
+    }
+
+    pub(super) fn poll_stream_timeout(&self) -> Option<Time> {
+        let stream = self.stream.as_ref()?;
+        let idle = stream.responded.then(|| self.watch.silent_at(stream.idle));
+        let retry = stream.flow.is_starved().then(|| stream.clock + RETRY);
+        idle.into_iter().chain(retry).min()
+    }
+
+    /// Whether nothing has come for too long since the response began.
+    pub(super) fn is_idle(&self, now: Time) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.responded && self.watch.silence(now) >= stream.idle)
+    }
+
+    pub(super) fn retry_stream(&mut self, now: Time) {
+        if let Some(stream) = &mut self.stream {
+            if stream.flow.is_starved() && stream.clock + RETRY <= now {
+                stream.flow.retry();
+            }
+            stream.clock = now;
+        }
+    }
+
+    /// Whether this attempt may be chosen: it was not chosen or given up before, and its consumer can be addressed.
+    fn can_win(&self, attempt: u8) -> bool {
+        let winner = self.stream.as_ref().and_then(|stream| stream.winner);
+        winner.is_none_or(|winner| winner == attempt)
+            && self.attempt(attempt).is_some_and(|attempt| attempt.consumer().is_some())
+    }
+
+    /// This attempt's consumer is the one; the others are told to stop.
+    fn win(&mut self, attempt: u8) {
+        let Some(stream) = &mut self.stream else { return };
+        if stream.winner.replace(attempt).is_some() {
+            return;
+        }
+        (self.silence_at, self.resend_at) = (None, None);
+        for number in (0..=u8::MAX).take(self.others.len() + 1).filter(|number| *number != attempt) {
+            let Some(state) = self.attempt_mut(number) else { continue };
+            if let Attempt::Taken { by } = std::mem::replace(state, Attempt::Over) {
+                self.transmit(by, reset(ResetCode::Cancel), None);
+            }
+        }
+    }
+
+    /// The request's body goes on, and so the response's head may take longer.
+    fn body_moved(&mut self, now: Time) {
+        self.watch.moved(now);
+        if !self.has_responded() {
+            let deadline = now + self.config.head_timeout;
+            self.deadline = self.total.map_or(deadline, |total| total.min(deadline));
+        }
+    }
+
+    fn sender(&mut self) -> Option<&mut Sender> {
+        self.stream.as_mut().filter(|_| !self.ended)?.flow.sender.as_mut()
+    }
+}
+
+impl Stream {
+    fn new(now: Time, flow: &FlowConfig) -> Self {
+        Self { flow: Flow::default(), winner: None, responded: false, idle: flow.idle, clock: now }
+    }
+}
+
+#[cfg(test)]
+mod tests;

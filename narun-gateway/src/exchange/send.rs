@@ -1,0 +1,104 @@
+//! The REQUEST, and what drives the exchange that begins with it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request;
+use narun_core::exchange::Caller;
+use narun_core::frame::{EncodeError, RequestHead};
+use narun_core::link::{Call, Conversation, IncomingResponse, Link, NatsLink};
+use narun_core::{ExchangeId, Failure, FailureKind};
+
+use super::rest::Rest;
+use super::start::Beginning;
+use crate::Gateway;
+use crate::body::BoxError;
+use crate::gateway::RouteEntry;
+
+/// An exchange with a consumer.
+#[expect(clippy::large_enum_variant, reason = "the large variant is the one that most requests take")]
+pub(super) enum Sent {
+    /// The REQUEST has all there is to send: nothing more is needed than a future.
+    Whole(Call<NatsLink>),
+    /// The rest of its body is sent by a task.
+    Streaming(IncomingResponse<NatsLink>),
+}
+
+/// Encodes a request with the beginning of its body, ready to be published; a body with more to come gets its task.
+pub(super) fn send<B>(
+    gateway: &Gateway,
+    route: &Arc<RouteEntry>,
+    id: ExchangeId,
+    parts: &request::Parts,
+    mut beginning: Beginning<B>,
+) -> Result<Sent, Failure>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let endpoint = gateway.endpoint();
+    let config = route.caller_config(&parts.method);
+    let (peer, fields) = gateway.fields(parts, id);
+    let mut head = RequestHead::new(id);
+    if let Some(peer) = peer {
+        head.scheme = peer.scheme().clone();
+        head.peer = Some(peer.address());
+    }
+    head.head_timeout = Some(config.head_timeout);
+    head.total_timeout = config.total_timeout;
+    head.max_payload = endpoint.link().client().max_payload() as u64;
+    head.end = beginning.body.is_none() && beginning.more.is_empty();
+    let encode = |head: &RequestHead, beginning: &Beginning<B>| {
+        let (inline, trailers) = (beginning.inline.clone(), beginning.trailers.as_ref());
+        let frame = head.encode(parts, fields.edit(), inline, trailers, endpoint.limits());
+        frame.map_err(|error| unsendable(&error))
+    };
+    let mut frame = encode(&head, &beginning)?;
+    let mut tail = Bytes::new();
+    if let over @ 1.. = frame.len().saturating_sub(gateway.room()) {
+        head.end = false;
+        tail = beginning.inline.split_off(beginning.inline.len().saturating_sub(over));
+        frame = encode(&head, &beginning)?;
+        if frame.len() > gateway.room() {
+            let detail = "the head does not fit a message of the NATS server";
+            return Err(Failure::new(FailureKind::FieldsTooLarge).with_detail(detail));
+        }
+    }
+    let inline = beginning.inline.len();
+    route.metrics().sent(inline);
+    let [seed @ .., _, _, _, _, _, _, _, _] = *id.as_bytes();
+    let seed = u64::from_le_bytes(seed);
+    let (endpoint, to) = (endpoint.clone(), route.subject().clone());
+    if head.end {
+        return Ok(Sent::Whole(Call::new(endpoint, to, frame, config, seed).streaming(gateway.flow())));
+    }
+    let now = endpoint.link().now();
+    let machine = Caller::new(now, config, seed).with_body(now, inline as u64, gateway.flow());
+    let Beginning { more, body, trailers, .. } = beginning;
+    let rest = Rest::new(inline, [tail, more], body, trailers, route.clone());
+    let registration = endpoint.register();
+    let (conversation, incoming) = Conversation::new(endpoint, to, frame, machine, registration, Some(rest));
+    gateway.keep(conversation);
+    Ok(Sent::Streaming(incoming))
+}
+
+/// Goes on with a response that is longer than one message, to a request that was not.
+pub(super) fn converse<B>(gateway: &Gateway, call: Pin<&mut Call<NatsLink>>) -> IncomingResponse<NatsLink>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    // Of the same type as the others, so that there is one kind of task.
+    let (conversation, incoming) = call.converse::<Rest<Pin<Box<B>>>>();
+    gateway.keep(conversation);
+    incoming
+}
+
+pub(crate) fn unsendable(error: &EncodeError) -> Failure {
+    let kind = match error {
+        EncodeError::TargetTooLong { .. } => FailureKind::UriTooLong,
+        _ => FailureKind::FieldsTooLarge,
+    };
+    Failure::new(kind).with_detail(error.to_string())
+}

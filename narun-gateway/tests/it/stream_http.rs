@@ -1,0 +1,146 @@
+//! What an HTTP/1.1 client sees of bodies that are streamed, byte by byte.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use http::Response;
+use narun_core::exchange::Cancelled;
+use narun_core::frame::ResetCode;
+use narun_gateway::Gateway;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use crate::harness::{eventually, open_tokens, pair, soon};
+use crate::streaming::{Handler, noise, response};
+
+/// An HTTP server with a gateway.
+struct Http {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Http {
+    async fn start(gateway: &Gateway) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let app = axum::Router::new().fallback_service(gateway.service());
+        let task = tokio::spawn(async move { axum::serve(listener, app).await }).abort_handle();
+        Self { address, task }
+    }
+
+    /// A connection on which this was sent.
+    async fn send(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        stream
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What comes until `end` does.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    soon(end, async {
+        while !text.ends_with(end) {
+            let byte = stream.read_u8().await.expect("a byte");
+            text.push(byte.into());
+        }
+    })
+    .await;
+    text
+}
+
+/// What comes until the connection ends.
+async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Whether it ends with an error or not is TCP's affair.
+    let _ = soon("the end of a connection", stream.read_to_end(&mut bytes)).await;
+    bytes
+}
+
+const UPLOAD: &str = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
+const DOWNLOAD: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_small_upload_of_unknown_length_is_one_message() {
+    let (gateway, mut consumer) = pair().await;
+    let http = Http::start(&gateway).await;
+    let mut stream = http.send(&format!("{UPLOAD}\r\n4\r\nbody\r\n0\r\n\r\n")).await;
+    let exchange = consumer.request().await;
+    assert_eq!((exchange.request.head.end, &exchange.request.body[..]), (true, &b"body"[..]));
+    exchange.ok("answer").await;
+    assert!(read_until(&mut stream, "answer").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_client_is_told_to_continue_when_the_handler_reads() {
+    let (gateway, mut consumer) = pair().await;
+    let http = Http::start(&gateway).await;
+    let mut stream =
+        http.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").await;
+    let mut handler = Handler::new(consumer.request().await).await;
+    handler.turn().await;
+    let mut byte = [0];
+    let early = stream.try_read(&mut byte).expect_err("nothing yet");
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+
+    let (part, ()) = tokio::join!(handler.read(), async {
+        assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"body").await.expect("sent");
+    });
+    assert_eq!(part.expect("a part").expect("well").into_data().expect("bytes"), "body");
+    handler.ok("answer").await;
+    assert!(read_until(&mut stream, "answer").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_client_that_disconnects_cancels() {
+    let (gateway, mut consumer) = pair().await;
+    let http = Http::start(&gateway).await;
+    // While it sends.
+    let stream = http.send(&format!("{UPLOAD}\r\n4\r\nsome\r\n")).await;
+    let mut handler = Handler::new(consumer.request().await).await;
+    handler.read().await.expect("a part").expect("well");
+    // Asks for more, and so can be told.
+    let more = tokio::time::timeout(std::time::Duration::from_millis(100), handler.read()).await;
+    assert!(more.is_err());
+    drop(stream);
+    assert_eq!(handler.cancelled().await, Cancelled::ByCaller);
+    assert_eq!(handler.reset, Some(ResetCode::Cancel));
+
+    // While it receives, and does not read.
+    let stream = http.send(DOWNLOAD).await;
+    let mut handler = Handler::new(consumer.request().await).await;
+    handler.begin(Response::new("begin")).await;
+    handler.turn().await;
+    drop(stream);
+    let part = noise(64 * 1024);
+    while handler.send(part.clone()).await {}
+    assert_eq!(handler.cancelled().await, Cancelled::ByCaller);
+    eventually("dropped exchanges", async || open_tokens(&gateway) == 0).await;
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_is_not_taken_for_a_whole_one() {
+    let (gateway, mut consumer) = pair().await;
+    let http = Http::start(&gateway).await;
+    for whole in [true, false] {
+        let mut stream = http.send(DOWNLOAD).await;
+        let mut handler = Handler::new(consumer.request().await).await;
+        handler.begin(response()).await;
+        assert!(handler.send("part".into()).await);
+        assert!(read_until(&mut stream, "part\r\n").await.starts_with("HTTP/1.1 200"));
+        if whole {
+            handler.finish(None).await;
+            assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "0\r\n\r\n");
+        } else {
+            handler.abort().await;
+            assert_eq!(read_to_end(&mut stream).await, b"");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Consumers and HTTP clients whose bodies come piece by piece.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_nats::{StatusCode, Subject, Subscriber};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::Frame as Piece;
+use http_body_util::BodyExt;
+use narun_core::exchange::{Callee, CalleeConfig, CalleeEvent, Cancelled, Transmit};
+use narun_core::fields::Edit;
+use narun_core::frame::{Frame, RequestFrame, ResetCode, ResponseHead};
+use narun_core::{BodyErrorKind, Limits, Time};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::consumer::Exchange;
+use crate::harness::soon;
+
+/// A consumer in one exchange, driven by the test: nothing happens unless it waits for something.
+pub(crate) struct Handler {
+    pub(crate) request: RequestFrame,
+    pub(crate) gateway: Subject,
+    /// Code of the RESET that came.
+    pub(crate) reset: Option<ResetCode>,
+    /// Bytes given to be sent.
+    pub(crate) sent: usize,
+    callee: Callee<Subject>,
+    config: CalleeConfig,
+    client: async_nats::Client,
+    token: Subject,
+    inbox: Subscriber,
+    began: Instant,
+    event: Option<CalleeEvent>,
+}
+
+impl Handler {
+    /// Begins with a request.
+    pub(crate) async fn new(exchange: Exchange) -> Self {
+        let Exchange { request, gateway, client, .. } = exchange;
+        let token = Subject::from(client.new_inbox());
+        let inbox = client.subscribe(token.clone()).await.expect("a subscription");
+        let config = CalleeConfig::default();
+        let mut callee = Callee::new(Time::ZERO, &request.head, gateway.clone(), &config);
+        if !request.head.end {
+            let inline = request.body.clone();
+            callee = callee.with_body(Time::ZERO, request.head.head_timeout, inline, &config);
+        }
+        Self {
+            request,
+            gateway,
+            reset: None,
+            sent: 0,
+            callee,
+            config,
+            client,
+            token,
+            inbox,
+            began: Instant::now(),
+            event: None,
+        }
+    }
+
+    /// The next part of the request's body.
+    pub(crate) async fn read(&mut self) -> Option<Result<Piece<Bytes>, BodyErrorKind>> {
+        loop {
+            let read = self.callee.poll_read();
+            self.flush().await;
+            match read {
+                Poll::Ready(read) => return read,
+                Poll::Pending => self.turn().await,
+            }
+        }
+    }
+
+    /// The rest of the request's body, with its trailers.
+    pub(crate) async fn read_all(&mut self) -> Result<(Bytes, Option<HeaderMap>), BodyErrorKind> {
+        let (mut all, mut trailers) = (BytesMut::new(), None);
+        while let Some(piece) = self.read().await {
+            match piece?.into_data() {
+                Ok(data) => all.extend_from_slice(&data),
+                Err(piece) => trailers = piece.into_trailers().ok(),
+            }
+        }
+        Ok((all.freeze(), trailers))
+    }
+
+    /// Reads no more.
+    pub(crate) async fn stop(&mut self) {
+        self.callee.stop();
+        self.flush().await;
+    }
+
+    /// Answers with a head and the first bytes of a body that goes on.
+    pub(crate) async fn begin(&mut self, response: Response<&'static str>) {
+        let (parts, inline) = response.into_parts();
+        let mut head = ResponseHead::new();
+        head.end = false;
+        let frame = head.encode(&parts, Edit::default(), inline.as_bytes(), None, &Limits::default());
+        let (now, frame) = (self.now(), frame.expect("a RESPONSE"));
+        self.callee.respond_with_body(now, frame, inline.len() as u64, &self.config);
+        self.flush().await;
+    }
+
+    /// Answers whole.
+    pub(crate) async fn ok(&mut self, content: &'static str) {
+        let (parts, ()) = Response::new(()).into_parts();
+        let frame =
+            ResponseHead::new().encode(&parts, Edit::default(), content.as_bytes(), None, &Limits::default());
+        self.callee.respond(frame.expect("a RESPONSE"));
+        self.flush().await;
+    }
+
+    /// Sends a part of the response's body as soon as there is credit; false if the exchange is over.
+    pub(crate) async fn send(&mut self, data: Bytes) -> bool {
+        while !self.callee.wants_data() && !self.callee.is_ended() {
+            self.turn().await;
+        }
+        self.sent += data.len();
+        self.callee.send(data);
+        self.flush().await;
+        !self.callee.is_ended()
+    }
+
+    /// Whether a part of the response may be sent now.
+    pub(crate) fn wants_data(&self) -> bool {
+        self.callee.wants_data()
+    }
+
+    /// How many bytes of the request's body wait to be read.
+    pub(crate) fn queued(&self) -> usize {
+        self.callee.queued()
+    }
+
+    /// Ends the response.
+    pub(crate) async fn finish(&mut self, trailers: Option<HeaderMap>) {
+        self.callee.finish(trailers);
+        self.flush().await;
+        while !self.callee.is_ended() {
+            self.turn().await;
+        }
+    }
+
+    /// Gives the request up.
+    pub(crate) async fn abort(&mut self) {
+        self.callee.abort(ResetCode::Internal, String::new(), true);
+        self.flush().await;
+    }
+
+    /// Sends a whole body.
+    pub(crate) async fn send_all(&mut self, body: &Bytes, trailers: Option<HeaderMap>) {
+        let mut rest = body.clone();
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(50_000));
+            assert!(self.send(piece).await, "it ended too early: {:?}", self.event);
+        }
+        self.finish(trailers).await;
+    }
+
+    /// Why the exchange is over, which it will be soon.
+    pub(crate) async fn cancelled(&mut self) -> Cancelled {
+        soon("the end of an exchange", async {
+            loop {
+                if let Some(CalleeEvent::Cancelled(why)) = self.event {
+                    return why;
+                }
+                self.turn().await;
+            }
+        })
+        .await
+    }
+
+    /// Takes in what comes within a moment.
+    pub(crate) async fn turn(&mut self) {
+        self.flush().await;
+        let at = self.callee.poll_timeout().map_or(Duration::MAX, Time::since_origin);
+        let wait = at.saturating_sub(self.now().since_origin()).min(Duration::from_millis(50));
+        let message = tokio::time::timeout(wait, self.inbox.next()).await;
+        let now = self.now();
+        match message {
+            Ok(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                self.callee.handle_no_responders(now, &self.config);
+            }
+            Ok(Some(message)) => {
+                let frame = Frame::decode(&message.payload, &Limits::default()).expect("a frame");
+                if let Frame::Reset(reset) = &frame {
+                    self.reset = Some(reset.code);
+                }
+                self.callee.handle_frame(now, frame, message.reply);
+            }
+            Ok(None) => panic!("the subscription is closed"),
+            Err(_) if self.callee.poll_timeout().is_some_and(|at| at <= now) => {
+                self.callee.handle_timeout(now, &self.config);
+            }
+            Err(_) => {}
+        }
+        self.flush().await;
+        self.event = self.event.or(self.callee.poll_event());
+    }
+
+    /// Publishes a frame that its machine would not.
+    pub(crate) async fn publish(&self, payload: Bytes) {
+        let (to, reply) = (self.gateway.clone(), self.token.clone());
+        self.client.publish_with_reply(to, reply, payload).await.expect("a message sent");
+    }
+
+    /// Ends as a process does.
+    pub(crate) async fn vanish(self) {
+        let Self { client, inbox, .. } = self;
+        drop(inbox);
+        crate::harness::settle(&client).await;
+    }
+
+    async fn flush(&mut self) {
+        while let Some(transmit) = self.callee.poll_transmit() {
+            let Transmit::Frame { to, payload, reply } = transmit else {
+                panic!("a consumer sends no request")
+            };
+            let sent = match reply {
+                Some(_) => self.client.publish_with_reply(to, self.token.clone(), payload).await,
+                None => self.client.publish(to, payload).await,
+            };
+            sent.expect("a message sent");
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::new(self.began.elapsed())
+    }
+}
+
+/// Bytes of which none is where another could be.
+pub(crate) fn noise(length: usize) -> Bytes {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect::<Vec<_>>().into()
+}
+
+/// A body that is sent as the test says.
+pub(crate) struct Upload {
+    pieces: mpsc::UnboundedReceiver<Result<Piece<Bytes>, std::io::Error>>,
+    polled: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
+}
+
+/// The other end of an [`Upload`].
+pub(crate) struct Uploader {
+    pieces: mpsc::UnboundedSender<Result<Piece<Bytes>, std::io::Error>>,
+    polled: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
+}
+
+pub(crate) fn upload() -> (Uploader, Request<Upload>) {
+    let (sender, pieces) = mpsc::unbounded_channel();
+    let (polled, taken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let body = Upload { pieces, polled: polled.clone(), taken: taken.clone() };
+    let request = Request::builder().method(Method::POST).uri("/").body(body).expect("a request");
+    (Uploader { pieces: sender, polled, taken }, request)
+}
+
+impl Uploader {
+    pub(crate) fn send(&self, data: impl Into<Bytes>) {
+        // The receiver may be gone already, as some tests want.
+        let _ = self.pieces.send(Ok(Piece::data(data.into())));
+    }
+
+    pub(crate) fn finish(self, trailers: Option<HeaderMap>) {
+        if let Some(trailers) = trailers {
+            let _ = self.pieces.send(Ok(Piece::trailers(trailers)));
+        }
+    }
+
+    pub(crate) fn break_off(self) {
+        let _ = self.pieces.send(Err(std::io::Error::other("broken")));
+    }
+
+    /// How often the body was polled.
+    pub(crate) fn polled(&self) -> usize {
+        self.polled.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes of it were taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Whether the body was dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.pieces.is_closed()
+    }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece<Bytes>, std::io::Error>>> {
+        self.polled.fetch_add(1, Ordering::SeqCst);
+        let piece = self.pieces.poll_recv(cx);
+        if let Poll::Ready(Some(Ok(piece))) = &piece {
+            self.taken.fetch_add(piece.data_ref().map_or(0, Bytes::len), Ordering::SeqCst);
+        }
+        piece
+    }
+}
+
+/// The next part of a response's body, which comes soon.
+pub(crate) async fn next<B>(body: &mut B) -> Option<Result<Piece<B::Data>, B::Error>>
+where
+    B: http_body::Body + Unpin,
+{
+    soon("a part of a body", body.frame()).await
+}
+
+/// Why a response's body broke off, which it does soon.
+pub(crate) async fn broken<B>(body: B) -> BodyErrorKind
+where
+    B: http_body::Body<Data = Bytes, Error = narun_gateway::BoxError>,
+{
+    let error = soon("the end of a body", body.collect()).await.expect_err("it breaks off");
+    error.downcast_ref::<narun_core::BodyError>().expect("a body's error").kind()
+}
+
+/// An answer in pieces, for requests without a body.
+pub(crate) fn response() -> Response<&'static str> {
+    Response::new("")
+}
+
+/// A body in pieces that are all there.
+pub(crate) fn pieces(
+    body: &Bytes,
+    length: usize,
+) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + use<> {
+    let mut rest = body.clone();
+    let pieces = std::iter::from_fn(move || {
+        let piece = rest.split_to(rest.len().min(length));
+        (!piece.is_empty()).then(|| Ok(Piece::data(piece)))
+    });
+    http_body_util::StreamBody::new(futures::stream::iter(pieces))
+}
