@@ -54,7 +54,8 @@ async fn a_full_stream_is_503() {
     assert_eq!(metrics.value("http_gateway_durable_publishes_total", &[("status", "full")]), 2.0);
     job.ok("done").await;
     assert_eq!(waiting.await.expect("no panic").body, "done");
-    // There is room again.
+    // There is room again, once the stream has the acknowledgement, which goes out after the answer.
+    eventually("an empty stream", async || worker.stored().await == Some(0)).await;
     let answer = spawn(&gateway, post("/"));
     worker.job().await.ok("done").await;
     assert_eq!(answer.await.expect("no panic").body, "done");

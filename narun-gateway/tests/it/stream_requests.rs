@@ -35,6 +35,28 @@ async fn a_large_body_comes_whole_with_its_trailers() {
 }
 
 #[tokio::test]
+async fn trailers_that_do_not_fit_beside_a_body_follow_with_its_end() {
+    let (gateway, mut consumer) = pair().await;
+    let (uploader, mut request) = upload();
+    request.headers_mut().insert("content-length", 60_000.into());
+    let body = noise(60_000);
+    uploader.send(body.clone());
+    let trailers = HeaderMap::from_iter([(
+        http::header::ETAG,
+        HeaderValue::try_from("x".repeat(10_000)).expect("a value"),
+    )]);
+    uploader.finish(Some(trailers.clone()));
+    let answer = spawn(&gateway, request);
+    let mut handler = Handler::new(consumer.request().await).await;
+    assert!(!handler.request.head.end);
+    let inline = handler.request.body.len();
+    assert!((50_000..60_000).contains(&inline), "{inline}");
+    assert_eq!(handler.read_all().await, Ok((body, Some(trailers))));
+    handler.ok("whole").await;
+    assert_eq!(answer.await.expect("no panic").body, "whole");
+}
+
+#[tokio::test]
 async fn a_short_body_of_known_length_is_waited_for() {
     let (gateway, mut consumer) = pair().await;
     let (uploader, mut request) = upload();
