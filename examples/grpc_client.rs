@@ -5,7 +5,7 @@
 //! cargo run --example grpc_client -- --server http://127.0.0.1:50056
 //! ```
 //!
-//! It ends with an error, and exit code 1, if anything is not as it should be. What it makes it deletes.
+//! It ends with an error, and exit code 1, if anything is not as it should be. What it makes it deletes, but for two empty buckets, `settings` and `files`.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -278,16 +278,16 @@ impl Client {
     }
 
     async fn keys(&mut self) -> anyhow::Result<()> {
-        let (bucket, key) = (self.name("settings"), "colour of/the sky".to_owned());
+        let (bucket, key) = ("settings".to_owned(), self.name("colour of/the sky "));
         let named = || (bucket.clone(), key.clone());
         let (b, k) = named();
         let put = call!(self, kv_put, KvPutRequest { bucket: b, key: k, value: "blue".into() });
-        ensure!(put.success && put.revision == 1, "not put: {put:?}");
+        ensure!(put.success && put.revision > 0, "not put: {put:?}");
         let (b, k) = named();
         let got = call!(self, kv_get, KvGetRequest { bucket: b, key: k });
-        ensure!(got.found && got.value == "blue" && got.revision == 1, "another value: {got:?}");
+        ensure!(got.found && got.value == "blue" && got.revision == put.revision, "another value: {got:?}");
         let keys = call!(self, kv_keys, KvKeysRequest { bucket: bucket.clone() }).keys;
-        ensure!(keys == [key.clone()], "other keys: {keys:?}");
+        ensure!(keys.contains(&key), "other keys: {keys:?}");
         let (b, k) = named();
         ensure!(call!(self, kv_delete, KvDeleteRequest { bucket: b, key: k }).success, "not deleted");
         let (b, k) = named();
@@ -297,7 +297,7 @@ impl Client {
     }
 
     async fn objects(&mut self) -> anyhow::Result<()> {
-        let (bucket, name) = (self.name("files"), "reports/2026.txt".to_owned());
+        let (bucket, name) = ("files".to_owned(), self.name("reports/"));
         let named = || (bucket.clone(), name.clone());
         let metadata = || [("author".to_owned(), "ann".to_owned())].into();
         let (b, n) = named();
@@ -331,10 +331,8 @@ impl Client {
         }
         ensure!(size == 4_000_000, "{size} bytes");
         let listed = call!(self, object_list, ObjectListRequest { bucket: bucket.clone() }).objects;
-        ensure!(
-            listed.len() == 1 && listed[0].name == name && listed[0].size == 4_000_000,
-            "others: {listed:?}"
-        );
+        let listed_size = listed.iter().find(|object| object.name == name).map(|object| object.size);
+        ensure!(listed_size == Some(4_000_000), "not listed: {listed:?}");
         let (b, n) = named();
         ensure!(
             call!(self, object_delete, ObjectDeleteRequest { bucket: b, object_name: n }).success,

@@ -118,26 +118,27 @@ class Client:
         print(f"stream: {name}, 3 messages stored, pulled, acknowledged")
 
     def keys(self):
-        bucket, key = f"settings{self.run}", "colour of/the sky"
+        bucket, key = "settings", f"colour of/the sky {self.run}"
         put = self.call("KVPut", pb.KVPutRequest(bucket=bucket, key=key, value=b"blue"))
-        check(put.success and put.revision == 1, f"not put: {put}")
+        check(put.success and put.revision > 0, f"not put: {put}")
         got = self.call("KVGet", pb.KVGetRequest(bucket=bucket, key=key))
-        check(got.found and got.value == b"blue" and got.revision == 1, f"another value: {got}")
+        check(got.found and got.value == b"blue" and got.revision == put.revision, f"another value: {got}")
         keys = list(self.call("KVKeys", pb.KVKeysRequest(bucket=bucket)).keys)
-        check(keys == [key], f"other keys: {keys}")
+        check(key in keys, f"other keys: {keys}")
         check(self.call("KVDelete", pb.KVDeleteRequest(bucket=bucket, key=key)).success, "not deleted")
         check(not self.call("KVGet", pb.KVGetRequest(bucket=bucket, key=key)).found, "found, though deleted")
         print(f"keys: {key} put, got, listed, deleted")
 
     def objects(self):
-        named = {"bucket": f"files{self.run}", "object_name": "reports/2026.txt"}
+        named = {"bucket": "files", "object_name": f"reports/{self.run}"}
         data, metadata = bytes(range(256)) * 4000, {"author": "ann"}
         put = self.call("ObjectPut", pb.ObjectPutRequest(data=data, metadata=metadata, **named))
         check(put.success, f"not put: {put}")
         got = self.call("ObjectGet", pb.ObjectGetRequest(**named))
         check(got.found and got.data == data and dict(got.metadata) == metadata, "another object")
         listed = self.call("ObjectList", pb.ObjectListRequest(bucket=named["bucket"])).objects
-        check([(o.name, o.size) for o in listed] == [("reports/2026.txt", len(data))], f"other objects: {listed}")
+        sizes = {found.name: found.size for found in listed}
+        check(sizes.get(named["object_name"]) == len(data), f"not listed: {listed}")
         check(self.call("ObjectDelete", pb.ObjectDeleteRequest(**named)).success, "not deleted")
         check(not self.call("ObjectGet", pb.ObjectGetRequest(**named)).found, "found, though deleted")
         print(f"objects: {len(data)} bytes put, got, listed, deleted")
