@@ -2,7 +2,7 @@ use std::io::Write;
 
 use rustix::process::Signal;
 
-use crate::program::{Program, run};
+use crate::program::{Program, get, run};
 
 /// A server on a port of its own, and its URL.
 async fn server(arguments: &[&str]) -> (Program, String) {
@@ -34,4 +34,15 @@ async fn only_known_tokens_are_served() {
     let (code, text, error) = run("grpc_client", ["--server", &url, "--user", "ann", "--token", token]).await;
     assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
     assert!(server.end(Signal::INT).await.success());
+}
+
+#[tokio::test]
+async fn an_axum_app_serves_it_too() {
+    let mut app = Program::start("grpc_embedded", ["--listen", "127.0.0.1:0"]);
+    let address = app.line("ready ").await;
+    let (status, _) = get(address.parse().expect("an address"), "/").await;
+    assert_eq!(status, 200);
+    let (code, text, error) = run("grpc_client", ["--server", &format!("http://{address}")]).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
+    assert!(app.end(Signal::TERM).await.success());
 }
