@@ -4,5 +4,6 @@ mod axum_layer;
 mod dead_letters;
 mod durable;
 mod gateway;
+mod grpc;
 mod program;
 mod quickstart;

@@ -33,7 +33,10 @@ fn command(example: &str) -> Command {
     path.extend(["examples", example]);
     assert!(path.exists(), "{} is missing; `cargo build --workspace --examples` makes it", path.display());
     let mut command = Command::new(path);
-    command.env_remove("NATS_URL").env("RUST_LOG", "warn").stdin(Stdio::null()).kill_on_drop(true);
+    for variable in ["NATS_URL", "NATS_URLS", "JWT_SECRET", "GRPC_TOKEN"] {
+        command.env_remove(variable);
+    }
+    command.env("RUST_LOG", "warn").stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -50,7 +53,17 @@ pub(crate) async fn run<A: AsRef<OsStr>>(
 
 impl Program {
     pub(crate) fn start<A: AsRef<OsStr>>(example: &str, arguments: impl IntoIterator<Item = A>) -> Self {
+        Self::start_with(example, arguments, &[])
+    }
+
+    /// The same with these environment variables.
+    pub(crate) fn start_with<A: AsRef<OsStr>>(
+        example: &str,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = command(example);
+        command.envs(variables.iter().copied());
         let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         Self { child, lines }

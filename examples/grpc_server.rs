@@ -1,0 +1,149 @@
+//! NATS over gRPC as a program of its own, with health and reflection.
+//!
+//! ```text
+//! cargo run --example grpc_server
+//! cargo run --example grpc_client
+//! ```
+//!
+//! It serves at the port `GRPC_PORT`, 50056 by default, and uses the NATS servers of `NATS_URLS`, with the credentials
+//! of `NATS_USERNAME` and so on; without `NATS_URLS` it runs a server of its own, for trying things out.
+//!
+//! By default it believes its clients that they are who they say, and so listens on 127.0.0.1 only. To be reached
+//! from elsewhere (`--host 0.0.0.0`) it should know them: by `--jwt-secret`, or by `--tokens FILE`, which has a token
+//! and its user in each line:
+//!
+//! ```text
+//! a-long-and-secret-token ann
+//! ```
+//!
+//! Ctrl-C and SIGTERM end it: streams are told to go elsewhere, calls under way are finished.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use narun_examples::http;
+use narun_examples::nats::Nats;
+use narun_examples::signal::Shutdown;
+use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, StaticTokens, TrustRequest};
+use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, Settings};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_reflection::server::Builder as Reflection;
+
+/// How often a silent client is asked for a sign of life, and how long it may take for one.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// How long calls under way may take at the end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The shortest secret that cannot be guessed.
+const SECRET: usize = 32;
+
+/// Serves NATS over gRPC; settings come from the environment.
+#[derive(Parser)]
+struct Args {
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Callers are known by JSON Web Tokens that are signed with this secret (HS256), of 32 bytes or more.
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true, conflicts_with = "tokens")]
+    jwt_secret: Option<String>,
+    /// Callers are known by the tokens in this file.
+    #[arg(long)]
+    tokens: Option<PathBuf>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    narun_examples::log();
+    narun_examples::exit(run(Args::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let mut settings = Settings::from_env()?;
+    let mut private = None;
+    if std::env::var_os("NATS_URLS").is_none_or(|urls| urls.is_empty()) {
+        let nats = tokio::task::spawn_blocking(|| Nats::at_or_private_with_jetstream(None)).await??;
+        settings.nats_urls = vec![nats.url().to_owned()];
+        private = Some(nats);
+    }
+    let served = match (&args.jwt_secret, &args.tokens) {
+        (Some(secret), _) if secret.len() < SECRET => bail!("--jwt-secret is shorter than {SECRET} bytes"),
+        (Some(secret), _) => serve(&args.host, &settings, JsonWebTokens::hs256(secret.as_bytes())).await,
+        (None, Some(file)) => serve(&args.host, &settings, read_tokens(file)?).await,
+        (None, None) => serve(&args.host, &settings, TrustRequest::new()).await,
+    };
+    let stopped = private.map_or(Ok(()), Nats::stop);
+    served.and(stopped)
+}
+
+async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signal()?;
+    let addresses = settings
+        .nats_urls
+        .iter()
+        .map(|url| url.parse())
+        .collect::<Result<Vec<async_nats::ServerAddr>, _>>()?;
+    let options = settings.connect_options().await?.name("narun-grpc").retry_on_initial_connect();
+    let client = options.connect(addresses).await.context("cannot connect to NATS")?;
+
+    let mut builder = NatsService::builder(client).authenticator(who);
+    if let Some(domain) = &settings.jetstream_domain {
+        builder = builder.jetstream_domain(domain);
+    }
+    let service = builder.build();
+    // The watch keeps health up to date for as long as it lives.
+    let (health, _watch) = service.health();
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (every, limit) = KEEPALIVE;
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(every))
+        .http2_keepalive_timeout(Some(limit))
+        .add_service(service.clone().into_server())
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+
+    let listener = http::listen(&[format!("{host}:{}", settings.grpc_port)], "GRPC_PORT").await?;
+    println!("ready {}", listener.local_addr()?);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let begun = shutdown.begun();
+    let serving = server.serve_with_incoming_shutdown(incoming, async move {
+        begun.await;
+        service.end_streams();
+    });
+    let end = shutdown.begun();
+    let too_late = async {
+        end.await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        served = serving => served?,
+        () = too_late => tracing::warn!("calls are still under way, and are given up"),
+    }
+    Ok(())
+}
+
+/// Reads lines of a token and a user; empty ones, and those that begin with `#`, are nothing.
+fn read_tokens(file: &Path) -> anyhow::Result<StaticTokens> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut tokens = StaticTokens::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // The line itself is not told, as there is a secret in it.
+        let Some((token, user)) = line.trim().split_once(char::is_whitespace) else {
+            bail!("{}, line {}: expected a token and a user", file.display(), number + 1);
+        };
+        tokens = tokens.token(token, Principal::user(user.trim()));
+    }
+    Ok(tokens)
+}
