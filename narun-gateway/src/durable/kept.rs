@@ -94,6 +94,10 @@ impl Delivery<'_> {
             self.afterwards(async move { record.mark_published(revision).await });
         }
         let late = if duplicate { FailureKind::InProgress } else { FailureKind::AnsweredLate };
+        if !answer {
+            // A timer that is over already would still take its millisecond.
+            return self.unfinished(&record, terms, late);
+        }
         if !duplicate {
             let answer = tokio::select! {
                 biased;
