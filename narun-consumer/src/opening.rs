@@ -3,9 +3,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::Body;
+use narun_core::link::Joined;
 use pin_project::pin_project;
 
 /// A body of which first what is there at once is taken, then the rest, part by part.
@@ -16,9 +17,7 @@ pub(crate) struct Opening<B> {
     #[pin]
     body: B,
     limit: usize,
-    /// The only piece, or all of them once there is a second.
-    first: Bytes,
-    all: BytesMut,
+    beginning: Joined,
 }
 
 /// The next part of a body.
@@ -41,7 +40,7 @@ pub(crate) struct Beginning {
 
 impl<B: Body> Opening<B> {
     pub(crate) fn new(body: B, limit: usize) -> Self {
-        Self { body, limit, first: Bytes::new(), all: BytesMut::new() }
+        Self { body, limit, beginning: Joined::default() }
     }
 
     /// What is there at once, or all if it is known to be little.
@@ -50,7 +49,7 @@ impl<B: Body> Opening<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Beginning, B::Error>> {
         loop {
-            let received = self.received();
+            let received = self.beginning.received();
             let part = match self.as_mut().poll_part(cx) {
                 Poll::Ready(part) => part?,
                 Poll::Pending if self.is_little(received) => return Poll::Pending,
@@ -61,10 +60,11 @@ impl<B: Body> Opening<B> {
             let is_pause = data.is_empty() && !end;
             let fitting = data.split_to(data.len().min(room));
             let is_full = fitting.len() == room;
-            self.as_mut().push(fitting);
+            let beginning = self.as_mut().project().beginning;
+            beginning.push(fitting);
             if end || is_full || is_pause {
                 let rest = Part { data, end, trailers };
-                return Poll::Ready(Ok(Beginning { data: self.take(), rest }));
+                return Poll::Ready(Ok(Beginning { data: beginning.take(), rest }));
             }
         }
     }
@@ -104,28 +104,6 @@ impl<B: Body> Opening<B> {
     fn is_little(&self, received: usize) -> bool {
         let left = self.body.size_hint().exact();
         left.is_some_and(|left| left.saturating_add(received as u64) <= self.limit as u64)
-    }
-
-    fn received(&self) -> usize {
-        self.first.len().max(self.all.len())
-    }
-
-    fn push(self: Pin<&mut Self>, data: Bytes) {
-        let this = self.project();
-        if this.first.is_empty() {
-            *this.first = data;
-        } else if !data.is_empty() {
-            if this.all.is_empty() {
-                this.all.put(this.first.as_ref());
-            }
-            this.all.put(data);
-        }
-    }
-
-    fn take(self: Pin<&mut Self>) -> Bytes {
-        let this = self.project();
-        let first = std::mem::take(this.first);
-        if this.all.is_empty() { first } else { std::mem::take(this.all).freeze() }
     }
 }
 

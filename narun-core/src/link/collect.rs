@@ -1,9 +1,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use pin_project::pin_project;
+
+use super::Joined;
 
 /// Collects a body whole, up to a limit. A body of one piece is not copied.
 #[derive(Debug)]
@@ -12,9 +14,7 @@ pub struct Collect<B> {
     #[pin]
     body: B,
     limit: usize,
-    /// The only piece, or all of them once there is a second.
-    first: Bytes,
-    all: BytesMut,
+    data: Joined,
     trailers: Option<HeaderMap>,
 }
 
@@ -30,12 +30,12 @@ pub enum CollectError<E> {
 impl<B> Collect<B> {
     /// Collects at most `limit` bytes.
     pub fn new(body: B, limit: usize) -> Self {
-        Self { body, limit, first: Bytes::new(), all: BytesMut::new(), trailers: None }
+        Self { body, limit, data: Joined::default(), trailers: None }
     }
 
     /// How many bytes have come.
     pub fn received(&self) -> usize {
-        self.first.len().max(self.all.len())
+        self.data.received()
     }
 
     /// How many may come.
@@ -58,19 +58,12 @@ impl<B: http_body::Body> Future for Collect<B> {
             let frame = if this.body.is_end_stream() { None } else { ready!(this.body.poll_frame(cx)) };
             let Some(frame) = frame else { break };
             match frame.map_err(CollectError::Body)?.into_data() {
-                Ok(mut data) if received == 0 => *this.first = data.copy_to_bytes(data.remaining()),
-                Ok(data) => {
-                    if this.all.is_empty() {
-                        this.all.put(this.first.as_ref());
-                    }
-                    this.all.put(data);
-                }
+                Ok(data) => this.data.push(data),
                 Err(frame) => *this.trailers = frame.into_trailers().ok(),
             }
         }
         let this = self.project();
-        let data = if this.all.is_empty() { std::mem::take(this.first) } else { this.all.split().freeze() };
-        Poll::Ready(Ok((data, this.trailers.take())))
+        Poll::Ready(Ok((this.data.take(), this.trailers.take())))
     }
 }
 

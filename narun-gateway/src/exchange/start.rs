@@ -3,9 +3,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, header, request};
 use narun_core::Failure;
+use narun_core::link::Joined;
 
 use super::{broken_off, too_large};
 use crate::body::BoxError;
@@ -36,9 +37,7 @@ impl<B> Beginning<B> {
 #[derive(Debug)]
 pub(super) struct Start<B> {
     body: Option<Pin<Box<B>>>,
-    first: Bytes,
-    /// All pieces, once there is a second.
-    all: BytesMut,
+    inline: Joined,
     more: Bytes,
     trailers: Option<HeaderMap>,
     room: usize,
@@ -52,8 +51,7 @@ impl<B> Start<B> {
     pub(super) fn new(body: B, room: usize, limit: usize) -> Self {
         Self {
             body: Some(Box::pin(body)),
-            first: Bytes::new(),
-            all: BytesMut::new(),
+            inline: Joined::default(),
             more: Bytes::new(),
             trailers: None,
             room,
@@ -62,30 +60,15 @@ impl<B> Start<B> {
         }
     }
 
-    fn len(&self) -> usize {
-        self.first.len().max(self.all.len())
-    }
-
     fn push(&mut self, mut data: Bytes) {
-        let fits = data.split_to(data.len().min(self.room.saturating_sub(self.len())));
+        let fits = data.split_to(data.len().min(self.room.saturating_sub(self.inline.received())));
         self.more = data;
-        if self.len() == 0 {
-            self.first = fits;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.put(self.first.as_ref());
-        }
-        self.all.put(fits);
+        self.inline.push(fits);
     }
 
     fn finish(&mut self) -> Beginning<B> {
-        let inline = match self.all.is_empty() {
-            true => std::mem::take(&mut self.first),
-            false => self.all.split().freeze(),
-        };
         let (more, body) = (std::mem::take(&mut self.more), self.body.take());
-        Beginning { inline, more, body, trailers: self.trailers.take() }
+        Beginning { inline: self.inline.take(), more, body, trailers: self.trailers.take() }
     }
 }
 
@@ -102,7 +85,7 @@ where
     /// Ready once there is no room for more, or nothing more without waiting.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Beginning<B>, Failure>> {
         loop {
-            let room = self.len() < self.room && self.more.is_empty();
+            let room = self.inline.received() < self.room && self.more.is_empty();
             let Some(body) = self.body.as_mut().filter(|_| room) else {
                 return Poll::Ready(Ok(self.finish()));
             };
@@ -122,7 +105,7 @@ where
             self.looked = false;
             match frame.transpose().map_err(broken_off)?.map(http_body::Frame::into_data) {
                 Some(Ok(mut data)) => {
-                    if data.remaining() > self.limit - self.len() {
+                    if data.remaining() > self.limit - self.inline.received() {
                         return Poll::Ready(Err(too_large(self.limit)));
                     }
                     self.push(data.copy_to_bytes(data.remaining()));
