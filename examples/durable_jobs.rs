@@ -253,7 +253,7 @@ impl Story {
         let mut line = String::new();
         let mut stdout = BufReader::new(stdout);
         let ready = stdout.read_line(&mut line);
-        tokio::time::timeout(Duration::from_secs(20), ready).await.context("the worker does not start")??;
+        tokio::time::timeout(Duration::from_secs(60), ready).await.context("the worker does not start")??;
         ensure!(line.trim_end() == "ready", "the worker did not start");
         Ok(worker)
     }
@@ -284,7 +284,7 @@ async fn stop(mut worker: Child) -> anyhow::Result<()> {
     let id = id.context("the worker has ended by itself")?;
     rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
     let status =
-        tokio::time::timeout(Duration::from_secs(20), worker.wait()).await.context("it does not stop")??;
+        tokio::time::timeout(Duration::from_secs(60), worker.wait()).await.context("it does not stop")??;
     ensure!(status.success(), "a worker ended with {status}");
     Ok(())
 }

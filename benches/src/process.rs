@@ -10,7 +10,7 @@ use crate::Error;
 use crate::role::Job;
 
 /// How long a process may take to be ready, and to end.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// This program, started again in a [role](crate::role); dropping it ends it.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::error::tail;
 use crate::{Binary, Error};
 
 /// How long a server may take to start, and to stop when told to.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Between two looks at something that will be there in some milliseconds.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -109,7 +109,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::NotStopped`] if it takes more than 10 s: it is killed then. [`Error::Process`] if
+    /// [`Error::NotStopped`] if it takes more than 30 s: it is killed then. [`Error::Process`] if
     /// the system refuses.
     pub fn stop(&mut self) -> Result<(), Error> {
         let Some(mut process) = self.process.take() else {
@@ -128,7 +128,7 @@ impl Server {
 
     /// Starts it again, on the same port and with the same store; kills it first if it runs.
     ///
-    /// Should somebody have taken the port meanwhile, it tries for 10 s: a client that reconnects
+    /// Should somebody have taken the port meanwhile, it tries for 30 s: a client that reconnects
     /// to a port of the dynamic range while nobody listens can by chance be given that very port.
     ///
     /// # Errors

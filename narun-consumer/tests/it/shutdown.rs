@@ -146,7 +146,7 @@ async fn handlers_that_take_too_long_are_dropped_and_their_gateways_told() {
         assert_eq!(exchange.reset().await, (ResetCode::Draining, true));
     }
     assert_eq!(queued.reset().await, (ResetCode::Draining, false));
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     consumer.join().expect("no panic").expect("an end");
     assert_eq!((gate.started(), gate.dropped()), (RUNNING, RUNNING));
 }

@@ -133,6 +133,6 @@ async fn a_client_that_is_dead_for_good_closes_the_gateway() {
         assert_eq!(send(&gateway, request).await.status, StatusCode::SERVICE_UNAVAILABLE);
     }
     assert_eq!(waiting.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(open_tokens(&gateway), 0);
 }

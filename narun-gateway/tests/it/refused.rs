@@ -23,7 +23,7 @@ async fn no_consumer_is_503_at_once() {
     assert_eq!(answer.header("content-type"), Some("application/grpc"));
     assert_eq!(answer.header("grpc-status"), Some("14"));
     assert!(answer.body.is_empty());
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(open_tokens(&gateway), 0);
 }
 

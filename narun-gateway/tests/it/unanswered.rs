@@ -117,7 +117,7 @@ async fn a_consumer_that_is_gone_is_noticed() {
         consumer.leave().await;
         let answer = answer.await.expect("no panic");
         assert_eq!((answer.status, answer.header("grpc-status")), (status, grpc_status));
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     }
     assert_eq!(open_tokens(&gateway), 0);
 }

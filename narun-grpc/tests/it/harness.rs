@@ -18,7 +18,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint};
 
 /// How long anything may take that is to happen at all.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The server of all tests that do not stop theirs.
 pub(crate) static SERVER: LazyLock<Server> =

@@ -68,7 +68,7 @@ impl ServerBuilder {
     ///
     /// Those of [`Binary::find`] if no binary was set; [`Error::Exited`] if the server ends at
     /// once, as with a port in use or a mistake in the configuration; [`Error::NotReady`] if it
-    /// takes more than 10 s; [`Error::Run`] and [`Error::File`] if the system refuses.
+    /// takes more than 30 s; [`Error::Run`] and [`Error::File`] if the system refuses.
     pub fn start(self) -> Result<Server, Error> {
         let binary = match &self.binary {
             Some(binary) => binary.clone(),
