@@ -25,9 +25,6 @@ use doubt::Doubt;
 
 pub(crate) use worker::{Control, work};
 
-/// What of a server's largest message is left for headers.
-const HEADERS: usize = 4 * 1024;
-
 /// What all deliveries share.
 pub(crate) struct Shared {
     consumer: Arc<Consumer>,
@@ -59,7 +56,7 @@ impl Shared {
 
     /// How large a response may be.
     fn room(&self) -> usize {
-        self.consumer.endpoint.link().client().max_payload().saturating_sub(HEADERS)
+        narun_core::durable::room(self.consumer.endpoint.link().client().max_payload())
     }
 
     fn is_connected(&self) -> bool {

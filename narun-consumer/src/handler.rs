@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Method, Request, Response, StatusCode, response};
+use http::{HeaderMap, Method, Request, Response, response};
 use narun_core::Body;
-use narun_core::link::{Collect, CollectError};
+use narun_core::link::{Collect, CollectError, has_content};
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -213,7 +213,7 @@ where
                 }
                 StageProj::Running(future) => match ready!(future.poll(cx)) {
                     Err(error) => return Poll::Ready(Err(HandlerError::Service(error.into()))),
-                    Ok(response) if has_no_content(this.method, response.status()) => {
+                    Ok(response) if !has_content(this.method, response.status()) => {
                         let length = omitted_length(&response);
                         let (parts, _) = response.into_parts();
                         return Poll::Ready(Ok(Answered::whole(parts, Bytes::new(), None, length)));
@@ -260,11 +260,6 @@ where
 /// An empty body is most likely one whose content the service has dropped itself. Responses that have no content
 /// whatever the method tell no length, or that of another response, which only the service knows.
 fn omitted_length<B: http_body::Body>(response: &Response<B>) -> Option<u64> {
-    let other = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    response.body().size_hint().exact().filter(|length| *length > 0 && !other)
-}
-
-/// Responses that never have content (RFC 9110 6.4.1).
-fn has_no_content(method: &Method, status: StatusCode) -> bool {
-    *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    let with_content = has_content(&Method::GET, response.status());
+    response.body().size_hint().exact().filter(|length| *length > 0 && with_content)
 }

@@ -21,6 +21,12 @@ pub use declare::{DeclareError, Tasks};
 pub use digest::{caller_scope, keyed_id, request_digest};
 pub use outcomes::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
 
+/// How large a frame may be in the stream, or as an answer that is kept, where the server takes messages of `max_payload`
+/// bytes: the rest is for headers, those included that JetStream adds.
+pub const fn room(max_payload: usize) -> usize {
+    max_payload.saturating_sub(4 * 1024)
+}
+
 /// NATS headers, narun's own where nothing else is said. No HTTP field ever becomes one.
 pub mod header {
     /// NATS's own, on a durable request: its id as text, by which the server knows duplicates.

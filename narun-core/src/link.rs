@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::{Method, StatusCode};
 
 use crate::Time;
 
@@ -35,6 +36,11 @@ pub use outgoing::Outgoing;
 pub use reply::ReplyPolicy;
 pub use shared::{Incoming, Machine, Shared};
 pub use submit::{Submit, Task};
+
+/// Whether the response to such a request has content (RFC 9110 6.4.1).
+pub fn has_content(method: &Method, status: StatusCode) -> bool {
+    *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
 
 /// A message bus, as far as an exchange needs one.
 pub trait Link: Send + Sync + 'static {

@@ -7,6 +7,7 @@ use async_nats::{Client, Subject};
 use http::{Method, Response, request};
 use narun_core::durable::caller_scope;
 use narun_core::exchange::{Budget, CallerConfig, FlowConfig};
+use narun_core::frame::RequestHead;
 use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
 use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace, StreamSettings};
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::durable::Store;
 use crate::forward::fields::FieldChanges;
-use crate::forward::{ForwardedPolicy, Peer, PeerHook};
+use crate::forward::{ForwardedPolicy, PeerHook};
 use crate::idempotency::CallerHook;
 use crate::metrics::{self, RouteMetrics};
 use crate::route::{Route, RouteError, RouteTable};
@@ -249,12 +250,23 @@ impl Gateway {
         self.shared.settings.caller.caller(parts).as_deref().map(caller_scope)
     }
 
-    /// What is known of a request's sender, and what is changed about its fields.
-    pub(crate) fn fields(&self, parts: &request::Parts, id: ExchangeId) -> (Option<Peer>, FieldChanges) {
+    /// Adds what is known of a request's sender to its head, and says what is changed about its fields; `id` is the
+    /// request's own, if it brings none.
+    pub(crate) fn complete(
+        &self,
+        head: &mut RequestHead,
+        parts: &request::Parts,
+        id: ExchangeId,
+    ) -> FieldChanges {
         let settings = &self.shared.settings;
         let peer = settings.peer.peer(parts);
         let changes = FieldChanges::new(parts, peer.as_ref(), settings.forwarded, &id);
-        (peer, changes)
+        if let Some(peer) = peer {
+            head.scheme = peer.scheme().clone();
+            head.peer = Some(peer.address());
+        }
+        head.max_payload = self.endpoint().link().client().max_payload() as u64;
+        changes
     }
 
     pub(crate) fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {

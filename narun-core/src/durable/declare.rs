@@ -88,11 +88,6 @@ impl Tasks {
         &self.context
     }
 
-    /// The settings.
-    pub const fn settings(&self) -> &StreamSettings {
-        &self.settings
-    }
-
     /// For how long at least the server recognises a request that was published twice.
     pub fn duplicate_window(&self) -> Duration {
         // The server takes none that is longer than messages live.

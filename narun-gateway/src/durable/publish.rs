@@ -4,16 +4,13 @@ use bytes::Bytes;
 use narun_core::exchange::SubmissionConfig;
 use narun_core::frame::RequestHead;
 use narun_core::link::{NatsLink, Submit, Task};
-use narun_core::{Failure, FailureKind};
+use narun_core::{Failure, FailureKind, durable};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field};
 
 use super::chores::Parked;
 use super::{Delivery, Received};
 use crate::exchange::unsendable;
-
-/// What a message has beside its frame: subject, headers, and room for what JetStream adds.
-const MARGIN: usize = 4096;
 
 /// A request that the stream has.
 #[derive(Debug)]
@@ -124,17 +121,11 @@ impl Delivery<'_> {
         body: &Bytes,
     ) -> Result<Option<Bytes>, Failure> {
         let endpoint = self.gateway.endpoint();
-        let max_payload = endpoint.link().client().max_payload();
-        let room = max_payload.saturating_sub(MARGIN);
+        let room = durable::room(endpoint.link().client().max_payload());
         if body.len() > room {
             return Ok(None);
         }
-        let (peer, fields) = self.gateway.fields(&received.parts, received.id);
-        if let Some(peer) = peer {
-            head.scheme = peer.scheme().clone();
-            head.peer = Some(peer.address());
-        }
-        head.max_payload = max_payload as u64;
+        let fields = self.gateway.complete(head, &received.parts, received.id);
         let trailers = received.trailers.as_ref();
         let frame = head
             .encode(&received.parts, fields.edit(), body.clone(), trailers, endpoint.limits())

@@ -5,25 +5,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header, response};
+use http::{HeaderMap, Method, Response, header};
 use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
-use narun_core::link::{IncomingResponse, NatsLink};
+use narun_core::link::{IncomingResponse, NatsLink, has_content};
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
 
 use crate::Gateway;
 use crate::gateway::RouteEntry;
 
-/// Whether the response to such a request has content (RFC 9110, 6.4.1).
-pub(super) fn has_content(method: &Method, parts: &response::Parts) -> bool {
-    *method != Method::HEAD
-        && parts.status != StatusCode::NO_CONTENT
-        && parts.status != StatusCode::NOT_MODIFIED
-}
-
 /// A response that has come whole.
 pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
-    if !has_content(method, &frame.parts) {
+    if !has_content(method, frame.parts.status) {
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     if announced(&frame.parts.headers)?.is_some_and(|length| length != frame.body.len() as u64) {
@@ -42,7 +35,7 @@ pub(super) fn streamed(
     incoming: IncomingResponse<NatsLink>,
 ) -> Result<Response<Body>, Failure> {
     // Without a reader the exchange is cancelled.
-    if !has_content(method, &frame.parts) {
+    if !has_content(method, frame.parts.status) {
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     let left = announced(&frame.parts.headers)?;

@@ -39,15 +39,10 @@ where
 {
     let endpoint = gateway.endpoint();
     let config = route.caller_config(&parts.method);
-    let (peer, fields) = gateway.fields(parts, id);
     let mut head = RequestHead::new(id);
-    if let Some(peer) = peer {
-        head.scheme = peer.scheme().clone();
-        head.peer = Some(peer.address());
-    }
+    let fields = gateway.complete(&mut head, parts, id);
     head.head_timeout = Some(config.head_timeout);
     head.total_timeout = config.total_timeout;
-    head.max_payload = endpoint.link().client().max_payload() as u64;
     head.end = beginning.body.is_none() && beginning.more.is_empty();
     let encode = |head: &RequestHead, beginning: &Beginning<B>| {
         let (inline, trailers) = (beginning.inline.clone(), beginning.trailers.as_ref());
