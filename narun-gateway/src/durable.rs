@@ -89,7 +89,8 @@ impl Delivery<'_> {
         let terms = Terms::of(&received, self.durable.respond_async, deadline)?;
         self.gateway.store().ready(deadline).await?;
         if let Some(terms) = terms {
-            return self.run_kept(received, terms).await;
+            // Boxed, as what is not kept need not be as large.
+            return Box::pin(self.run_kept(received, terms)).await;
         }
         let head = RequestHead::new(received.id);
         let published = self.publish(head, &received, true, deadline).await;

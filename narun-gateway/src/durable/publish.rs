@@ -99,7 +99,8 @@ impl Delivery<'_> {
         let store = self.gateway.store();
         let parking =
             async { store.chores().park(store.bodies().await?, head.id, received.body.clone()).await };
-        let parked = timeout_at(deadline, parking).await.unwrap_or_else(|_| {
+        // Boxed, as what fits need not be as large.
+        let parked = timeout_at(deadline, Box::pin(parking)).await.unwrap_or_else(|_| {
             let late = Failure::new(FailureKind::JetStreamUnavailable);
             Err(late.with_detail("the body was not stored in time"))
         });
