@@ -71,7 +71,10 @@ impl Job {
         B::Error: Into<BoxError>,
     {
         let Self { mut claim, work, ack_wait } = self;
-        let verdict = while_working(&claim, ack_wait / 3, work.run(service)).await;
+        let verdict = {
+            let running = pin!(work.run(service));
+            while_working(&claim, ack_wait / 3, running).await
+        };
         match verdict {
             Verdict::Done(None) => claim.settle(Ack::Done).await,
             Verdict::Done(Some(object)) => work.finish_with(&mut claim, &object).await,
@@ -82,8 +85,7 @@ impl Job {
 }
 
 /// Tells the server again and again that work goes on.
-async fn while_working<T>(claim: &Claim, every: Duration, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
+async fn while_working<T>(claim: &Claim, every: Duration, mut work: impl Future<Output = T> + Unpin) -> T {
     let mut pause = pin!(sleep(every));
     loop {
         tokio::select! {
@@ -125,7 +127,7 @@ impl Work {
         let RequestFrame { head, parts, body, trailers } = frame;
         let asked = Asked { head, context };
         let span = (consumer.make_span)(&parts, &consumer.app);
-        let work = async {
+        let work = pin!(async {
             if !self.is_own(&asked.head) {
                 return self.give_up(Some(&asked), Reason::Foreign).await;
             }
@@ -157,7 +159,7 @@ impl Work {
                     self.again()
                 }
             }
-        };
+        });
         work.instrument(span.clone()).await
     }
 
@@ -418,7 +420,7 @@ impl Work {
         // That nobody heard it, or that the connection broke, confirms nothing. Then another delivery may come, which
         // needs the body and deletes it.
         if let Ok(Mail::Frame { .. }) = word {
-            self.shared.delete(object).await;
+            Box::pin(self.shared.delete(object)).await;
         }
     }
 }

@@ -66,7 +66,8 @@ where
     let deadline = Instant::now() + PERSISTENCE;
     let (mut pause, longest) = PAUSES;
     loop {
-        match attempt().await {
+        // Boxed: such work is large and rare, and the future of every delivery has a place for it.
+        match Box::pin(attempt()).await {
             Err(Trouble::Temporary(error)) if Instant::now() + pause < deadline => {
                 tracing::debug!(%error, "{what} failed, and is tried again");
             }
