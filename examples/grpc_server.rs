@@ -25,7 +25,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Parser;
 use narun_examples::http;
-use narun_examples::nats::Nats;
+use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
 use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, StaticTokens, TrustRequest};
 use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, Settings};
@@ -38,6 +38,9 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 
 /// How long calls under way may take at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the first connection to NATS is waited for; it is tried further all the same.
+const FIRST_CONNECTION: Duration = Duration::from_secs(5);
 
 /// The shortest secret that cannot be guessed.
 const SECRET: usize = 32;
@@ -89,6 +92,10 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
         .collect::<Result<Vec<async_nats::ServerAddr>, _>>()?;
     let options = settings.connect_options().await?.name("narun-grpc").retry_on_initial_connect();
     let client = options.connect(addresses).await.context("cannot connect to NATS")?;
+    // Whoever waits for `ready` is not to be told that NATS is away because the first connection takes a moment.
+    if tokio::time::timeout(FIRST_CONNECTION, nats::has_jetstream(&client)).await.is_err() {
+        tracing::warn!("NATS does not answer yet: until it does, calls are UNAVAILABLE");
+    }
 
     let mut builder = NatsService::builder(client).authenticator(who);
     if let Some(domain) = &settings.jetstream_domain {

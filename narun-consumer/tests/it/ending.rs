@@ -61,7 +61,7 @@ async fn time_that_is_over_drops_the_handler() {
     let app = new_app();
     let gate = consumer(&app).await;
     let actor = Actor::new(&app).await;
-    let mut running = actor.get_within("/running", Duration::from_millis(300)).await;
+    let mut running = actor.get_within("/running", Duration::from_secs(3)).await;
     let mut total = head();
     total.head_timeout = Some(Duration::from_secs(60));
     total.total_timeout = Some(Duration::from_millis(200));

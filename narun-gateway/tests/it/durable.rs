@@ -59,7 +59,7 @@ async fn without_a_consumer_it_waits() {
 #[tokio::test]
 async fn a_late_answer_is_504_with_the_id_and_the_work_is_done_all_the_same() {
     let (gateway, mut worker) =
-        durable_pair_with(|route| route.timeout(Duration::from_millis(150)), |builder| builder).await;
+        durable_pair_with(|route| route.timeout(Duration::from_secs(1)), |builder| builder).await;
     let (http, grpc) = (spawn(&gateway, post("/")), spawn(&gateway, grpc(post("/"))));
     let jobs = [worker.job().await, worker.job().await];
     let answer = http.await.expect("no panic");

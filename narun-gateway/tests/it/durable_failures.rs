@@ -109,7 +109,7 @@ async fn without_jetstream_it_is_503() {
 async fn without_a_confirmation_it_is_504_with_the_id() {
     let (namespace, app) = (new_namespace(), new_app());
     let proxy = crate::proxy::Proxy::start(crate::harness::SERVER.port()).await;
-    let route = durable_route(&app).timeout(Duration::from_millis(200));
+    let route = durable_route(&app).timeout(Duration::from_secs(1));
     let builder = durable_builder(proxy.connect().await, &namespace);
     let gateway = builder.route(route).build().await.expect("a gateway");
     proxy.hold();

@@ -121,7 +121,7 @@ async fn a_target_that_is_too_long_is_414() {
 
 #[tokio::test]
 async fn a_body_that_stalls_is_408() {
-    const PATIENCE: Duration = Duration::from_millis(400);
+    const PATIENCE: Duration = Duration::from_millis(1500);
     let (gateway, mut consumer) = pair_with(|builder| builder.timeout(PATIENCE)).await;
     let answer = send(&gateway, upload(Announced(10))).await;
     assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
@@ -131,7 +131,7 @@ async fn a_body_that_stalls_is_408() {
         sleep(PAUSE).await;
         (count < 6).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"."))), count + 1))
     });
-    const PAUSE: Duration = Duration::from_millis(100);
+    const PAUSE: Duration = Duration::from_millis(300);
     let mut request = upload(StreamBody::new(Box::pin(slow)));
     request.headers_mut().insert("content-length", 6.into());
     let answer = spawn(&gateway, request);

@@ -12,8 +12,9 @@ use crate::harness::{Metrics, eventually, get, open_tokens, pair, post, request,
 async fn outcomes_are_counted_by_route() {
     let metrics = Metrics::install();
     let (gateway, mut consumer) = pair().await;
-    let short = Duration::from_millis(100);
-    gateway.replace_routes([Route::any("/{id}", consumer.app()).timeout(short)]).expect("routes");
+    let route = |timeout| Route::any("/{id}", consumer.app()).timeout(timeout);
+    let (short, long) = (route(Duration::from_millis(100)), route(Duration::from_secs(60)));
+    gateway.replace_routes([long.clone()]).expect("routes");
     let subject = format!("call.TASK.{}", consumer.app());
     let over_nats = |status: &str| {
         metrics.value("http_gateway_nats_requests_total", &[("subject", &subject), ("status", status)])
@@ -32,11 +33,13 @@ async fn outcomes_are_counted_by_route() {
     };
     assert_eq!((bytes("request"), bytes("response")), (7.0, 4.0));
 
+    gateway.replace_routes([short]).expect("routes");
     let timeout = spawn(&gateway, request(Method::from_bytes(b"PROPFIND").expect("a method"), "/2", ""));
     consumer.request().await;
     timeout.await.expect("no panic");
     assert_eq!((over_nats("timeout"), requests("other", "504")), (1.0, 1.0));
 
+    gateway.replace_routes([long]).expect("routes");
     let error = spawn(&gateway, get("/3"));
     consumer.request().await.send("junk").await;
     error.await.expect("no panic");

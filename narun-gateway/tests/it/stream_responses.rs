@@ -162,7 +162,7 @@ async fn more_than_was_allowed_breaks_the_body_off() {
 #[tokio::test]
 async fn the_time_for_everything_ends_a_body() {
     let (gateway, mut consumer) = pair().await;
-    let route = Route::get("/", consumer.app()).total_timeout(Duration::from_millis(300));
+    let route = Route::get("/", consumer.app()).total_timeout(Duration::from_secs(2));
     gateway.replace_routes([route]).expect("routes");
     let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
     assert_eq!(broken(answer.into_body()).await, BodyErrorKind::TimedOut);
@@ -171,7 +171,7 @@ async fn the_time_for_everything_ends_a_body() {
 
 #[tokio::test]
 async fn the_time_for_the_head_is_not_for_the_body() {
-    const TIMEOUT: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_secs(1);
     let (gateway, mut consumer) = pair_with(|builder| builder.timeout(TIMEOUT)).await;
     let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
     let began = std::time::Instant::now();

@@ -161,7 +161,7 @@ async fn it_is_no_success_before_the_server_has_it() {
     let other = async_nats::connect(server.url()).await.unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     // Its threads do not stop all at once.
-    let answers = async || tokio::time::timeout(Duration::from_millis(200), settle(&other)).await.is_ok();
+    let answers = async || tokio::time::timeout(Duration::from_secs(1), settle(&other)).await.is_ok();
     eventually("a server that stands still", async || !answers().await).await;
     let mut request = tonic::Request::new(message("u", "a"));
     request.set_timeout(Duration::from_millis(300));

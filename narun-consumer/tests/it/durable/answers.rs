@@ -83,11 +83,11 @@ async fn a_handler_is_told_how_its_request_came() {
 async fn a_handler_that_takes_longer_than_the_ack_wait_keeps_its_request() {
     let world = World::new().await;
     let gate = Gate::new();
-    start(world.serve(through(&gate)).await.ack_wait(Duration::from_millis(300))).await;
+    start(world.serve(through(&gate)).await.ack_wait(Duration::from_secs(1))).await;
     let mut asked = world.ask("/slow").await;
     eventually("a started handler", async || gate.started() == 1).await;
     // As long as a handler is that is over the ack wait several times.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
     gate.open(10);
     assert_eq!(asked.response().await.body, "/slow");
     world.is_done().await;

@@ -12,7 +12,7 @@ async fn a_failed_delivery_is_repeated() {
     let metrics = Metrics::install();
     let world = World::new().await;
     let handler = Handler::default();
-    let serve = world.serve(handler.clone()).await.handler_timeout(Duration::from_millis(200));
+    let serve = world.serve(handler.clone()).await.handler_timeout(Duration::from_secs(1));
     start(serve).await;
     for target in ["/panic-once", "/error-once", "/never-once"] {
         assert_eq!(world.ask(target).await.response().await.body, target);

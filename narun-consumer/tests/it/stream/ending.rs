@@ -124,8 +124,8 @@ async fn time_that_is_over_ends_the_body() {
     source.data("a");
     let actor = consumer(answering(Response::new(boxed(body)))).await;
     let mut limited = head();
-    limited.head_timeout = Some(Duration::from_millis(100));
-    limited.total_timeout = Some(Duration::from_millis(400));
+    limited.head_timeout = Some(Duration::from_secs(1));
+    limited.total_timeout = Some(Duration::from_secs(2));
     let mut exchange = actor.send(limited, get("/")).await;
     exchange.begun().await;
     let code = loop {

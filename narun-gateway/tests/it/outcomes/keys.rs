@@ -67,7 +67,7 @@ async fn a_request_that_is_not_done_yet_is_waited_for() {
 async fn what_takes_too_long_is_409_with_a_place() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
-    let hasty = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_millis(200)))).await;
+    let hasty = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
     let answer = spawn(&gateway, keyed("k", "/", "content"));
     let job = site.consumer().await.job().await;
     published(&site, "k").await;

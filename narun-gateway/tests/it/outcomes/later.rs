@@ -60,8 +60,7 @@ async fn a_response_within_the_wait_is_the_answer() {
 #[tokio::test]
 async fn the_wait_ends_with_202_not_504() {
     let site = Site::new().await;
-    let gateway =
-        site.gateway_with(|builder| builder.route(route().timeout(Duration::from_millis(200)))).await;
+    let gateway = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
     let mut consumer = site.consumer().await;
     // Over the timeout, which is the limit.
     let answer = send(&gateway, later("respond-async, wait=100")).await;
@@ -92,8 +91,7 @@ async fn a_route_may_always_answer_later() {
 #[tokio::test]
 async fn a_late_answer_is_504_that_tells_a_place_only_if_there_is_one() {
     let site = Site::new().await;
-    let gateway =
-        site.gateway_with(|builder| builder.route(route().timeout(Duration::from_millis(200)))).await;
+    let gateway = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
     let plain = || plain("/", "content").map(Body::from);
     let answer = send(&gateway, plain()).await;
     assert_eq!((answer.status, answer.header("location")), (StatusCode::GATEWAY_TIMEOUT, None));

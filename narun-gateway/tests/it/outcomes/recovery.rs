@@ -85,8 +85,7 @@ async fn the_wait_for_what_another_gateway_published_has_its_limit() {
     let site = Site::new().await;
     site.leave_record("k", &plain("/", "content")).await;
     site.leave_message("k", plain("/", "content")).await;
-    let gateway =
-        site.gateway_with(|builder| builder.route(route().timeout(Duration::from_millis(300)))).await;
+    let gateway = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
     let answer = send(&gateway, keyed("k", "/", "content")).await;
     assert_eq!((answer.status, located(&answer)), (StatusCode::CONFLICT, site.id("k", None)));
     let later = send(&gateway, with(keyed("k", "/", "content"), "prefer", "respond-async")).await;
