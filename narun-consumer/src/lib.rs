@@ -99,6 +99,7 @@
 //! | it is older than the route's expiry | not run; answered 504 |
 //! | it came before, and its outcome is kept | not run; answered as before |
 //! | its outcome or body cannot be stored or read for 30 s | delivered again; the work may repeat |
+//! | it is of a newer version of the protocol | delivered again, in case another consumer speaks it; in the last one a dead letter |
 //! | no request of narun's, or it refers to foreign buckets | a dead letter |
 //! | its body is gone | delivered again, in case another delivery is done with it; in the last one a dead letter |
 //! | it names no inbox, or a foreign one | done, and not answered |

@@ -95,7 +95,8 @@ impl StreamSettings {
         self
     }
 
-    /// For how long outcomes are kept, counted from their last change. Default 24 hours.
+    /// For how long outcomes are kept, counted from their last change; never shorter than the server recognises what was
+    /// published twice. Default 24 hours.
     pub const fn outcome_ttl(mut self, ttl: Duration) -> Self {
         self.outcome_ttl = ttl;
         self

@@ -9,7 +9,7 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use narun_core::durable::header;
-use narun_core::frame::{ObjectRef, OutcomeRef, RequestFrame, RequestHead};
+use narun_core::frame::{DecodeError, ObjectRef, OutcomeRef, RequestFrame, RequestHead};
 use narun_core::link::Mail;
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
 use tokio::time::{Instant, sleep, timeout};
@@ -120,6 +120,11 @@ impl Work {
             Ok(frame) if frame.head.end => frame,
             Ok(_) => {
                 return self.give_up(None, Reason::Unreadable("a body that is not whole".to_owned())).await;
+            }
+            // A newer consumer may be there, or soon.
+            Err(error @ DecodeError::Version(_)) if !self.is_last() => {
+                tracing::debug!(delivery = self.delivered.count, %error, "left to another consumer");
+                return self.again();
             }
             Err(error) => return self.give_up(None, Reason::Unreadable(error.to_string())).await,
         };

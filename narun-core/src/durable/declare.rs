@@ -173,7 +173,9 @@ impl Tasks {
             name: format!("KV_{bucket}"),
             subjects: vec![format!("$KV.{bucket}.>")],
             max_messages_per_subject: 1,
-            max_age: self.settings.outcome_ttl,
+            // A record that is gone while the stream still recognises its request would be a request that is
+            // never published again, and never answered.
+            max_age: self.settings.outcome_ttl.max(self.duplicate_window()),
             allow_rollup: true,
             deny_delete: true,
             allow_direct: true,

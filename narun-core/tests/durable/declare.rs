@@ -71,6 +71,18 @@ async fn what_is_missing_is_declared_once() {
 }
 
 #[tokio::test]
+async fn outcomes_are_kept_as_long_as_duplicates_are_recognised() {
+    let second = Duration::from_secs(1);
+    for (window, ttl, kept) in [(120, 60, 120), (60, 120, 120)] {
+        let settings = in_memory().duplicate_window(window * second).outcome_ttl(ttl * second);
+        let tasks = tasks(settings).await;
+        tasks.outcomes().await.unwrap();
+        let stream = format!("KV_{}", tasks.namespace().outcomes_bucket());
+        assert_eq!(config(&tasks, &stream).await.max_age, kept * second);
+    }
+}
+
+#[tokio::test]
 async fn buckets_are_as_other_clients_make_them() {
     let (ours, theirs) = (tasks(in_memory()).await, new_namespace());
     let config_of = async |stream: String| Config {

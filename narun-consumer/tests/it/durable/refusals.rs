@@ -50,6 +50,20 @@ async fn what_is_no_request_becomes_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn what_is_of_another_version_is_left_to_others_until_the_last_delivery() {
+    let world = World::new().await;
+    // A REQUEST of version 2, with a head of which nothing else is known.
+    world.publish("newer", b"\x82\x01\xa1\x00\x02"[..].into(), &[]).await;
+    let handler = Handler::default();
+    start(world.serve(handler.clone()).await.max_deliveries(3)).await;
+    world.is_done().await;
+    let [letter] = &world.dead().await[..] else { panic!("not one dead letter") };
+    assert_eq!(letter.deliveries(), 3);
+    assert!(letter.reason().contains("version 2"), "{}", letter.reason());
+    assert_eq!(handler.runs(), 0);
+}
+
+#[tokio::test]
 async fn references_to_other_buckets_are_not_followed() {
     let world = World::new().await;
     let handler = Handler::default();
