@@ -8,7 +8,7 @@ use narun_grpc::tenancy::Quotas;
 use tonic::Code;
 
 use crate::harness::{Service, new_user};
-use crate::streams::{create, named, publish};
+use crate::streams::{create, named, store};
 
 pub(crate) fn consumer(user: &str, config: ConsumerConfig) -> CreateConsumerRequest {
     CreateConsumerRequest {
@@ -37,7 +37,7 @@ async fn every_policy_is_kept() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     for subject in ["s.a", "s.b", "s.a"] {
-        publish(&service.client, &user, subject, "x").await;
+        store(&service.client, &user, subject, "x").await;
     }
     let start = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let policies = [
