@@ -37,6 +37,8 @@ mod cluster;
 mod error;
 mod release;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wire;
 
 pub use binary::Binary;

@@ -2,21 +2,17 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
-use futures::StreamExt;
 use http::{Request, Response};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use narun_consumer::{Body, BoxError, Serve, ServeError};
 use narun_core::frame::Frame;
 use narun_support::Server;
 use tokio::task::JoinHandle;
 use tower::Service;
 
-/// How long anything may take that is to happen at all.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) use narun_support::testing::{Metrics, eventually, settle, soon};
 
 /// The server of all tests that do not stop theirs.
 pub(crate) static SERVER: LazyLock<Server> =
@@ -62,58 +58,4 @@ pub(crate) async fn listens(client: &Client, app: &str) {
         Err(_) => false,
     })
     .await;
-}
-
-/// What a future gives, which must be soon.
-pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match tokio::time::timeout(LIMIT, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("not within {LIMIT:?}: {what}"),
-    }
-}
-
-/// Waits until a condition holds.
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    soon(what, async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
-
-/// Waits until the server has dealt with all that this client sent, and the client has all that the server sent before.
-pub(crate) async fn settle(client: &Client) {
-    let inbox = client.new_inbox();
-    let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
-    client.publish(inbox, Bytes::new()).await.expect("a message sent");
-    soon("a round trip", echo.next()).await.expect("an open subscription");
-}
-
-/// The metrics of this test, which must be on a current-thread runtime.
-pub(crate) struct Metrics {
-    handle: PrometheusHandle,
-    _guard: metrics::LocalRecorderGuard<'static>,
-}
-
-impl Metrics {
-    pub(crate) fn install() -> Self {
-        // Leaked, so that the guard needs no lifetime; once a test.
-        let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
-        Self { handle: recorder.handle(), _guard: metrics::set_default_local_recorder(recorder) }
-    }
-
-    /// The sum of all values of this metric that have these labels.
-    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let rendered = self.handle.render();
-        rendered
-            .lines()
-            .filter_map(|line| line.strip_prefix(name))
-            .filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)))
-            .map(|rest| {
-                rest.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
-            })
-            .sum()
-    }
 }

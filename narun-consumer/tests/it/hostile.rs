@@ -12,7 +12,7 @@ use tower::service_fn;
 
 use crate::gateway::{Actor, encode, get, head};
 use crate::harness::{Metrics, SERVER, connect, eventually, new_app, settle, soon, start, subject};
-use crate::raw::poison;
+use narun_support::testing::poison;
 
 async fn hello(_: Request<Body>) -> Result<Response<Body>, Infallible> {
     Ok(Response::new(Body::from("hello")))

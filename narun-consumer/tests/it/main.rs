@@ -3,7 +3,6 @@
 mod gate;
 mod gateway;
 mod harness;
-mod raw;
 
 mod admission;
 mod answers;

@@ -12,7 +12,7 @@ use crate::harness::{
     Metrics, SERVER, builder, connect, eventually, get, new_app, open_tokens, pair, post, send, settle, soon,
     spawn,
 };
-use crate::raw::poison;
+use narun_support::testing::poison;
 
 const DISCARDED: &str = "http_gateway_inbox_discarded_total";
 

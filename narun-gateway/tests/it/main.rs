@@ -5,7 +5,6 @@
 mod consumer;
 mod harness;
 mod proxy;
-mod raw;
 mod streaming;
 mod worker;
 

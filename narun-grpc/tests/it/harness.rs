@@ -2,11 +2,8 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_nats::Client;
-use bytes::Bytes;
-use futures::StreamExt;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use narun_grpc::pb::nats_service_server::NatsServiceServer;
@@ -17,8 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint};
 
-/// How long anything may take that is to happen at all.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) use narun_support::testing::{eventually, settle, soon};
 
 /// The server of all tests that do not stop theirs.
 pub(crate) static SERVER: LazyLock<Server> =
@@ -85,30 +81,4 @@ async fn listen(server: NatsServiceServer<NatsService>) -> (String, JoinHandle<(
 /// A connection of its own.
 pub(crate) async fn channel(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned()).expect("an address").connect().await.expect("a connection")
-}
-
-/// Waits until the server has dealt with all that this client sent.
-pub(crate) async fn settle(client: &Client) {
-    let inbox = client.new_inbox();
-    let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
-    client.publish(inbox, Bytes::new()).await.expect("a message sent");
-    soon("a round trip", echo.next()).await.expect("an open subscription");
-}
-
-/// What a future gives, which must be soon.
-pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match tokio::time::timeout(LIMIT, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("not within {LIMIT:?}: {what}"),
-    }
-}
-
-/// Waits until a condition holds.
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    soon(what, async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
 }

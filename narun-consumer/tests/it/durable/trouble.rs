@@ -8,7 +8,7 @@ use narun_support::Server;
 
 use super::{Handler, World, start};
 use crate::harness::{SERVER, connect, eventually, soon, subject};
-use crate::raw::poison;
+use narun_support::testing::poison;
 
 #[tokio::test]
 async fn a_consumer_that_is_deleted_is_declared_again() {

@@ -1,12 +1,15 @@
-//! NATS by hand, for what no client sends.
-
 use std::net::Ipv4Addr;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// Publishes a message whose header has a lone CR, which kills the connection task of an async-nats client for good.
-pub(crate) async fn poison(port: u16, subject: &str) {
+/// Publishes a message whose header has a lone CR, which no client sends: it kills the connection task of an async-nats
+/// client that gets it, for good.
+///
+/// # Panics
+///
+/// If no server on this port takes it.
+pub async fn poison(port: u16, subject: &str) {
     const HEADER: &str = "NATS/1.0\r\nName: a\rb\r\n\r\n";
     let mut stream =
         BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("a connection"));
