@@ -25,11 +25,7 @@ use self::verdict::{Verdict, print_summary};
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => crate::failed(&error),
-    }
+    crate::exit_code(run(&Options::parse()))
 }
 
 /// Returns whether all guarantees were kept.

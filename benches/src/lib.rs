@@ -26,6 +26,15 @@ use std::process::ExitCode;
 /// What ends a program: there is nothing to do about it but to say so.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// Of a program that says whether all was as it should be, or else why it ends.
+fn exit_code(result: Result<bool, Error>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    }
+}
+
 /// Says why a program ends.
 fn failed(error: &Error) -> ExitCode {
     eprintln!("{}", text(error));

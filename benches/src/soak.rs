@@ -44,11 +44,7 @@ struct Options {
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => crate::failed(&error),
-    }
+    crate::exit_code(run(&Options::parse()))
 }
 
 /// Returns whether all was as it should be.
