@@ -174,6 +174,8 @@ fn api(error: u64, class: usize) -> Status {
         10005 | 10007 | 10008 | 10009 | 10041 | 10118 | 10119 | 10167 | 10194 | 10195 => {
             return Status::unavailable("JetStream cannot do it at the moment");
         }
+        // Of class 500, though it is the request that is wrong.
+        10052 => (Code::InvalidArgument, "JetStream does not take this configuration"),
         _ => match class {
             400 => (Code::InvalidArgument, "JetStream does not take this configuration"),
             404 => (Code::NotFound, "there is no such thing"),

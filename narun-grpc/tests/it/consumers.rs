@@ -110,6 +110,11 @@ async fn what_is_no_consumer_is_refused() {
     let missing =
         CreateConsumerRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
     assert_eq!(service.client.create_consumer(missing).await.unwrap_err().code(), Code::InvalidArgument);
+    let at = |seconds: i64| ConsumerConfig {
+        delivery_policy: DeliveryPolicy::DeliveryByStartTime.into(),
+        opt_start_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+        ..durable("c")
+    };
     for config in [
         durable(""),
         durable("a.b"),
@@ -124,6 +129,17 @@ async fn what_is_no_consumer_is_refused() {
         ConsumerConfig { delivery_policy: DeliveryPolicy::DeliveryByStartSequence.into(), ..durable("c") },
         ConsumerConfig { delivery_policy: DeliveryPolicy::DeliveryByStartTime.into(), ..durable("c") },
         ConsumerConfig { ack_wait: Some(prost_types::Duration { seconds: -1, nanos: 0 }), ..durable("c") },
+        ConsumerConfig {
+            ack_wait: Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }),
+            ..durable("c")
+        },
+        ConsumerConfig {
+            ack_wait: Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 }),
+            ..durable("c")
+        },
+        at(i64::MAX),
+        at(i64::MIN),
+        at(300_000_000_000),
     ] {
         let shown = format!("{config:.150?}");
         let status = service.client.create_consumer(consumer(&user, config)).await.expect_err(&shown);

@@ -192,6 +192,8 @@ async fn what_is_no_stream_is_refused() {
         StreamConfig { replicas: i32::MAX, ..named("a") },
         StreamConfig { discard_new_per_subject: true, ..named("a") },
         StreamConfig { max_age: Some(prost_types::Duration { seconds: -5, nanos: 0 }), ..named("a") },
+        StreamConfig { max_age: Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }), ..named("a") },
+        StreamConfig { max_age: Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 }), ..named("a") },
     ] {
         let shown = format!("{config:.100?}");
         let status = service.client.create_stream(create(&user, config)).await.expect_err(&shown);
