@@ -5,6 +5,7 @@ mod harness;
 mod calls;
 mod consumers;
 mod health;
+mod hostile;
 mod kv;
 mod messages;
 mod objects;
