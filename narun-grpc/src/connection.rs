@@ -1,4 +1,5 @@
 mod fence;
+mod requests;
 mod streams;
 mod verified;
 
@@ -11,14 +12,16 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::response::Response;
-use async_nats::{Client, Request, Statistics};
+use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 use tonic::Status;
 
 use self::fence::Fence;
+use self::requests::Requests;
 pub(crate) use self::streams::{Ending, LiveStreams};
 use self::verified::Verified;
 use crate::status::{self, IntoStatus};
@@ -40,6 +43,7 @@ struct Inner {
     /// What the subjects of JetStream's API begin with.
     api: String,
     fence: OnceCell<Fence>,
+    requests: OnceCell<Requests>,
     live: OnceCell<LiveStreams>,
     verified: Verified,
 }
@@ -69,6 +73,7 @@ impl Connection {
             jetstream,
             api,
             fence: OnceCell::new(),
+            requests: OnceCell::new(),
             live: OnceCell::new(),
             verified: Verified::default(),
         }))
@@ -107,14 +112,20 @@ impl Connection {
             null if null == b"null" => Bytes::new(),
             payload => payload.into(),
         };
-        let request = Request::new().payload(payload).timeout(Some(API_TIMEOUT));
-        let answer = self.0.client.send_request(self.api_subject(&subject), request).await;
-        let answer = answer.map_err(|error| status::jetstream(&error))?;
+        let answer = timeout(API_TIMEOUT, self.request(self.api_subject(&subject), payload)).await;
+        let answer = answer.map_err(|_| Status::deadline_exceeded("JetStream did not answer in time"))??;
+        let answer = answer.ok_or_else(status::no_jetstream)?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Response::Ok(response)) => Ok(Ok(response)),
             Ok(Response::Err { error }) => Ok(Err(error)),
             Err(_) => Err(Status::internal("an answer of JetStream that cannot be read")),
         }
+    }
+
+    /// Sends a request and waits for its answer, for as long as the caller does; none if nobody takes such requests.
+    pub(crate) async fn request(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
+        let requests = self.0.requests.get_or_try_init(|| Requests::open(&self.0.client)).await?;
+        requests.send(subject, payload).await
     }
 
     /// The full subject of a request to JetStream's API.
