@@ -48,6 +48,20 @@ pub(crate) fn filter_subject(tenant: &Tenant, subject: &str) -> Result<String, S
     tenant.subject(subject).map_err(|error| status::tenant(&error))
 }
 
+/// Whether a subject without wildcards is one of those that a filter means.
+pub(crate) fn covers(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
 /// Where answers go, if anywhere.
 pub(crate) fn reply_subject(
     tenant: &Tenant,

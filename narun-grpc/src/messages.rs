@@ -38,7 +38,7 @@ impl Unary for pb::PublishToStreamRequest {
     async fn run(self, call: &Call<'_>) -> Result<pb::PublishToStreamResponse, Status> {
         let subject = publish_subject(call.tenant(), &self.subject)?;
         let mut headers = call.shared.headers(&self.headers)?.unwrap_or_default();
-        let stream = call.owned_stream(&self.stream_name).await?;
+        let stream = call.stream_of(&self.stream_name, &subject).await?;
         headers.insert(NATS_EXPECTED_STREAM, stream.as_str());
         let size = self.data.len();
         call.fits(header_length(Some(&headers)) + size)?;

@@ -5,8 +5,8 @@ use proptest::collection::btree_map;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 
 use super::{
-    LONGEST, duration, filter_subject, header_length, patience, publish_subject, read_time, reply_subject,
-    to_header_map, to_headers,
+    LONGEST, covers, duration, filter_subject, header_length, patience, publish_subject, read_time,
+    reply_subject, to_header_map, to_headers,
 };
 use crate::tenant::Tenant;
 
@@ -102,5 +102,25 @@ fn times_are_of_the_years_that_protobuf_has() {
         (0, 1_000_000_000),
     ] {
         assert_eq!(read(seconds, nanos), None, "{seconds} {nanos}");
+    }
+}
+
+#[test]
+fn filters_cover_what_nats_gives_them() {
+    for (filter, subject, covered) in [
+        ("a.b", "a.b", true),
+        ("a.b", "a.c", false),
+        ("a.b", "a", false),
+        ("a", "a.b", false),
+        ("a.*", "a.b", true),
+        ("a.*", "a", false),
+        ("a.*", "a.b.c", false),
+        ("*.b", "a.b", true),
+        ("a.>", "a.b.c", true),
+        ("a.>", "a", false),
+        (">", "a", true),
+        ("a.*.c", "a.*.c", true),
+    ] {
+        assert_eq!(covers(filter, subject), covered, "{filter} {subject}");
     }
 }
