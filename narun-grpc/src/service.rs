@@ -18,6 +18,9 @@ use crate::statistics::Samples;
 use crate::tally::Tallies;
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
 
+/// What `longest_timeout` is cut off at: clocks end somewhere.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// Largest message of gRPC by default, in both directions.
 const MESSAGE_LIMIT: usize = 16 << 20;
 
@@ -116,8 +119,9 @@ impl NatsService {
         &self.0.connection
     }
 
-    /// Ends all streams with UNAVAILABLE, upon which clients connect elsewhere, and opens no more; for the time
-    /// before the server is shut down, which would wait for them. Other calls go on. Cannot be undone.
+    /// Ends the streams of all subscribers with UNAVAILABLE, upon which clients connect elsewhere, and opens no more;
+    /// for the time before the server is shut down, which would wait for them. What has come for them is delivered
+    /// before. Other calls go on, up- and downloads too. Cannot be undone.
     pub fn end_streams(&self) {
         self.0.stopping.send_replace(true);
     }
@@ -208,7 +212,8 @@ impl<A> NatsServiceBuilder<A> {
     }
 
     /// How long a call may take whose client sets no deadline, beside what it asks to wait for. Default 30 s. It
-    /// does not end streams, once open.
+    /// does not end streams, once open. A call begins here when its request has come: for clients that never finish
+    /// theirs, set a timeout at the server.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -271,7 +276,7 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             metrics: Metrics::new(),
             tallies: Tallies::default(),
             timeout: self.timeout,
-            longest: self.longest,
+            longest: self.longest.min(FAR),
             message_limit: self.message_limit,
             allowed_headers: self.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: self.queue,
