@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod audit;
 mod calls;
 mod consumers;
 mod health;
