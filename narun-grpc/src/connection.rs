@@ -1,4 +1,5 @@
 mod fence;
+mod rates;
 mod requests;
 mod streams;
 mod verified;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use self::fence::Fence;
+use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::streams::{Ending, LiveStreams};
 use self::verified::Verified;
@@ -46,6 +48,7 @@ struct Inner {
     requests: OnceCell<Requests>,
     live: OnceCell<LiveStreams>,
     verified: Verified,
+    rates: Rates,
 }
 
 /// How often the connection had been made when something was published.
@@ -76,6 +79,7 @@ impl Connection {
             requests: OnceCell::new(),
             live: OnceCell::new(),
             verified: Verified::default(),
+            rates: Rates::default(),
         }))
     }
 
@@ -136,6 +140,11 @@ impl Connection {
     /// The streams that were lately found to be those of the tenants that their names are of.
     pub(crate) fn verified(&self) -> &Verified {
         &self.0.verified
+    }
+
+    /// How fast streams are filled.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.0.rates
     }
 
     /// Before something is published that is to be confirmed.

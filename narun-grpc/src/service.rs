@@ -14,7 +14,6 @@ use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::pb::nats_service_server::NatsServiceServer;
-use crate::statistics::Samples;
 use crate::tally::Tallies;
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
 
@@ -57,7 +56,6 @@ pub(crate) struct Shared {
     pub(crate) queue: QueueLimits,
     pub(crate) tokens: AckTokens,
     pub(crate) recent: Recent,
-    pub(crate) samples: Samples,
     /// True once no more streams are to be served.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -282,7 +280,6 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             queue: self.queue,
             tokens: AckTokens::new(self.ack_token_key),
             recent: Recent::default(),
-            samples: Samples::default(),
             stopping: watch::Sender::new(false),
         }))
     }
