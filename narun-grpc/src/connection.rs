@@ -6,7 +6,7 @@ mod verified;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -31,6 +31,9 @@ use crate::status::{self, IntoStatus};
 /// How long JetStream's API may take to answer, if the call does not end before.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The oldest server whose JetStream is used: older ones have no metadata of streams, by which owners are known.
+const OLDEST: (i64, i64) = (2, 10);
+
 /// A connection to a NATS account, with what the service keeps for it: cheap to clone, all clones are one.
 ///
 /// It is for a [`Tenancy`](crate::tenancy::Tenancy) with several accounts. Make one of each client, once: each has a
@@ -49,6 +52,8 @@ struct Inner {
     live: OnceCell<LiveStreams>,
     verified: Verified,
     rates: Rates,
+    /// The epoch of the last server that was found to be recent enough for JetStream.
+    recent: AtomicU64,
 }
 
 /// How often the connection had been made when something was published.
@@ -80,6 +85,7 @@ impl Connection {
             live: OnceCell::new(),
             verified: Verified::default(),
             rates: Rates::default(),
+            recent: AtomicU64::new(0),
         }))
     }
 
@@ -88,8 +94,19 @@ impl Connection {
         &self.0.client
     }
 
-    pub(crate) fn jetstream(&self) -> &Context {
-        &self.0.jetstream
+    /// JetStream, unless the server is too old for what is done with it here.
+    pub(crate) fn jetstream(&self) -> Result<&Context, Status> {
+        let epoch = self.epoch();
+        // One look at each server that is connected to is enough.
+        if self.0.recent.load(Ordering::Relaxed) != epoch.0 {
+            let (major, minor) = OLDEST;
+            if !self.0.client.is_server_compatible(major, minor, 0) {
+                let message = format!("the NATS server is too old: this takes {major}.{minor} or later");
+                return Err(Status::failed_precondition(message));
+            }
+            self.0.recent.store(epoch.0, Ordering::Relaxed);
+        }
+        Ok(&self.0.jetstream)
     }
 
     /// Asks JetStream's API.
@@ -111,6 +128,7 @@ impl Connection {
         request: &(impl Serialize + ?Sized),
     ) -> Result<Result<T, async_nats::jetstream::Error>, Status> {
         self.mark()?;
+        self.jetstream()?;
         let payload = match serde_json::to_vec(request).map_err(|_| Status::internal("no JSON"))? {
             // Where nothing is asked with, JetStream wants just that.
             null if null == b"null" => Bytes::new(),

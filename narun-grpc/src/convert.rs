@@ -26,7 +26,7 @@ const LONGEST_GROUP: usize = 256;
 const LONGEST_SUBJECTS: usize = 3840;
 
 /// The longest duration that JetStream takes, which counts nanoseconds in 64 bits with a sign.
-const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+pub(crate) const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 const LONGEST_YEARS: u64 = LONGEST.as_secs() / (365 * 24 * 60 * 60);
 
 /// The years 1 to 9999, in seconds since 1970, as protobuf has them.

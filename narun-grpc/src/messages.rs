@@ -45,7 +45,7 @@ impl Unary for pb::PublishToStreamRequest {
         call.room_for(size).await?;
         call.connection().mark()?;
         let message = PublishMessage::build().payload(self.data).headers(headers);
-        let ack = call.connection().jetstream().send_publish(subject, message).await.or_status()?;
+        let ack = call.connection().jetstream()?.send_publish(subject, message).await.or_status()?;
         let ack = ack.await.or_status()?;
         call.received(1, size);
         Ok(pb::PublishToStreamResponse {
@@ -89,7 +89,7 @@ impl Unary for pb::PullMessagesRequest {
                 taken = pull.take(1, deadline + SLACK).await?;
             }
         }
-        Ok(taken.into_response(call, &stream, consumer))
+        taken.into_response(call, &stream, consumer)
     }
 }
 
@@ -172,10 +172,16 @@ fn refusal(status: StatusCode, description: Option<&str>) -> Status {
 }
 
 impl Taken {
-    fn into_response(mut self, call: &Call<'_>, stream: &str, consumer: &str) -> pb::PullMessagesResponse {
+    fn into_response(
+        mut self,
+        call: &Call<'_>,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<pb::PullMessagesResponse, Status> {
+        let jetstream = call.connection().jetstream()?;
         let messages = std::mem::take(&mut self.0).into_iter();
         let messages = messages.filter_map(|message| {
-            let message = Message { message, context: call.connection().jetstream().clone() };
+            let message = Message { message, context: jetstream.clone() };
             let (sequence, delivered, published) = {
                 let info = message.info().ok()?;
                 (info.stream_sequence, info.delivered, info.published)
@@ -195,7 +201,7 @@ impl Taken {
                 data: message.payload,
             })
         });
-        pb::PullMessagesResponse { messages: messages.collect() }
+        Ok(pb::PullMessagesResponse { messages: messages.collect() })
     }
 }
 

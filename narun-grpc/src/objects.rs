@@ -26,7 +26,7 @@ use crate::convert::{date, saturating};
 use crate::status::{self, IntoStatus, OrStatus};
 use crate::streams::if_found;
 use crate::tenant::Tenant;
-use crate::{Method, pb};
+use crate::{BucketSettings, Method, pb};
 
 /// A bucket's NATS names.
 #[derive(Clone)]
@@ -58,8 +58,8 @@ impl Bucket {
         format!("$O.{}.C.{id}", self.name)
     }
 
-    fn config(&self) -> Config {
-        Config {
+    fn config(&self, settings: &BucketSettings) -> Config {
+        settings.apply(Config {
             name: self.stream.clone(),
             subjects: vec![format!("$O.{}.C.>", self.name), format!("$O.{}.M.>", self.name)],
             max_messages: -1,
@@ -69,10 +69,17 @@ impl Bucket {
             discard: DiscardPolicy::New,
             allow_rollup: true,
             allow_direct: true,
-            num_replicas: 1,
             ..Default::default()
-        }
+        })
     }
+}
+
+/// The stream of a bucket, and the subjects of what is known of an object and of its pieces.
+#[cfg(test)]
+pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(String, String, String), Status> {
+    let bucket = Bucket::new(tenant, bucket)?;
+    let (meta, chunks) = (bucket.meta(object)?, bucket.chunks("id"));
+    Ok((bucket.stream, meta, chunks))
 }
 
 impl Call<'_> {
@@ -80,7 +87,7 @@ impl Call<'_> {
     async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;
         self.connection().mark()?;
-        let stream = self.connection().jetstream().get_stream_no_info(&bucket.stream).await;
+        let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
         let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
         let message = match stream.direct_get_last_for_subject(subject.as_str()).await {
             Ok(message) => Some(message),
@@ -128,7 +135,7 @@ impl Call<'_> {
         self.fits(payload.len() + 64)?;
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_ROLLUP, "sub");
-        let context = self.connection().jetstream();
+        let context = self.connection().jetstream()?;
         let stored =
             context.publish_with_headers(bucket.meta(object)?, headers, payload.into()).await.or_status()?;
         stored.await.or_status().map(drop)
@@ -144,7 +151,7 @@ impl Call<'_> {
     async fn write(&self, bucket: &Bucket) -> Result<Writer, Status> {
         let info = self.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
         if if_found(info)?.is_none() {
-            self.make_bucket(&bucket.config()).await?;
+            self.make_bucket(&bucket.config(&self.shared.object_buckets)).await?;
         }
         Ok(Writer::new(self.connection().clone(), bucket.clone()))
     }
@@ -261,7 +268,7 @@ impl Unary for pb::ObjectListRequest {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             status::from_source(error, "the objects could not be listed")
         };
-        let store = call.connection().jetstream().get_object_store(&bucket.name).await;
+        let store = call.connection().jetstream()?.get_object_store(&bucket.name).await;
         let store = store.map_err(|error| failed(&error))?;
         let mut infos = store.list().await.map_err(|error| failed(&error))?;
         let (mut objects, mut room) = (Vec::new(), call.shared.message_limit);

@@ -8,7 +8,6 @@ use async_nats::Client;
 use http::Extensions;
 use tokio::sync::watch;
 
-use crate::Connection;
 use crate::ack::{AckTokens, Recent};
 use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
@@ -16,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::pb::nats_service_server::NatsServiceServer;
 use crate::tally::Tallies;
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
+use crate::{BucketSettings, Connection};
 
 /// What `longest_timeout` is cut off at: clocks end somewhere.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     /// Lower-case names of NATS's own headers that clients may set.
     pub(crate) allowed_headers: HashSet<String>,
     pub(crate) queue: QueueLimits,
+    pub(crate) kv_buckets: BucketSettings,
+    pub(crate) object_buckets: BucketSettings,
     pub(crate) tokens: AckTokens,
     pub(crate) recent: Recent,
     /// True once no more streams are to be served.
@@ -92,6 +94,8 @@ impl NatsService {
             allowed_headers: None,
             ack_token_key: None,
             queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
+            kv_buckets: BucketSettings::new(),
+            object_buckets: BucketSettings::new(),
         }
     }
 
@@ -148,6 +152,8 @@ pub struct NatsServiceBuilder<A> {
     allowed_headers: Option<HashSet<String>>,
     ack_token_key: Option<Vec<u8>>,
     queue: QueueLimits,
+    kv_buckets: BucketSettings,
+    object_buckets: BucketSettings,
 }
 
 impl<A> NatsServiceBuilder<A> {
@@ -168,6 +174,8 @@ impl<A> NatsServiceBuilder<A> {
             allowed_headers: self.allowed_headers,
             ack_token_key: self.ack_token_key,
             queue: self.queue,
+            kv_buckets: self.kv_buckets,
+            object_buckets: self.object_buckets,
         }
     }
 
@@ -252,6 +260,17 @@ impl<A> NatsServiceBuilder<A> {
         self.queue = QueueLimits { messages, bytes };
         self
     }
+    /// How key-value buckets are made. Default: one value of each key, kept for ever on one server's disk.
+    pub const fn kv_buckets(mut self, settings: BucketSettings) -> Self {
+        self.kv_buckets = settings;
+        self
+    }
+
+    /// How object buckets are made. Default: kept for ever on one server's disk.
+    pub const fn object_buckets(mut self, settings: BucketSettings) -> Self {
+        self.object_buckets = settings;
+        self
+    }
 }
 
 impl<A: Authenticator> NatsServiceBuilder<A> {
@@ -278,6 +297,8 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             message_limit: self.message_limit,
             allowed_headers: self.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: self.queue,
+            kv_buckets: self.kv_buckets,
+            object_buckets: self.object_buckets,
             tokens: AckTokens::new(self.ack_token_key),
             recent: Recent::default(),
             stopping: watch::Sender::new(false),

@@ -3,6 +3,7 @@
 mod harness;
 
 mod audit;
+mod buckets;
 mod calls;
 mod consumers;
 mod health;
@@ -16,4 +17,5 @@ mod request;
 mod statistics;
 mod streams;
 mod subscribe;
+mod versions;
 mod who;

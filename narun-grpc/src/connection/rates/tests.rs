@@ -53,10 +53,17 @@ async fn samples_are_taken_while_nobody_asks() {
     let server = Server::builder().jetstream(true).start().expect("a nats-server");
     let connection = Connection::new(async_nats::connect(server.url()).await.expect("a connection"));
     let config = Config { name: "s".into(), subjects: vec!["s".into()], ..Default::default() };
-    connection.jetstream().create_stream(config).await.expect("a stream");
+    connection.jetstream().expect("recent").create_stream(config).await.expect("a stream");
     let rates = Rates::sampled(Duration::from_millis(5));
     assert_eq!(rates.of(&connection, "s", &state(0, 0, 0)), (0.0, 0.0));
-    connection.jetstream().publish("s", "x".into()).await.expect("sent").await.expect("stored");
+    connection
+        .jetstream()
+        .expect("recent")
+        .publish("s", "x".into())
+        .await
+        .expect("sent")
+        .await
+        .expect("stored");
     let sampled = async {
         while lock(&rates.streams)["s"].samples.last.as_ref().is_none_or(|state| state.last_sequence == 0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
