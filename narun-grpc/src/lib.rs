@@ -89,6 +89,8 @@
 //! | `transport` | the peer's address, from tonic's own server |
 
 mod ack;
+#[cfg(test)]
+mod attack;
 pub mod audit;
 pub mod auth;
 mod buckets;
