@@ -83,7 +83,9 @@ struct Entry {
 
 impl Call<'_> {
     async fn entry(&self, bucket: &Bucket, subject: &str) -> Result<Option<Entry>, Status> {
-        self.connection().mark()?;
+        if !self.has_bucket(&bucket.stream).await? {
+            return Ok(None);
+        }
         let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
         let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
         let message = match stream.direct_get_last_for_subject(subject).await {
@@ -117,11 +119,15 @@ impl Call<'_> {
         self.fits(header_length(Some(&headers)) + value.len())?;
         self.connection().mark()?;
         let jetstream = self.connection().jetstream()?;
+        if !self.has_bucket(&bucket.stream).await? {
+            self.make_bucket(&bucket.config(&self.shared.kv_buckets)).await?;
+        }
         let stored = async || {
             let message = PublishMessage::build().payload(value.clone()).headers(headers.clone());
             jetstream.send_publish(subject.clone(), message).await?.await
         };
         let result = match stored().await {
+            // It has just been deleted.
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 self.make_bucket(&bucket.config(&self.shared.kv_buckets)).await?;
                 stored().await
@@ -129,6 +135,20 @@ impl Call<'_> {
             result => result,
         };
         Ok(result.or_status()?.sequence)
+    }
+
+    /// Whether there is a bucket of this stream, as was found some seconds ago at most.
+    ///
+    /// What is sent to one that is not there may go to somebody who listens to everything, and is never answered then.
+    pub(crate) async fn has_bucket(&self, stream: &str) -> Result<bool, Status> {
+        self.connection().mark()?;
+        if self.connection().verified().subjects(stream).is_some() {
+            return Ok(true);
+        }
+        let info = self.connection().api::<Info>(format!("STREAM.INFO.{stream}"), &()).await;
+        let Some(info) = if_found(info)? else { return Ok(false) };
+        self.connection().verified().add(stream, &info.config.subjects);
+        Ok(true)
     }
 
     /// Makes a bucket, unless there are as many of the tenant's as there may be.
@@ -205,8 +225,9 @@ impl Unary for pb::KvKeysRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::KvKeysResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let info = call.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
-        if if_found(info)?.is_none() {
+        // One that was deleted lately is a failure of what follows, and not told from others.
+        call.connection().verified().remove(&bucket.stream);
+        if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::KvKeysResponse::default());
         }
         let failed = |error: &(dyn std::error::Error + 'static)| {

@@ -134,6 +134,9 @@ impl<'a> Pull<'a> {
             let message = match timeout_at(deadline, self.messages.next()).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(status::disconnected()),
+                Err(_) if taken.0.is_empty() => {
+                    return Err(Status::deadline_exceeded("JetStream did not answer in time"));
+                }
                 Err(_) => break,
             };
             match message.status {

@@ -10,7 +10,7 @@ mod writer;
 use std::collections::BTreeMap;
 
 use async_nats::jetstream::object_store::ObjectInfo;
-use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, Info, RawMessageErrorKind};
+use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind};
 use async_nats::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64URL;
@@ -86,7 +86,9 @@ impl Call<'_> {
     /// What is known of an object; none if there is none.
     async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;
-        self.connection().mark()?;
+        if !self.has_bucket(&bucket.stream).await? {
+            return Ok(None);
+        }
         let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
         let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
         let message = match stream.direct_get_last_for_subject(subject.as_str()).await {
@@ -149,8 +151,7 @@ impl Call<'_> {
 
     /// A new object's pieces, in a bucket that is made if need be.
     async fn write(&self, bucket: &Bucket) -> Result<Writer, Status> {
-        let info = self.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
-        if if_found(info)?.is_none() {
+        if !self.has_bucket(&bucket.stream).await? {
             self.make_bucket(&bucket.config(&self.shared.object_buckets)).await?;
         }
         Ok(Writer::new(self.connection().clone(), bucket.clone()))
@@ -261,8 +262,9 @@ impl Unary for pb::ObjectListRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::ObjectListResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let info = call.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
-        if if_found(info)?.is_none() {
+        // One that was deleted lately is a failure of what follows, and not told from others.
+        call.connection().verified().remove(&bucket.stream);
+        if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::ObjectListResponse::default());
         }
         let failed = |error: &(dyn std::error::Error + 'static)| {
