@@ -8,7 +8,7 @@ use narun_grpc::tenancy::Quotas;
 use tonic::Code;
 
 use crate::harness::{Service, new_user};
-use crate::streams::{create, named, publish};
+use crate::streams::{create, named, store};
 
 pub(crate) fn consumer(user: &str, config: ConsumerConfig) -> CreateConsumerRequest {
     CreateConsumerRequest {
@@ -37,7 +37,7 @@ async fn every_policy_is_kept() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     for subject in ["s.a", "s.b", "s.a"] {
-        publish(&service.client, &user, subject, "x").await;
+        store(&service.client, &user, subject, "x").await;
     }
     let start = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
     let policies = [
@@ -147,6 +147,24 @@ async fn what_is_no_consumer_is_refused() {
     }
     let status = service.client.create_consumer(consumer(&new_user(), durable("c"))).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn all_consumers_are_listed_past_a_page() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let made = (0..300).map(|number| {
+        let mut client = service.client.clone();
+        let request = consumer(&user, durable(&format!("c{number:03}")));
+        async move { client.create_consumer(request).await.map(drop) }
+    });
+    for result in futures::future::join_all(made).await {
+        result.unwrap();
+    }
+    let list = ListConsumersRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
+    let consumers = service.client.list_consumers(list).await.unwrap().into_inner().consumers;
+    let names: Vec<_> = consumers.into_iter().map(|consumer| consumer.name).collect();
+    assert_eq!(names, (0..300).map(|number| format!("c{number:03}")).collect::<Vec<_>>());
 }
 
 #[tokio::test]

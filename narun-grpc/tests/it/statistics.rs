@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::consumers::{consumer, durable};
 use crate::harness::{Service, eventually, new_user};
-use crate::streams::{create, named, publish};
+use crate::streams::{create, named, store};
 
 #[tokio::test]
 async fn statistics_are_the_tenants_own() {
@@ -20,9 +20,9 @@ async fn statistics_are_the_tenants_own() {
     service.client.create_stream(create(&user, named("t"))).await.unwrap();
     service.client.create_consumer(consumer(&user, durable("c"))).await.unwrap();
     for subject in ["s.a", "s.b", "t.a"] {
-        publish(&service.client, &user, subject, "12345").await;
+        store(&service.client, &user, subject, "12345").await;
     }
-    publish(&service.client, &other, "s.a", "1").await;
+    store(&service.client, &other, "s.a", "1").await;
     let request = GetStatisticsRequest { user_id: user.clone(), ..Default::default() };
     let told = service.client.get_statistics(request).await.unwrap().into_inner();
     assert_eq!((told.total_streams, told.total_consumers, told.total_messages), (2, 1, 3));
@@ -36,7 +36,7 @@ async fn statistics_are_the_tenants_own() {
     };
     let told = service.client.get_stream_stats(request("s")).await.unwrap().into_inner();
     assert_eq!((told.stream_name.as_str(), told.messages, told.consumer_count), ("s", 2, 1));
-    publish(&service.client, &user, "s.c", "12345").await;
+    store(&service.client, &user, "s.c", "12345").await;
     assert_eq!((told.message_rate, told.byte_rate), (0.0, 0.0));
     let told = service.client.get_stream_stats(request("s")).await.unwrap().into_inner();
     assert!(told.message_rate > 0.0 && told.byte_rate > told.message_rate, "{told:?}");

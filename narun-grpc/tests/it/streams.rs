@@ -6,7 +6,7 @@ use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
     CreateStreamRequest, DeleteStreamRequest, GetStreamInfoRequest, ListStreamsRequest, PublishRequest,
-    PurgeStreamRequest, StorageType, StreamConfig, UpdateStreamRequest,
+    PublishToStreamRequest, PurgeStreamRequest, StorageType, StreamConfig, UpdateStreamRequest,
 };
 use narun_grpc::tenancy::Quotas;
 use narun_support::Server;
@@ -41,6 +41,18 @@ pub(crate) async fn publish(client: &GrpcClient, user: &str, subject: &str, data
     client.clone().publish(request).await.expect("a message published");
 }
 
+/// Publishes into the stream that is named like the first token of the subject, and has stored it when this ends.
+pub(crate) async fn store(client: &GrpcClient, user: &str, subject: &str, data: &str) {
+    let request = PublishToStreamRequest {
+        user_id: user.to_owned(),
+        stream_name: subject.split('.').next().unwrap_or_default().to_owned(),
+        subject: subject.to_owned(),
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        ..Default::default()
+    };
+    client.clone().publish_to_stream(request).await.expect("a message stored");
+}
+
 #[tokio::test]
 async fn a_stream_is_made_told_changed_purged_and_deleted() {
     let (mut service, user) = (Service::start().await, new_user());
@@ -69,7 +81,7 @@ async fn a_stream_is_made_told_changed_purged_and_deleted() {
     assert_eq!(status.code(), Code::AlreadyExists);
 
     for number in 0..5 {
-        publish(&service.client, &user, &format!("orders.{number}"), "x").await;
+        store(&service.client, &user, &format!("orders.{number}"), "x").await;
     }
     let told = service.client.get_stream_info(info(&user, "orders")).await.unwrap().into_inner();
     let state = told.stream.unwrap().state.unwrap();
@@ -129,7 +141,7 @@ async fn tenants_have_streams_of_the_same_name_and_see_their_own_only() {
     let (one, other) = (new_user(), new_user());
     service.client.create_stream(create(&one, named("same"))).await.unwrap();
     service.client.create_stream(create(&other, named("same"))).await.unwrap();
-    publish(&service.client, &one, "same.a", "x").await;
+    store(&service.client, &one, "same.a", "x").await;
     let list = |user: &str| ListStreamsRequest { user_id: user.to_owned(), ..Default::default() };
     for (user, messages) in [(&one, 1), (&other, 0)] {
         let streams = service.client.list_streams(list(user)).await.unwrap().into_inner().streams;

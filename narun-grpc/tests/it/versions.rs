@@ -15,7 +15,7 @@ use tonic::Code;
 
 use crate::consumers::{consumer, durable};
 use crate::harness::Service;
-use crate::streams::{create, named, publish};
+use crate::streams::{create, named, store};
 
 async fn serve(nats: Client) -> Service {
     Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await
@@ -30,7 +30,7 @@ async fn the_main_rows_hold_on_2_10() {
     let user = "u".to_owned();
     client.create_stream(create(&user, named("s"))).await.unwrap();
     client.create_consumer(consumer(&user, durable("c"))).await.unwrap();
-    publish(&client, &user, "s.a", "x").await;
+    store(&client, &user, "s.a", "x").await;
     let pull = PullMessagesRequest {
         user_id: user.clone(),
         stream_name: "s".into(),

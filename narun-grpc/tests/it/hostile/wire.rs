@@ -164,7 +164,7 @@ fn varint(message: &mut Vec<u8>, value: u64) {
 
 /// Messages as they are on the wire.
 #[derive(Clone, Copy)]
-pub(super) struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
