@@ -10,6 +10,7 @@ mod every;
 mod health;
 mod hostile;
 mod isolation;
+mod jwt;
 mod kv;
 mod messages;
 mod objects;
