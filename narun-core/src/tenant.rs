@@ -64,11 +64,15 @@ impl Tenant {
     /// connection; this leaves room for the other parts.
     pub const LONGEST_SUBJECT: usize = 3072;
 
+    /// Bytes of an escaped id at most: with one more there would be no name left for an object bucket.
+    pub const LONGEST_TOKEN: usize = 240;
+
     /// The user of this id.
     ///
     /// # Errors
     ///
-    /// [`TenantError::Empty`] if it is.
+    /// [`TenantError::Empty`] if it is, [`TenantError::TooLong`] if it takes more than
+    /// [`LONGEST_TOKEN`](Self::LONGEST_TOKEN).
     pub fn user(id: &str) -> Result<Self, TenantError> {
         Self::new("user", id, "a user id")
     }
@@ -77,15 +81,19 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// [`TenantError::Empty`] if it is.
+    /// As of [`user`](Self::user).
     pub fn organization(id: &str) -> Result<Self, TenantError> {
         Self::new("org", id, "an organization id")
     }
 
     fn new(scope: &'static str, id: &str, what: &'static str) -> Result<Self, TenantError> {
-        match id {
-            "" => Err(TenantError::Empty { what }),
-            id => Ok(Self { scope, token: escape(id) }),
+        if id.is_empty() {
+            return Err(TenantError::Empty { what });
+        }
+        // Before anything of that length is made: ids are the clients' choice.
+        match escaped_length(id).saturating_sub(Self::LONGEST_TOKEN) {
+            0 => Ok(Self { scope, token: escape(id) }),
+            excess => Err(TenantError::TooLong { what, excess }),
         }
     }
 
@@ -197,6 +205,10 @@ pub fn escape(id: &str) -> String {
         }
     }
     token
+}
+
+fn escaped_length(id: &str) -> usize {
+    id.bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum()
 }
 
 /// The id that [`escape`] made this token of; none if there is no such id.

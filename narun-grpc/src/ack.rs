@@ -10,11 +10,10 @@ mod token;
 
 use std::time::Duration;
 
-use async_nats::Request;
-use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::consumer::{AckPolicy, Info};
 use bytes::Bytes;
 use serde_json::json;
+use tokio::time::timeout;
 use tonic::Status;
 
 pub(crate) use self::recent::Recent;
@@ -22,7 +21,7 @@ pub(crate) use self::token::AckTokens;
 use crate::call::{Call, Unary};
 use crate::consumers::consumer_name;
 use crate::convert::duration;
-use crate::{Method, pb, status};
+use crate::{Method, pb};
 
 /// How long the server may take to confirm. It never does so for what was not delivered.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
@@ -70,14 +69,11 @@ impl Call<'_> {
     /// Sends it, and waits until it is confirmed; false if it is not.
     async fn acknowledge(&self, subject: String, what: Bytes) -> Result<bool, Status> {
         self.connection().mark()?;
-        let request = Request::new().payload(what).timeout(Some(CONFIRMED_WITHIN.min(self.time_to_wait())));
-        match self.connection().client().send_request(subject, request).await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.kind() {
-                // There is nobody for the subject if the consumer is gone.
-                RequestErrorKind::TimedOut | RequestErrorKind::NoResponders => Ok(false),
-                _ => Err(status::jetstream(&error)),
-            },
+        let request = self.connection().request(subject, what);
+        match timeout(CONFIRMED_WITHIN.min(self.time_to_wait()), request).await {
+            // There is nobody for the subject if the consumer is gone.
+            Ok(answer) => answer.map(|answer| answer.is_some()),
+            Err(_) => Ok(false),
         }
     }
 }

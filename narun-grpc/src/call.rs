@@ -151,24 +151,27 @@ impl Shared {
         }
     }
 
-    /// A call whose request is a stream, with its first message. It has no end but that which the client sets.
+    /// A call whose request is a stream. Once its first message has come, it has no end but that which the client sets.
     pub(crate) async fn client_streaming<R: Identified, T>(
         self: &Arc<Self>,
         method: Method,
-        metadata: &MetadataMap,
-        extensions: &Extensions,
-        first: R,
-        work: impl AsyncFnOnce(&Call<'_>, R) -> Result<T, Status>,
+        request: Request<tonic::Streaming<R>>,
+        work: impl AsyncFnOnce(&Call<'_>, R, tonic::Streaming<R>) -> Result<T, Status>,
     ) -> Result<Response<T>, Status> {
-        let caller = self.caller(metadata, extensions, &first);
-        let mut record = Record::begin(self, method, &caller, || first.resource());
-        let asked = grpc_timeout(metadata);
-        let deadline = self.deadline(metadata, Duration::ZERO);
+        let (metadata, extensions, mut messages) = request.into_parts();
+        let asked = grpc_timeout(&metadata);
+        let deadline = self.deadline(&metadata, Duration::ZERO);
+        let mut record = Record::begin(self, method, &self.nobody(&metadata, &extensions), String::new);
         let work = async {
-            let space = self.enter(&self.caller(metadata, extensions, &first), &mut record).await?;
+            let first = timeout_at(deadline, next_of(&mut messages)).await;
+            let first = first.unwrap_or_else(|_| Err(status::late()))?;
+            let first = first.ok_or_else(|| Status::invalid_argument("there is no first message"))?;
+            let caller = self.caller(&metadata, &extensions, &first);
+            record.is_about(&caller, || first.resource());
+            let space = self.enter(&caller, &mut record).await?;
             let tally = self.tallies.of(&space.tenant);
             let call = Call { shared: self, space, tally, deadline, record: &record };
-            work(&call, first).await
+            work(&call, first, messages).await
         };
         let work = work.instrument(span(method));
         let result = match asked {
@@ -187,14 +190,18 @@ impl Shared {
         extensions: &Extensions,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
-        let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
-        let caller = Caller { metadata, extensions, peer, user_id: "", organization_id: "" };
-        let mut record = Record::begin(self, method, &caller, String::new);
+        let mut record = Record::begin(self, method, &self.nobody(metadata, extensions), String::new);
         let deadline = self.deadline(metadata, Duration::ZERO);
         let result = timeout_at(deadline, work.instrument(span(method))).await;
         let result = result.unwrap_or_else(|_| Err(status::late()));
         record.ends(code(&result));
         result.map(Response::new)
+    }
+
+    /// Who calls without having said who that is.
+    fn nobody<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> Caller<'a> {
+        let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
+        Caller { metadata, extensions, peer, user_id: "", organization_id: "" }
     }
 
     fn caller<'a, R: Identified>(
@@ -220,6 +227,20 @@ impl Shared {
         principal.check(caller.user_id, caller.organization_id)?;
         self.tenancy.space(&principal, caller.user_id, caller.organization_id).await
     }
+}
+
+/// The next message of a client's stream.
+pub(crate) async fn next_of<R>(messages: &mut tonic::Streaming<R>) -> Result<Option<R>, Status> {
+    let next = messages.message().await.map_err(|status| match status.code() {
+        // The client has left, or has broken it off.
+        Code::Unknown => Status::cancelled("the stream broke off"),
+        _ => status,
+    })?;
+    if next.is_none() {
+        // That is what tonic makes of a cancelled stream too, whose call is dropped as soon as it waits for anything.
+        tokio::task::yield_now().await;
+    }
+    Ok(next)
 }
 
 /// A stream of responses with its record, which ends with it.

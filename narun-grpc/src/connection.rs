@@ -1,30 +1,38 @@
 mod fence;
+mod rates;
+mod requests;
 mod streams;
 mod verified;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::response::Response;
-use async_nats::{Client, Request, Statistics};
+use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 use tonic::Status;
 
 use self::fence::Fence;
+use self::rates::Rates;
+use self::requests::Requests;
 pub(crate) use self::streams::{Ending, LiveStreams};
 use self::verified::Verified;
 use crate::status::{self, IntoStatus};
 
 /// How long JetStream's API may take to answer, if the call does not end before.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The oldest server whose JetStream is used: older ones have no metadata of streams, by which owners are known.
+const OLDEST: (i64, i64) = (2, 10);
 
 /// A connection to a NATS account, with what the service keeps for it: cheap to clone, all clones are one.
 ///
@@ -40,8 +48,12 @@ struct Inner {
     /// What the subjects of JetStream's API begin with.
     api: String,
     fence: OnceCell<Fence>,
+    requests: OnceCell<Requests>,
     live: OnceCell<LiveStreams>,
     verified: Verified,
+    rates: Rates,
+    /// The epoch of the last server that was found to be recent enough for JetStream.
+    recent: AtomicU64,
 }
 
 /// How often the connection had been made when something was published.
@@ -69,8 +81,11 @@ impl Connection {
             jetstream,
             api,
             fence: OnceCell::new(),
+            requests: OnceCell::new(),
             live: OnceCell::new(),
             verified: Verified::default(),
+            rates: Rates::default(),
+            recent: AtomicU64::new(0),
         }))
     }
 
@@ -79,8 +94,19 @@ impl Connection {
         &self.0.client
     }
 
-    pub(crate) fn jetstream(&self) -> &Context {
-        &self.0.jetstream
+    /// JetStream, unless the server is too old for what is done with it here.
+    pub(crate) fn jetstream(&self) -> Result<&Context, Status> {
+        let epoch = self.epoch();
+        // One look at each server that is connected to is enough.
+        if self.0.recent.load(Ordering::Relaxed) != epoch.0 {
+            let (major, minor) = OLDEST;
+            if !self.0.client.is_server_compatible(major, minor, 0) {
+                let message = format!("the NATS server is too old: this takes {major}.{minor} or later");
+                return Err(Status::failed_precondition(message));
+            }
+            self.0.recent.store(epoch.0, Ordering::Relaxed);
+        }
+        Ok(&self.0.jetstream)
     }
 
     /// Asks JetStream's API.
@@ -102,19 +128,26 @@ impl Connection {
         request: &(impl Serialize + ?Sized),
     ) -> Result<Result<T, async_nats::jetstream::Error>, Status> {
         self.mark()?;
+        self.jetstream()?;
         let payload = match serde_json::to_vec(request).map_err(|_| Status::internal("no JSON"))? {
             // Where nothing is asked with, JetStream wants just that.
             null if null == b"null" => Bytes::new(),
             payload => payload.into(),
         };
-        let request = Request::new().payload(payload).timeout(Some(API_TIMEOUT));
-        let answer = self.0.client.send_request(self.api_subject(&subject), request).await;
-        let answer = answer.map_err(|error| status::jetstream(&error))?;
+        let answer = timeout(API_TIMEOUT, self.request(self.api_subject(&subject), payload)).await;
+        let answer = answer.map_err(|_| Status::deadline_exceeded("JetStream did not answer in time"))??;
+        let answer = answer.ok_or_else(status::no_jetstream)?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Response::Ok(response)) => Ok(Ok(response)),
             Ok(Response::Err { error }) => Ok(Err(error)),
             Err(_) => Err(Status::internal("an answer of JetStream that cannot be read")),
         }
+    }
+
+    /// Sends a request and waits for its answer, for as long as the caller does; none if nobody takes such requests.
+    pub(crate) async fn request(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
+        let requests = self.0.requests.get_or_try_init(|| Requests::open(&self.0.client)).await?;
+        requests.send(subject, payload).await
     }
 
     /// The full subject of a request to JetStream's API.
@@ -125,6 +158,11 @@ impl Connection {
     /// The streams that were lately found to be those of the tenants that their names are of.
     pub(crate) fn verified(&self) -> &Verified {
         &self.0.verified
+    }
+
+    /// How fast streams are filled.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.0.rates
     }
 
     /// Before something is published that is to be confirmed.

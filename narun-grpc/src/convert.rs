@@ -25,6 +25,13 @@ const LONGEST_GROUP: usize = 256;
 /// rest of their line.
 const LONGEST_SUBJECTS: usize = 3840;
 
+/// The longest duration that JetStream takes, which counts nanoseconds in 64 bits with a sign.
+pub(crate) const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+const LONGEST_YEARS: u64 = LONGEST.as_secs() / (365 * 24 * 60 * 60);
+
+/// The years 1 to 9999, in seconds since 1970, as protobuf has them.
+const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
 /// The tenant's subject of this name, without wildcards.
 pub(crate) fn publish_subject(tenant: &Tenant, subject: &str) -> Result<String, Status> {
     if subject.split('.').any(|token| matches!(token, "*" | ">")) {
@@ -39,6 +46,20 @@ pub(crate) fn filter_subject(tenant: &Tenant, subject: &str) -> Result<String, S
         return Err(Status::invalid_argument("the wildcard > can only be the last token of a subject"));
     }
     tenant.subject(subject).map_err(|error| status::tenant(&error))
+}
+
+/// Whether a subject without wildcards is one of those that a filter means.
+pub(crate) fn covers(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
 }
 
 /// Where answers go, if anywhere.
@@ -135,13 +156,28 @@ pub(crate) fn duration(
     field: &str,
     duration: Option<&prost_types::Duration>,
 ) -> Result<Option<Duration>, Status> {
-    let bad = |_| Status::invalid_argument(format!("{field} is not a duration"));
-    duration.map(|duration| Duration::try_from(*duration).map_err(bad)).transpose()
+    let bad = || Status::invalid_argument(format!("{field} is not a duration of 0 to {LONGEST_YEARS} years"));
+    duration
+        .map(|duration| read_duration(duration).filter(|read| *read <= LONGEST).ok_or_else(bad))
+        .transpose()
 }
 
 /// A duration of a request that is only to wait for something: what is negative is nothing.
 pub(crate) fn patience(duration: Option<&prost_types::Duration>, default: Duration) -> Duration {
-    duration.map_or(default, |duration| Duration::try_from(*duration).unwrap_or_default())
+    duration.map_or(default, |duration| read_duration(duration).unwrap_or_default().min(LONGEST))
+}
+
+/// None if it is negative. The conversion of prost-types does not take all numbers.
+fn read_duration(duration: &prost_types::Duration) -> Option<Duration> {
+    let seconds = Duration::from_secs(duration.seconds.try_into().ok()?);
+    seconds.checked_add(Duration::from_nanos(duration.nanos.try_into().ok()?))
+}
+
+/// A time of a request, as JetStream takes it; none if it is not of the years 1 to 9999.
+pub(crate) fn read_time(time: &Timestamp) -> Option<DateTime> {
+    let valid = TIMES.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    let nanoseconds = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+    async_nats::datetime::from_nanos(nanoseconds).ok().filter(|_| valid)
 }
 
 pub(crate) fn timestamp(time: SystemTime) -> Timestamp {

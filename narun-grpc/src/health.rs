@@ -25,11 +25,14 @@ pub(crate) async fn check(
 
 async fn look(connection: &Connection, deep: bool) -> pb::NatsHealthCheckResponse {
     let reached = round_trip(connection).await;
-    let jetstream_enabled = deep && reached && has_jetstream(connection).await;
-    let message = match (reached, deep, jetstream_enabled) {
-        (false, _, _) => "NATS does not answer",
-        (true, true, false) => "JetStream does not answer",
-        _ => "",
+    let jetstream = match deep && reached {
+        true => Some(ask_jetstream(connection).await),
+        false => None,
+    };
+    let message = match (reached, &jetstream) {
+        (false, _) => "NATS does not answer",
+        (true, Some(Err(status))) => status.message(),
+        (true, _) => "",
     };
     pb::NatsHealthCheckResponse {
         healthy: message.is_empty(),
@@ -39,7 +42,7 @@ async fn look(connection: &Connection, deep: bool) -> pb::NatsHealthCheckRespons
             State::Disconnected => "disconnected",
         }
         .to_owned(),
-        jetstream_enabled,
+        jetstream_enabled: matches!(jetstream, Some(Ok(()))),
         connections: i32::from(connection.client().connection_state() == State::Connected),
         checked_at: Some(timestamp(SystemTime::now())),
         message: message.to_owned(),
@@ -52,9 +55,10 @@ pub(crate) async fn round_trip(connection: &Connection) -> bool {
     matches!(timeout(LIMIT, connection.confirm(mark)).await, Ok(Ok(())))
 }
 
-async fn has_jetstream(connection: &Connection) -> bool {
+async fn ask_jetstream(connection: &Connection) -> Result<(), Status> {
     let info = connection.api::<serde_json::Value>("INFO".to_owned(), &());
-    matches!(timeout(LIMIT, info).await, Ok(Ok(_)))
+    let answer = timeout(LIMIT, info).await;
+    answer.unwrap_or_else(|_| Err(Status::unavailable("JetStream does not answer"))).map(drop)
 }
 
 #[cfg(feature = "health")]

@@ -12,7 +12,7 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, Info, RawMessageErrorKind};
 use bytes::Bytes;
 use futures::StreamExt;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use self::key::{escape_key, unescape_key};
 use crate::call::{Call, Unary};
@@ -20,7 +20,7 @@ use crate::convert::{date, header_length, saturating};
 use crate::status::{self, IntoStatus, OrStatus};
 use crate::streams::if_found;
 use crate::tenant::Tenant;
-use crate::{Method, pb};
+use crate::{BucketSettings, Method, pb};
 
 /// What a delete marker has in its headers, as all NATS clients write it.
 const OPERATION: &str = "KV-Operation";
@@ -49,11 +49,11 @@ impl Bucket {
         }
     }
 
-    fn config(&self) -> Config {
-        Config {
+    fn config(&self, settings: &BucketSettings) -> Config {
+        settings.apply(Config {
             name: self.stream.clone(),
             subjects: vec![format!("$KV.{}.>", self.name)],
-            max_messages_per_subject: 1,
+            max_messages_per_subject: settings.values(),
             max_messages: -1,
             max_bytes: -1,
             max_message_size: -1,
@@ -61,10 +61,17 @@ impl Bucket {
             allow_rollup: true,
             deny_delete: true,
             allow_direct: true,
-            num_replicas: 1,
             ..Default::default()
-        }
+        })
     }
+}
+
+/// The stream of a bucket and the subject of a key.
+#[cfg(test)]
+pub(crate) fn names(tenant: &Tenant, bucket: &str, key: &str) -> Result<(String, String), Status> {
+    let bucket = Bucket::new(tenant, bucket)?;
+    let subject = bucket.subject(key)?;
+    Ok((bucket.stream, subject))
 }
 
 /// A key's last entry that is no delete marker.
@@ -76,8 +83,10 @@ struct Entry {
 
 impl Call<'_> {
     async fn entry(&self, bucket: &Bucket, subject: &str) -> Result<Option<Entry>, Status> {
-        self.connection().mark()?;
-        let stream = self.connection().jetstream().get_stream_no_info(&bucket.stream).await;
+        if !self.has_bucket(&bucket.stream).await? {
+            return Ok(None);
+        }
+        let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
         let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
         let message = match stream.direct_get_last_for_subject(subject).await {
             Ok(message) => message,
@@ -109,18 +118,37 @@ impl Call<'_> {
         headers.insert(NATS_EXPECTED_STREAM, bucket.stream.as_str());
         self.fits(header_length(Some(&headers)) + value.len())?;
         self.connection().mark()?;
+        let jetstream = self.connection().jetstream()?;
+        if !self.has_bucket(&bucket.stream).await? {
+            self.make_bucket(&bucket.config(&self.shared.kv_buckets)).await?;
+        }
         let stored = async || {
             let message = PublishMessage::build().payload(value.clone()).headers(headers.clone());
-            self.connection().jetstream().send_publish(subject.clone(), message).await?.await
+            jetstream.send_publish(subject.clone(), message).await?.await
         };
         let result = match stored().await {
+            // It has just been deleted.
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
-                self.make_bucket(&bucket.config()).await?;
+                self.make_bucket(&bucket.config(&self.shared.kv_buckets)).await?;
                 stored().await
             }
             result => result,
         };
         Ok(result.or_status()?.sequence)
+    }
+
+    /// Whether there is a bucket of this stream, as was found some seconds ago at most.
+    ///
+    /// What is sent to one that is not there may go to somebody who listens to everything, and is never answered then.
+    pub(crate) async fn has_bucket(&self, stream: &str) -> Result<bool, Status> {
+        self.connection().mark()?;
+        if self.connection().verified().subjects(stream).is_some() {
+            return Ok(true);
+        }
+        let info = self.connection().api::<Info>(format!("STREAM.INFO.{stream}"), &()).await;
+        let Some(info) = if_found(info)? else { return Ok(false) };
+        self.connection().verified().add(stream, &info.config.subjects);
+        Ok(true)
     }
 
     /// Makes a bucket, unless there are as many of the tenant's as there may be.
@@ -130,8 +158,11 @@ impl Call<'_> {
         {
             return Err(status::over_quota("buckets", limit));
         }
-        let _: Info = self.connection().api(format!("STREAM.CREATE.{}", config.name), config).await?;
-        Ok(())
+        match self.connection().api::<Info>(format!("STREAM.CREATE.{}", config.name), config).await {
+            // Somebody else has just made it, otherwise than this would have.
+            Err(status) if status.code() == Code::AlreadyExists => Ok(()),
+            made => made.map(drop),
+        }
     }
 }
 
@@ -194,14 +225,15 @@ impl Unary for pb::KvKeysRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::KvKeysResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let info = call.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
-        if if_found(info)?.is_none() {
+        // One that was deleted lately is a failure of what follows, and not told from others.
+        call.connection().verified().remove(&bucket.stream);
+        if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::KvKeysResponse::default());
         }
         let failed = |error: &(dyn std::error::Error + 'static)| {
             status::from_source(error, "the keys could not be listed")
         };
-        let store = call.connection().jetstream().get_key_value(&bucket.name).await;
+        let store = call.connection().jetstream()?.get_key_value(&bucket.name).await;
         let store = store.map_err(|error| failed(&error))?;
         let mut names = store.keys().await.map_err(|error| failed(&error))?;
         let (mut keys, mut room) = (Vec::new(), call.shared.message_limit);

@@ -44,7 +44,8 @@
 //! | no such stream or consumer | NOT_FOUND |
 //! | there is one of that name, with another configuration | ALREADY_EXISTS |
 //! | a quota, a full stream, a message over a limit; a subscriber who reads too slowly | RESOURCE_EXHAUSTED |
-//! | what is there does not fit what is asked | FAILED_PRECONDITION |
+//! | what is there does not fit what is asked; a NATS server that is too old | FAILED_PRECONDITION |
+//! | an object that changed while it was read; one that is damaged | ABORTED; DATA_LOSS |
 //! | no NATS, no JetStream; the connection broke and what was sent may be lost; a server that stops | UNAVAILABLE |
 //! | the call's time is over | DEADLINE_EXCEEDED |
 //!
@@ -54,6 +55,12 @@
 //! they miss, as NATS keeps nothing for subscribers. A call whose client sets no deadline has 30 s
 //! ([`timeout`](NatsServiceBuilder::timeout)). Clients that die without closing their connection are found by
 //! HTTP/2 keepalive only: turn it on at the server.
+//!
+//! # NATS servers
+//!
+//! For nats-server 2.10 and later. With older ones, subscribers, Publish, PublishBatch and Request work; all that needs
+//! JetStream (streams, consumers, key-value and object buckets, statistics) is refused with FAILED_PRECONDITION, and a
+//! deep health check says so.
 //!
 //! # Metrics and spans
 //!
@@ -82,8 +89,11 @@
 //! | `transport` | the peer's address, from tonic's own server |
 
 mod ack;
+#[cfg(test)]
+mod attack;
 pub mod audit;
 pub mod auth;
+mod buckets;
 mod call;
 mod connection;
 mod consumers;
@@ -117,6 +127,7 @@ pub mod pb {
     include!("generated/isa.nats.rs");
 }
 
+pub use buckets::BucketSettings;
 pub use connection::Connection;
 #[cfg(feature = "health")]
 pub use health::HealthWatch;

@@ -38,14 +38,14 @@ impl Unary for pb::PublishToStreamRequest {
     async fn run(self, call: &Call<'_>) -> Result<pb::PublishToStreamResponse, Status> {
         let subject = publish_subject(call.tenant(), &self.subject)?;
         let mut headers = call.shared.headers(&self.headers)?.unwrap_or_default();
-        let stream = call.owned_stream(&self.stream_name).await?;
+        let stream = call.stream_of(&self.stream_name, &subject).await?;
         headers.insert(NATS_EXPECTED_STREAM, stream.as_str());
         let size = self.data.len();
         call.fits(header_length(Some(&headers)) + size)?;
         call.room_for(size).await?;
         call.connection().mark()?;
         let message = PublishMessage::build().payload(self.data).headers(headers);
-        let ack = call.connection().jetstream().send_publish(subject, message).await.or_status()?;
+        let ack = call.connection().jetstream()?.send_publish(subject, message).await.or_status()?;
         let ack = ack.await.or_status()?;
         call.received(1, size);
         Ok(pb::PublishToStreamResponse {
@@ -89,7 +89,7 @@ impl Unary for pb::PullMessagesRequest {
                 taken = pull.take(1, deadline + SLACK).await?;
             }
         }
-        Ok(taken.into_response(call, &stream, consumer))
+        taken.into_response(call, &stream, consumer)
     }
 }
 
@@ -134,6 +134,9 @@ impl<'a> Pull<'a> {
             let message = match timeout_at(deadline, self.messages.next()).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(status::disconnected()),
+                Err(_) if taken.0.is_empty() => {
+                    return Err(Status::deadline_exceeded("JetStream did not answer in time"));
+                }
                 Err(_) => break,
             };
             match message.status {
@@ -172,10 +175,16 @@ fn refusal(status: StatusCode, description: Option<&str>) -> Status {
 }
 
 impl Taken {
-    fn into_response(mut self, call: &Call<'_>, stream: &str, consumer: &str) -> pb::PullMessagesResponse {
+    fn into_response(
+        mut self,
+        call: &Call<'_>,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<pb::PullMessagesResponse, Status> {
+        let jetstream = call.connection().jetstream()?;
         let messages = std::mem::take(&mut self.0).into_iter();
         let messages = messages.filter_map(|message| {
-            let message = Message { message, context: call.connection().jetstream().clone() };
+            let message = Message { message, context: jetstream.clone() };
             let (sequence, delivered, published) = {
                 let info = message.info().ok()?;
                 (info.stream_sequence, info.delivered, info.published)
@@ -195,7 +204,7 @@ impl Taken {
                 data: message.payload,
             })
         });
-        pb::PullMessagesResponse { messages: messages.collect() }
+        Ok(pb::PullMessagesResponse { messages: messages.collect() })
     }
 }
 

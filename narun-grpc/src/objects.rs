@@ -10,7 +10,7 @@ mod writer;
 use std::collections::BTreeMap;
 
 use async_nats::jetstream::object_store::ObjectInfo;
-use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, Info, RawMessageErrorKind};
+use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind};
 use async_nats::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64URL;
@@ -26,7 +26,7 @@ use crate::convert::{date, saturating};
 use crate::status::{self, IntoStatus, OrStatus};
 use crate::streams::if_found;
 use crate::tenant::Tenant;
-use crate::{Method, pb};
+use crate::{BucketSettings, Method, pb};
 
 /// A bucket's NATS names.
 #[derive(Clone)]
@@ -58,8 +58,8 @@ impl Bucket {
         format!("$O.{}.C.{id}", self.name)
     }
 
-    fn config(&self) -> Config {
-        Config {
+    fn config(&self, settings: &BucketSettings) -> Config {
+        settings.apply(Config {
             name: self.stream.clone(),
             subjects: vec![format!("$O.{}.C.>", self.name), format!("$O.{}.M.>", self.name)],
             max_messages: -1,
@@ -69,18 +69,27 @@ impl Bucket {
             discard: DiscardPolicy::New,
             allow_rollup: true,
             allow_direct: true,
-            num_replicas: 1,
             ..Default::default()
-        }
+        })
     }
+}
+
+/// The stream of a bucket, and the subjects of what is known of an object and of its pieces.
+#[cfg(test)]
+pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(String, String, String), Status> {
+    let bucket = Bucket::new(tenant, bucket)?;
+    let (meta, chunks) = (bucket.meta(object)?, bucket.chunks("id"));
+    Ok((bucket.stream, meta, chunks))
 }
 
 impl Call<'_> {
     /// What is known of an object; none if there is none.
     async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;
-        self.connection().mark()?;
-        let stream = self.connection().jetstream().get_stream_no_info(&bucket.stream).await;
+        if !self.has_bucket(&bucket.stream).await? {
+            return Ok(None);
+        }
+        let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
         let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
         let message = match stream.direct_get_last_for_subject(subject.as_str()).await {
             Ok(message) => Some(message),
@@ -128,7 +137,7 @@ impl Call<'_> {
         self.fits(payload.len() + 64)?;
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_ROLLUP, "sub");
-        let context = self.connection().jetstream();
+        let context = self.connection().jetstream()?;
         let stored =
             context.publish_with_headers(bucket.meta(object)?, headers, payload.into()).await.or_status()?;
         stored.await.or_status().map(drop)
@@ -142,9 +151,8 @@ impl Call<'_> {
 
     /// A new object's pieces, in a bucket that is made if need be.
     async fn write(&self, bucket: &Bucket) -> Result<Writer, Status> {
-        let info = self.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
-        if if_found(info)?.is_none() {
-            self.make_bucket(&bucket.config()).await?;
+        if !self.has_bucket(&bucket.stream).await? {
+            self.make_bucket(&bucket.config(&self.shared.object_buckets)).await?;
         }
         Ok(Writer::new(self.connection().clone(), bucket.clone()))
     }
@@ -254,14 +262,15 @@ impl Unary for pb::ObjectListRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::ObjectListResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let info = call.connection().api::<Info>(format!("STREAM.INFO.{}", bucket.stream), &()).await;
-        if if_found(info)?.is_none() {
+        // One that was deleted lately is a failure of what follows, and not told from others.
+        call.connection().verified().remove(&bucket.stream);
+        if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::ObjectListResponse::default());
         }
         let failed = |error: &(dyn std::error::Error + 'static)| {
             status::from_source(error, "the objects could not be listed")
         };
-        let store = call.connection().jetstream().get_object_store(&bucket.name).await;
+        let store = call.connection().jetstream()?.get_object_store(&bucket.name).await;
         let store = store.map_err(|error| failed(&error))?;
         let mut infos = store.list().await.map_err(|error| failed(&error))?;
         let (mut objects, mut room) = (Vec::new(), call.shared.message_limit);

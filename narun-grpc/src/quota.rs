@@ -50,9 +50,10 @@ impl Call<'_> {
             }
         });
         match counted.await {
-            // Without JetStream nothing is stored.
-            Err(status) if status.code() != Code::Unavailable => Err(status),
-            _ => Ok(bytes),
+            // Without JetStream, or with an old one, nothing is stored.
+            Err(status) if matches!(status.code(), Code::Unavailable | Code::FailedPrecondition) => Ok(bytes),
+            Err(status) => Err(status),
+            Ok(()) => Ok(bytes),
         }
     }
 

@@ -63,6 +63,15 @@ impl Record {
         }
     }
 
+    /// Whom it is for, and what it is about, where that comes later than the call.
+    pub(crate) fn is_about(&mut self, caller: &Caller<'_>, resource: impl FnOnce() -> String) {
+        if let Some(audit) = &mut self.audit {
+            audit.user = cut_off(caller.user_id);
+            audit.organization = cut_off(caller.organization_id);
+            audit.resource = cut_off(&resource());
+        }
+    }
+
     /// Who makes the call.
     pub(crate) fn is_by(&mut self, principal: &str) {
         if let Some(audit) = &mut self.audit {

@@ -8,15 +8,17 @@ use async_nats::Client;
 use http::Extensions;
 use tokio::sync::watch;
 
-use crate::Connection;
 use crate::ack::{AckTokens, Recent};
 use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::pb::nats_service_server::NatsServiceServer;
-use crate::statistics::Samples;
 use crate::tally::Tallies;
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
+use crate::{BucketSettings, Connection};
+
+/// What `longest_timeout` is cut off at: clocks end somewhere.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Largest message of gRPC by default, in both directions.
 const MESSAGE_LIMIT: usize = 16 << 20;
@@ -52,9 +54,10 @@ pub(crate) struct Shared {
     /// Lower-case names of NATS's own headers that clients may set.
     pub(crate) allowed_headers: HashSet<String>,
     pub(crate) queue: QueueLimits,
+    pub(crate) kv_buckets: BucketSettings,
+    pub(crate) object_buckets: BucketSettings,
     pub(crate) tokens: AckTokens,
     pub(crate) recent: Recent,
-    pub(crate) samples: Samples,
     /// True once no more streams are to be served.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -91,6 +94,8 @@ impl NatsService {
             allowed_headers: None,
             ack_token_key: None,
             queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
+            kv_buckets: BucketSettings::new(),
+            object_buckets: BucketSettings::new(),
         }
     }
 
@@ -116,8 +121,9 @@ impl NatsService {
         &self.0.connection
     }
 
-    /// Ends all streams with UNAVAILABLE, upon which clients connect elsewhere, and opens no more; for the time
-    /// before the server is shut down, which would wait for them. Other calls go on. Cannot be undone.
+    /// Ends the streams of all subscribers with UNAVAILABLE, upon which clients connect elsewhere, and opens no more;
+    /// for the time before the server is shut down, which would wait for them. What has come for them is delivered
+    /// before. Other calls go on, up- and downloads too. Cannot be undone.
     pub fn end_streams(&self) {
         self.0.stopping.send_replace(true);
     }
@@ -146,6 +152,8 @@ pub struct NatsServiceBuilder<A> {
     allowed_headers: Option<HashSet<String>>,
     ack_token_key: Option<Vec<u8>>,
     queue: QueueLimits,
+    kv_buckets: BucketSettings,
+    object_buckets: BucketSettings,
 }
 
 impl<A> NatsServiceBuilder<A> {
@@ -166,6 +174,8 @@ impl<A> NatsServiceBuilder<A> {
             allowed_headers: self.allowed_headers,
             ack_token_key: self.ack_token_key,
             queue: self.queue,
+            kv_buckets: self.kv_buckets,
+            object_buckets: self.object_buckets,
         }
     }
 
@@ -208,7 +218,8 @@ impl<A> NatsServiceBuilder<A> {
     }
 
     /// How long a call may take whose client sets no deadline, beside what it asks to wait for. Default 30 s. It
-    /// does not end streams, once open.
+    /// does not end streams, once open. A call begins here when its request has come: for clients that never finish
+    /// theirs, set a timeout at the server.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -249,6 +260,17 @@ impl<A> NatsServiceBuilder<A> {
         self.queue = QueueLimits { messages, bytes };
         self
     }
+    /// How key-value buckets are made. Default: one value of each key, kept for ever on one server's disk.
+    pub const fn kv_buckets(mut self, settings: BucketSettings) -> Self {
+        self.kv_buckets = settings;
+        self
+    }
+
+    /// How object buckets are made. Default: kept for ever on one server's disk.
+    pub const fn object_buckets(mut self, settings: BucketSettings) -> Self {
+        self.object_buckets = settings;
+        self
+    }
 }
 
 impl<A: Authenticator> NatsServiceBuilder<A> {
@@ -271,13 +293,14 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             metrics: Metrics::new(),
             tallies: Tallies::default(),
             timeout: self.timeout,
-            longest: self.longest,
+            longest: self.longest.min(FAR),
             message_limit: self.message_limit,
             allowed_headers: self.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: self.queue,
+            kv_buckets: self.kv_buckets,
+            object_buckets: self.object_buckets,
             tokens: AckTokens::new(self.ack_token_key),
             recent: Recent::default(),
-            samples: Samples::default(),
             stopping: watch::Sender::new(false),
         }))
     }

@@ -5,7 +5,7 @@
 
 use std::error::Error as StdError;
 
-use async_nats::client::{PublishErrorKind, RequestErrorKind, SubscribeErrorKind};
+use async_nats::client::{PublishErrorKind, SubscribeErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::context::PublishErrorKind as StoreErrorKind;
 use tonic::{Code, Status};
@@ -82,20 +82,6 @@ impl IntoStatus for async_nats::SubscribeError {
     }
 }
 
-/// A request to JetStream's API that was not answered.
-pub(crate) fn jetstream(error: &async_nats::RequestError) -> Status {
-    debug!(%error, "JetStream request failed");
-    match error.kind() {
-        RequestErrorKind::TimedOut => Status::deadline_exceeded("JetStream did not answer in time"),
-        RequestErrorKind::NoResponders => jetstream_unavailable(),
-        RequestErrorKind::InvalidSubject => Status::invalid_argument("a name that NATS does not take"),
-        RequestErrorKind::MaxPayloadExceeded => {
-            Status::resource_exhausted("the request is larger than the NATS server takes")
-        }
-        RequestErrorKind::Other => disconnected(),
-    }
-}
-
 impl IntoStatus for jetstream::context::PublishError {
     fn into_status(self) -> Status {
         debug!(error = %self, "JetStream publish failed");
@@ -140,7 +126,8 @@ pub(crate) fn from_source(error: &(dyn StdError + 'static), otherwise: &'static 
     Status::unavailable(otherwise)
 }
 
-fn jetstream_unavailable() -> Status {
+/// JetStream is not there.
+pub(crate) fn no_jetstream() -> Status {
     Status::unavailable("JetStream is not available")
 }
 
@@ -170,10 +157,12 @@ fn api(error: u64, class: usize) -> Status {
         10097 => (Code::ResourceExhausted, "the headers are over JetStream's limit of 65536 bytes"),
         10122 => (Code::ResourceExhausted, "the message limit of the account is too small for it"),
         10093 => (Code::InvalidArgument, "the filter is outside the stream's subjects"),
-        10039 | 10076 | 10035 => return jetstream_unavailable(),
+        10039 | 10076 | 10035 => return no_jetstream(),
         10005 | 10007 | 10008 | 10009 | 10041 | 10118 | 10119 | 10167 | 10194 | 10195 => {
             return Status::unavailable("JetStream cannot do it at the moment");
         }
+        // Of class 500, though it is the request that is wrong.
+        10052 => (Code::InvalidArgument, "JetStream does not take this configuration"),
         _ => match class {
             400 => (Code::InvalidArgument, "JetStream does not take this configuration"),
             404 => (Code::NotFound, "there is no such thing"),

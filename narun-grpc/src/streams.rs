@@ -6,7 +6,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::call::{Call, Unary};
-use crate::convert::{change_stream, filter_subject, from_stream, saturating, to_stream};
+use crate::convert::{change_stream, covers, filter_subject, from_stream, saturating, to_stream};
 use crate::tenant::Tenant;
 use crate::{Method, pb, status};
 
@@ -33,7 +33,10 @@ impl Call<'_> {
         let info: Info = self.connection().api(format!("STREAM.INFO.{name}"), &()).await?;
         // Names are the tenants' already. This is for those that somebody else in the account has made.
         match is_owned(self.tenant(), &info) {
-            true => Ok((name, info)),
+            true => {
+                self.connection().verified().add(&name, &info.config.subjects);
+                Ok((name, info))
+            }
             false => Err(Status::not_found("no such stream")),
         }
     }
@@ -41,11 +44,24 @@ impl Call<'_> {
     /// NATS's name of the tenant's stream of this name, which was found to be the tenant's some seconds ago at most.
     pub(crate) async fn owned_stream(&self, name: &str) -> Result<String, Status> {
         let stream = self.stream_name(name)?;
-        if !self.connection().verified().has(&stream) {
+        if self.connection().verified().subjects(&stream).is_none() {
             self.stream(name).await?;
-            self.connection().verified().add(&stream);
         }
         Ok(stream)
+    }
+
+    /// As [`owned_stream`](Self::owned_stream), of a stream that takes this subject of NATS's.
+    ///
+    /// What no stream takes might go to a subscriber, who does not answer as a stream does.
+    pub(crate) async fn stream_of(&self, name: &str, subject: &str) -> Result<String, Status> {
+        let stream = self.stream_name(name)?;
+        let takes = |subjects: &[String]| subjects.iter().any(|filter| covers(filter, subject));
+        if self.connection().verified().subjects(&stream).is_some_and(|subjects| takes(&subjects)) {
+            return Ok(stream);
+        }
+        let (_, info) = self.stream(name).await?;
+        let elsewhere = || Status::failed_precondition("the subject is not one of this stream");
+        takes(&info.config.subjects).then_some(stream).ok_or_else(elsewhere)
     }
 
     /// All of the tenant's streams.
@@ -155,6 +171,7 @@ impl Unary for pb::UpdateStreamRequest {
         let mut stream = info.config;
         change_stream(call.tenant(), &mut stream, &config)?;
         let info: Info = call.connection().api(format!("STREAM.UPDATE.{name}"), &stream).await?;
+        call.connection().verified().remove(&name);
         Ok(pb::UpdateStreamResponse { success: true, stream: Some(from_stream(call.tenant(), &info)) })
     }
 }

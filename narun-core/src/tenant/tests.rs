@@ -87,6 +87,14 @@ fn tokens_that_escape_never_makes_are_nobodys() {
 #[test]
 fn limits_of_nats_are_errors() {
     assert!(matches!(Tenant::user(""), Err(TenantError::Empty { .. })));
+    for id in ["u".repeat(240), "_".repeat(80)] {
+        for tenant in [Tenant::user(&id), Tenant::organization(&id)] {
+            let tenant = tenant.unwrap();
+            assert_eq!(tenant.token().len(), Tenant::LONGEST_TOKEN);
+            assert!(names(&tenant, "b").iter().all(Result::is_ok));
+        }
+        assert!(matches!(Tenant::user(&format!("{id}u")), Err(TenantError::TooLong { excess: 1, .. })));
+    }
     let tenant = Tenant::user("id").unwrap();
     let excess = |result: Result<String, TenantError>| match result {
         Err(TenantError::TooLong { excess, .. }) => excess,

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For how long a stream needs not be looked at again.
@@ -8,23 +8,27 @@ const FRESH: Duration = Duration::from_secs(10);
 /// Streams that are remembered, at most.
 const REMEMBERED: usize = 16_384;
 
-/// Streams that were lately found to be those of the tenants that their names are of.
+/// Streams that were lately found to be those of the tenants that their names are of, with their subjects.
 #[derive(Debug, Default)]
-pub(crate) struct Verified(Mutex<HashMap<String, Instant>>);
+pub(crate) struct Verified(Mutex<HashMap<String, (Instant, Subjects)>>);
+
+type Subjects = Arc<[String]>;
 
 impl Verified {
-    pub(crate) fn has(&self, stream: &str) -> bool {
-        self.streams().get(stream).is_some_and(|found| found.elapsed() < FRESH)
+    pub(crate) fn subjects(&self, stream: &str) -> Option<Subjects> {
+        let streams = self.streams();
+        let (_, subjects) = streams.get(stream).filter(|(found, _)| found.elapsed() < FRESH)?;
+        Some(subjects.clone())
     }
 
-    pub(crate) fn add(&self, stream: &str) {
+    pub(crate) fn add(&self, stream: &str, subjects: &[String]) {
         let mut streams = self.streams();
         if streams.len() >= REMEMBERED {
-            streams.retain(|_, found| found.elapsed() < FRESH);
+            streams.retain(|_, (found, _)| found.elapsed() < FRESH);
         }
         // Should even the fresh ones be too many, there is no harm in asking again.
         if streams.len() < REMEMBERED {
-            streams.insert(stream.to_owned(), Instant::now());
+            streams.insert(stream.to_owned(), (Instant::now(), subjects.into()));
         }
     }
 
@@ -32,7 +36,7 @@ impl Verified {
         self.streams().remove(stream);
     }
 
-    fn streams(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+    fn streams(&self) -> MutexGuard<'_, HashMap<String, (Instant, Subjects)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,11 @@
 //! Consumers, in both directions.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Config, DeliverPolicy, Info, ReplayPolicy};
 use tonic::Status;
 
-use super::{date, duration, filter_subject, saturating};
+use super::{date, duration, filter_subject, read_time, saturating};
 use crate::pb;
 use crate::tenant::Tenant;
 
@@ -63,9 +63,9 @@ fn deliver_policy(config: &pb::ConsumerConfig) -> Result<DeliverPolicy, Status> 
             DeliverPolicy::ByStartSequence { start_sequence: sequence.ok_or_else(missing)? }
         }
         DeliveryByStartTime => {
-            let time = config.opt_start_time.and_then(|time| SystemTime::try_from(time).ok());
+            let time = config.opt_start_time.as_ref().and_then(read_time);
             let missing = || Status::invalid_argument("opt_start_time is not a time");
-            DeliverPolicy::ByStartTime { start_time: time.ok_or_else(missing)?.into() }
+            DeliverPolicy::ByStartTime { start_time: time.ok_or_else(missing)? }
         }
     })
 }

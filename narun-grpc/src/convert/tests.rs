@@ -1,9 +1,13 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use proptest::collection::btree_map;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 
-use super::{filter_subject, header_length, publish_subject, reply_subject, to_header_map, to_headers};
+use super::{
+    LONGEST, covers, duration, filter_subject, header_length, patience, publish_subject, read_time,
+    reply_subject, to_header_map, to_headers,
+};
 use crate::tenant::Tenant;
 
 /// Text in which what NATS treats specially is likely.
@@ -52,5 +56,71 @@ proptest! {
         }
         let text: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         prop_assert_eq!(header_length(map.as_ref()), if headers.is_empty() { 0 } else { text + 12 });
+    }
+}
+
+#[test]
+fn durations_are_what_jetstream_can_count() {
+    let of = |seconds: i64, nanos: i32| prost_types::Duration { seconds, nanos };
+    let (second, millisecond) = (Duration::from_secs(1), Duration::from_millis(1));
+    for (given, read) in [
+        (of(0, 0), Some(Duration::ZERO)),
+        (of(1, 1_000_000), Some(second + millisecond)),
+        (of(0, 2_000_000_000), Some(second * 2)),
+        (of(9_223_372_036, 854_775_807), Some(LONGEST)),
+        (of(9_223_372_036, 854_775_808), None),
+        (of(i64::MAX, i32::MAX), None),
+        (of(i64::MIN, 0), None),
+        (of(i64::MIN, i32::MIN), None),
+        (of(0, -1), None),
+        (of(-1, 0), None),
+        (of(1, i32::MIN), None),
+    ] {
+        assert_eq!(duration("it", Some(&given)).ok().flatten(), read, "{given:?}");
+    }
+    assert_eq!(duration("it", None).unwrap(), None);
+    assert_eq!(patience(None, second), second);
+    assert_eq!(patience(Some(&of(i64::MIN, i32::MIN)), second), Duration::ZERO);
+    assert_eq!(patience(Some(&of(i64::MAX, i32::MAX)), second), LONGEST);
+}
+
+#[test]
+fn times_are_of_the_years_that_protobuf_has() {
+    let read = |seconds: i64, nanos: i32| read_time(&prost_types::Timestamp { seconds, nanos });
+    for (seconds, nanos) in [(0, 0), (-1, 999_999_999), (-62_135_596_800, 0), (253_402_300_799, 999_999_999)]
+    {
+        let found = read(seconds, nanos).expect("a time");
+        assert_eq!((found.unix_timestamp(), found.nanosecond()), (seconds, nanos.cast_unsigned()));
+    }
+    for (seconds, nanos) in [
+        (i64::MAX, 0),
+        (i64::MIN, 0),
+        (i64::MIN, i32::MIN),
+        (-62_135_596_801, 0),
+        (253_402_300_800, 0),
+        (0, -1),
+        (0, 1_000_000_000),
+    ] {
+        assert_eq!(read(seconds, nanos), None, "{seconds} {nanos}");
+    }
+}
+
+#[test]
+fn filters_cover_what_nats_gives_them() {
+    for (filter, subject, covered) in [
+        ("a.b", "a.b", true),
+        ("a.b", "a.c", false),
+        ("a.b", "a", false),
+        ("a", "a.b", false),
+        ("a.*", "a.b", true),
+        ("a.*", "a", false),
+        ("a.*", "a.b.c", false),
+        ("*.b", "a.b", true),
+        ("a.>", "a.b.c", true),
+        ("a.>", "a", false),
+        (">", "a", true),
+        ("a.*.c", "a.*.c", true),
+    ] {
+        assert_eq!(covers(filter, subject), covered, "{filter} {subject}");
     }
 }

@@ -212,7 +212,7 @@ pub struct PublishBatchRequest {
     /// For which organization.
     #[prost(string, tag = "2")]
     pub organization_id: ::prost::alloc::string::String,
-    /// What to publish, in this order.
+    /// What to publish, in this order; 65536 at most.
     #[prost(message, repeated, tag = "3")]
     pub messages: ::prost::alloc::vec::Vec<NatsMessage>,
 }
@@ -984,7 +984,7 @@ pub struct ObjectChunk {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
-    /// Of a download: the size in bytes.
+    /// The size in bytes. An upload that says it is refused if anything else comes; 0 says nothing.
     #[prost(int64, tag = "7")]
     pub size: i64,
 }
@@ -1057,10 +1057,11 @@ pub struct GetStreamStatsResponse {
     /// Its consumers.
     #[prost(int32, tag = "4")]
     pub consumer_count: i32,
-    /// Messages stored in a second, over the last minute.
+    /// Messages stored in a second, over the last minute; or since this replica was first asked about the stream, which is
+    /// when it begins to watch it, so that the first answer is 0. It watches for 10 minutes after it was last asked.
     #[prost(double, tag = "5")]
     pub message_rate: f64,
-    /// Bytes stored in a second, over the last minute.
+    /// Bytes stored in a second, over the same time.
     #[prost(double, tag = "6")]
     pub byte_rate: f64,
 }

@@ -27,7 +27,7 @@ impl Reader {
         bucket: &Bucket,
         info: &ObjectInfo,
     ) -> Result<Self, Status> {
-        let stream = connection.jetstream().get_stream_no_info(&bucket.stream).await;
+        let stream = connection.jetstream()?.get_stream_no_info(&bucket.stream).await;
         Ok(Self {
             stream: stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?,
             connection: connection.clone(),

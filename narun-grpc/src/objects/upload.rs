@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::Bucket;
+use crate::call::next_of;
+use crate::convert::saturating;
 use crate::service::Shared;
-use crate::{Method, pb, status};
+use crate::{Method, pb};
 
 /// ObjectUpload, the one method whose request is a stream.
 ///
@@ -14,33 +16,27 @@ pub(crate) async fn upload(
     shared: &Arc<Shared>,
     request: Request<Streaming<pb::ObjectChunk>>,
 ) -> Result<Response<pb::ObjectPutResponse>, Status> {
-    let (metadata, extensions, mut chunks) = request.into_parts();
-    // Before the first one it is nobody's call.
-    let first = match timeout(shared.timeout, chunks.message()).await {
-        Ok(first) => first?.ok_or_else(|| Status::invalid_argument("no first chunk"))?,
-        Err(_) => return Err(status::late()),
-    };
     shared
-        .client_streaming(Method::ObjectUpload, &metadata, &extensions, first, async |call, mut first| {
+        .client_streaming(Method::ObjectUpload, request, async |call, mut first, mut chunks| {
             let bucket = Bucket::new(call.tenant(), &first.bucket)?;
             bucket.meta(&first.object_name)?;
             let mut writer = call.write(&bucket).await?;
-            let mut data = std::mem::take(&mut first.data);
+            let (mut data, mut uploaded) = (std::mem::take(&mut first.data), 0_i64);
             loop {
                 let size = data.len();
+                uploaded = uploaded.saturating_add(saturating(size));
                 call.room_for(size).await?;
                 writer.write(data).await?;
                 call.received(1, size);
-                data = match timeout(shared.timeout, chunks.message()).await {
+                data = match timeout(shared.timeout, next_of(&mut chunks)).await {
                     Ok(Ok(Some(chunk))) => chunk.data,
                     Ok(Ok(None)) => break,
-                    // The client has left, or has broken it off.
-                    Ok(Err(status)) if status.code() == Code::Unknown => {
-                        return Err(Status::cancelled("the upload broke off"));
-                    }
                     Ok(Err(status)) => return Err(status),
                     Err(_) => return Err(Status::deadline_exceeded("no piece came in time")),
                 };
+            }
+            if ![0, uploaded].contains(&first.size) {
+                return Err(Status::invalid_argument("what came is not of the size that was said"));
             }
             call.publish_object(&bucket, &first.object_name, first.metadata, writer).await
         })

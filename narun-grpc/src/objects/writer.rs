@@ -80,7 +80,7 @@ impl Writer {
         self.connection.mark()?;
         let message = PublishMessage::build().payload(chunk).expected_stream(&self.bucket.stream);
         let subject = self.bucket.chunks(&self.id);
-        self.stored.push_back(self.connection.jetstream().send_publish(subject, message).await.or_status()?);
+        self.stored.push_back(self.connection.jetstream()?.send_publish(subject, message).await.or_status()?);
         self.chunks += 1;
         Ok(())
     }

@@ -110,6 +110,11 @@ async fn what_is_no_consumer_is_refused() {
     let missing =
         CreateConsumerRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
     assert_eq!(service.client.create_consumer(missing).await.unwrap_err().code(), Code::InvalidArgument);
+    let at = |seconds: i64| ConsumerConfig {
+        delivery_policy: DeliveryPolicy::DeliveryByStartTime.into(),
+        opt_start_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+        ..durable("c")
+    };
     for config in [
         durable(""),
         durable("a.b"),
@@ -124,6 +129,17 @@ async fn what_is_no_consumer_is_refused() {
         ConsumerConfig { delivery_policy: DeliveryPolicy::DeliveryByStartSequence.into(), ..durable("c") },
         ConsumerConfig { delivery_policy: DeliveryPolicy::DeliveryByStartTime.into(), ..durable("c") },
         ConsumerConfig { ack_wait: Some(prost_types::Duration { seconds: -1, nanos: 0 }), ..durable("c") },
+        ConsumerConfig {
+            ack_wait: Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }),
+            ..durable("c")
+        },
+        ConsumerConfig {
+            ack_wait: Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 }),
+            ..durable("c")
+        },
+        at(i64::MAX),
+        at(i64::MIN),
+        at(300_000_000_000),
     ] {
         let shown = format!("{config:.150?}");
         let status = service.client.create_consumer(consumer(&user, config)).await.expect_err(&shown);
@@ -131,6 +147,24 @@ async fn what_is_no_consumer_is_refused() {
     }
     let status = service.client.create_consumer(consumer(&new_user(), durable("c"))).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn all_consumers_are_listed_past_a_page() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let made = (0..300).map(|number| {
+        let mut client = service.client.clone();
+        let request = consumer(&user, durable(&format!("c{number:03}")));
+        async move { client.create_consumer(request).await.map(drop) }
+    });
+    for result in futures::future::join_all(made).await {
+        result.unwrap();
+    }
+    let list = ListConsumersRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
+    let consumers = service.client.list_consumers(list).await.unwrap().into_inner().consumers;
+    let names: Vec<_> = consumers.into_iter().map(|consumer| consumer.name).collect();
+    assert_eq!(names, (0..300).map(|number| format!("c{number:03}")).collect::<Vec<_>>());
 }
 
 #[tokio::test]

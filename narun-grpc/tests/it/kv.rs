@@ -1,12 +1,17 @@
 //! Key-value buckets.
 
+use std::time::Duration;
+
 use async_nats::jetstream;
 use bytes::Bytes;
+use narun_grpc::NatsService;
+use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{KvDeleteRequest, KvGetRequest, KvGetResponse, KvKeysRequest, KvPutRequest};
 use narun_grpc::tenancy::Quotas;
+use narun_support::Server;
 use tonic::Code;
 
-use crate::harness::{GrpcClient, Service, connect, new_user};
+use crate::harness::{GrpcClient, Service, connect, new_user, settle};
 
 fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
     KvPutRequest {
@@ -128,4 +133,46 @@ async fn stored_bytes_have_a_quota() {
     let status = there.client.kv_put(put(&user, "b", "l", &value)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     there.client.kv_put(put(&user, "b", "l", "x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bucket_that_was_deleted_is_none_and_is_made_again() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.kv_put(put(&user, "b", "k", "v")).await.unwrap();
+    assert!(get(&service.client, &user, "b", "k").await.found);
+    let context = jetstream::new(connect().await);
+    context.delete_key_value(format!("kv-user-{user}-b")).await.unwrap();
+    assert!(!get(&service.client, &user, "b", "k").await.found);
+    assert!(keys(&service.client, &user, "b").await.is_empty());
+    assert!(!delete(&service.client, &user, "b", "k").await);
+    service.client.kv_put(put(&user, "b", "k", "v")).await.unwrap();
+    assert_eq!(keys(&service.client, &user, "b").await, ["k"]);
+}
+
+#[tokio::test]
+async fn somebody_who_listens_to_everything_holds_nothing_up() {
+    let server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let nats = async_nats::connect(server.url()).await.unwrap();
+    let _spy = nats.subscribe(">").await.unwrap();
+    settle(&nats).await;
+    let builder =
+        NatsService::builder(nats).authenticator(TrustRequest::new()).timeout(Duration::from_secs(20));
+    let mut service = Service::serve(builder.build()).await;
+    assert!(!get(&service.client, "u", "b", "k").await.found);
+    service.client.kv_put(put("u", "b", "k", "v")).await.unwrap();
+    assert_eq!(get(&service.client, "u", "b", "k").await.value, "v");
+}
+
+#[tokio::test]
+async fn all_keys_are_listed() {
+    let (service, user) = (Service::start().await, new_user());
+    let puts = (0..600).map(|number| {
+        let (mut client, request) = (service.client.clone(), put(&user, "b", &format!("k{number:03}"), ""));
+        async move { client.kv_put(request).await.map(drop) }
+    });
+    for result in futures::future::join_all(puts).await {
+        result.unwrap();
+    }
+    let expected: Vec<_> = (0..600).map(|number| format!("k{number:03}")).collect();
+    assert_eq!(keys(&service.client, &user, "b").await, expected);
 }

@@ -2,16 +2,24 @@
 
 mod harness;
 
+mod audit;
+mod buckets;
 mod calls;
 mod consumers;
+mod every;
 mod health;
+mod hostile;
+mod isolation;
+mod jwt;
 mod kv;
 mod messages;
 mod objects;
 mod publish;
 mod registrar;
 mod request;
+mod restarts;
 mod statistics;
 mod streams;
 mod subscribe;
+mod versions;
 mod who;

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use narun_grpc::pb::{
     AckMessageRequest, AckPolicy, ConsumerConfig, GetConsumerInfoRequest, JetStreamMessage,
-    NakMessageRequest, PublishToStreamRequest, PullMessagesRequest,
+    NakMessageRequest, PublishToStreamRequest, PullMessagesRequest, StreamConfig, UpdateStreamRequest,
 };
 use tonic::Code;
 
 use crate::consumers::{consumer, durable};
-use crate::harness::{GrpcClient, Service, eventually, new_user, soon};
+use crate::harness::{GrpcClient, Service, connect, eventually, new_user, settle, soon};
 use crate::streams::{create, named};
 
 fn seconds(seconds: i64) -> Option<prost_types::Duration> {
@@ -256,9 +257,14 @@ async fn what_another_stream_takes_is_not_stored() {
         subject: subject.into(),
         ..Default::default()
     };
+    // Somebody listens, who does not answer.
+    let nats = connect().await;
+    let mut heard = nats.subscribe(format!("user.{user}.heard")).await.unwrap();
+    settle(&nats).await;
     for (stream, subject, code) in [
         ("s", "t.a", Code::FailedPrecondition),
-        ("s", "nowhere", Code::NotFound),
+        ("s", "nowhere", Code::FailedPrecondition),
+        ("s", "heard", Code::FailedPrecondition),
         ("none", "s.a", Code::NotFound),
         ("s", "s.>", Code::InvalidArgument),
         ("s.t", "s.a", Code::InvalidArgument),
@@ -266,10 +272,34 @@ async fn what_another_stream_takes_is_not_stored() {
         let status = service.client.publish_to_stream(request(stream, subject)).await.unwrap_err();
         assert_eq!(status.code(), code, "{stream} {subject}: {status:?}");
     }
+    settle(&nats).await;
+    assert!(heard.next().now_or_never().is_none());
     let limit = service.service.connection().client().max_payload();
     let large = PublishToStreamRequest { data: vec![0; limit].into(), ..request("s", "s.a") };
     let status = service.client.publish_to_stream(large).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn what_a_stream_takes_is_what_it_takes_now() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let mut there = Service::start().await;
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    store(&service.client, &user, "x").await;
+    let update = UpdateStreamRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        config: Some(StreamConfig { subjects: vec!["t".into()], ..Default::default() }),
+        ..Default::default()
+    };
+    there.client.update_stream(update).await.unwrap();
+    let request = PublishToStreamRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        subject: "t".into(),
+        ..Default::default()
+    };
+    assert_eq!(service.client.publish_to_stream(request).await.unwrap().into_inner().sequence, 2);
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ async fn objects_of_any_size_go_up_and_down_in_pieces() {
         user_id: user.clone(),
         bucket: "b".into(),
         object_name: "large".into(),
+        size: 30 * 777_777,
         metadata: [("a".to_owned(), "b".to_owned())].into(),
         ..Default::default()
     };
@@ -191,6 +192,19 @@ async fn what_is_no_object_is_refused() {
         let status = service.client.object_put(request).await.expect_err(&shown);
         assert_eq!(status.code(), Code::InvalidArgument, "{shown}");
     }
+    for size in [4, 6, -1, i64::MAX] {
+        let chunk = ObjectChunk {
+            user_id: user.clone(),
+            bucket: "b".into(),
+            object_name: "short".into(),
+            data: Bytes::from_static(b"12345"),
+            size,
+            ..Default::default()
+        };
+        let status = service.client.object_upload(tokio_stream::once(chunk)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{size}");
+    }
+    assert!(!get(&service.client, &user, "short").await.found);
     let nothing = tokio_stream::iter(Vec::<ObjectChunk>::new());
     let status = service.client.object_upload(nothing).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{NatsMessage, PublishBatchRequest, PublishRequest};
@@ -120,6 +120,20 @@ async fn a_batch_is_published_in_order_but_for_what_is_wrong() {
         let received = soon("a message", all.next()).await.unwrap();
         assert_eq!(received.payload, number.to_string());
     }
+}
+
+#[tokio::test]
+async fn a_batch_of_too_many_is_refused_as_a_whole() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let nats = connect().await;
+    let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
+    settle(&nats).await;
+    let messages = vec![NatsMessage { subject: "a".into(), ..Default::default() }; 65_537];
+    let request = PublishBatchRequest { user_id: user, messages, ..Default::default() };
+    let status = service.client.publish_batch(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    settle(&nats).await;
+    assert!(all.next().now_or_never().is_none());
 }
 
 #[tokio::test]

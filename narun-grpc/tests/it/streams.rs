@@ -5,7 +5,7 @@ use bytes::Bytes;
 use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
-    CreateStreamRequest, DeleteStreamRequest, GetStreamInfoRequest, ListStreamsRequest,
+    CreateStreamRequest, DeleteStreamRequest, GetStreamInfoRequest, ListStreamsRequest, PublishRequest,
     PublishToStreamRequest, PurgeStreamRequest, StorageType, StreamConfig, UpdateStreamRequest,
 };
 use narun_grpc::tenancy::Quotas;
@@ -31,11 +31,21 @@ fn info(user: &str, name: &str) -> GetStreamInfoRequest {
     GetStreamInfoRequest { user_id: user.to_owned(), stream_name: name.to_owned(), ..Default::default() }
 }
 
-/// Puts a message into the stream that is named as the subject's first token, and waits until that has it.
+pub(crate) async fn publish(client: &GrpcClient, user: &str, subject: &str, data: &str) {
+    let request = PublishRequest {
+        user_id: user.to_owned(),
+        subject: subject.to_owned(),
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        ..Default::default()
+    };
+    client.clone().publish(request).await.expect("a message published");
+}
+
+/// Publishes into the stream that is named like the first token of the subject, and has stored it when this ends.
 pub(crate) async fn store(client: &GrpcClient, user: &str, subject: &str, data: &str) {
     let request = PublishToStreamRequest {
         user_id: user.to_owned(),
-        stream_name: subject.split('.').next().unwrap_or(subject).to_owned(),
+        stream_name: subject.split('.').next().unwrap_or_default().to_owned(),
         subject: subject.to_owned(),
         data: Bytes::copy_from_slice(data.as_bytes()),
         ..Default::default()
@@ -194,6 +204,8 @@ async fn what_is_no_stream_is_refused() {
         StreamConfig { replicas: i32::MAX, ..named("a") },
         StreamConfig { discard_new_per_subject: true, ..named("a") },
         StreamConfig { max_age: Some(prost_types::Duration { seconds: -5, nanos: 0 }), ..named("a") },
+        StreamConfig { max_age: Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }), ..named("a") },
+        StreamConfig { max_age: Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 }), ..named("a") },
     ] {
         let shown = format!("{config:.100?}");
         let status = service.client.create_stream(create(&user, config)).await.expect_err(&shown);

@@ -1,0 +1,187 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::stream::{Info, State};
+use futures::StreamExt;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::{Connection, Inner};
+
+/// Between two samples.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// The time that rates are of.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How long a stream is watched after it was last asked about.
+const WATCHED: Duration = Duration::from_secs(10 * 60);
+
+/// Streams that are watched at most, and of which samples are taken at a time.
+const STREAMS: usize = 1024;
+const AT_ONCE: usize = 8;
+
+/// How long a stream may take to tell its state.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// How fast streams are filled, of those that were lately asked about: samples of these are taken in the background.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    every: Duration,
+    streams: Arc<Mutex<Streams>>,
+    sampler: Mutex<Option<JoinHandle<()>>>,
+}
+
+type Streams = HashMap<String, Watched>;
+
+#[derive(Debug)]
+struct Watched {
+    asked: Instant,
+    samples: Samples,
+}
+
+/// How much was stored in a stream since it is watched.
+#[derive(Debug, Default)]
+struct Samples {
+    last: Option<State>,
+    sums: VecDeque<(Instant, Sum)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    messages: f64,
+    bytes: f64,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self::sampled(EVERY)
+    }
+}
+
+impl Rates {
+    fn sampled(every: Duration) -> Self {
+        Self { every, streams: Arc::default(), sampler: Mutex::default() }
+    }
+
+    /// Messages and bytes stored in a second over the last minute, or since the stream is watched. This is its state
+    /// now, and it is watched from now on.
+    pub(crate) fn of(&self, connection: &Connection, stream: &str, state: &State) -> (f64, f64) {
+        self.watch(connection);
+        let (mut streams, now) = (lock(&self.streams), Instant::now());
+        if streams.len() >= STREAMS && !streams.contains_key(stream) {
+            // In the place of that which was not asked about for the longest time.
+            let oldest =
+                streams.iter().min_by_key(|(_, watched)| watched.asked).map(|(name, _)| name.clone());
+            oldest.and_then(|name| streams.remove(&name));
+        }
+        let watched = streams
+            .entry(stream.to_owned())
+            .or_insert_with(|| Watched { asked: now, samples: Samples::default() });
+        watched.asked = now;
+        watched.samples.add(now, state);
+        watched.samples.rates()
+    }
+
+    /// Sees to it that samples are taken.
+    fn watch(&self, connection: &Connection) {
+        let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        if sampler.as_ref().is_none_or(JoinHandle::is_finished) {
+            let (connection, streams) = (Arc::downgrade(&connection.0), self.streams.clone());
+            *sampler = Some(tokio::spawn(sample(connection, streams, self.every)));
+        }
+    }
+}
+
+impl Drop for Rates {
+    fn drop(&mut self) {
+        if let Some(sampler) = self.sampler.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            sampler.abort();
+        }
+    }
+}
+
+/// Takes samples until there is nothing more to be watched.
+async fn sample(connection: Weak<Inner>, streams: Arc<Mutex<Streams>>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(connection) = connection.upgrade().map(Connection) else { return };
+        let names: Vec<_> = {
+            let mut streams = lock(&streams);
+            streams.retain(|_, watched| watched.asked.elapsed() < WATCHED);
+            streams.keys().cloned().collect()
+        };
+        if names.is_empty() {
+            return;
+        }
+        let infos = futures::stream::iter(names).map(async |name: String| {
+            let info = timeout(LIMIT, connection.api::<Info>(format!("STREAM.INFO.{name}"), &())).await;
+            (name, info)
+        });
+        let mut infos = infos.buffer_unordered(AT_ONCE);
+        while let Some((name, info)) = infos.next().await {
+            // One that is gone, or does not answer at the moment, has no sample.
+            if let Ok(Ok(info)) = info
+                && let Some(watched) = lock(&streams).get_mut(&name)
+            {
+                watched.samples.add(Instant::now(), &info.state);
+            }
+        }
+    }
+}
+
+fn lock(streams: &Mutex<Streams>) -> MutexGuard<'_, Streams> {
+    streams.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Samples {
+    fn add(&mut self, now: Instant, state: &State) {
+        let last = self.last.replace(state.clone());
+        let before = last.filter(|last| last.last_sequence <= state.last_sequence);
+        let Some(before) = before else {
+            // The first sample; or the stream was deleted and made again.
+            self.sums = [(now, Sum::default())].into();
+            return;
+        };
+        let (at, sum) = self.sums.back().copied().unwrap_or((now, Sum::default()));
+        let messages = (state.last_sequence - before.last_sequence) as f64;
+        let sum =
+            Sum { messages: sum.messages + messages, bytes: sum.bytes + messages * size(&before, state) };
+        // Those who ask often need no sample each.
+        let (len, late) = (self.sums.len(), now.saturating_duration_since(at) >= Duration::from_secs(1));
+        match self.sums.back_mut() {
+            Some(back) if len > 1 && !late => back.1 = sum,
+            _ => self.sums.push_back((now, sum)),
+        }
+        self.sums.retain(|(at, _)| now.saturating_duration_since(*at) <= MINUTE);
+    }
+
+    fn rates(&self) -> (f64, f64) {
+        let (Some((first, from)), Some((last, to))) = (self.sums.front(), self.sums.back()) else {
+            return (0.0, 0.0);
+        };
+        let seconds = last.saturating_duration_since(*first).as_secs_f64();
+        match seconds > 0.0 {
+            true => ((to.messages - from.messages) / seconds, (to.bytes - from.bytes) / seconds),
+            false => (0.0, 0.0),
+        }
+    }
+}
+
+/// Bytes of a message that was stored between two states.
+fn size(before: &State, after: &State) -> f64 {
+    let stored = after.last_sequence - before.last_sequence;
+    let (messages, bytes) =
+        (after.messages.checked_sub(before.messages), after.bytes.checked_sub(before.bytes));
+    match (messages, bytes) {
+        // Nothing was removed meanwhile.
+        (Some(messages), Some(bytes)) if messages == stored && stored > 0 => bytes as f64 / stored as f64,
+        // What is gone is taken to have been as large as what is there.
+        _ if after.messages > 0 => after.bytes as f64 / after.messages as f64,
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

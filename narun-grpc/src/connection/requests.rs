@@ -1,0 +1,120 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::{Client, Message, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::status::{self, OrStatus};
+
+/// Requests whose answers come to one inbox.
+///
+/// The client's own remember what is never answered for ever, such as an acknowledgement of what was not delivered;
+/// these forget what nobody waits for any more.
+#[derive(Debug)]
+pub(super) struct Requests {
+    client: Client,
+    inbox: String,
+    next: AtomicU64,
+    waiting: Arc<Waiting>,
+    reader: JoinHandle<()>,
+}
+
+/// Who waits for which answer.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Message>>>);
+
+/// One who waits, until this is dropped.
+struct Place<'a> {
+    number: u64,
+    waiting: &'a Waiting,
+}
+
+impl Requests {
+    pub(super) async fn open(client: &Client) -> Result<Self, Status> {
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(format!("{inbox}.*")).await.or_status()?;
+        let waiting = Arc::<Waiting>::default();
+        let reader = tokio::spawn(read(answers, waiting.clone()));
+        Ok(Self { client: client.clone(), inbox, next: AtomicU64::new(0), waiting, reader })
+    }
+
+    /// Sends a request and waits for its answer; none if nobody takes such requests.
+    pub(super) async fn send(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
+        let (answer, answered) = oneshot::channel();
+        let place = self.waiting.add(self.next.fetch_add(1, Ordering::Relaxed), answer);
+        if self.reader.is_finished() {
+            return Err(status::disconnected());
+        }
+        let inbox = format!("{}.{}", self.inbox, place.number);
+        self.client.publish_with_reply(subject, inbox, payload).await.or_status()?;
+        let answer = answered.await.map_err(|_| status::disconnected())?;
+        Ok((answer.status != Some(StatusCode::NO_RESPONDERS)).then_some(answer))
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Waiting {
+    fn add(&self, number: u64, answer: oneshot::Sender<Message>) -> Place<'_> {
+        self.table().insert(number, answer);
+        Place { number, waiting: self }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.table().remove(&self.number);
+    }
+}
+
+async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
+    while let Some(answer) = answers.next().await {
+        let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let waiter = number.and_then(|number: u64| waiting.table().remove(&number));
+        if let Some(waiter) = waiter {
+            // Who has gone meanwhile need not know.
+            let _ = waiter.send(answer);
+        }
+    }
+    // The client is dead: all who wait are told by being dropped.
+    waiting.table().clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use narun_support::Server;
+    use tokio::time::timeout;
+
+    use super::Requests;
+
+    #[tokio::test]
+    async fn what_is_never_answered_is_forgotten() {
+        let server = Server::start().expect("a nats-server");
+        let client = async_nats::connect(server.url()).await.expect("a connection");
+        let _silent = client.subscribe("silent").await.expect("a subscription");
+        let requests = Requests::open(&client).await.expect("an inbox");
+        for _ in 0..10 {
+            let request = requests.send("silent".to_owned(), Bytes::new());
+            assert!(timeout(Duration::from_millis(1), request).await.is_err());
+        }
+        assert!(requests.waiting.table().is_empty());
+        assert!(requests.send("nobody".to_owned(), Bytes::new()).await.expect("an answer").is_none());
+        assert!(requests.waiting.table().is_empty());
+    }
+}

@@ -1,0 +1,106 @@
+//! A request of each unary method, for a user who has a bit of everything.
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use narun_grpc::SERVICE;
+use narun_grpc::pb::{
+    AckMessageRequest, CreateStreamRequest, DeleteConsumerRequest, DeleteStreamRequest,
+    GetConsumerInfoRequest, GetStatisticsRequest, GetStreamInfoRequest, GetStreamStatsRequest,
+    KvDeleteRequest, KvGetRequest, KvKeysRequest, KvPutRequest, ListConsumersRequest, ListStreamsRequest,
+    NakMessageRequest, NatsHealthCheckRequest, NatsMessage, ObjectDeleteRequest, ObjectGetRequest,
+    ObjectListRequest, ObjectPutRequest, PublishBatchRequest, PublishRequest, PublishToStreamRequest,
+    PullMessagesRequest, PurgeStreamRequest, RequestRequest, StreamConfig, UnsubscribeRequest,
+    UpdateStreamRequest,
+};
+use prost::Message;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::consumers::{consumer, durable};
+use crate::hostile::Raw;
+
+/// Makes what the requests are about: streams, a consumer, a bucket with a key, and one with an object.
+pub(crate) async fn prepare(channel: &Channel, user: &str) {
+    for (method, request) in requests(user) {
+        if ["CreateStream", "CreateConsumer", "KVPut", "ObjectPut", "PublishToStream"].contains(&method) {
+            call(channel, method, request).await.expect(method);
+        }
+    }
+}
+
+/// The requests, none of which waits for long where all is well.
+pub(crate) fn requests(user: &str) -> Vec<(&'static str, Bytes)> {
+    let user_id = || user.to_owned();
+    let (stream_name, consumer_name) = (|| "s".to_owned(), || "c".to_owned());
+    let (bucket, key) = (|| "b".to_owned(), || "k".to_owned());
+    let subject = || "s.a".to_owned();
+    let wait = Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 });
+    let data = Bytes::from_static(b"x");
+    // On disk, as it is to outlive the server.
+    let config = |name: &str| {
+        Some(StreamConfig {
+            name: name.to_owned(),
+            // Which UpdateStream does not change.
+            max_msgs: 1000,
+            subjects: vec![format!("{name}.>")],
+            ..Default::default()
+        })
+    };
+    macro_rules! requests {
+        ($($method:literal: $request:ident { $($field:ident: $value:expr),* },)*) => {
+            vec![$(($method, $request { user_id: user_id(), $($field: $value,)* ..Default::default() }.encode_to_vec().into())),*]
+        };
+    }
+    let mut requests: Vec<(&'static str, Bytes)> = requests! {
+        "CreateStream": CreateStreamRequest { config: config("s") },
+        "CreateStream": CreateStreamRequest { config: config("t") },
+        "Publish": PublishRequest { subject: "a".into(), data: data.clone() },
+        "PublishBatch": PublishBatchRequest {
+            messages: vec![NatsMessage { subject: "a".into(), ..Default::default() }; 3]
+        },
+        "Unsubscribe": UnsubscribeRequest { subject: "nothing".into() },
+        "Request": RequestRequest { subject: "nobody".into(), timeout: wait },
+        "DeleteStream": DeleteStreamRequest { stream_name: "none".into() },
+        "GetStreamInfo": GetStreamInfoRequest { stream_name: stream_name() },
+        "ListStreams": ListStreamsRequest {},
+        "UpdateStream": UpdateStreamRequest {
+            stream_name: "t".into(), config: Some(StreamConfig { max_msgs: 1000, ..Default::default() })
+        },
+        "PurgeStream": PurgeStreamRequest { stream_name: "t".into() },
+        "DeleteConsumer": DeleteConsumerRequest { stream_name: stream_name(), consumer_name: "none".into() },
+        "GetConsumerInfo": GetConsumerInfoRequest { stream_name: stream_name(), consumer_name: consumer_name() },
+        "ListConsumers": ListConsumersRequest { stream_name: stream_name() },
+        "PublishToStream": PublishToStreamRequest { stream_name: stream_name(), subject: subject(), data: data.clone() },
+        "PullMessages": PullMessagesRequest {
+            stream_name: stream_name(), consumer_name: consumer_name(), batch_size: 1, max_wait: wait
+        },
+        "AckMessage": AckMessageRequest { stream_name: stream_name(), consumer_name: consumer_name(), sequence: 1_000_000 },
+        "NakMessage": NakMessageRequest { stream_name: stream_name(), consumer_name: consumer_name(), sequence: 1_000_000 },
+        "KVPut": KvPutRequest { bucket: bucket(), key: key(), value: data.clone() },
+        "KVGet": KvGetRequest { bucket: bucket(), key: key() },
+        "KVDelete": KvDeleteRequest { bucket: bucket(), key: "none".into() },
+        "KVKeys": KvKeysRequest { bucket: bucket() },
+        "ObjectPut": ObjectPutRequest { bucket: bucket(), object_name: "o".into(), data: data.clone() },
+        "ObjectGet": ObjectGetRequest { bucket: bucket(), object_name: "o".into() },
+        "ObjectDelete": ObjectDeleteRequest { bucket: bucket(), object_name: "none".into() },
+        "ObjectList": ObjectListRequest { bucket: bucket() },
+        "GetStatistics": GetStatisticsRequest {},
+        "GetStreamStats": GetStreamStatsRequest { stream_name: stream_name() },
+    };
+    requests.insert(2, ("CreateConsumer", consumer(user, durable("c")).encode_to_vec().into()));
+    requests.push(("HealthCheck", NatsHealthCheckRequest { deep_check: true }.encode_to_vec().into()));
+    requests
+}
+
+/// Calls a unary method, without a deadline.
+pub(crate) async fn call(channel: &Channel, method: &str, request: Bytes) -> Result<Bytes, Status> {
+    send(channel, method, Request::new(request)).await
+}
+
+/// Calls a unary method.
+pub(crate) async fn send(channel: &Channel, method: &str, request: Request<Bytes>) -> Result<Bytes, Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    let path = PathAndQuery::try_from(format!("/{SERVICE}/{method}")).expect("a path");
+    client.unary(request, path, Raw).await.map(tonic::Response::into_inner)
+}

@@ -1,0 +1,497 @@
+//! What a tenant tries against another, and against the service.
+
+use std::collections::BTreeSet;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use narun_grpc::NatsService;
+use narun_grpc::auth::TrustRequest;
+use narun_grpc::pb::{
+    AckMessageRequest, ConsumerConfig, CreateConsumerRequest, DeleteConsumerRequest, DeleteStreamRequest,
+    GetStreamInfoRequest, GetStreamStatsRequest, KvDeleteRequest, KvGetRequest, KvKeysRequest, KvPutRequest,
+    ListConsumersRequest, ListStreamsRequest, MessageResponse, NakMessageRequest, NatsMessage,
+    ObjectDeleteRequest, ObjectGetRequest, ObjectListRequest, ObjectPutRequest, PublishBatchRequest,
+    PublishRequest, PublishToStreamRequest, PullMessagesRequest, PurgeStreamRequest, QueueSubscribeRequest,
+    RequestRequest, StreamConfig, SubscribeRequest, UnsubscribeRequest, UpdateStreamRequest,
+};
+use narun_support::Server;
+use tonic::{Code, Response, Status, Streaming};
+
+use crate::consumers::{consumer, durable};
+use crate::harness::{GrpcClient, Service, settle, soon};
+use crate::streams::{create, named, publish, store};
+
+/// The one who is attacked, and one whose id is the beginning of it.
+const VICTIM: &str = "ann";
+
+/// Ids that might be taken for the victim's.
+const IDS: [&str; 22] = [
+    "*", ">", "an", "anna", "ann.", "ann.>", "ann-", "ann-s", "ann ", " ann", "ANN", "ann\0", "ann\r\n",
+    "an*", "_61nn", "ann_", "ann_2d", "user.ann", "user-ann", "ann/", "../ann", "ánn",
+];
+
+/// A victim with some of everything, on a server of its own, and what all of it is to be afterwards.
+struct Victim {
+    server: Server,
+    service: Service,
+    stream: Streaming<MessageResponse>,
+    token: String,
+}
+
+impl Victim {
+    async fn start() -> Self {
+        let server = Server::builder().jetstream(true).start().expect("a nats-server");
+        let nats = async_nats::connect(server.url()).await.unwrap();
+        let builder = NatsService::builder(nats).authenticator(TrustRequest::new());
+        let service = Service::serve(builder.build()).await;
+        let mut client = service.client.clone();
+        client.create_stream(create(VICTIM, named("s"))).await.unwrap();
+        client.create_consumer(consumer(VICTIM, durable("c"))).await.unwrap();
+        store(&client, VICTIM, "s.a", "mine").await;
+        store(&client, VICTIM, "s.a", "mine too").await;
+        let messages = client.pull_messages(pull(VICTIM)).await.unwrap().into_inner().messages;
+        client.kv_put(kv_put(VICTIM, "b", "k")).await.unwrap();
+        client.object_put(object_put(VICTIM, "b", "o")).await.unwrap();
+        let subscribe =
+            SubscribeRequest { user_id: VICTIM.into(), subject: ">".into(), ..Default::default() };
+        let stream = client.subscribe(subscribe).await.unwrap().into_inner();
+        Self { server, service, stream, token: messages[0].ack_token.clone() }
+    }
+
+    /// Whether all is as it was, and nothing came but what is sent now.
+    async fn must_be_unharmed(mut self) {
+        let mut client = self.service.client.clone();
+        publish(&client, VICTIM, "own", "own").await;
+        let message = soon("a message", self.stream.message()).await.unwrap().unwrap();
+        assert_eq!((message.subject.as_str(), message.sequence), ("own", 1));
+        let streams = client.list_streams(list(VICTIM)).await.unwrap().into_inner().streams;
+        let [stream] = streams.as_slice() else { panic!("{streams:?}") };
+        let state = stream.state.as_ref().unwrap();
+        assert_eq!((state.messages, state.last_seq, state.consumer_count), (2, 2, 1));
+        assert_eq!(stream.config.as_ref().unwrap().subjects, ["s.>"]);
+        let list =
+            ListConsumersRequest { user_id: VICTIM.into(), stream_name: "s".into(), ..Default::default() };
+        let consumers = client.list_consumers(list).await.unwrap().into_inner().consumers;
+        let state = consumers[0].state.as_ref().unwrap();
+        assert_eq!((state.delivered_seq, state.ack_floor_seq, state.num_redelivered), (2, 0, 0));
+        let get = KvGetRequest {
+            user_id: VICTIM.into(),
+            bucket: "b".into(),
+            key: "k".into(),
+            ..Default::default()
+        };
+        let entry = client.kv_get(get).await.unwrap().into_inner();
+        assert_eq!((&entry.value[..], entry.revision), (VICTIM.as_bytes(), 1));
+        let keys = KvKeysRequest { user_id: VICTIM.into(), bucket: "b".into(), ..Default::default() };
+        assert_eq!(client.kv_keys(keys).await.unwrap().into_inner().keys, ["k"]);
+        let objects = ObjectListRequest { user_id: VICTIM.into(), bucket: "b".into(), ..Default::default() };
+        let objects = client.object_list(objects).await.unwrap().into_inner().objects;
+        assert_eq!(objects.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), ["o"]);
+        let context = jetstream::new(async_nats::connect(self.server.url()).await.unwrap());
+        let names: BTreeSet<_> = context.stream_names().map(Result::unwrap).collect().await;
+        let own: Vec<_> = names.iter().filter(|name| name.contains("user-ann-")).collect();
+        assert_eq!(own, ["KV_kv-user-ann-b", "OBJ_obj-user-ann-b", "user-ann-s"]);
+    }
+}
+
+fn pull(user: &str) -> PullMessagesRequest {
+    PullMessagesRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        max_wait: Some(prost_types::Duration::default()),
+        ..Default::default()
+    }
+}
+
+fn kv_put(user: &str, bucket: &str, key: &str) -> KvPutRequest {
+    KvPutRequest {
+        user_id: user.to_owned(),
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        value: Bytes::copy_from_slice(user.as_bytes()),
+        ..Default::default()
+    }
+}
+
+fn object_put(user: &str, bucket: &str, name: &str) -> ObjectPutRequest {
+    ObjectPutRequest {
+        user_id: user.to_owned(),
+        bucket: bucket.to_owned(),
+        object_name: name.to_owned(),
+        data: Bytes::copy_from_slice(user.as_bytes()),
+        ..Default::default()
+    }
+}
+
+fn list(user: &str) -> ListStreamsRequest {
+    ListStreamsRequest { user_id: user.to_owned(), ..Default::default() }
+}
+
+/// It was refused, which is as good as to have reached one's own only.
+fn tried<T>(result: Result<Response<T>, Status>) -> Option<T> {
+    match result {
+        Ok(response) => Some(response.into_inner()),
+        Err(status) => {
+            let refused =
+                [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::AlreadyExists];
+            assert!(refused.contains(&status.code()), "{status:?}");
+            assert!(!status.message().contains("user."), "{status:?}");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_and_kept_under_hostile_ids_meets_nobody() {
+    let victim = Victim::start().await;
+    let mut client = victim.service.client.clone();
+    for id in IDS {
+        let subscribe = SubscribeRequest { user_id: id.into(), subject: ">".into(), ..Default::default() };
+        let mut stream = client.subscribe(subscribe).await.unwrap().into_inner();
+        assert_eq!(client.list_streams(list(id)).await.unwrap().into_inner().streams, [], "{id:?}");
+        for (bucket, key) in [("b", "k"), ("s-b", "k")] {
+            let (user_id, bucket) = (id.to_owned(), bucket.to_owned());
+            let get = KvGetRequest {
+                user_id: user_id.clone(),
+                bucket: bucket.clone(),
+                key: key.into(),
+                ..Default::default()
+            };
+            assert!(!client.kv_get(get).await.unwrap().into_inner().found, "{id:?}");
+            let object_name = "o".to_owned();
+            let get = ObjectGetRequest { user_id, bucket: bucket.clone(), object_name, ..Default::default() };
+            assert!(!client.object_get(get).await.unwrap().into_inner().found, "{id:?}");
+            client.kv_put(kv_put(id, &bucket, key)).await.unwrap();
+            client.object_put(object_put(id, &bucket, "o")).await.unwrap();
+        }
+        client.create_stream(create(id, named("s"))).await.unwrap();
+        store(&client, id, "s.a", id).await;
+        let message = soon("a message", stream.message()).await.unwrap().unwrap();
+        assert_eq!((message.subject.as_str(), &message.data[..]), ("s.a", id.as_bytes()));
+        let get = GetStreamInfoRequest { user_id: id.into(), stream_name: "s".into(), ..Default::default() };
+        let told = client.get_stream_info(get).await.unwrap().into_inner().stream.unwrap();
+        assert_eq!(told.state.unwrap().messages, 1, "{id:?}");
+    }
+    for user in ["", &"u".repeat(241), &"_".repeat(81), &"u".repeat(1 << 20)] {
+        let request = PublishRequest { user_id: user.to_owned(), subject: "a".into(), ..Default::default() };
+        let status = client.publish(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{}", user.len());
+    }
+    victim.must_be_unharmed().await;
+}
+
+/// One tenant tries, with all that the contract has, for what is another's or the service's own:
+///
+/// - to publish, also in a batch, as a request and into a stream, to the other's full subjects, to those of its
+///   key-value and object buckets, of JetStream's API (delete, purge, a message's deletion, an acknowledgement), of the
+///   system, to inboxes, and to the subject where replicas tell each other what to end;
+/// - to have replies sent there (`reply_to`), or acknowledgements of its own stream;
+/// - to listen there, alone and in a queue group named as something else, and to end the other's subscriptions;
+/// - to make streams that capture these, under names that are the other's in full or that begin or end like them, and to
+///   change an own stream so that it does;
+/// - to make consumers that filter these, on the other's stream and on its own, and with names that go on in the subject of
+///   a request to JetStream;
+/// - to read, purge, update and delete the other's stream, to pull from its consumer, to acknowledge and to give back its
+///   messages, by sequence and by its own token;
+/// - to put, read, list and delete in buckets with the other's names, in full and in part;
+/// - to steer JetStream by headers: all of its own, in upper and lower case, and by way of line breaks in a value, in a name,
+///   in a subject and in a queue group.
+#[tokio::test]
+async fn no_tenant_reaches_another_or_the_service() {
+    let mut victim = Victim::start().await;
+    let mut client = victim.service.client.clone();
+    client.create_stream(create("eve", named("own"))).await.unwrap();
+    // All that the service says to NATS from now on.
+    let spy = async_nats::connect(victim.server.url()).await.unwrap();
+    let mut heard = spy.subscribe(">").await.unwrap();
+    settle(&spy).await;
+
+    let subjects = [
+        "user.ann.a",
+        "user.ann.>",
+        "$KV.kv-user-ann-b.k",
+        "$KV.kv-user-ann-b.>",
+        "$O.obj-user-ann-b.M.bw==",
+        "$O.obj-user-ann-b.>",
+        "$JS.API.STREAM.DELETE.user-ann-s",
+        "$JS.API.STREAM.PURGE.user-ann-s",
+        "$JS.API.STREAM.MSG.DELETE.user-ann-s",
+        "$JS.API.CONSUMER.MSG.NEXT.user-ann-s.c",
+        "$JS.ACK.user-ann-s.c.1.1.1.1.1",
+        "$JS.API.>",
+        "$SYS.REQ.SERVER.PING",
+        "$SYS.>",
+        "_INBOX.>",
+        "_INBOX.a",
+        "narun.grpc.unsubscribe",
+        ">",
+        "*.ann.>",
+        "..ann.a",
+        "a\r\nPUB user.ann.a 1\r\nx\r\n",
+        "a b",
+    ];
+    for subject in subjects {
+        let publish = PublishRequest {
+            user_id: "eve".into(),
+            subject: subject.into(),
+            reply_to: "user.ann.replies".into(),
+            data: Bytes::from_static(b"x user.ann.>"),
+            ..Default::default()
+        };
+        tried(client.publish(publish.clone()).await);
+        let reply_to = subject.to_owned();
+        tried(client.publish(PublishRequest { subject: "own.a".into(), reply_to, ..publish }).await);
+        let message = NatsMessage { subject: subject.into(), ..Default::default() };
+        let batch =
+            PublishBatchRequest { user_id: "eve".into(), messages: vec![message], ..Default::default() };
+        tried(client.publish_batch(batch).await);
+        let request = RequestRequest {
+            user_id: "eve".into(),
+            subject: subject.into(),
+            timeout: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }),
+            ..Default::default()
+        };
+        // Its own stream may answer, but nobody else.
+        let answered = tried(client.request(request).await).filter(|response| response.success);
+        assert!(answered.is_none_or(|response| !response.data.starts_with(b"{\"type\"")), "{subject}");
+        for stream_name in ["own", "s", "user-ann-s", "KV_kv-user-ann-b"] {
+            let publish = PublishToStreamRequest {
+                user_id: "eve".into(),
+                stream_name: stream_name.into(),
+                subject: subject.into(),
+                ..Default::default()
+            };
+            // Its own two may capture it by now, within its own subjects.
+            let stored = tried(client.publish_to_stream(publish).await).is_some();
+            assert!(!stored || ["own", "s"].contains(&stream_name), "{stream_name} {subject}");
+        }
+        for queue_group in ["group", "group 1\r\nSUB user.ann.> 2", "user.ann.>"] {
+            let subscribe = QueueSubscribeRequest {
+                user_id: "eve".into(),
+                subject: subject.into(),
+                queue_group: queue_group.into(),
+                ..Default::default()
+            };
+            tried(client.queue_subscribe(subscribe).await);
+        }
+        let unsubscribe =
+            UnsubscribeRequest { user_id: "eve".into(), subject: subject.into(), ..Default::default() };
+        tried(client.unsubscribe(unsubscribe).await);
+        // The name of the stream that captures it is that of the victim's, among others.
+        for (number, name) in
+            ["s", "user-ann-s", "ann-s", "KV_kv-user-ann-b", "-", "_"].into_iter().enumerate()
+        {
+            let config = StreamConfig { name: name.into(), subjects: vec![subject.into()], ..named(name) };
+            if tried(client.create_stream(create("eve", config)).await).is_some() && number > 0 {
+                let delete = DeleteStreamRequest {
+                    user_id: "eve".into(),
+                    stream_name: name.into(),
+                    ..Default::default()
+                };
+                assert!(client.delete_stream(delete).await.unwrap().into_inner().success);
+            }
+        }
+        let config =
+            Some(StreamConfig { subjects: vec![subject.into(), "own.>".into()], ..Default::default() });
+        let (user_id, stream_name) = ("eve".to_owned(), "own".to_owned());
+        tried(
+            client
+                .update_stream(UpdateStreamRequest { user_id, stream_name, config, ..Default::default() })
+                .await,
+        );
+        for stream_name in ["own", "user-ann-s"] {
+            for name in ["c", "c.user.ann.>", "ann-s.c", ">"] {
+                let config = ConsumerConfig { filter_subject: subject.into(), ..durable(name) };
+                let create = CreateConsumerRequest {
+                    user_id: "eve".into(),
+                    stream_name: stream_name.into(),
+                    config: Some(config),
+                    ..Default::default()
+                };
+                let made = tried(client.create_consumer(create).await);
+                assert!(
+                    made.is_none() || (stream_name, name) == ("own", "c"),
+                    "{stream_name} {name} {subject}"
+                );
+            }
+        }
+        for (bucket, key) in [("b", subject), (subject, "k")] {
+            let (user_id, bucket) = ("eve".to_owned(), bucket.to_owned());
+            tried(client.kv_put(kv_put("eve", &bucket, key)).await);
+            tried(client.object_put(object_put("eve", &bucket, key)).await);
+            let delete = KvDeleteRequest {
+                user_id: user_id.clone(),
+                bucket: bucket.clone(),
+                key: key.into(),
+                ..Default::default()
+            };
+            tried(client.kv_delete(delete).await);
+            let object_name = key.to_owned();
+            tried(
+                client
+                    .object_delete(ObjectDeleteRequest { user_id, bucket, object_name, ..Default::default() })
+                    .await,
+            );
+        }
+    }
+    steal_from(&mut client, &victim.token).await;
+    steer(&mut client).await;
+    forbid(&spy, &mut heard).await;
+    assert!(victim.stream.message().now_or_never().is_none());
+    victim.must_be_unharmed().await;
+}
+
+/// For the other's streams and buckets, by whatever name.
+async fn steal_from(client: &mut GrpcClient, token: &str) {
+    // Not "s": that is eve's own by now.
+    for name in ["user-ann-s", "ann-s", "../ann-s", "s.ann", "*", ">", "t"] {
+        let (user_id, stream_name, consumer_name) = ("eve".to_owned(), name.to_owned(), "c".to_owned());
+        let get = GetStreamInfoRequest { user_id, stream_name, ..Default::default() };
+        assert!(tried(client.get_stream_info(get.clone()).await).is_none(), "{name}");
+        let GetStreamInfoRequest { user_id, stream_name, .. } = get;
+        let get = GetStreamStatsRequest { user_id, stream_name, ..Default::default() };
+        assert!(tried(client.get_stream_stats(get.clone()).await).is_none(), "{name}");
+        let GetStreamStatsRequest { user_id, stream_name, .. } = get;
+        let purge = PurgeStreamRequest { user_id, stream_name, ..Default::default() };
+        assert!(tried(client.purge_stream(purge.clone()).await).is_none(), "{name}");
+        let PurgeStreamRequest { user_id, stream_name, .. } = purge;
+        let delete = DeleteStreamRequest { user_id, stream_name, ..Default::default() };
+        assert!(!tried(client.delete_stream(delete.clone()).await).is_some_and(|response| response.success));
+        let DeleteStreamRequest { user_id, stream_name, .. } = delete;
+        let delete = DeleteConsumerRequest { user_id, stream_name, consumer_name, ..Default::default() };
+        assert!(
+            !tried(client.delete_consumer(delete.clone()).await).is_some_and(|response| response.success)
+        );
+        assert!(
+            tried(
+                client.pull_messages(PullMessagesRequest { stream_name: name.into(), ..pull("eve") }).await
+            )
+            .is_none()
+        );
+        for (sequence, ack_token) in [(1, ""), (0, token), (2, token)] {
+            let DeleteConsumerRequest { user_id, stream_name, consumer_name, .. } = delete.clone();
+            let ack_token = ack_token.to_owned();
+            let ack = AckMessageRequest {
+                user_id,
+                stream_name,
+                consumer_name,
+                sequence,
+                ack_token,
+                ..Default::default()
+            };
+            assert!(tried(client.ack_message(ack.clone()).await).is_none(), "{name}");
+            let AckMessageRequest { user_id, stream_name, consumer_name, sequence, ack_token, .. } = ack;
+            let nak = NakMessageRequest {
+                user_id,
+                stream_name,
+                consumer_name,
+                sequence,
+                ack_token,
+                ..Default::default()
+            };
+            assert!(tried(client.nak_message(nak).await).is_none(), "{name}");
+        }
+    }
+    // The victim's token on a stream and a consumer of one's own that are called the same.
+    client.create_stream(create("mallory", named("s"))).await.unwrap();
+    client.create_consumer(consumer("mallory", durable("c"))).await.unwrap();
+    let ack = AckMessageRequest {
+        user_id: "mallory".into(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        ack_token: token.to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(client.ack_message(ack.clone()).await.unwrap_err().code(), Code::InvalidArgument);
+    let by_sequence = AckMessageRequest { sequence: 1, ..ack };
+    assert!(!client.ack_message(by_sequence).await.unwrap().into_inner().success);
+    for bucket in ["b", "user-ann-b", "ann-b", "kv-user-ann-b", "-b"] {
+        let (user_id, bucket) = ("mallory".to_owned(), bucket.to_owned());
+        let keys = KvKeysRequest { user_id: user_id.clone(), bucket: bucket.clone(), ..Default::default() };
+        assert!(client.kv_keys(keys).await.unwrap().into_inner().keys.is_empty(), "{bucket}");
+        let get = KvGetRequest {
+            user_id: user_id.clone(),
+            bucket: bucket.clone(),
+            key: "k".into(),
+            ..Default::default()
+        };
+        assert!(!client.kv_get(get).await.unwrap().into_inner().found, "{bucket}");
+        let objects = ObjectListRequest { user_id, bucket, ..Default::default() };
+        assert!(client.object_list(objects).await.unwrap().into_inner().objects.is_empty());
+    }
+}
+
+/// By headers.
+async fn steer(client: &mut GrpcClient) {
+    let names = [
+        "Nats-Rollup",
+        "NATS-ROLLUP",
+        "nats-rollup",
+        "Nats-Expected-Stream",
+        "Nats-Expected-Last-Sequence",
+        "Nats-Expected-Last-Subject-Sequence",
+        "Nats-Expected-Last-Msg-Id",
+        "Nats-TTL",
+        "Nats-Stream",
+        "Nats-Subject",
+        "Nats-Sequence",
+        "Nats-Marker-Reason",
+        "Nats-Schedule",
+        "Nats-Schedule-Target",
+        "Nats-Trace-Dest",
+        "Nats-Trace-Only",
+        "Nats-Incr",
+        "Nats-Batch-Id",
+        "Nats-Required-Api-Level",
+        "KV-Operation",
+        "kv-operation",
+        " Nats-Rollup",
+        "A\r\nNats-Rollup",
+        "A: b\r\nNats-Rollup",
+        "Nats\u{2d}Rollup",
+    ];
+    let cases = names.map(|name| (name, "all")).into_iter();
+    let values = ["a\r\nNats-Rollup: all", "a\nKV-Operation: DEL", "a\r\n\r\nx", "\0", "ä"];
+    for (name, value) in cases.chain(values.map(|value| ("A", value))) {
+        let publish = PublishToStreamRequest {
+            user_id: "eve".into(),
+            stream_name: "own".into(),
+            subject: "own.a".into(),
+            headers: [(name.to_owned(), value.to_owned())].into(),
+            ..Default::default()
+        };
+        let status = client.publish_to_stream(publish).await.expect_err(name);
+        assert_eq!(status.code(), Code::InvalidArgument, "{name} {value}");
+    }
+}
+
+/// Nothing that was heard is to anything of the victim's, to the system, or to the control subject for anybody else.
+async fn forbid(spy: &async_nats::Client, heard: &mut async_nats::Subscriber) {
+    settle(spy).await;
+    let mut count = 0;
+    while let Some(Some(message)) = heard.next().now_or_never() {
+        count += 1;
+        let subject = message.subject.as_str();
+        let own = ["user.eve.", "user.mallory.", "_INBOX.", "$KV.kv-user-eve-", "$O.obj-user-eve-"];
+        let asked = || {
+            let name = subject.split('.').find(|token| token.contains("user-")).unwrap_or("user-eve-");
+            let name = name.trim_start_matches("KV_kv-").trim_start_matches("OBJ_obj-");
+            name.starts_with("user-eve-") || name.starts_with("user-mallory-")
+        };
+        let told = std::str::from_utf8(&message.payload).unwrap_or_default();
+        let allowed = match subject {
+            "narun.grpc.unsubscribe" => {
+                told.split_once(' ').is_some_and(|(_, ended)| ended.starts_with("user.eve."))
+            }
+            _ if subject.starts_with("$JS.API.STREAM.LIST") => told.contains("user.eve."),
+            _ if subject.starts_with("$JS.") => asked(),
+            _ => own.iter().any(|own| subject.starts_with(own)),
+        };
+        assert!(allowed, "{subject} {told}");
+        let reply = message.reply.as_deref().unwrap_or("_INBOX.");
+        assert!(["_INBOX.", "user.eve."].iter().any(|own| reply.starts_with(own)), "{subject} {reply}");
+    }
+    assert!(count > 100, "{count}");
+}

@@ -1,0 +1,243 @@
+//! NATS servers that stand still, die and come again, and services that go.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use narun_grpc::auth::TrustRequest;
+use narun_grpc::pb::{
+    ConsumerConfig, ObjectChunk, ObjectGetRequest, PublishRequest, PullMessagesRequest, SubscribeRequest,
+};
+use narun_grpc::{Method, NatsService, NatsServiceBuilder};
+use narun_support::Server;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+
+use crate::consumers::{consumer, durable};
+use crate::every::{call, prepare, requests, send};
+use crate::harness::{Service, channel, eventually, new_user, soon};
+use crate::streams::{create, named, publish, store};
+
+async fn serve(
+    server: &Server,
+    set: impl FnOnce(NatsServiceBuilder<TrustRequest>) -> NatsServiceBuilder<TrustRequest>,
+) -> Service {
+    let nats = async_nats::connect(server.url()).await.expect("a connection");
+    Service::serve(set(NatsService::builder(nats).authenticator(TrustRequest::new())).build()).await
+}
+
+/// Sends it a signal.
+fn signal(server: &Server, signal: rustix::process::Signal) {
+    let pid = server.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+    rustix::process::kill_process(pid.expect("a process"), signal).expect("a signal sent");
+}
+
+#[test]
+fn every_unary_method_is_called() {
+    let called: HashSet<_> = requests("u").into_iter().map(|(method, _)| method).collect();
+    let streaming = [Method::Subscribe, Method::QueueSubscribe, Method::ObjectUpload, Method::ObjectDownload];
+    let unary = Method::ALL.iter().filter(|method| !streaming.contains(method)).map(|method| method.name());
+    assert_eq!(called, unary.collect());
+}
+
+#[tokio::test]
+async fn every_call_ends_in_time_though_its_client_sets_none() {
+    let server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let service = serve(&server, |builder| builder.timeout(Duration::from_millis(300))).await;
+    let channel = channel(&service.url).await;
+    prepare(&channel, "u").await;
+    for (method, request) in requests("u") {
+        call(&channel, method, request).await.expect(method);
+    }
+    signal(&server, rustix::process::Signal::STOP);
+    let other = async_nats::connect(server.url());
+    // Its threads do not stop all at once.
+    let _ = tokio::time::timeout(Duration::from_millis(100), other).await;
+    let mut calls = JoinSet::new();
+    for (method, request) in requests("u") {
+        let channel = channel.clone();
+        calls.spawn(async move { (method, soon(method, call(&channel, method, request)).await) });
+    }
+    let results = calls.join_all().await;
+    signal(&server, rustix::process::Signal::CONT);
+    for (method, result) in results {
+        match result {
+            // That it is not healthy, or that there was no answer in time.
+            Ok(_) => assert!(["HealthCheck", "Request"].contains(&method), "{method}"),
+            Err(status) => assert_eq!(status.code(), Code::DeadlineExceeded, "{method}: {status:?}"),
+        }
+    }
+    for (method, request) in requests("u") {
+        soon(method, call(&channel, method, request)).await.expect(method);
+    }
+}
+
+/// Calls a method again and again, until one call that began after the restart has succeeded.
+async fn insist(channel: Channel, method: &'static str, request: Bytes, restarted: Arc<AtomicBool>) {
+    loop {
+        let after = restarted.load(Ordering::Acquire);
+        let mut request = Request::new(request.clone());
+        request.set_timeout(Duration::from_secs(1));
+        match soon(method, send(&channel, method, request)).await {
+            Ok(_) if after => return,
+            Ok(_) => {}
+            Err(status) => match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                code => panic!("{method}: {code:?} {status:?}"),
+            },
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_goes_on_after_a_server_died() {
+    let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let service = serve(&server, |builder| builder).await;
+    let channel = channel(&service.url).await;
+    prepare(&channel, "u").await;
+    let mut client = service.client.clone();
+    let subscribe = SubscribeRequest { user_id: "u".into(), subject: "kept".into(), ..Default::default() };
+    let mut stream = client.subscribe(subscribe).await.unwrap().into_inner();
+    // One that waits, and one whose object is on its way.
+    let pull = PullMessagesRequest {
+        user_id: "w".into(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        max_wait: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+        ..Default::default()
+    };
+    client.create_stream(create("w", named("s"))).await.unwrap();
+    client.create_consumer(consumer("w", durable("c"))).await.unwrap();
+    let mut waiting = client.clone();
+    let mut waits = Request::new(pull);
+    waits.set_timeout(Duration::from_secs(3));
+    let waiting = tokio::spawn(async move { waiting.pull_messages(waits).await });
+    let (chunks, uploaded) = tokio::sync::mpsc::channel(1);
+    let mut uploading = client.clone();
+    let mut upload = Request::new(tokio_stream::wrappers::ReceiverStream::new(uploaded));
+    upload.set_timeout(Duration::from_secs(3));
+    let uploading = tokio::spawn(async move { uploading.object_upload(upload).await });
+    let chunk = ObjectChunk {
+        user_id: "u".into(),
+        bucket: "b".into(),
+        object_name: "half".into(),
+        data: vec![1; 300_000].into(),
+        ..Default::default()
+    };
+    chunks.send(chunk.clone()).await.unwrap();
+
+    let restarted = Arc::new(AtomicBool::new(false));
+    let mut calls = JoinSet::new();
+    for (method, request) in requests("u") {
+        calls.spawn(insist(channel.clone(), method, request, restarted.clone()));
+    }
+    for _ in 0..2 {
+        // In the midst of calls.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.kill().unwrap();
+        // It is noticed, and refused at once.
+        let refused = PublishRequest { user_id: "u".into(), subject: "a".into(), ..Default::default() };
+        eventually("refusals", async || {
+            let result = client.publish(refused.clone()).await;
+            result.is_err_and(|status| status.code() == Code::Unavailable)
+        })
+        .await;
+        server.restart().unwrap();
+    }
+    restarted.store(true, Ordering::Release);
+    soon("all methods", calls.join_all()).await;
+    // What was under way came to an end, if not to a good one.
+    match soon("a pull", waiting).await.unwrap() {
+        Ok(response) => assert!(response.into_inner().messages.is_empty()),
+        Err(status) => assert!(
+            matches!(
+                status.code(),
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::NotFound
+            ),
+            "{status:?}"
+        ),
+    }
+    let sent = chunks.send(ObjectChunk { data: vec![2; 300_000].into(), ..Default::default() }).await;
+    drop(chunks);
+    let get = ObjectGetRequest {
+        user_id: "u".into(),
+        bucket: "b".into(),
+        object_name: "half".into(),
+        ..Default::default()
+    };
+    match soon("an upload", uploading).await.unwrap() {
+        // Either all of it, or nothing.
+        Ok(_) => {
+            sent.unwrap();
+            assert_eq!(client.object_get(get).await.unwrap().into_inner().data.len(), 600_000);
+        }
+        Err(_) => assert!(!client.object_get(get).await.unwrap().into_inner().found),
+    }
+    publish(&client, "u", "kept", "x").await;
+    assert_eq!(soon("a message", stream.message()).await.unwrap().unwrap().data, "x");
+}
+
+#[tokio::test]
+async fn what_a_lost_service_had_pulled_comes_again() {
+    let user = new_user();
+    let (here, there) = (Service::start().await, Service::start().await);
+    here.client.clone().create_stream(create(&user, named("s"))).await.unwrap();
+    let wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let config = ConsumerConfig { ack_wait: wait, ..durable("c") };
+    here.client.clone().create_consumer(consumer(&user, config)).await.unwrap();
+    for _ in 0..3 {
+        store(&here.client, &user, "s.a", "x").await;
+    }
+    let pull = PullMessagesRequest {
+        user_id: user,
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        max_wait: wait,
+        ..Default::default()
+    };
+    let messages = here.client.clone().pull_messages(pull.clone()).await.unwrap().into_inner().messages;
+    assert_eq!(messages.len(), 3);
+    // One more waits for what comes, when the service goes with all that it has.
+    let mut leaving = here.client.clone();
+    let waiting = tokio::spawn({
+        let pull = pull.clone();
+        async move { leaving.pull_messages(pull).await }
+    });
+    tokio::task::yield_now().await;
+    drop(here);
+    waiting.abort();
+    let mut again = Vec::new();
+    eventually("all of them", async || {
+        again.extend(there.client.clone().pull_messages(pull.clone()).await.unwrap().into_inner().messages);
+        again.len() >= 3
+    })
+    .await;
+    again.sort_by_key(|message| message.sequence);
+    let again: Vec<_> = again.iter().map(|message| (message.sequence, message.num_delivered)).collect();
+    assert_eq!(again, [(1, 2), (2, 2), (3, 2)]);
+}
+
+#[tokio::test]
+async fn without_a_server_all_calls_fail_at_once() {
+    let server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let service = serve(&server, |builder| builder).await;
+    let channel = channel(&service.url).await;
+    prepare(&channel, "u").await;
+    drop(server);
+    eventually("the end", async || {
+        let nats = service.service.connection().client();
+        nats.connection_state() != async_nats::connection::State::Connected
+    })
+    .await;
+    for (method, request) in requests("u") {
+        match soon(method, call(&channel, method, request)).await {
+            Ok(_) => assert_eq!(method, "HealthCheck"),
+            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{method}: {status:?}"),
+        }
+    }
+}

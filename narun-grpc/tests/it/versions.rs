@@ -1,0 +1,116 @@
+//! Other servers than the newest.
+
+use async_nats::Client;
+use bytes::Bytes;
+use narun_grpc::NatsService;
+use narun_grpc::auth::TrustRequest;
+use narun_grpc::pb::{
+    AckMessageRequest, GetStatisticsRequest, KvGetRequest, KvPutRequest, NatsHealthCheckRequest,
+    ObjectGetRequest, ObjectPutRequest, PullMessagesRequest,
+};
+use narun_support::{Binary, Server};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tonic::Code;
+
+use crate::consumers::{consumer, durable};
+use crate::harness::Service;
+use crate::streams::{create, named, store};
+
+async fn serve(nats: Client) -> Service {
+    Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await
+}
+
+#[tokio::test]
+async fn the_main_rows_hold_on_2_10() {
+    let binary = Binary::version("2.10.26").expect("a nats-server");
+    let server = Server::builder().binary(binary).jetstream(true).start().expect("a nats-server");
+    let service = serve(async_nats::connect(server.url()).await.unwrap()).await;
+    let mut client = service.client.clone();
+    let user = "u".to_owned();
+    client.create_stream(create(&user, named("s"))).await.unwrap();
+    client.create_consumer(consumer(&user, durable("c"))).await.unwrap();
+    store(&client, &user, "s.a", "x").await;
+    let pull = PullMessagesRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        ..Default::default()
+    };
+    let messages = client.pull_messages(pull).await.unwrap().into_inner().messages;
+    assert_eq!((messages.len(), messages[0].subject.as_str()), (1, "s.a"));
+    let ack = AckMessageRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        sequence: 1,
+        ..Default::default()
+    };
+    assert!(client.ack_message(ack).await.unwrap().into_inner().success);
+
+    let (bucket, key, value) = ("b".to_owned(), "k".to_owned(), Bytes::from_static(b"v"));
+    let put =
+        KvPutRequest { user_id: user.clone(), bucket: bucket.clone(), key, value, ..Default::default() };
+    let get = KvGetRequest {
+        user_id: user.clone(),
+        bucket: bucket.clone(),
+        key: put.key.clone(),
+        ..Default::default()
+    };
+    assert!(!client.kv_get(get.clone()).await.unwrap().into_inner().found);
+    client.kv_put(put).await.unwrap();
+    assert_eq!(client.kv_get(get).await.unwrap().into_inner().value, "v");
+
+    let object_name = "o".to_owned();
+    let put = ObjectPutRequest {
+        user_id: user.clone(),
+        bucket: bucket.clone(),
+        object_name: object_name.clone(),
+        data: vec![1; 300_000].into(),
+        ..Default::default()
+    };
+    client.object_put(put).await.unwrap();
+    let get = ObjectGetRequest { user_id: user.clone(), bucket, object_name, ..Default::default() };
+    assert_eq!(client.object_get(get).await.unwrap().into_inner().data.len(), 300_000);
+    let statistics = GetStatisticsRequest { user_id: user, ..Default::default() };
+    let statistics = client.get_statistics(statistics).await.unwrap().into_inner();
+    assert_eq!((statistics.total_streams, statistics.total_messages), (1, 1));
+}
+
+/// Says that it is 2.9, and answers pings.
+async fn play_old(listener: TcpListener) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut stream = BufReader::new(stream);
+    let info =
+        br#"INFO {"server_id":"x","version":"2.9.10","max_payload":1048576,"headers":true,"jetstream":true}"#;
+    stream.write_all(&[info, &b"\r\n"[..]].concat()).await.unwrap();
+    let mut line = String::new();
+    // Until the client leaves.
+    while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+        if line.starts_with("PING") {
+            stream.write_all(b"PONG\r\n").await.unwrap();
+        }
+        line.clear();
+    }
+}
+
+#[tokio::test]
+async fn an_old_server_is_said_to_be_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let playing = tokio::spawn(play_old(listener));
+    let service = serve(async_nats::connect(url).await.unwrap()).await;
+    let mut client = service.client.clone();
+    let status = client.create_stream(create("u", named("s"))).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("2.10"), "{}", status.message());
+    let (user_id, bucket) = ("u".to_owned(), "b".to_owned());
+    let put = KvPutRequest { user_id, bucket, key: "k".into(), ..Default::default() };
+    assert_eq!(client.kv_put(put).await.unwrap_err().code(), Code::FailedPrecondition);
+    let statistics = GetStatisticsRequest { user_id: "u".into(), ..Default::default() };
+    assert_eq!(client.get_statistics(statistics).await.unwrap_err().code(), Code::FailedPrecondition);
+    // It does not answer as a server would.
+    let health = client.health_check(NatsHealthCheckRequest { deep_check: true }).await.unwrap().into_inner();
+    assert!(!health.healthy && !health.jetstream_enabled);
+    playing.abort();
+}
