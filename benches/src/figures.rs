@@ -14,6 +14,8 @@ pub(crate) struct Figures {
     /// By process; none where the system does not tell.
     pub(crate) cpu_us_per_req: Option<ByProcess>,
     pub(crate) rss_mib: Option<ByProcess>,
+    /// How much of that each did not hold before the first round.
+    pub(crate) grown_mib: Option<ByProcess>,
     /// How many cores something else on this machine kept busy meanwhile: if many, measure again.
     pub(crate) others_cores: Option<f64>,
     /// The most requests that were accepted but not done at the end of a round, where there can be such.
@@ -67,10 +69,14 @@ impl Figures {
 }
 
 impl ByProcess {
+    /// That of this process.
+    pub(crate) fn of(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
+    }
+
     /// The sum over those processes; none if one of them is missing.
     pub(crate) fn sum(&self, names: &[&str]) -> Option<f64> {
-        let of = |name: &&str| self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value);
-        names.iter().map(of).sum()
+        names.iter().map(|name| self.of(name)).sum()
     }
 }
 

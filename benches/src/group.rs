@@ -13,10 +13,14 @@ use crate::{Error, usage};
 pub(crate) struct Group {
     // Dropped in this order: the client goes before what it talks to.
     client: Process,
+    /// A client that puts another load on the same processes, at the same time.
+    beside: Option<Process>,
     _others: Vec<Process>,
     /// Those watched, by name, the client first.
     watched: Vec<(&'static str, u32)>,
     rounds: Vec<Round>,
+    /// What each held before the first round.
+    idle: Vec<Option<f64>>,
     /// The highest so far of each one watched.
     peaks: Vec<Option<f64>>,
 }
@@ -28,7 +32,15 @@ impl Group {
         let own = own.map(|process| (process.name(), process.id()));
         let watched: Vec<_> = own.chain(nats.map(|pid| ("nats", pid))).collect();
         let peaks = vec![None; watched.len()];
-        Self { client, _others: others, watched, rounds: Vec::new(), peaks }
+        let idle = watched.iter().map(|&(_, pid)| usage::rss_mib(pid)).collect();
+        Self { client, beside: None, _others: others, watched, rounds: Vec::new(), idle, peaks }
+    }
+
+    /// The same with another client at work in each round, of which only what fails is told.
+    #[must_use]
+    pub(crate) fn beside(mut self, client: Process) -> Self {
+        self.beside = Some(client);
+        self
     }
 
     /// Runs one round.
@@ -36,8 +48,18 @@ impl Group {
         let watch: Vec<_> = self.watched.iter().map(|&(_, pid)| pid).collect();
         watch.iter().for_each(|&pid| usage::reset_peak(pid));
         let order = serde_json::to_string(&Order { warm_up, window, watch })?;
-        let answer = self.client.ask(&order, warm_up + window + 3 * GRACE)?;
-        self.rounds.push(serde_json::from_str(&answer)?);
+        let limit = warm_up + window + 3 * GRACE;
+        if let Some(beside) = &mut self.beside {
+            beside.tell(&order)?;
+        }
+        let mut round: Round = serde_json::from_str(&self.client.ask(&order, limit)?)?;
+        if let Some(beside) = &mut self.beside {
+            let other: Round = serde_json::from_str(&beside.line(limit)?)?;
+            round
+                .failures
+                .extend(other.failures.into_iter().map(|(text, count)| (format!("beside: {text}"), count)));
+        }
+        self.rounds.push(round);
         for (peak, &(_, pid)) in self.peaks.iter_mut().zip(&self.watched) {
             *peak = usage::peak_rss_mib(pid).map(|now| peak.map_or(now, |before| now.max(before)));
         }
@@ -57,6 +79,7 @@ impl Group {
             p99_us: median(self.rounds.iter().map(|round| round.p99_us)),
             cpu_us_per_req: self.by_process(|index| self.cpu_us_per_req(index)),
             rss_mib: self.by_process(|index| self.peaks[index]),
+            grown_mib: self.by_process(|index| Some(self.peaks[index]? - self.idle[index]?)),
             others_cores: self.rounds.iter().map(others_cores).collect::<Option<Vec<_>>>().map(median),
             backlog: self.rounds.iter().filter_map(|round| round.backlog).max(),
             failures,

@@ -18,6 +18,7 @@ mod process;
 pub mod role;
 mod round;
 pub mod soak;
+pub mod streams;
 mod task;
 mod usage;
 

@@ -50,7 +50,8 @@ fn busy_cores() -> Option<f64> {
     Some((usage::machine_cpu_us()? - before) / 1e6 / start.elapsed().as_secs_f64())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// Reads a number of seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if !(0.1..=600.0).contains(&seconds) {
         return Err("not from 0.1 to 600".to_owned());

@@ -80,13 +80,20 @@ impl Process {
 
     /// Gives it an order and waits for the answer, both of one line.
     pub(crate) fn ask(&mut self, order: &str, limit: Duration) -> Result<String, Error> {
-        if let Some(stdin) = &mut self.stdin {
-            writeln!(stdin, "{order}")?;
-        }
+        self.tell(order)?;
         self.line(limit)
     }
 
-    fn line(&self, limit: Duration) -> Result<String, Error> {
+    /// Gives it an order, whose answer is the next line.
+    pub(crate) fn tell(&mut self, order: &str) -> Result<(), Error> {
+        if let Some(stdin) = &mut self.stdin {
+            writeln!(stdin, "{order}")?;
+        }
+        Ok(())
+    }
+
+    /// The next line that it says.
+    pub(crate) fn line(&self, limit: Duration) -> Result<String, Error> {
         let line = self.lines.recv_timeout(limit);
         line.map_err(|error| format!("no word from {}: {error}", self.name).into())
     }

@@ -5,7 +5,11 @@
 //! `Round`.
 
 mod backlog;
+mod bulk;
+mod credit;
 mod durable;
+mod flood;
+mod grpc;
 mod http_client;
 mod http_server;
 mod narun;
@@ -22,7 +26,10 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+pub(crate) use self::bulk::Transfer;
 pub(crate) use self::durable::Durable;
+pub(crate) use self::grpc::Method;
+pub(crate) use self::http_server::Protocol;
 use crate::Error;
 use crate::handler::echo;
 use crate::round::{self, Connect, Order};
@@ -58,6 +65,22 @@ pub(crate) enum Role {
     Silent { at: NatsApp },
     /// NATS requests over one connection.
     RawClient { at: NatsApp, connections: usize, body: usize },
+    /// A hyper server and the gateway, for bodies of any length.
+    FloodGateway { at: NatsApp, window: u64, protocol: Protocol },
+    /// A consumer whose handler sends and takes such bodies.
+    FloodConsumer { at: NatsApp, window: u64 },
+    /// HTTP requests with such bodies, over a connection each.
+    BulkClient { to: SocketAddr, connections: usize, transfer: Transfer },
+    /// Streams over bare NATS, with credit.
+    CreditSender { at: NatsApp, window: u64 },
+    /// Takes such streams.
+    CreditReceiver { at: NatsApp, window: u64, connections: usize },
+    /// A tonic service behind a hyper server.
+    GrpcBackend,
+    /// A consumer with that service.
+    GrpcConsumer { at: NatsApp },
+    /// Calls of that service, over a connection each.
+    GrpcClient { to: SocketAddr, connections: usize, method: Method, body: usize },
 }
 
 /// An app behind a NATS server; it differs for those that are not to share their requests.
@@ -128,6 +151,20 @@ fn take(job: &str) -> Result<(), Error> {
             Role::Silent { at } => narun::silent(at).await,
             Role::RawClient { at, connections, body } => {
                 client(raw::Connector::new(at, body).await?, connections, orders).await
+            }
+            Role::FloodGateway { at, window, protocol } => flood::gateway(at, window, protocol).await,
+            Role::FloodConsumer { at, window } => flood::consumer(at, window).await,
+            Role::BulkClient { to, connections, transfer } => {
+                client(bulk::Connector::new(to, transfer), connections, orders).await
+            }
+            Role::CreditSender { at, window } => credit::send(at, window).await,
+            Role::CreditReceiver { at, window, connections } => {
+                client(credit::Connector::new(at, window).await?, connections, orders).await
+            }
+            Role::GrpcBackend => grpc::backend().await,
+            Role::GrpcConsumer { at } => grpc::consumer(at).await,
+            Role::GrpcClient { to, connections, method, body } => {
+                client(grpc::Connector::new(to, method, body), connections, orders).await
             }
         }
     })

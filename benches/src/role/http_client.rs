@@ -72,12 +72,12 @@ pub(super) struct Connection {
 
 /// A response's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    status: u16,
+pub(super) struct Head {
+    pub(super) status: u16,
     /// Bytes of the head itself.
-    length: usize,
-    /// Bytes of the body after it.
-    body: usize,
+    pub(super) length: usize,
+    /// Bytes of the body after it, if it tells them.
+    pub(super) body: Option<usize>,
 }
 
 impl Exchange for Connection {
@@ -93,16 +93,18 @@ impl Exchange for Connection {
                 break head;
             }
         };
-        while self.received.len() < head.length + head.body {
+        // A response without a Content-Length is not expected of these servers.
+        let body = head.body.ok_or_else(|| Failure::Broken("no content-length".to_owned()))?;
+        while self.received.len() < head.length + body {
             self.receive().await?;
         }
-        if self.received.len() > head.length + head.body {
+        if self.received.len() > head.length + body {
             return Err(Failure::Broken("more than a response".to_owned()));
         }
         if head.status != self.connector.status {
             return Err(Failure::Answer(head.status.to_string()));
         }
-        if self.connector.length.is_some_and(|length| head.body != length) {
+        if self.connector.length.is_some_and(|length| body != length) {
             return Err(Failure::Answer("wrong length".to_owned()));
         }
         Ok(())
@@ -119,8 +121,8 @@ impl Connection {
     }
 }
 
-/// The head, if it is complete. A response without a Content-Length is not expected of these servers.
-fn parse(received: &[u8]) -> Result<Option<Head>, Failure> {
+/// The head, if it is complete.
+pub(super) fn parse(received: &[u8]) -> Result<Option<Head>, Failure> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let parsed = response.parse(received).map_err(|error| Failure::Broken(error.to_string()))?;
@@ -129,12 +131,11 @@ fn parse(received: &[u8]) -> Result<Option<Head>, Failure> {
         .headers
         .iter()
         .find(|field| field.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok())
-        .ok_or_else(|| Failure::Broken("no content-length".to_owned()))?;
+        .and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok());
     Ok(Some(Head { status: response.code.unwrap_or_default(), length, body }))
 }
 
-fn broken(error: &std::io::Error) -> Failure {
+pub(super) fn broken(error: &std::io::Error) -> Failure {
     Failure::Broken(error.to_string())
 }
 
@@ -147,8 +148,8 @@ mod tests {
         let text = b"HTTP/1.1 503 Busy\r\ndate: now\r\nContent-Length: 3\r\n\r\nabc";
         assert!(matches!(parse(&text[..40]), Ok(None)));
         let head = parse(text).ok().flatten();
-        assert_eq!(head, Some(Head { status: 503, length: text.len() - 3, body: 3 }));
-        assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert_eq!(head, Some(Head { status: 503, length: text.len() - 3, body: Some(3) }));
+        assert!(matches!(parse(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(Some(Head { body: None, .. }))));
         assert!(parse(b"nonsense\r\n\r\n").is_err());
     }
 }

@@ -1,19 +1,38 @@
 //! A hyper server without a router.
 
 use std::error::Error as StdError;
+use std::io;
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpSocket};
 use tower::Service;
 
 use crate::Error;
+
+/// What the buffers of a connection are where they are small.
+const SMALL: u32 = 64 * 1024;
+
+/// How many clients may wait to be connected.
+const BACKLOG: u32 = 4096;
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Protocol {
+    #[default]
+    Http1,
+    /// The same with small buffers, hyper's and the system's: whoever reads slowly is soon waited for.
+    Http1Small,
+    /// HTTP/2, and nothing else.
+    Http2,
+}
 
 /// Serves HTTP/1.1 on a free port until the process ends.
 pub(super) async fn serve<S, B>(service: S) -> Result<(), Error>
@@ -24,14 +43,49 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    serve_as(Protocol::Http1, service).await
+}
+
+/// Serves on a free port until the process ends.
+pub(super) async fn serve_as<S, B>(protocol: Protocol, service: S) -> Result<(), Error>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let listener = listen(protocol)?;
     super::ready(listener.local_addr()?);
+    let mut http1 = http1::Builder::new();
+    if protocol == Protocol::Http1Small {
+        http1.max_buf_size(SMALL as usize);
+    }
+    let http2 = http2::Builder::new(TokioExecutor::new());
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let service = TowerToHyperService::new(service.clone());
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let (stream, service) = (TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         // A client that goes away is not this side's error.
-        tokio::spawn(async { drop(connection.await) });
+        match protocol {
+            Protocol::Http1 | Protocol::Http1Small => {
+                let connection = http1.serve_connection(stream, service);
+                tokio::spawn(async { drop(connection.await) });
+            }
+            Protocol::Http2 => {
+                let connection = http2.serve_connection(stream, service);
+                tokio::spawn(async { drop(connection.await) });
+            }
+        }
     }
+}
+
+fn listen(protocol: Protocol) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    if protocol == Protocol::Http1Small {
+        // Those of its connections, too.
+        socket.set_send_buffer_size(SMALL)?;
+    }
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.listen(BACKLOG)
 }

@@ -1,4 +1,4 @@
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 
 use super::reader::Reader;
@@ -22,13 +22,23 @@ pub struct Data {
 impl Data {
     /// Encodes the frame. Trailers that have no place there are left out.
     pub fn encode(&self) -> Bytes {
-        let trailers = self.trailers.as_ref().filter(|_| self.end);
-        let capacity = FRAMING + 12 + fields::trailers_len(trailers) + self.body.len();
+        Self::encode_parts(self.sequence, self.body.as_ref(), self.end, self.trailers.as_ref())
+    }
+
+    /// The same of a body that may be in several pieces.
+    pub(crate) fn encode_parts(
+        sequence: u64,
+        body: impl Buf,
+        end: bool,
+        trailers: Option<&HeaderMap>,
+    ) -> Bytes {
+        let trailers = trailers.filter(|_| end);
+        let capacity = FRAMING + 12 + fields::trailers_len(trailers) + body.remaining();
         let mut writer = Writer::new(Kind::Data, capacity);
-        writer.bool_unless(false, key::END, self.end);
+        writer.bool_unless(false, key::END, end);
         fields::write_trailers(&mut writer, trailers);
-        writer.uint(key::data::SEQUENCE, self.sequence);
-        writer.finish_with(self.body.as_ref())
+        writer.uint(key::data::SEQUENCE, sequence);
+        writer.finish_with(body)
     }
 
     pub(super) fn read(mut reader: Reader<'_>, limits: &Limits) -> Result<Self, DecodeError> {

@@ -56,38 +56,34 @@ impl Pieces {
         Some(piece)
     }
 
-    /// Takes so many bytes out, or all there are. Copies only if they are not in one piece.
-    pub(super) fn take(&mut self, most: usize) -> Bytes {
-        if self.queue.is_empty() {
-            self.close_heap();
-        }
-        let size = most.min(self.len);
-        self.len -= size;
-        match self.queue.front_mut() {
-            Some(first) if first.len() > size => first.split_to(size),
-            Some(first) if first.len() == size => self.queue.pop_front().unwrap_or_default(),
-            _ => self.gather(size),
-        }
-    }
-
-    fn gather(&mut self, size: usize) -> Bytes {
-        self.close_heap();
-        let mut gathered = BytesMut::with_capacity(size);
-        while gathered.len() < size {
-            let Some(first) = self.queue.front_mut() else { break };
-            let part = first.split_to(first.len().min(size - gathered.len()));
-            gathered.put(part);
-            if !first.has_remaining() {
-                self.queue.pop_front();
-            }
-        }
-        gathered.freeze()
-    }
-
     fn close_heap(&mut self) {
         if !self.heap.is_empty() {
             self.queue.push_back(self.heap.split().freeze());
         }
+    }
+}
+
+/// The bytes, whatever pieces they are in.
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.len
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.queue.front().map_or(self.heap.as_ref(), Bytes::as_ref)
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len, "no further than to the end");
+        self.len -= count;
+        while let Some(first) = self.queue.front_mut() {
+            if first.len() > count {
+                return first.advance(count);
+            }
+            count -= first.len();
+            self.queue.pop_front();
+        }
+        self.heap.advance(count);
     }
 }
 
@@ -118,8 +114,8 @@ mod tests {
                 let mut taken = Vec::new();
                 while !pieces.is_empty() {
                     let left = pieces.len();
-                    let part = pieces.take(most);
-                    assert_eq!((part.len(), pieces.len()), (most.min(left), left - part.len()));
+                    let part = pieces.copy_to_bytes(most.min(left));
+                    assert_eq!(pieces.len(), left - part.len());
                     taken.extend_from_slice(&part);
                 }
                 assert_eq!(taken, all);
@@ -138,8 +134,8 @@ mod tests {
         let piece = Bytes::from(vec![1; 100_000]);
         let mut pieces = Pieces::default();
         pieces.push(piece.clone());
-        assert_eq!(pieces.take(10).as_ptr(), piece.as_ptr());
-        assert_eq!(pieces.take(60_000).as_ptr(), piece.slice(10..).as_ptr());
-        assert_eq!(pieces.pop().map(|rest| rest.as_ptr()), Some(piece.slice(60_010..).as_ptr()));
+        pieces.advance(10);
+        assert_eq!(pieces.chunk().as_ptr(), piece.slice(10..).as_ptr());
+        assert_eq!(pieces.pop().map(|rest| rest.as_ptr()), Some(piece.slice(10..).as_ptr()));
     }
 }

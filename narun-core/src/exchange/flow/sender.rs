@@ -1,4 +1,4 @@
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 
 use super::FlowConfig;
@@ -130,24 +130,23 @@ impl Sender {
         let data = match &mut self.end {
             End::Over => return None,
             End::Given(trailers) if self.pending.is_empty() => {
-                let data = last(self.last + 1, trailers.take());
+                let data = last(self.last + 1, trailers.take()).encode();
                 self.end = End::Over;
                 data
             }
             _ if size == 0 => return None,
             end => {
-                let body = self.pending.take(size);
-                let is_last = self.pending.is_empty() && matches!(end, End::Given(None));
+                let is_last = self.pending.len() == size && matches!(end, End::Given(None));
                 if is_last {
                     *end = End::Over;
                 }
-                self.sent += body.len() as u64;
-                Data { sequence: self.last + 1, body, end: is_last, trailers: None }
+                self.sent += size as u64;
+                Data::encode_parts(self.last + 1, Buf::take(&mut self.pending, size), is_last, None)
             }
         };
         self.last += 1;
         self.since += 1;
-        Some(data.encode())
+        Some(data)
     }
 
     /// How many bytes the next DATA may carry.

@@ -1,0 +1,185 @@
+//! The HTTP load of long bodies. What is counted is parts of them, most of all a MiB: so many a second are MiB/s.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{self, Instant};
+
+use super::flood::CHUNK;
+use super::http_client::{broken, parse};
+use crate::Error;
+use crate::round::{Connect, Exchange, Failure};
+
+/// How long a part may take, apart from the pace.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The system's buffer of a connection that is read at a pace.
+const SMALL: u32 = 16 * 1024;
+
+/// What is transferred over each connection.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Transfer {
+    pub(crate) upload: bool,
+    /// Whether one body has no end. Otherwise there are many, of a part each.
+    pub(crate) unending: bool,
+    /// Bytes in a part.
+    pub(crate) part: usize,
+    /// The time from one part to the next: if none, as fast as can be. For unending downloads only.
+    pub(crate) pace: Option<Duration>,
+}
+
+/// Opens connections to a server.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    to: SocketAddr,
+    transfer: Transfer,
+    connected: Arc<AtomicU32>,
+}
+
+impl Connector {
+    pub(super) fn new(to: SocketAddr, transfer: Transfer) -> Self {
+        Self { to, transfer, connected: Arc::default() }
+    }
+}
+
+impl Connect for Connector {
+    type Exchange = Connection;
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let socket = TcpSocket::new_v4()?;
+        let mut due = Instant::now();
+        if let Some(pace) = self.transfer.pace {
+            socket.set_recv_buffer_size(SMALL)?;
+            // Not all of them at the same moment.
+            let number = self.connected.fetch_add(1, Ordering::Relaxed);
+            due += pace * (number % 16) / 16;
+        }
+        let stream = socket.connect(self.to).await?;
+        stream.set_nodelay(true)?;
+        let (to, transfer) = (self.to, self.transfer);
+        Ok(Connection { stream, to, transfer, begun: false, due, buffer: vec![0; 256 * 1024] })
+    }
+}
+
+/// A connection with a body on it, or one body after the other.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    to: SocketAddr,
+    transfer: Transfer,
+    /// Whether the body without an end has begun.
+    begun: bool,
+    /// When the next part is.
+    due: Instant,
+    buffer: Vec<u8>,
+}
+
+impl Exchange for Connection {
+    async fn once(&mut self) -> Result<(), Failure> {
+        if let Some(pace) = self.transfer.pace {
+            time::sleep_until(self.due).await;
+            self.due += pace;
+        }
+        let part = time::timeout(PATIENCE, self.part());
+        part.await.map_err(|_| Failure::Broken("starved".to_owned()))?
+    }
+}
+
+impl Connection {
+    async fn part(&mut self) -> Result<(), Failure> {
+        let Transfer { upload, unending, part, .. } = self.transfer;
+        match (upload, unending) {
+            (false, true) => {
+                let mut come = 0;
+                if !std::mem::replace(&mut self.begun, true) {
+                    self.send(&format!("GET /load/down HTTP/1.1\r\nhost: {}\r\n\r\n", self.to)).await?;
+                    come = self.head().await?.1;
+                }
+                self.receive(part.saturating_sub(come)).await
+            }
+            (false, false) => {
+                let request = format!("GET /load/down?{part} HTTP/1.1\r\nhost: {}\r\n\r\n", self.to);
+                self.send(&request).await?;
+                match self.head().await? {
+                    (Some(length), come) if length == part => self.receive(length - come).await,
+                    _ => Err(Failure::Broken("wrong length".to_owned())),
+                }
+            }
+            (true, true) => {
+                if !std::mem::replace(&mut self.begun, true) {
+                    let head = "transfer-encoding: chunked\r\n\r\n";
+                    self.send(&format!("POST /load/up HTTP/1.1\r\nhost: {}\r\n{head}", self.to)).await?;
+                }
+                for chunk in sizes(part) {
+                    self.send(&format!("{chunk:x}\r\n")).await?;
+                    self.send_body(chunk).await?;
+                    self.send("\r\n").await?;
+                }
+                Ok(())
+            }
+            (true, false) => {
+                let head = format!("content-length: {part}\r\n\r\n");
+                self.send(&format!("POST /load/up HTTP/1.1\r\nhost: {}\r\n{head}", self.to)).await?;
+                for chunk in sizes(part) {
+                    self.send_body(chunk).await?;
+                }
+                match self.head().await? {
+                    (Some(length), come) if length == part.to_string().len() => {
+                        self.receive(length - come).await
+                    }
+                    _ => Err(Failure::Broken("wrong length".to_owned())),
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, text: &str) -> Result<(), Failure> {
+        self.stream.write_all(text.as_bytes()).await.map_err(|error| broken(&error))
+    }
+
+    async fn send_body(&mut self, length: usize) -> Result<(), Failure> {
+        self.stream.write_all(&CHUNK[..length]).await.map_err(|error| broken(&error))
+    }
+
+    /// Receives a response's head; its body's length, if it tells that, and how much of it has come.
+    async fn head(&mut self) -> Result<(Option<usize>, usize), Failure> {
+        let mut received = BytesMut::with_capacity(16 * 1024);
+        loop {
+            if self.stream.read_buf(&mut received).await.map_err(|error| broken(&error))? == 0 {
+                return Err(Failure::Broken("closed".to_owned()));
+            }
+            match parse(&received)? {
+                Some(head) if head.status == 200 => return Ok((head.body, received.len() - head.length)),
+                Some(head) => return Err(Failure::Broken(head.status.to_string())),
+                None => {}
+            }
+        }
+    }
+
+    async fn receive(&mut self, mut length: usize) -> Result<(), Failure> {
+        while length > 0 {
+            let most = length.min(self.buffer.len());
+            match self.stream.read(&mut self.buffer[..most]).await {
+                Ok(0) => return Err(Failure::Broken("closed".to_owned())),
+                Ok(come) => length -= come,
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The chunks of so many bytes.
+fn sizes(mut length: usize) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let chunk = length.min(CHUNK.len());
+        length -= chunk;
+        Some(chunk).filter(|chunk| *chunk > 0)
+    })
+}

@@ -1,0 +1,124 @@
+//! What is printed: tables to read, or lines of JSON.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::figures::{Figures, rounded};
+use crate::goal::Goal;
+
+/// A case under one setting, and what came of it.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    pub(super) setting: String,
+    pub(super) case: String,
+    pub(super) figures: Figures,
+}
+
+/// A figure or ratio that is looked at, perhaps against a goal.
+#[derive(Clone, Debug, Serialize)]
+struct Check {
+    setting: String,
+    check: String,
+    value: Option<f64>,
+    goal: Option<Goal>,
+    met: Option<bool>,
+}
+
+/// Prints every cell as it comes, and what was made of all of them.
+#[derive(Debug)]
+pub(super) struct Report {
+    json: bool,
+    cells: usize,
+    checks: Vec<Check>,
+    failures: u64,
+}
+
+impl Report {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, cells: 0, checks: Vec::new(), failures: 0 }
+    }
+
+    pub(super) fn cell(&mut self, cell: Cell) -> Result<(), Error> {
+        let mut out = io::stdout().lock();
+        let Cell { setting, case, figures } = &cell;
+        if self.json {
+            let mut line = json!({ "setting": setting, "case": case, "grown_mib": figures.grown_mib });
+            if let (Value::Object(line), Value::Object(figures)) = (&mut line, figures.json()) {
+                line.extend(figures);
+            }
+            writeln!(out, "{line}")?;
+        } else {
+            if self.cells == 0 {
+                writeln!(out, "{CELL_HEAD}")?;
+            }
+            writeln!(out, "{}", cell_row(&cell))?;
+        }
+        for (text, count) in &figures.failures {
+            eprintln!("{case}: {count} times {text}");
+        }
+        self.cells += 1;
+        self.failures += figures.failures.values().sum::<u64>();
+        Ok(())
+    }
+
+    pub(super) fn check(&mut self, setting: &str, check: &str, value: Option<f64>, goal: Option<Goal>) {
+        let value = value.map(rounded);
+        let met = goal.and_then(|goal| goal.met([value]));
+        self.checks.push(Check { setting: setting.to_owned(), check: check.to_owned(), value, goal, met });
+    }
+
+    /// Prints what is looked at.
+    pub(super) fn checks(&self) -> Result<(), Error> {
+        let mut out = io::stdout().lock();
+        if !self.json && !self.checks.is_empty() {
+            writeln!(out, "\n{CHECK_HEAD}")?;
+        }
+        for check in &self.checks {
+            if self.json {
+                writeln!(out, "{}", serde_json::to_string(check)?)?;
+            } else {
+                writeln!(out, "{}", check_row(check))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was not transferred as it should be.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures
+    }
+}
+
+const CELL_HEAD: &str = "setting            case             per s    p50 ms    p99 ms  others  \
+                         CPU µs per part / MiB more than idle";
+
+fn cell_row(cell: &Cell) -> String {
+    let Cell { setting, case, figures } = cell;
+    let others = figures.others_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}"));
+    let processes = match (&figures.cpu_us_per_req, &figures.grown_mib) {
+        (Some(cpu), Some(grown)) => {
+            let each = cpu.0.iter().zip(&grown.0);
+            let each = each.map(|((name, cpu), (_, grown))| format!("{name} {cpu:.0} / {grown:.1}"));
+            each.collect::<Vec<_>>().join(", ")
+        }
+        _ => "unknown".to_owned(),
+    };
+    let (p50, p99) = (figures.p50_us / 1e3, figures.p99_us / 1e3);
+    format!("{setting:<18} {case:<13} {:>8.1} {p50:>9.2} {p99:>9.2}  {others:<6}  {processes}", figures.rps)
+}
+
+const CHECK_HEAD: &str = "setting            what                                     value  goal";
+
+fn check_row(check: &Check) -> String {
+    let Check { setting, check, value, goal, met } = check;
+    let value = value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+    let goal = match (goal, met) {
+        (Some(goal), Some(true)) => format!("{goal} met"),
+        (Some(goal), _) => format!("{goal} MISSED"),
+        (None, _) => String::new(),
+    };
+    format!("{setting:<18} {check:<36} {value:>9}  {goal}")
+}
