@@ -109,8 +109,15 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Whole { data, .. } => {
-                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            Inner::Whole { data, trailers } => {
+                let length = data.as_ref().map_or(0, |data| data.len() as u64);
+                let mut hint = SizeHint::with_exact(length);
+                if trailers.is_some() {
+                    // HTTP/1.1 has no trailers behind a length that is told beforehand.
+                    hint = SizeHint::new();
+                    hint.set_lower(length);
+                }
+                hint
             }
             Inner::Stream(body) => body.size_hint(),
         }

@@ -30,6 +30,9 @@ pub(super) struct Lanes {
     subscribers: [Subscriber; LANES],
     /// The lane that is looked at first.
     first: usize,
+    /// What is given back. Dropped last: as long as the server keeps our pulls, it would send that here again at once,
+    /// and count a delivery each time.
+    returned: Vec<Claim>,
 }
 
 impl Lanes {
@@ -47,6 +50,7 @@ impl Lanes {
             prefix,
             subscribers,
             first: 0,
+            returned: Vec::new(),
             client,
         })
     }
@@ -81,11 +85,11 @@ impl Lanes {
         Some((delivered, Claim::new(self.client.clone(), reply.clone())))
     }
 
-    /// Gives back what still comes, until nothing does, and unsubscribes.
+    /// Takes what still comes, until nothing does, unsubscribes, and gives it back.
     pub(super) async fn leave(mut self) {
         let quiet = async {
             while let Ok(Some((_, message))) = timeout(QUIET, self.next()).await {
-                drop(self.read(&message));
+                self.give_back(&message);
             }
         };
         let _ = timeout(PATIENCE, quiet).await;
@@ -93,11 +97,16 @@ impl Lanes {
             let rest = async {
                 let _ = self.subscribers[lane].drain().await;
                 while let Some(message) = self.subscribers[lane].next().await {
-                    drop(self.read(&message));
+                    self.give_back(&message);
                 }
             };
             let _ = timeout(PATIENCE, rest).await;
         }
+    }
+
+    fn give_back(&mut self, message: &Message) {
+        let claim = self.read(message).map(|(_, claim)| claim);
+        self.returned.extend(claim);
     }
 }
 
@@ -105,7 +114,7 @@ impl Drop for Lanes {
     fn drop(&mut self) {
         for lane in 0..LANES {
             while let Some(Some(message)) = self.subscribers[lane].next().now_or_never() {
-                drop(self.read(&message));
+                self.give_back(&message);
             }
         }
     }

@@ -23,6 +23,7 @@ mod outcomes;
 mod refused;
 mod routing;
 mod soak;
+mod stream_hostile;
 mod stream_http;
 mod stream_metrics;
 mod stream_requests;

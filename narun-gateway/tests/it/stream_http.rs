@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use http::Response;
+use http::{HeaderMap, HeaderValue, Response, header};
+use narun_core::Body;
 use narun_core::exchange::Cancelled;
 use narun_core::frame::ResetCode;
 use narun_gateway::Gateway;
@@ -142,5 +143,28 @@ async fn a_response_that_breaks_off_is_not_taken_for_a_whole_one() {
             handler.abort().await;
             assert_eq!(read_to_end(&mut stream).await, b"");
         }
+    }
+}
+
+#[tokio::test]
+async fn trailers_come_behind_a_body_however_short() {
+    let (gateway, mut consumer) = pair().await;
+    let http = Http::start(&gateway).await;
+    let trailers = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("x"))]);
+    for streamed in [false, true] {
+        let mut stream =
+            http.send("GET / HTTP/1.1\r\nhost: x\r\nte: trailers\r\nconnection: te\r\n\r\n").await;
+        let exchange = consumer.request().await;
+        let response = || Response::builder().header("trailer", "etag");
+        if streamed {
+            let mut handler = Handler::new(exchange).await;
+            handler.begin(response().body("part").expect("a response")).await;
+            handler.finish(Some(trailers.clone())).await;
+        } else {
+            let body = Body::from("part").with_trailers(Some(trailers.clone()));
+            exchange.respond(response().body(body).expect("a response")).await;
+        }
+        assert!(read_until(&mut stream, "\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+        assert_eq!(read_until(&mut stream, "\r\n\r\n").await, "4\r\npart\r\n0\r\netag: x\r\n\r\n");
     }
 }

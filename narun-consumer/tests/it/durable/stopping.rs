@@ -91,3 +91,29 @@ async fn a_shutdown_without_work_is_quick_and_clean() {
     signal.notify_one();
     soon("the end", consumer).await.expect("no panic").expect("a graceful end");
 }
+
+#[tokio::test]
+async fn what_comes_in_a_shutdown_is_delivered_once_for_it() {
+    let world = World::new().await;
+    let signal = Arc::new(Notify::new());
+    let shutdown = signal.clone();
+    let gate = Gate::new();
+    let serve = world.serve(through(&gate)).await.ack_wait(LONG);
+    let consumer = start(serve.with_graceful_shutdown(async move { shutdown.notified().await })).await;
+    signal.notify_one();
+    let mut asked = Vec::new();
+    // Some come to what the server still has of its pulls.
+    while !consumer.is_finished() {
+        asked.push(world.ask("/").await);
+        gate.open(1);
+    }
+    consumer.await.expect("no panic").expect("a graceful end");
+    let handler = Handler::default();
+    start(world.serve(handler.clone()).await.ack_wait(LONG)).await;
+    world.is_done().await;
+    for asked in &mut asked {
+        assert_eq!(asked.status().await, http::StatusCode::OK);
+    }
+    assert_eq!(handler.runs() + gate.finished(), asked.len());
+    assert!(handler.seen().iter().all(|(_, count)| *count <= 2), "{:?}", handler.seen());
+}
