@@ -109,8 +109,15 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Whole { data, .. } => {
-                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            Inner::Whole { data, trailers } => {
+                let length = data.as_ref().map_or(0, |data| data.len() as u64);
+                let mut hint = SizeHint::with_exact(length);
+                if trailers.is_some() {
+                    // What announces a length in place of an end may have no room for trailers, as HTTP/1.1 does.
+                    hint = SizeHint::new();
+                    hint.set_lower(length);
+                }
+                hint
             }
             Inner::Stream(body) => body.size_hint(),
         }
@@ -156,4 +163,23 @@ pub enum BodyErrorKind {
     /// It is not as long as its `Content-Length` says.
     #[error("not as long as announced")]
     Length,
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::ETAG;
+    use http_body::Body as _;
+
+    use super::*;
+
+    #[test]
+    fn its_length_is_announced_only_where_that_is_all() {
+        let trailers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("x"))]);
+        for (trailers, exact) in [(None, Some(4)), (Some(HeaderMap::new()), Some(4)), (Some(trailers), None)]
+        {
+            let hint = Body::from("body").with_trailers(trailers).size_hint();
+            assert_eq!((hint.lower(), hint.exact()), (4, exact));
+        }
+    }
 }
