@@ -11,6 +11,7 @@ mod declare;
 mod durable;
 mod ending;
 mod failures;
+mod grpc;
 mod hostile;
 mod observed;
 mod permissions;
