@@ -1,5 +1,6 @@
 //! What narun's examples share: everything around narun that a program needs.
 
+pub mod chat;
 pub mod client;
 pub mod hello;
 pub mod http;

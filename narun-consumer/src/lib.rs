@@ -57,6 +57,27 @@
 //! response's body are dropped; what reads the request's body elsewhere gets a [`BodyError`]. So does a reader of a
 //! body that has another length than its `Content-Length` said.
 //!
+//! # gRPC
+//!
+//! tonic's `Routes` are a service like any other, with all kinds of calls, over a gateway whose HTTP server speaks HTTP/2:
+//!
+//! ```no_run
+//! # async fn example(nats: async_nats::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let (reporter, health) = tonic_health::server::health_reporter();
+//! let reflection = tonic_reflection::server::Builder::configure()
+//!     .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+//!     .build_v1()?;
+//! let routes = tonic::service::Routes::new(health).add_service(reflection);
+//! narun_consumer::serve(nats, "greeter", routes).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What its handlers see is what tonic's own server gives them, but that the peer's address is in [`Received`], and that
+//! there is no `te` field. A client that cancels, or whose deadline is over, drops the handler and its streams. A panic is
+//! INTERNAL. A call holds its slot ([`Serve::concurrency`]) until it ends: count with the streams that are open all day.
+//! Browsers' gRPC-Web takes tonic-web's `GrpcWebLayer` around the routes.
+//!
 //! # Durable requests
 //!
 //! With [`Serve::stream`] a consumer also serves the requests that gateways keep in a JetStream stream. Such a request

@@ -164,3 +164,22 @@ pub enum BodyErrorKind {
     #[error("not as long as announced")]
     Length,
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::ETAG;
+    use http_body::Body as _;
+
+    use super::*;
+
+    #[test]
+    fn its_length_is_announced_only_where_that_is_all() {
+        let trailers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("x"))]);
+        for (trailers, exact) in [(None, Some(4)), (Some(HeaderMap::new()), Some(4)), (Some(trailers), None)]
+        {
+            let hint = Body::from("body").with_trailers(trailers).size_hint();
+            assert_eq!((hint.lower(), hint.exact()), (4, exact));
+        }
+    }
+}

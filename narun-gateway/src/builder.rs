@@ -57,6 +57,11 @@ impl GatewayBuilder {
         self
     }
 
+    /// Adds the route of a gRPC service, such as `package.Service`: [`Route::grpc`]. To be called for each service.
+    pub fn grpc(self, service: impl AsRef<str>, app: impl Into<String>) -> Self {
+        self.route(Route::grpc(service, app))
+    }
+
     /// The namespace of the apps, which consumers share. Default `TASK`.
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.settings.namespace = namespace;
@@ -72,7 +77,8 @@ impl GatewayBuilder {
 
     /// How long a request waits for its response's head, where the route says nothing else. Default 15 s.
     ///
-    /// The same time is allowed for each pause in the receipt of the request's body.
+    /// The same time is allowed for each pause in the receipt of the request's body. Not for
+    /// [gRPC services](Route::grpc), where calls bring their own.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self

@@ -40,8 +40,8 @@ use crate::Route;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Read with serde; which format it is in is the program's choice. All keys are optional but a route's `path` and
-/// `app`:
+/// Read with serde; which format it is in is the program's choice. All keys are optional but a route's `app`, and its
+/// `path` or `grpc`:
 ///
 /// | key | meaning | default |
 /// |---|---|---|
@@ -54,13 +54,14 @@ use crate::Route;
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
-/// | `path` | the syntax is that of [`Route`], but a path that ends in `/` is a [prefix](Route::prefix) | required |
+/// | `path` | the syntax is that of [`Route`], but a path that ends in `/` is a [prefix](Route::prefix) | required, or `grpc` |
+/// | `grpc` | in place of `path` and `method`: a gRPC service, `package.Service`, see [`Route::grpc`] | none |
 /// | `app` | the app's name | required |
 /// | `method` or `methods` | one, or a list, in upper case | any |
 /// | `host` | a host or `*.example.com` | any |
-/// | `timeout_seconds` | as `request_timeout_seconds`, for this route | that one |
-/// | `max_body_bytes` | how large a request's body may be, see [`Route::max_body`] | what fits a message; 10 MiB if durable |
-/// | `delivery` | `direct`, or `durable`, which needs `nats_stream`, see [`Route::durable`] | `durable` if there is a `nats_stream` |
+/// | `timeout_seconds` | as `request_timeout_seconds`, for this route | that one; none for `grpc` |
+/// | `max_body_bytes` | how large a request's body may be, see [`Route::max_body`] | any number; 10 MiB if durable |
+/// | `delivery` | `direct`, or `durable`, which needs `nats_stream`, see [`Route::durable`] | `durable` if there is a `nats_stream`; `direct` for `grpc` |
 /// | `respond_async` | `true` answers 202 once the request is stored, see [`Route::respond_async`]; durable routes only | `false` |
 /// | `expiry_seconds` | after what time a request is not run any more, see [`Route::expiry`]; durable routes only | never |
 ///

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, header, request};
+use http::{HeaderValue, Method, Request, Response, Version, header, request};
 use http_body::Body as _;
 use narun_core::link::{Call, IncomingResponse, NatsLink};
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
@@ -56,6 +56,8 @@ struct Client {
     request_id: Option<HeaderValue>,
     id: ExchangeId,
     grpc: bool,
+    /// When a gRPC call must be over, if its client can be told after the response has begun.
+    deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,8 @@ impl<B: http_body::Body> Exchange<B> {
             messaging.message.id = field::Empty,
         );
         route.metrics().begin();
-        let client = Client::new(&parts, id);
+        let started = Instant::now();
+        let client = Client::new(&parts, id, &route, started);
         let announced = start::announced(&parts, &body);
         let state = if is_tunnel(&parts) {
             State::Refused(FailureKind::NotImplemented.into())
@@ -114,7 +117,7 @@ impl<B: http_body::Body> Exchange<B> {
                 None => State::Starting(id, parts, Start::new(body, room, route.max_body())),
             }
         };
-        Self { gateway, route, client, started: Instant::now(), span, state, counted: false }
+        Self { gateway, route, client, started, span, state, counted: false }
     }
 }
 
@@ -146,7 +149,8 @@ where
                                 return Ok(State::Durable(durable));
                             }
                             let beginning = Beginning::<B>::whole(body, trailers);
-                            send(this.gateway, this.route, id, &parts, beginning).map(State::from)
+                            send(this.gateway, this.route, id, &parts, beginning, this.started.elapsed())
+                                .map(State::from)
                         }),
                     };
                     match next {
@@ -164,7 +168,9 @@ where
                     };
                     let next = match this.gateway.is_disconnected() {
                         true => Err(FailureKind::Disconnected.into()),
-                        false => begun.and_then(|begun| send(this.gateway, this.route, *id, parts, begun)),
+                        false => begun.and_then(|begun| {
+                            send(this.gateway, this.route, *id, parts, begun, this.started.elapsed())
+                        }),
                     };
                     match next {
                         Err(failure) => Err(failure.into()),
@@ -183,7 +189,8 @@ where
                         true => answer::whole(method, frame),
                         false => {
                             let incoming = converse::<B>(this.gateway, call);
-                            answer::streamed(this.gateway, this.route, method, frame, incoming)
+                            let deadline = this.client.deadline;
+                            answer::streamed(this.gateway, this.route, method, deadline, frame, incoming)
                         }
                     });
                     answer.map_err(Failed::from)
@@ -196,7 +203,10 @@ where
                     let (method, incoming) = (&this.client.method, streaming.take());
                     let answer = outcome.and_then(|frame| match incoming.filter(|_| !frame.head.end) {
                         None => answer::whole(method, frame),
-                        Some(incoming) => answer::streamed(this.gateway, this.route, method, frame, incoming),
+                        Some(incoming) => {
+                            let deadline = this.client.deadline;
+                            answer::streamed(this.gateway, this.route, method, deadline, frame, incoming)
+                        }
                     });
                     answer.map_err(Failed::from)
                 }
@@ -265,7 +275,8 @@ impl<B> State<B> {
     ) -> Self {
         // An answer before a body that is on its way would close the connection, and might not be seen.
         let lingers = gateway.is_disconnected();
-        let patience = if lingers { route.timeout().min(LINGER) } else { route.timeout() };
+        let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
+        let patience = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
         let link = gateway.endpoint().link();
         Self::Receiving(Receiving::new(id, parts, body, limit, link, patience))
     }
@@ -281,9 +292,13 @@ impl<B> From<Sent> for State<B> {
 }
 
 impl Client {
-    fn new(parts: &request::Parts, id: ExchangeId) -> Self {
+    fn new(parts: &request::Parts, id: ExchangeId, route: &RouteEntry, now: Instant) -> Self {
         let request_id = RequestId::passed_on(&parts.headers).cloned();
-        Self { method: parts.method.clone(), request_id, id, grpc: FailureContext::is_grpc(&parts.headers) }
+        let grpc = FailureContext::is_grpc(&parts.headers);
+        // Clients of older versions may take an end for the end, and never see trailers.
+        let tells_late = grpc && parts.version >= Version::HTTP_2;
+        let limit = route.total_timeout(&parts.headers).filter(|_| tells_late);
+        Self { method: parts.method.clone(), request_id, id, grpc, deadline: limit.map(|limit| now + limit) }
     }
 
     fn context(&self) -> FailureContext {

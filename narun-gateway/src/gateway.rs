@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_nats::{Client, Subject};
-use http::{Method, Response, request};
+use http::{HeaderMap, Response, request};
 use narun_core::durable::caller_scope;
 use narun_core::exchange::{Budget, CallerConfig, FlowConfig};
 use narun_core::frame::RequestHead;
@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::durable::Store;
 use crate::forward::fields::FieldChanges;
 use crate::forward::{ForwardedPolicy, PeerHook};
+use crate::grpc;
 use crate::idempotency::CallerHook;
 use crate::metrics::{self, RouteMetrics};
 use crate::route::{Route, RouteError, RouteTable};
@@ -69,6 +70,7 @@ pub(crate) struct RouteEntry {
     timeout: Duration,
     total_timeout: Option<Duration>,
     max_body: usize,
+    grpc: Option<GrpcRoute>,
     durable: Option<DurableRoute>,
     metrics: RouteMetrics,
 }
@@ -79,6 +81,20 @@ pub(crate) struct DurableRoute {
     pub(crate) respond_async: bool,
     pub(crate) expiry: Option<Duration>,
 }
+
+/// What is special about the route of a gRPC service.
+#[derive(Debug)]
+struct GrpcRoute {
+    /// How long the response's head may take for a call that brings no limit.
+    timeout: Option<Duration>,
+}
+
+/// For how long nothing may be heard of the consumer that a gRPC call is with, before the response's head. It says that it
+/// is at work every 5 s.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How much of a response may follow its head unasked, so that a stream of messages begins without a round trip.
+const GRPC_CREDIT: u64 = 16 * 1024;
 
 /// How long the server may take to confirm what it was told last.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -318,6 +334,7 @@ impl RouteEntry {
             Some(_) => settings.namespace.task_subject(app),
             None => settings.namespace.call_subject(app),
         };
+        let grpc = (route.grpc && durable.is_none()).then_some(GrpcRoute { timeout: route.timeout });
         let max_body = route.max_body.or(durable.as_ref().map(|_| MAX_DURABLE_BODY));
         Self {
             metrics: RouteMetrics::new(route.path(), &subject),
@@ -327,6 +344,7 @@ impl RouteEntry {
             timeout: route.timeout.unwrap_or(settings.timeout).min(LONGEST),
             total_timeout: route.total_timeout.map(|timeout| timeout.min(LONGEST)),
             max_body: max_body.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            grpc,
             durable,
         }
     }
@@ -364,12 +382,27 @@ impl RouteEntry {
         &self.metrics
     }
 
-    pub(crate) fn caller_config(&self, method: &Method) -> CallerConfig {
-        CallerConfig {
-            idempotent: method.is_idempotent(),
+    /// How long a request may take altogether.
+    pub(crate) fn total_timeout(&self, fields: &HeaderMap) -> Option<Duration> {
+        let limits = [self.total_timeout, grpc::timeout(fields)];
+        limits.into_iter().flatten().min().map(|timeout| timeout.min(LONGEST))
+    }
+
+    /// The settings of an exchange for this request, of whose time so much has passed.
+    pub(crate) fn caller_config(&self, parts: &request::Parts, passed: Duration) -> CallerConfig {
+        let config = CallerConfig {
+            idempotent: parts.method.is_idempotent(),
             head_timeout: self.timeout,
-            total_timeout: self.total_timeout,
+            total_timeout: self.total_timeout(&parts.headers).map(|total| total.saturating_sub(passed)),
             ..CallerConfig::default()
+        };
+        let Some(GrpcRoute { timeout }) = self.grpc else { return config };
+        let own = timeout.filter(|_| grpc::timeout(&parts.headers).is_none());
+        CallerConfig {
+            head_timeout: own.unwrap_or(LONGEST).min(LONGEST),
+            idle: own.is_none().then_some(SILENCE),
+            credit: GRPC_CREDIT,
+            ..config
         }
     }
 }

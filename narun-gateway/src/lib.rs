@@ -55,6 +55,39 @@
 //! middle, so that no client takes a part for the whole. Bodies of [durable](Route::durable) routes are collected whole: up
 //! to [`Route::max_body`], and the response has to fit a message of the server, 1 MiB by default.
 //!
+//! # gRPC
+//!
+//! An HTTP server that speaks HTTP/2 lets gRPC through: unary calls and streams of messages either way or both, metadata,
+//! compression, statuses, cancelling. Clients need to know nothing of it. The consumer's service are tonic's `Routes`, for
+//! example, and each of their services is a route, health and reflection among them:
+//!
+//! ```no_run
+//! # async fn example(nats: async_nats::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use narun_gateway::Gateway;
+//!
+//! let gateway = Gateway::builder(nats)
+//!     .grpc("helloworld.Greeter", "greeter")
+//!     .grpc("grpc.health.v1.Health", "greeter")
+//!     .grpc("grpc.reflection.v1.ServerReflection", "greeter")
+//!     .build()
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | what | how |
+//! |---|---|
+//! | a failure of narun's, for `application/grpc` requests | the status of the table at [`Failure`], as a trailers-only response |
+//! | the same after the response has begun | it breaks off: `RST_STREAM` |
+//! | `grpc-timeout` | limits everything, counted from receipt; late is DEADLINE_EXCEEDED, after the head as well, and the handler is dropped. The handler sees the field as it came |
+//! | a `grpc-timeout` that is none | is not looked at here, but by the handler's server |
+//! | no `grpc-timeout` | no limit: the call goes on while its client and its consumer are there. A consumer that nothing is heard of for 30 s is gone: UNAVAILABLE |
+//! | a limit of the operator's | [`Route::timeout`], to the head of calls without `grpc-timeout`; [`Route::total_timeout`], to the end of all; [`Route::max_body`], in bytes of all messages together, without a default |
+//! | gRPC-Web | through tonic-web's `GrpcWebLayer`: around the consumer's `Routes`, where ordinary calls pass as well; or around [`Gateway::service`], which then takes nothing else over HTTP/1.1 |
+//!
+//! Calls that come by other routes than [`Route::grpc`] get statuses, and `grpc-timeout` is a limit, beside those that the
+//! route has. Retries are the client's affair: a call is a POST, sent again only where no consumer has begun with it.
+//!
 //! # What can go wrong
 //!
 //! Every request gets one answer; the table is at [`Failure`], and [`GatewayBuilder::on_failure`] replaces how it is
@@ -240,6 +273,7 @@ mod exchange;
 mod forward;
 mod future;
 mod gateway;
+mod grpc;
 mod idempotency;
 mod layer;
 mod metrics;

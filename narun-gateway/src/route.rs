@@ -86,6 +86,7 @@ pub struct Route {
     pub(crate) timeout: Option<Duration>,
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) max_body: Option<u64>,
+    pub(crate) grpc: bool,
     pub(crate) durable: bool,
     pub(crate) respond_async: bool,
     pub(crate) expiry: Option<Duration>,
@@ -116,6 +117,7 @@ impl Route {
             timeout: None,
             total_timeout: None,
             max_body: None,
+            grpc: false,
             durable: false,
             respond_async: false,
             expiry: None,
@@ -167,6 +169,23 @@ impl Route {
         Self::new([Method::TRACE], path, app)
     }
 
+    /// A route for a gRPC service, `package.Service` as its contract names it: `POST /package.Service/{method}`, whatever
+    /// the method. A server has several; health and reflection are services like any other.
+    ///
+    /// Calls of all kinds are streamed, of any length. It differs from other routes in its time limits: the head of a
+    /// response has none. A call that brings `grpc-timeout` has that for everything, one that does not may take as long
+    /// as its consumer is there, unless [`timeout`](Self::timeout) says otherwise. See [gRPC](crate#grpc). A
+    /// [durable](Self::durable) one is like other durable routes: for calls that are no streams, whatever their time.
+    ///
+    /// ```
+    /// # use narun_gateway::Route;
+    /// let route = Route::grpc("grpc.health.v1.Health", "greeter");
+    /// assert_eq!(route.path(), "/grpc.health.v1.Health/{method}");
+    /// ```
+    pub fn grpc(service: impl AsRef<str>, app: impl Into<String>) -> Self {
+        Self { grpc: true, ..Self::post(format!("/{}{METHOD}", service.as_ref()), app) }
+    }
+
     /// Only requests for this host: a name or an address, or `*.example.com` for all names below `example.com` at
     /// any depth, itself not included. Default: any host, or none.
     ///
@@ -190,13 +209,15 @@ impl Route {
         self
     }
 
-    /// How long the response's head may take, restarted by progress of the request's body. Default: the gateway's.
+    /// How long the response's head may take, restarted by progress of the request's body. Default: the gateway's; none
+    /// for a [gRPC service](Self::grpc), where this is for the calls that bring no `grpc-timeout`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How long everything may take, until the end of the response's body. Default: no limit.
+    /// How long everything may take, until the end of the response's body. Default: no limit. A gRPC client may ask for
+    /// less by `grpc-timeout`.
     pub fn total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = Some(timeout);
         self
@@ -256,8 +277,11 @@ impl Route {
     pub(crate) fn check(&self) -> Result<Checked, RouteError> {
         let route = || self.to_string();
         self.app_name()?;
-        let patterns = Pattern::parse(&self.path, self.prefix)
-            .map_err(|problem| RouteError::Path { route: route(), problem })?;
+        let patterns = match self.grpc && !is_grpc_path(&self.path) {
+            true => Err("is no gRPC service's, whose name is letters, digits, `_` and dots"),
+            false => Pattern::parse(&self.path, self.prefix),
+        };
+        let patterns = patterns.map_err(|problem| RouteError::Path { route: route(), problem })?;
         let host = HostPattern::parse(self.host.as_deref()).map_err(|problem| RouteError::Host {
             route: route(),
             host: self.host.clone().unwrap_or_default(),
@@ -273,6 +297,22 @@ impl Route {
         }
         Ok(Checked { host, patterns })
     }
+}
+
+/// What follows the name of a gRPC service in its path.
+const METHOD: &str = "/{method}";
+
+fn is_grpc_path(path: &str) -> bool {
+    let service = path.strip_prefix('/').and_then(|path| path.strip_suffix(METHOD));
+    service.is_some_and(is_grpc_service)
+}
+
+/// Whether this can be the full name of a service in a contract.
+pub(crate) fn is_grpc_service(name: &str) -> bool {
+    name.split('.').all(|part| {
+        part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
 }
 
 /// Methods, host and path: `GET,POST example.com/users/{id}`, `any method /files/ and below`.

@@ -5,5 +5,6 @@ mod dead_letters;
 mod durable;
 mod gateway;
 mod grpc;
+mod grpc_through;
 mod program;
 mod quickstart;

@@ -10,6 +10,7 @@ mod declare;
 mod durable;
 mod ending;
 mod failures;
+mod grpc;
 mod hostile;
 mod observed;
 mod permissions;

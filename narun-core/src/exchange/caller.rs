@@ -22,6 +22,9 @@ pub struct CallerConfig {
     pub total_timeout: Option<Duration>,
     /// How long an idempotent request waits for any sign of life before it is sent again, once. Default 1 s.
     pub silence: Duration,
+    /// How long nothing at all may be heard of a consumer before the response's head, which so may take as long as its
+    /// consumer says that it is at work. Default none.
+    pub idle: Option<Duration>,
     /// How long an answer is waited for after the connection was lost, and consumers once it is back, as theirs may
     /// have been lost too. Default 2 s.
     pub grace: Duration,
@@ -40,6 +43,7 @@ impl Default for CallerConfig {
             head_timeout: Duration::from_secs(15),
             total_timeout: None,
             silence: Duration::from_secs(1),
+            idle: None,
             grace: Duration::from_secs(2),
             resends: 3,
             pause: (Duration::from_millis(5), Duration::from_millis(50)),
@@ -108,6 +112,8 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// A request about to be sent; `seed` is the source of the random pauses.
     pub fn new(now: Time, config: CallerConfig, seed: u64) -> Self {
         let budget = config.total_timeout.map_or(config.head_timeout, |total| total.min(config.head_timeout));
+        let mut watch = Watch::default();
+        watch.heard(now);
         Self {
             config,
             first: Attempt::Sent,
@@ -120,7 +126,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             grace_until: None,
             resent_after_loss: false,
             returning_until: None,
-            watch: Watch::default(),
+            watch,
             published: 0,
             outbox: VecDeque::new(),
             event: None,

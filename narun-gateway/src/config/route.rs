@@ -8,6 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 use super::value::{FromText, Seconds, given, given_text, text};
 use crate::Route;
 use crate::route::host::HostPattern;
+use crate::route::is_grpc_service;
 use crate::route::pattern::Pattern;
 use crate::route::table::Hosts;
 
@@ -35,8 +36,10 @@ pub(super) struct Routes(Vec<Entry>);
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    #[serde(deserialize_with = "text")]
-    path: Path,
+    #[serde(default, deserialize_with = "given_text")]
+    path: Option<Path>,
+    #[serde(default, deserialize_with = "given_text")]
+    grpc: Option<Service>,
     #[serde(deserialize_with = "text")]
     app: App,
     #[serde(default, deserialize_with = "given")]
@@ -58,6 +61,9 @@ struct Keys {
 }
 
 struct Path(String);
+
+/// A gRPC service.
+struct Service(String);
 
 struct Host(String);
 
@@ -86,11 +92,16 @@ impl Entry {
     /// The route, if there is a stream or none. An error is a key, and what is wrong with it.
     pub(super) fn into_route(self, stream: bool) -> Result<Route, (&'static str, &'static str)> {
         let Self { mut route, delivery } = self;
+        // Only whole bodies are kept in a stream, and calls are streams.
+        let stream_by_default = stream && !route.grpc;
         if delivery == Some(Delivery::Durable) && !stream {
             return Err(("delivery", "`durable` needs the key `nats_stream`, which is missing"));
         }
-        route.durable = delivery.map_or(stream, |delivery| delivery == Delivery::Durable);
+        route.durable = delivery.map_or(stream_by_default, |delivery| delivery == Delivery::Durable);
         let problem = match stream {
+            true if delivery.is_none() => {
+                "is for durable routes, and `grpc` is none without `delivery: durable`"
+            }
             true => "is for durable routes, and this one is `delivery: direct`",
             false => "is for durable routes, which need the key `nats_stream`, which is missing",
         };
@@ -149,10 +160,16 @@ impl<'de> Visitor<'de> for RouteSeed<'_> {
             (Some(_), Some(_)) => return Err(A::Error::custom("`method` and `methods` are both given")),
             (one, several) => one.or(several).map_or(Vec::new(), |Methods(methods)| methods),
         };
-        let Path(path) = keys.path;
-        let prefix = path.ends_with('/');
-        let mut route = Route::new(methods, path, keys.app.as_str());
-        route.prefix = prefix;
+        let mut route = match (keys.path, keys.grpc) {
+            (Some(Path(path)), None) => {
+                let prefix = path.ends_with('/');
+                Route { prefix, ..Route::new(methods, path, keys.app.as_str()) }
+            }
+            (None, Some(Service(service))) if methods.is_empty() => Route::grpc(service, keys.app.as_str()),
+            (None, Some(_)) => return Err(A::Error::custom("`grpc` has its method: leave out `method`")),
+            (Some(_), Some(_)) => return Err(A::Error::custom("`path` and `grpc` are both given")),
+            (None, None) => return Err(A::Error::missing_field("path")),
+        };
         route.host = keys.host.map(|Host(host)| host);
         route.timeout = keys.timeout_seconds.map(Into::into);
         route.max_body = keys.max_body_bytes;
@@ -178,6 +195,17 @@ impl FromText for Path {
         match Pattern::parse(text, text.ends_with('/')) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(problem) => Err(format!("the path `{text}` {problem}")),
+        }
+    }
+}
+
+impl FromText for Service {
+    const EXPECTED: &'static str = "the name of a gRPC service";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match is_grpc_service(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("`{text}` is not the name of a gRPC service, such as `package.Service`")),
         }
     }
 }

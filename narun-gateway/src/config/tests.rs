@@ -72,6 +72,11 @@ fn a_route_has_what_its_keys_say() {
             Route::any("/a", "a").timeout(Duration::from_millis(250)),
         ),
         ("{path: /a, app: a, delivery: direct}", Route::any("/a", "a")),
+        ("{grpc: a.Service, app: a}", Route::grpc("a.Service", "a")),
+        (
+            "{grpc: a.Service, app: a, host: example.com, timeout_seconds: 5, max_body_bytes: 9}",
+            Route::grpc("a.Service", "a").host("example.com").timeout(Duration::from_secs(5)).max_body(9),
+        ),
         ("{path: /a, app: a, max_body_bytes: 1000}", Route::any("/a", "a").max_body(1000)),
     ] {
         assert_eq!(route(keys), expected, "{keys}");
@@ -95,6 +100,19 @@ fn routes_are_durable_by_default_if_there_is_a_stream() {
 }
 
 #[test]
+fn a_grpc_service_is_durable_only_where_that_is_said() {
+    let service = Route::grpc("a.Service", "a");
+    for (key, expected) in [
+        ("", service.clone()),
+        (", delivery: direct", service.clone()),
+        (", delivery: durable", service.durable()),
+    ] {
+        let text = format!("nats_stream: S\nroutes: [{{grpc: a.Service, app: a{key}}}]");
+        assert_eq!(read(&text).unwrap().routes(), [expected], "{text}");
+    }
+}
+
+#[test]
 fn a_durable_route_has_what_its_keys_say() {
     for (keys, expected) in [
         ("respond_async: true", Route::any("/a", "a").respond_async()),
@@ -111,6 +129,7 @@ fn a_durable_route_has_what_its_keys_say() {
         for text in [
             format!("routes: [{{path: /a, app: a, {key}}}]"),
             format!("nats_stream: S\nroutes: [{{path: /a, app: a, delivery: direct, {key}}}]"),
+            format!("nats_stream: S\nroutes: [{{grpc: a.Service, app: a, {key}}}]"),
         ] {
             let error = read(&text).unwrap_err();
             assert!(error.contains(&format!("routes[0].{name}: ")), "{text}\n{error}");
@@ -178,6 +197,18 @@ fn errors_name_the_key_and_the_place() {
         (
             "routes:\n- path: /b\n  app: b\n  method: GET\n  methods: [PUT]",
             &["routes[0]: ", "`method` and `methods` are both given", "line 2 column 3"],
+        ),
+        (
+            "routes:\n- app: b\n  grpc: /a.Service",
+            &["routes[0].grpc: ", "`/a.Service`", "`package.Service`", "line 3 column 9"],
+        ),
+        (
+            "routes:\n- app: b\n  grpc: a.Service\n  path: /a",
+            &["routes[0]: ", "`path` and `grpc` are both given", "line 2 column 3"],
+        ),
+        (
+            "routes:\n- app: b\n  grpc: a.Service\n  method: GET",
+            &["routes[0]: ", "leave out `method`", "line 2 column 3"],
         ),
         (
             "routes:\n- path: /b\n  app: b\n  host: b:80",

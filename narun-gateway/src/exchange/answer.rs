@@ -10,9 +10,11 @@ use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
 use narun_core::link::{IncomingResponse, NatsLink, has_content};
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
+use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::gateway::RouteEntry;
+use crate::grpc;
 
 /// A response that has come whole.
 pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
@@ -26,11 +28,12 @@ pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Respon
     Ok(Response::from_parts(frame.parts, body))
 }
 
-/// A response whose content is still to come.
+/// A response whose content is still to come; a gRPC call ends with a status at its deadline.
 pub(super) fn streamed(
     gateway: &Gateway,
     route: &Arc<RouteEntry>,
     method: &Method,
+    deadline: Option<Instant>,
     frame: Box<ResponseFrame>,
     incoming: IncomingResponse<NatsLink>,
 ) -> Result<Response<Body>, Failure> {
@@ -39,7 +42,8 @@ pub(super) fn streamed(
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     let left = announced(&frame.parts.headers)?;
-    let content = Content { incoming: Some(incoming), left, route: route.clone(), _gateway: gateway.clone() };
+    let (route, _gateway) = (route.clone(), gateway.clone());
+    let content = Content { incoming: Some(incoming), left, deadline, route, _gateway };
     Ok(Response::from_parts(frame.parts, Body::streaming(content)))
 }
 
@@ -63,6 +67,8 @@ struct Content {
     incoming: Option<IncomingResponse<NatsLink>>,
     /// How much is still to come, if that was announced.
     left: Option<u64>,
+    /// When a gRPC call is late.
+    deadline: Option<Instant>,
     route: Arc<RouteEntry>,
     /// Keeps the tasks of exchanges alive.
     _gateway: Gateway,
@@ -83,6 +89,13 @@ impl Content {
             Some(1..) => Err(BodyErrorKind::Length),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a gRPC client can be told that its time is over: what it has got is not the whole for it then.
+    fn is_late(&self, kind: BodyErrorKind) -> bool {
+        kind == BodyErrorKind::TimedOut
+            && self.left.is_none()
+            && self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     fn broken(&mut self, kind: BodyErrorKind) -> BodyError {
@@ -110,7 +123,14 @@ impl http_body::Body for Content {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.kind())))),
+            Some(Err(error)) => {
+                let is_late = self.is_late(error.kind());
+                let broken = self.broken(error.kind());
+                return Poll::Ready(Some(match is_late {
+                    true => Ok(Frame::trailers(grpc::deadline_exceeded())),
+                    false => Err(broken),
+                }));
+            }
             None => {
                 return Poll::Ready(match self.check_length() {
                     Err(kind) => Some(Err(self.broken(kind))),

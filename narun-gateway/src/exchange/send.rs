@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request;
@@ -26,23 +27,29 @@ pub(super) enum Sent {
 }
 
 /// Encodes a request with the beginning of its body, ready to be published; a body with more to come gets its task.
+/// So much time has passed since it came.
 pub(super) fn send<B>(
     gateway: &Gateway,
     route: &Arc<RouteEntry>,
     id: ExchangeId,
     parts: &request::Parts,
     mut beginning: Beginning<B>,
+    passed: Duration,
 ) -> Result<Sent, Failure>
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let endpoint = gateway.endpoint();
-    let config = route.caller_config(&parts.method);
+    let config = route.caller_config(parts, passed);
+    if config.total_timeout.is_some_and(|left| left.is_zero()) {
+        return Err(FailureKind::TimedOut.into());
+    }
     let mut head = RequestHead::new(id);
     let fields = gateway.complete(&mut head, parts, id);
-    head.head_timeout = Some(config.head_timeout);
+    head.head_timeout = Some(config.head_timeout).filter(|_| config.idle.is_none());
     head.total_timeout = config.total_timeout;
+    head.credit = config.credit;
     head.end = beginning.body.is_none() && beginning.more.is_empty();
     let encode = |head: &RequestHead, beginning: &Beginning<B>| {
         let (inline, trailers) = (beginning.inline.clone(), beginning.trailers.as_ref());

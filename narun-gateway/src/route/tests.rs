@@ -53,6 +53,17 @@ fn prefixes_end_in_a_slash() {
 }
 
 #[test]
+fn grpc_services_have_their_names() {
+    for service in ["Greeter", "helloworld.Greeter", "grpc.health.v1.Health", "_a.b_1"] {
+        Route::grpc(service, "app").check().expect(service);
+    }
+    for service in ["", ".", "a.", ".a", "a/b", "/a", "a b", "1a", "{a}", "a.{b}", "*", "ä"] {
+        let error = error(&Route::grpc(service, "app"));
+        assert!(matches!(error, RouteError::Path { .. }), "{service}: {error}");
+    }
+}
+
+#[test]
 fn bad_hosts_are_refused() {
     let long_label = "a".repeat(64);
     let long_name = ["a".repeat(63).as_str(); 4].join(".");

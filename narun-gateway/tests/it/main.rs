@@ -16,6 +16,7 @@ mod durable_failures;
 mod durable_streams;
 mod ending;
 mod fields;
+mod grpc;
 mod hostile;
 mod limits;
 mod observed;

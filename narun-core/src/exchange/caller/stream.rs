@@ -209,15 +209,22 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     pub(super) fn poll_stream_timeout(&self) -> Option<Time> {
-        let stream = self.stream.as_ref()?;
-        let idle = stream.responded.then(|| self.watch.silent_at(stream.idle));
-        let retry = stream.flow.is_starved().then(|| stream.clock + RETRY);
-        idle.into_iter().chain(retry).min()
+        let idle = self.idle().map(|idle| self.watch.silent_at(idle));
+        let starved = self.stream.as_ref().filter(|stream| stream.flow.is_starved());
+        idle.into_iter().chain(starved.map(|stream| stream.clock + RETRY)).min()
     }
 
-    /// Whether nothing has come for too long since the response began.
+    /// Whether nothing has come for too long.
     pub(super) fn is_idle(&self, now: Time) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.responded && self.watch.silence(now) >= stream.idle)
+        self.idle().is_some_and(|idle| self.watch.silence(now) >= idle)
+    }
+
+    /// For how long nothing may come, if that is limited as things are.
+    fn idle(&self) -> Option<Duration> {
+        match &self.stream {
+            Some(stream) if stream.responded => Some(stream.idle),
+            _ => self.config.idle,
+        }
     }
 
     pub(super) fn retry_stream(&mut self, now: Time) {

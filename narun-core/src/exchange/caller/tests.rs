@@ -187,6 +187,32 @@ fn a_total_budget_below_that_of_the_head_counts() {
 }
 
 #[test]
+fn a_head_may_take_as_long_as_its_consumer_gives_signs_of_life() {
+    let config = CallerConfig {
+        head_timeout: Duration::from_secs(3600),
+        idle: Some(Duration::from_secs(30)),
+        ..CallerConfig::default()
+    };
+    let mut unheard: Caller<Subject> = Caller::new(at(1000), config, 7);
+    assert_eq!(unheard.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(unheard.poll_timeout(), Some(at(31_000)));
+    unheard.handle_timeout(at(31_000));
+    assert_fails(&mut unheard, FailureKind::ConsumerGone);
+
+    let mut caller: Caller<Subject> = Caller::new(at(0), config, 7);
+    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    for second in 1..100 {
+        caller.handle_frame(at(second * 29_000), 0, working(), Some(CONSUMER));
+        caller.handle_timeout(at(second * 29_000));
+        assert_open(&mut caller);
+    }
+    while caller.poll_transmit().is_some() {}
+    caller.handle_timeout(at(99 * 29_000 + 30_000));
+    assert_fails(&mut caller, FailureKind::ConsumerGone);
+    assert_reset(&mut caller, CONSUMER, ResetCode::Idle);
+}
+
+#[test]
 fn a_consumer_that_ran_out_of_time_first_is_a_timeout_too() {
     let mut caller = caller(false);
     caller.handle_frame(at(1), 0, reset_frame(ResetCode::Deadline, true), None);

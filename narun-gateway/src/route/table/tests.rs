@@ -54,6 +54,28 @@ fn paths_without_parameters_match_exactly() {
 }
 
 #[test]
+fn a_grpc_service_has_any_method() {
+    let routes = [
+        Route::grpc("a.Service", "service"),
+        Route::grpc("a.Other", "other"),
+        Route::post("/a.Service/Special", "special"),
+    ];
+    check(
+        &routes,
+        &[
+            ("", "POST", "/a.Service/Call", "service"),
+            ("", "POST", "/a.Service/Special", "special"),
+            ("", "POST", "/a.Other/Call", "other"),
+            ("", "GET", "/a.Service/Call", "(POST)"),
+            ("", "POST", "/a.Service/", ""),
+            ("", "POST", "/a.Service", ""),
+            ("", "POST", "/a.Service/Call/more", ""),
+            ("", "POST", "/a.service/Call", ""),
+        ],
+    );
+}
+
+#[test]
 fn parameters_match_one_segment_that_is_not_empty() {
     let routes = [Route::get("/u/{id}", "user"), Route::get("/i/img-{id}.png", "image")];
     check(
