@@ -115,12 +115,12 @@ async fn all_goes_on_after_a_server_died() {
     client.create_consumer(consumer("w", durable("c"))).await.unwrap();
     let mut waiting = client.clone();
     let mut waits = Request::new(pull);
-    waits.set_timeout(Duration::from_secs(3));
+    waits.set_timeout(Duration::from_secs(2));
     let waiting = tokio::spawn(async move { waiting.pull_messages(waits).await });
     let (chunks, uploaded) = tokio::sync::mpsc::channel(1);
     let mut uploading = client.clone();
     let mut upload = Request::new(tokio_stream::wrappers::ReceiverStream::new(uploaded));
-    upload.set_timeout(Duration::from_secs(3));
+    upload.set_timeout(Duration::from_secs(2));
     let uploading = tokio::spawn(async move { uploading.object_upload(upload).await });
     let chunk = ObjectChunk {
         user_id: "u".into(),
