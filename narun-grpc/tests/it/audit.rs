@@ -114,6 +114,7 @@ async fn uploads_are_recorded_however_they_end() {
     let code = recorded().await.code;
     assert!(matches!(code, Code::Cancelled | Code::DeadlineExceeded), "{code:?}");
 
+    let mut service = Service::with(|builder| builder.audit(sink.clone())).await;
     let status = service.client.object_upload(tokio_stream::empty()).await.unwrap_err();
     assert_eq!((status.code(), recorded().await.code), (Code::InvalidArgument, Code::InvalidArgument));
 
