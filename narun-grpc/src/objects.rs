@@ -3,6 +3,7 @@
 //! A bucket is a stream, of an object's pieces and of what is known of it: just as other NATS clients have it. Pieces
 //! are written and read here with a bound on what is in memory, and removed when an object does not come to be.
 
+mod meta;
 mod reader;
 mod upload;
 mod writer;
@@ -10,21 +11,18 @@ mod writer;
 use std::collections::BTreeMap;
 
 use async_nats::jetstream::object_store::ObjectInfo;
-use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind};
-use async_nats::{HeaderMap, header};
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64URL;
 use futures::StreamExt;
-use serde_json::json;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use self::reader::Reader;
 pub(crate) use self::upload::upload;
 use self::writer::Writer;
 use crate::call::{Call, Streaming, Unary, Weighed};
 use crate::convert::{date, saturating};
-use crate::status::{self, IntoStatus, OrStatus};
-use crate::streams::if_found;
+use crate::status;
 use crate::tenant::Tenant;
 use crate::{BucketSettings, Method, pb};
 
@@ -83,34 +81,6 @@ pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(Stri
 }
 
 impl Call<'_> {
-    /// What is known of an object; none if there is none.
-    async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
-        let subject = bucket.meta(object)?;
-        if !self.has_bucket(&bucket.stream).await? {
-            return Ok(None);
-        }
-        let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
-        let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
-        let message = match stream.direct_get_last_for_subject(subject.as_str()).await {
-            Ok(message) => Some(message),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => None,
-            // No bucket; one that does not answer directly; or no JetStream.
-            Err(_) => match stream.get_last_raw_message_by_subject(&subject).await {
-                Ok(message) => Some(message),
-                Err(error) => match error.kind() {
-                    RawMessageErrorKind::NoMessageFound => None,
-                    RawMessageErrorKind::JetStream(error) => if_found(Err(error.into_status()))?,
-                    _ => return Err(Status::unavailable("JetStream is not available")),
-                },
-            },
-        };
-        let Some(message) = message else { return Ok(None) };
-        let info: ObjectInfo = serde_json::from_slice(&message.payload).map_err(|_| damaged())?;
-        // A link may be to what is not the tenant's; none is made here.
-        let is_link = info.options.as_ref().is_some_and(|options| options.link.is_some());
-        Ok((!info.deleted && !is_link).then_some(info))
-    }
-
     /// Makes an object of what was written, in the place of the one before, if there is one.
     async fn publish_object(
         &self,
@@ -119,34 +89,17 @@ impl Call<'_> {
         metadata: BTreeMap<String, String>,
         mut writer: Writer,
     ) -> Result<pb::ObjectPutResponse, Status> {
-        let before = self.object(bucket, object).await?;
         let mut info = writer.finish().await?;
         object.clone_into(&mut info.name);
         info.metadata = metadata.into_iter().collect();
         let object_id = info.nuid.clone();
-        self.publish_meta(bucket, object, &info).await?;
-        writer.keep();
-        if let Some(before) = before {
-            self.purge(bucket, &before.nuid).await?;
-        }
+        // From here on nobody knows, should it break off, whether they are an object's.
+        writer.keep(true);
+        let replaced = self.replace(bucket, object, |_| Some(info.clone())).await;
+        let unknown = [Code::DeadlineExceeded, Code::Unavailable];
+        writer.keep(replaced.as_ref().map_or_else(|status| unknown.contains(&status.code()), |_| true));
+        replaced?;
         Ok(pb::ObjectPutResponse { success: true, object_id })
-    }
-
-    async fn publish_meta(&self, bucket: &Bucket, object: &str, info: &ObjectInfo) -> Result<(), Status> {
-        let payload = serde_json::to_vec(info).map_err(|_| Status::internal("no JSON"))?;
-        self.fits(payload.len() + 64)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_ROLLUP, "sub");
-        let context = self.connection().jetstream()?;
-        let stored =
-            context.publish_with_headers(bucket.meta(object)?, headers, payload.into()).await.or_status()?;
-        stored.await.or_status().map(drop)
-    }
-
-    async fn purge(&self, bucket: &Bucket, id: &str) -> Result<(), Status> {
-        let request = json!({ "filter": bucket.chunks(id) });
-        let subject = format!("STREAM.PURGE.{}", bucket.stream);
-        self.connection().api::<serde_json::Value>(subject, &request).await.map(drop)
     }
 
     /// A new object's pieces, in a bucket that is made if need be.
@@ -246,13 +199,14 @@ impl Unary for pb::ObjectDeleteRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::ObjectDeleteResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let Some(mut info) = call.object(&bucket, &self.object_name).await? else {
+        if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::ObjectDeleteResponse { success: false });
+        }
+        let delete = |object: Option<&ObjectInfo>| {
+            Some(ObjectInfo { deleted: true, size: 0, chunks: 0, ..object?.clone() })
         };
-        (info.deleted, info.size, info.chunks) = (true, 0, 0);
-        call.publish_meta(&bucket, &self.object_name, &info).await?;
-        call.purge(&bucket, &info.nuid).await?;
-        Ok(pb::ObjectDeleteResponse { success: true })
+        let success = call.replace(&bucket, &self.object_name, delete).await?.is_some();
+        Ok(pb::ObjectDeleteResponse { success })
     }
 }
 

@@ -111,9 +111,9 @@ impl Writer {
         })
     }
 
-    /// The pieces are an object's.
-    pub(super) const fn keep(&mut self) {
-        self.kept = true;
+    /// Whether the pieces are an object's.
+    pub(super) const fn keep(&mut self, kept: bool) {
+        self.kept = kept;
     }
 }
 

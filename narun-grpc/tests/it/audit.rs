@@ -10,6 +10,7 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::Extensions;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use narun_grpc::Method;
 use narun_grpc::audit::{AuditRecord, AuditSink, JetStreamAudit};
 use narun_grpc::pb::{ObjectChunk, PublishRequest, SubscribeRequest};
@@ -113,6 +114,7 @@ async fn uploads_are_recorded_however_they_end() {
     let code = recorded().await.code;
     assert!(matches!(code, Code::Cancelled | Code::DeadlineExceeded), "{code:?}");
 
+    let mut service = Service::with(|builder| builder.audit(sink.clone())).await;
     let status = service.client.object_upload(tokio_stream::empty()).await.unwrap_err();
     assert_eq!((status.code(), recorded().await.code), (Code::InvalidArgument, Code::InvalidArgument));
 
@@ -167,6 +169,19 @@ async fn records_go_into_a_stream() {
         assert_eq!(record["resource"], "subject hello");
         assert!(record["time_ms"].is_u64() && record["duration_us"].is_u64(), "{record}");
     }
+}
+
+#[tokio::test]
+async fn records_that_no_stream_takes_are_counted_and_hold_nothing_up() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // Leaked, so that the guard needs no lifetime; the test's runtime has one thread only.
+    let _guard = metrics::set_default_local_recorder(Box::leak(Box::new(recorder)));
+    let context = jetstream::new(connect().await);
+    let mut service =
+        Service::with(|builder| builder.audit(JetStreamAudit::new(context, "audit.nowhere"))).await;
+    service.client.publish(hello(&new_user())).await.unwrap();
+    eventually("a count", async || handle.render().contains("nats_grpc_audit_dropped_total 1")).await;
 }
 
 /// Keeps the fields of audit events.

@@ -2,9 +2,35 @@
 
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use narun_grpc::pb::{PublishRequest, SubscribeRequest};
+use narun_grpc::pb::{KvGetRequest, KvPutRequest, PublishRequest, SubscribeRequest};
+use tonic::Code;
+use tonic::codec::CompressionEncoding;
 
 use crate::harness::{Service, eventually, new_user, soon};
+
+#[tokio::test]
+async fn messages_may_be_compressed_and_have_a_limit() {
+    let (service, user) = (Service::with(|builder| builder.message_limit(10_000)).await, new_user());
+    let client = service.client.clone();
+    let mut client =
+        client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
+    let put = |size: usize| KvPutRequest {
+        user_id: user.clone(),
+        bucket: "b".into(),
+        key: "k".into(),
+        value: vec![0; size].into(),
+        ..Default::default()
+    };
+    client.kv_put(put(9000)).await.unwrap();
+    let (user_id, bucket, key) = (user.clone(), "b".to_owned(), "k".to_owned());
+    let got = client.kv_get(KvGetRequest { user_id, bucket, key, ..Default::default() }).await.unwrap();
+    assert_eq!(got.metadata().get("grpc-encoding").map(|encoding| encoding.as_bytes()), Some(&b"gzip"[..]));
+    assert_eq!(got.into_inner().value.len(), 9000);
+    // Of which it is little on its way.
+    let status = client.kv_put(put(20_000)).await.unwrap_err();
+    assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
+    client.kv_put(put(1)).await.unwrap();
+}
 
 #[tokio::test]
 async fn metrics_are_by_method_and_code_and_never_by_user() {

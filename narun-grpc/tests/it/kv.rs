@@ -6,12 +6,16 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
-use narun_grpc::pb::{KvDeleteRequest, KvGetRequest, KvGetResponse, KvKeysRequest, KvPutRequest};
+use narun_grpc::pb::{
+    KvDeleteRequest, KvGetRequest, KvGetResponse, KvKeysRequest, KvPutRequest, ObjectPutRequest,
+    PublishRequest, PublishToStreamRequest,
+};
 use narun_grpc::tenancy::Quotas;
 use narun_support::Server;
 use tonic::Code;
 
 use crate::harness::{GrpcClient, Service, connect, new_user, settle};
+use crate::streams::{create, named};
 
 fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
     KvPutRequest {
@@ -117,6 +121,45 @@ async fn what_is_no_key_is_refused() {
     let limit = service.service.connection().client().max_payload();
     let large = put(&user, "a", "k", &"x".repeat(limit));
     assert_eq!(service.client.kv_put(large).await.unwrap_err().code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn streams_and_objects_count_among_stored_bytes() {
+    let limits = Quotas::new().stored_bytes(10_000).buckets(1);
+    let mut service = Service::with(|builder| builder.quotas(limits)).await;
+    let user = new_user();
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let value = Bytes::from(vec![0; 6000]);
+    let object = ObjectPutRequest {
+        user_id: user.clone(),
+        bucket: "b".into(),
+        object_name: "o".into(),
+        data: value.clone(),
+        ..Default::default()
+    };
+    service.client.object_put(object.clone()).await.unwrap();
+    let publish = PublishToStreamRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        subject: "s.a".into(),
+        data: value.clone(),
+        ..Default::default()
+    };
+    let status = service.client.publish_to_stream(publish.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let (user_id, subject) = (user.clone(), "s.a".to_owned());
+    let status = service
+        .client
+        .publish(PublishRequest { user_id, subject, data: value, ..Default::default() })
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(service.client.object_put(object.clone()).await.unwrap_err().code(), Code::ResourceExhausted);
+    let small = PublishToStreamRequest { data: Bytes::from_static(b"x"), ..publish };
+    service.client.publish_to_stream(small).await.unwrap();
+    // Of buckets, too, there is one, whatever it is of.
+    let status = service.client.kv_put(put(&user, "b", "k", "x")).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
 }
 
 #[tokio::test]

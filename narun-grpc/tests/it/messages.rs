@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use narun_grpc::pb::{
-    AckMessageRequest, AckPolicy, ConsumerConfig, GetConsumerInfoRequest, JetStreamMessage,
-    NakMessageRequest, PublishToStreamRequest, PullMessagesRequest, StreamConfig, UpdateStreamRequest,
+    AckMessageRequest, AckPolicy, ConsumerConfig, DeleteConsumerRequest, GetConsumerInfoRequest,
+    JetStreamMessage, NakMessageRequest, PublishToStreamRequest, PullMessagesRequest, StreamConfig,
+    UpdateStreamRequest,
 };
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::consumers::{consumer, durable};
 use crate::harness::{GrpcClient, Service, connect, eventually, new_user, settle, soon};
@@ -211,6 +212,74 @@ async fn what_is_given_back_comes_again() {
 }
 
 #[tokio::test]
+async fn what_comes_again_is_acknowledged_by_what_it_came_with_before() {
+    let (mut here, user) = (Service::start().await, new_user());
+    let there = Service::start().await;
+    here.client.create_stream(create(&user, named("s"))).await.unwrap();
+    for (policy, name) in [(AckPolicy::AckExplicit, "c"), (AckPolicy::AckAll, "all")] {
+        let config = ConsumerConfig { ack_wait: seconds(1), ack_policy: policy.into(), ..durable(name) };
+        here.client.create_consumer(consumer(&user, config)).await.unwrap();
+    }
+    store(&here.client, &user, "x").await;
+    let first = pulled(&here.client, &user, 1).await.remove(0);
+    // Nobody acknowledges it in time.
+    let mut again = Vec::new();
+    eventually("it again", async || {
+        again.extend(pulled(&there.client, &user, 1).await);
+        !again.is_empty()
+    })
+    .await;
+    assert_eq!((again[0].sequence, again[0].num_delivered), (1, 2));
+    assert_eq!(ack(&here.client, &user, 1, &first.ack_token).await, Ok(true));
+    assert_eq!(floor(&here.client, &user).await, 1);
+    assert_eq!(ack(&there.client, &user, 1, &again[0].ack_token).await, Ok(true));
+    assert_eq!(nak(&there.client, &user, 1, &again[0].ack_token).await, Ok(false));
+    // What the other consumer was never given: its own acknowledgements are by token only.
+    let other = AckMessageRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        consumer_name: "all".into(),
+        sequence: 1,
+        ..Default::default()
+    };
+    let status = there.client.clone().ack_message(other).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_made_again_is_not_spoilt_by_what_is_old() {
+    // At once, as it takes its time not to be confirmed.
+    tokio::join!(not_spoilt(AckPolicy::AckAll), not_spoilt(AckPolicy::AckExplicit));
+}
+
+async fn not_spoilt(policy: AckPolicy) {
+    let (service, user) = prepared(policy).await;
+    for _ in 0..5 {
+        store(&service.client, &user, "x").await;
+    }
+    let old = pulled(&service.client, &user, 5).await;
+    let delete = DeleteConsumerRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        ..Default::default()
+    };
+    let mut client = service.client.clone();
+    client.delete_consumer(delete).await.unwrap();
+    let config = ConsumerConfig { ack_policy: policy.into(), ..durable("c") };
+    client.create_consumer(consumer(&user, config)).await.unwrap();
+    assert_eq!(pulled(&service.client, &user, 1).await.len(), 1);
+    // By sequence, which it came with lately, and by token.
+    let (by_sequence, by_token) =
+        tokio::join!(ack(&service.client, &user, 5, ""), ack(&service.client, &user, 0, &old[3].ack_token));
+    assert_eq!((by_sequence, by_token), (Ok(false), Ok(false)), "{policy:?}");
+    assert_eq!(floor(&service.client, &user).await, 0, "{policy:?}");
+    let rest = pulled(&service.client, &user, 5).await;
+    let rest: Vec<_> = rest.iter().map(|message| message.sequence).collect();
+    assert_eq!(rest, [2, 3, 4, 5], "{policy:?}");
+}
+
+#[tokio::test]
 async fn a_delay_is_kept() {
     let (service, user) = prepared(AckPolicy::AckExplicit).await;
     store(&service.client, &user, "x").await;
@@ -319,6 +388,17 @@ async fn a_pull_of_nothing_is_refused_or_empty() {
     })
     .await;
     assert_eq!(nak(&service.client, &user, 1, "").await, Err(Code::FailedPrecondition));
+    // Of a year, the call's own time is what there is.
+    for (batch, wait) in [(i32::MAX, seconds(365 * 24 * 3600)), (i32::MIN, seconds(i64::MAX))] {
+        let mut long = Request::new(pull(&user, batch, wait));
+        long.set_timeout(Duration::from_millis(300));
+        match soon("the end of a year", client.pull_messages(long)).await {
+            Ok(response) => assert!(response.into_inner().messages.is_empty()),
+            Err(status) => {
+                assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+            }
+        }
+    }
     // A pull whose client leaves while it waits holds nothing back.
     let leaving = client.pull_messages(pull(&user, 1, seconds(60)));
     assert!(tokio::time::timeout(Duration::from_millis(50), leaving).await.is_err());

@@ -117,6 +117,34 @@ async fn objects_of_any_size_go_up_and_down_in_pieces() {
 }
 
 #[tokio::test]
+async fn many_who_put_the_same_object_leave_one() {
+    let (service, user) = (Service::start().await, new_user());
+    let puts = (0..12_u8).map(|number| {
+        let (mut client, request) = (service.client.clone(), put(&user, "o", vec![number; 200_000]));
+        async move { client.object_put(request).await.map(drop) }
+    });
+    for result in futures::future::join_all(puts).await {
+        result.unwrap();
+    }
+    let data = get(&service.client, &user, "o").await.data;
+    assert!(data.len() == 200_000 && data.iter().all(|byte| *byte == data[0]));
+    assert_eq!(kept(&user).await, 2 + 1);
+    // Some put it and some delete it, of whom one is the last.
+    let mixed = (0..12_u8).map(|number| {
+        let (client, user) = (service.client.clone(), user.clone());
+        async move {
+            match number % 2 {
+                0 => drop(client.clone().object_put(put(&user, "o", vec![number; 200_000])).await.unwrap()),
+                _ => drop(delete(&client, &user, "o").await),
+            }
+        }
+    });
+    futures::future::join_all(mixed).await;
+    let pieces = if get(&service.client, &user, "o").await.found { 2 } else { 0 };
+    assert_eq!(kept(&user).await, pieces + 1);
+}
+
+#[tokio::test]
 async fn an_upload_that_breaks_off_leaves_nothing() {
     let (service, user) = (Service::start().await, new_user());
     let (sender, chunks) = tokio::sync::mpsc::channel(1);

@@ -53,6 +53,14 @@ async fn nobody_and_nothing_are_negative_answers() {
     let nats = connect().await;
     let _silent = nats.subscribe(format!("user.{user}.silent")).await.unwrap();
     settle(&nats).await;
+    let year = RequestRequest {
+        timeout: Some(prost_types::Duration { seconds: i64::MAX, nanos: i32::MAX }),
+        ..request(&user, "silent", None)
+    };
+    let mut year = tonic::Request::new(year);
+    year.set_timeout(std::time::Duration::from_millis(300));
+    let ended = soon("the end", service.client.request(year)).await;
+    assert!(ended.is_err() || ended.is_ok_and(|response| !response.into_inner().success));
     let response = service.client.request(request(&user, "silent", Some(50))).await.unwrap().into_inner();
     assert!(!response.success);
     assert!(!response.error_message.is_empty());
