@@ -5,7 +5,11 @@
 //! `Round`.
 
 mod backlog;
+mod deed;
+mod direct;
 mod durable;
+mod grpc;
+mod grpc_client;
 mod http_client;
 mod http_server;
 mod narun;
@@ -22,7 +26,9 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+pub(crate) use self::deed::{BATCH, Deed, SUBSCRIBERS};
 pub(crate) use self::durable::Durable;
+pub(crate) use self::grpc_client::channel;
 use crate::Error;
 use crate::handler::echo;
 use crate::round::{self, Connect, Order};
@@ -58,6 +64,16 @@ pub(crate) enum Role {
     Silent { at: NatsApp },
     /// NATS requests over one connection.
     RawClient { at: NatsApp, connections: usize, body: usize },
+    /// NATS over gRPC.
+    Grpc { nats: String },
+    /// A gRPC method that answers with what it got.
+    Echo,
+    /// Work through NATS over gRPC.
+    GrpcClient { to: SocketAddr, nats: String, deed: Deed, connections: usize, body: usize },
+    /// The same straight through async-nats.
+    DirectClient { nats: String, deed: Deed, connections: usize, body: usize },
+    /// Calls of the echo.
+    EchoClient { to: SocketAddr, connections: usize, body: usize },
 }
 
 /// An app behind a NATS server; it differs for those that are not to share their requests.
@@ -128,6 +144,17 @@ fn take(job: &str) -> Result<(), Error> {
             Role::Silent { at } => narun::silent(at).await,
             Role::RawClient { at, connections, body } => {
                 client(raw::Connector::new(at, body).await?, connections, orders).await
+            }
+            Role::Grpc { nats } => grpc::service(&nats).await,
+            Role::Echo => grpc::echo().await,
+            Role::GrpcClient { to, nats, deed, connections, body } => {
+                client(grpc_client::Connector::new(to, &nats, deed, body).await?, connections, orders).await
+            }
+            Role::DirectClient { nats, deed, connections, body } => {
+                client(direct::Connector::new(&nats, deed, body).await?, connections, orders).await
+            }
+            Role::EchoClient { to, connections, body } => {
+                client(grpc_client::Echo::new(to, body).await?, connections, orders).await
             }
         }
     })
