@@ -85,6 +85,7 @@ mod ack;
 pub mod audit;
 pub mod auth;
 mod call;
+mod codec;
 mod connection;
 mod consumers;
 mod convert;

@@ -1330,7 +1330,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/Publish",
             );
@@ -1355,7 +1355,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/PublishBatch",
             );
@@ -1381,7 +1381,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/Subscribe",
             );
@@ -1406,7 +1406,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/Unsubscribe",
             );
@@ -1431,7 +1431,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/Request",
             );
@@ -1456,7 +1456,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/QueueSubscribe",
             );
@@ -1481,7 +1481,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/CreateStream",
             );
@@ -1506,7 +1506,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/DeleteStream",
             );
@@ -1531,7 +1531,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/GetStreamInfo",
             );
@@ -1556,7 +1556,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ListStreams",
             );
@@ -1581,7 +1581,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/UpdateStream",
             );
@@ -1606,7 +1606,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/PurgeStream",
             );
@@ -1631,7 +1631,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/CreateConsumer",
             );
@@ -1656,7 +1656,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/DeleteConsumer",
             );
@@ -1681,7 +1681,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/GetConsumerInfo",
             );
@@ -1706,7 +1706,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ListConsumers",
             );
@@ -1731,7 +1731,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/PublishToStream",
             );
@@ -1756,7 +1756,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/PullMessages",
             );
@@ -1781,7 +1781,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/AckMessage",
             );
@@ -1806,7 +1806,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/NakMessage",
             );
@@ -1828,7 +1828,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/KVPut",
             );
@@ -1850,7 +1850,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/KVGet",
             );
@@ -1875,7 +1875,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/KVDelete",
             );
@@ -1897,7 +1897,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/KVKeys",
             );
@@ -1922,7 +1922,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ObjectPut",
             );
@@ -1947,7 +1947,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ObjectGet",
             );
@@ -1972,7 +1972,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ObjectDelete",
             );
@@ -1997,7 +1997,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ObjectList",
             );
@@ -2022,7 +2022,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ObjectUpload",
             );
@@ -2047,7 +2047,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/ObjectDownload",
             );
@@ -2072,7 +2072,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/GetStatistics",
             );
@@ -2097,7 +2097,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/GetStreamStats",
             );
@@ -2122,7 +2122,7 @@ pub mod nats_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/isa.nats.NATSService/HealthCheck",
             );
@@ -2522,7 +2522,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2567,7 +2567,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishBatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2613,7 +2613,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubscribeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2658,7 +2658,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnsubscribeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2703,7 +2703,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RequestSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2749,7 +2749,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = QueueSubscribeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2794,7 +2794,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateStreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2839,7 +2839,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteStreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2884,7 +2884,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStreamInfoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2929,7 +2929,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListStreamsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2974,7 +2974,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateStreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3019,7 +3019,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PurgeStreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3064,7 +3064,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateConsumerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3109,7 +3109,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteConsumerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3154,7 +3154,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetConsumerInfoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3199,7 +3199,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListConsumersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3244,7 +3244,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishToStreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3289,7 +3289,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PullMessagesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3334,7 +3334,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AckMessageSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3379,7 +3379,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NakMessageSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3422,7 +3422,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = KVPutSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3465,7 +3465,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = KVGetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3510,7 +3510,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = KVDeleteSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3555,7 +3555,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = KVKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3600,7 +3600,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ObjectPutSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3645,7 +3645,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ObjectGetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3690,7 +3690,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ObjectDeleteSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3735,7 +3735,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ObjectListSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3780,7 +3780,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ObjectUploadSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3826,7 +3826,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ObjectDownloadSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3871,7 +3871,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatisticsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3916,7 +3916,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStreamStatsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3961,7 +3961,7 @@ pub mod nats_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HealthCheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
