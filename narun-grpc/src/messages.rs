@@ -149,11 +149,17 @@ impl<'a> Pull<'a> {
                 Some(StatusCode::NO_RESPONDERS) => return Err(Status::not_found("no such consumer")),
                 // No messages, the time is over, or the limit of bytes was met.
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,
+                // There is no room for the next one, which is the next pull's.
+                Some(_) if exceeds_room(&message) && !taken.0.is_empty() => break,
                 Some(status) => return Err(refusal(status, message.description.as_deref())),
             }
         }
         Ok(taken)
     }
+}
+
+fn exceeds_room(message: &async_nats::Message) -> bool {
+    message.description.as_deref().is_some_and(|text| text.contains("MaxBytes"))
 }
 
 fn refusal(status: StatusCode, description: Option<&str>) -> Status {
