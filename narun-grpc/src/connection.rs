@@ -1,4 +1,5 @@
 mod fence;
+mod inboxes;
 mod streams;
 mod verified;
 
@@ -19,6 +20,8 @@ use tokio::sync::OnceCell;
 use tonic::Status;
 
 use self::fence::Fence;
+pub(crate) use self::inboxes::Inbox;
+use self::inboxes::Inboxes;
 pub(crate) use self::streams::{Ending, LiveStreams};
 use self::verified::Verified;
 use crate::status::{self, IntoStatus};
@@ -40,6 +43,7 @@ struct Inner {
     /// What the subjects of JetStream's API begin with.
     api: String,
     fence: OnceCell<Fence>,
+    inboxes: Inboxes,
     live: OnceCell<LiveStreams>,
     verified: Verified,
 }
@@ -69,6 +73,7 @@ impl Connection {
             jetstream,
             api,
             fence: OnceCell::new(),
+            inboxes: Inboxes::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
         }))
@@ -149,6 +154,16 @@ impl Connection {
 
     fn epoch(&self) -> Mark {
         Mark(self.0.statistics.connects.load(Ordering::Relaxed))
+    }
+
+    /// An inbox to ask something with.
+    pub(crate) async fn inbox(&self) -> Result<Inbox, Status> {
+        self.0.inboxes.take(&self.0.client).await
+    }
+
+    /// Keeps an inbox, on which nothing more comes but to say so, for others.
+    pub(crate) fn keep(&self, inbox: Inbox) {
+        self.0.inboxes.keep(inbox);
     }
 
     /// The streams of subscribers on this connection.
