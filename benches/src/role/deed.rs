@@ -1,15 +1,16 @@
 //! What is done through gRPC, and straight through async-nats.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::{self, stream};
+use async_nats::jetstream;
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::round::Order;
+use crate::round::{GRACE, Order};
 
 /// Messages of a batch, and of a burst to subscribers.
 pub(crate) const BATCH: usize = 100;
@@ -22,6 +23,12 @@ pub(super) const KEYS: u64 = 1000;
 
 /// More messages than can be pulled in a second.
 const PULLED: f64 = 80_000.0;
+
+/// Messages that a stream is given at a time: a server drops what it cannot store soon enough.
+const AT_A_TIME: u64 = 4000;
+
+/// Between two looks at a stream.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Who does it through gRPC.
 pub(super) const USER: &str = "bench";
@@ -103,15 +110,22 @@ pub(super) async fn fill(
     body: &Bytes,
     order: &Order,
 ) -> Result<(), Error> {
-    let stream: stream::Stream = jetstream::new(client.clone()).get_stream(stream).await?;
+    let stream = jetstream::new(client.clone()).get_stream(stream).await?;
     stream.purge().await?;
-    let messages = (PULLED * (order.warm_up + order.window).as_secs_f64()) as u64;
-    for _ in 0..messages {
-        client.publish(subject.to_owned(), body.clone()).await?;
-    }
-    client.flush().await?;
-    while stream.get_info().await?.state.messages < messages {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let wanted = (PULLED * (order.warm_up + order.window).as_secs_f64()) as u64;
+    let mut published = 0;
+    while published < wanted {
+        for _ in 0..AT_A_TIME {
+            client.publish(subject.to_owned(), body.clone()).await?;
+        }
+        published += AT_A_TIME;
+        let stored = async {
+            while stream.get_info().await?.state.messages < published {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok::<_, Error>(())
+        };
+        tokio::time::timeout(GRACE, stored).await.map_err(|_| "the stream does not fill")??;
     }
     Ok(())
 }
