@@ -16,6 +16,8 @@
 //! a-long-and-secret-token ann
 //! ```
 //!
+//! With `CONSUL_ENABLED=true` it registers with the Consul agent at `CONSUL_HOST` and `CONSUL_PORT`.
+//!
 //! Ctrl-C and SIGTERM end it: streams are told to go elsewhere, calls under way are finished.
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ use narun_examples::http;
 use narun_examples::nats::Nats;
 use narun_examples::signal::Shutdown;
 use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, StaticTokens, TrustRequest};
+use narun_grpc::registrar::{Consul, Registration};
 use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, Settings};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -35,6 +38,9 @@ use tonic_reflection::server::Builder as Reflection;
 
 /// How often a silent client is asked for a sign of life, and how long it may take for one.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// How long NATS is waited for before serving without it.
+const FIRST_CONNECTION: Duration = Duration::from_secs(5);
 
 /// How long calls under way may take at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,6 +95,8 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
         .collect::<Result<Vec<async_nats::ServerAddr>, _>>()?;
     let options = settings.connect_options().await?.name("narun-grpc").retry_on_initial_connect();
     let client = options.connect(addresses).await.context("cannot connect to NATS")?;
+    // So that who calls first finds it healthy. Should it take longer, it goes on being tried.
+    let _ = tokio::time::timeout(FIRST_CONNECTION, client.flush()).await;
 
     let mut builder = NatsService::builder(client).authenticator(who);
     if let Some(domain) = &settings.jetstream_domain {
@@ -112,11 +120,18 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
         .add_service(reflection().build_v1alpha()?);
 
     let listener = http::listen(&[format!("{host}:{}", settings.grpc_port)], "GRPC_PORT").await?;
-    println!("ready {}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    println!("ready {address}");
+    let consul = settings.consul.then(|| Consul::from_settings(settings, address.port()));
+    let registration = consul.map(Registration::start);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let begun = shutdown.begun();
     let serving = server.serve_with_incoming_shutdown(incoming, async move {
         begun.await;
+        // Who connects again is to find another one.
+        if let Some(registration) = registration {
+            registration.end().await;
+        }
         service.end_streams();
     });
     let end = shutdown.begun();

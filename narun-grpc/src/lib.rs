@@ -75,7 +75,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `client` | the generated client, `pb::nats_service_client` |
-//! | `consul` | registration with Consul |
+//! | `consul` | registration with Consul, as the page `with_consul` tells |
 //! | `gzip` | compressed messages |
 //! | `health` | `grpc.health.v1` |
 //! | `jwt`, `mtls` | callers known by JSON Web Tokens, by certificates |
@@ -117,6 +117,10 @@ pub mod tenancy;
 pub mod pb {
     include!("generated/isa.nats.rs");
 }
+
+#[cfg(feature = "consul")]
+#[doc = include_str!("../CONSUL.md")]
+pub mod with_consul {}
 
 pub use connection::Connection;
 #[cfg(feature = "health")]
