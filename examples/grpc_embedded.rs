@@ -5,6 +5,9 @@
 //! curl http://127.0.0.1:50056/
 //! cargo run --example grpc_client
 //! ```
+//!
+//! Subscribers that die without a word are found by HTTP/2 keepalive, which `http::serve` here has on; a server of axum's
+//! or hyper's own has it off by default.
 
 use std::convert::Infallible;
 use std::process::ExitCode;

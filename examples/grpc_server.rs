@@ -16,6 +16,8 @@
 //! a-long-and-secret-token ann
 //! ```
 //!
+//! With `CONSUL_ENABLED=true` it registers with the Consul agent at `CONSUL_HOST` and `CONSUL_PORT`.
+//!
 //! Ctrl-C and SIGTERM end it: streams are told to go elsewhere, calls under way are finished.
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ use narun_examples::http;
 use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
 use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, StaticTokens, TrustRequest};
+use narun_grpc::registrar::{Consul, Registration};
 use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, Settings};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -119,11 +122,18 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
         .add_service(reflection().build_v1alpha()?);
 
     let listener = http::listen(&[format!("{host}:{}", settings.grpc_port)], "GRPC_PORT").await?;
-    println!("ready {}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    println!("ready {address}");
+    let consul = settings.consul.then(|| Consul::from_settings(settings, address.port()));
+    let registration = consul.map(Registration::start);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let begun = shutdown.begun();
     let serving = server.serve_with_incoming_shutdown(incoming, async move {
         begun.await;
+        // Who connects again is to find another one.
+        if let Some(registration) = registration {
+            registration.end().await;
+        }
         service.end_streams();
     });
     let end = shutdown.begun();

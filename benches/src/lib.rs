@@ -11,6 +11,7 @@ pub mod faults;
 mod figures;
 mod goal;
 mod group;
+pub mod grpc;
 mod handler;
 pub mod load;
 mod pace;

@@ -7,12 +7,16 @@
 mod backlog;
 mod bulk;
 mod credit;
+mod deed;
+mod direct;
 mod durable;
 mod flood;
 mod grpc;
+mod grpc_client;
 mod http_client;
 mod http_server;
 mod narun;
+mod nats_grpc;
 mod proxy;
 mod raw;
 
@@ -27,8 +31,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 pub(crate) use self::bulk::Transfer;
+pub(crate) use self::deed::{BATCH, Deed, SUBSCRIBERS};
 pub(crate) use self::durable::Durable;
 pub(crate) use self::grpc::Method;
+pub(crate) use self::grpc_client::channel;
 pub(crate) use self::http_server::Protocol;
 use crate::Error;
 use crate::handler::echo;
@@ -81,6 +87,16 @@ pub(crate) enum Role {
     GrpcConsumer { at: NatsApp },
     /// Calls of that service, over a connection each.
     GrpcClient { to: SocketAddr, connections: usize, method: Method, body: usize },
+    /// NATS over gRPC.
+    NatsGrpc { nats: String },
+    /// A gRPC method that answers with what it got.
+    Echo,
+    /// Work through NATS over gRPC.
+    NatsGrpcClient { to: SocketAddr, nats: String, deed: Deed, connections: usize, body: usize },
+    /// The same straight through async-nats.
+    DirectClient { nats: String, deed: Deed, connections: usize, body: usize },
+    /// Calls of the echo.
+    EchoClient { to: SocketAddr, connections: usize, body: usize },
 }
 
 /// An app behind a NATS server; it differs for those that are not to share their requests.
@@ -165,6 +181,17 @@ fn take(job: &str) -> Result<(), Error> {
             Role::GrpcConsumer { at } => grpc::consumer(at).await,
             Role::GrpcClient { to, connections, method, body } => {
                 client(grpc::Connector::new(to, method, body), connections, orders).await
+            }
+            Role::NatsGrpc { nats } => nats_grpc::service(&nats).await,
+            Role::Echo => nats_grpc::echo().await,
+            Role::NatsGrpcClient { to, nats, deed, connections, body } => {
+                client(grpc_client::Connector::new(to, &nats, deed, body).await?, connections, orders).await
+            }
+            Role::DirectClient { nats, deed, connections, body } => {
+                client(direct::Connector::new(&nats, deed, body).await?, connections, orders).await
+            }
+            Role::EchoClient { to, connections, body } => {
+                client(grpc_client::Echo::new(to, body).await?, connections, orders).await
             }
         }
     })

@@ -62,6 +62,11 @@ pub(crate) trait Connect: Clone + Send + Sync + 'static {
 
     fn connect(&self) -> impl Future<Output = Result<Self::Exchange, Error>> + Send;
 
+    /// Sees to it that there is enough to do for this order.
+    fn prepare(&self, _order: &Order) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
     /// How many requests are accepted but not done, where there can be such.
     fn backlog(&self) -> impl Future<Output = Option<u64>> + Send {
         async { None }
@@ -84,6 +89,10 @@ struct Window {
 /// Runs a round.
 pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &Order) -> Round {
     let tally = Tally::new();
+    if let Err(error) = connector.prepare(order).await {
+        tally.fail(error.to_string());
+        return tally.round(order.window);
+    }
     if let Err(failure) = settle(connector).await {
         tally.fail(failure);
         return tally.round(order.window);

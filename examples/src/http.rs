@@ -21,6 +21,10 @@ use tower::{Service, ServiceExt};
 /// How long requests under way may take at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often a silent HTTP/2 client is asked for a sign of life, and how long it may take for one: one that died
+/// without a word would have its streams for ever.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
 /// How long to wait when the system has no more sockets, for example.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,7 +59,8 @@ where
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
+    let (every, limit) = KEEPALIVE;
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(every).keep_alive_timeout(limit);
     let connections = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {

@@ -3,7 +3,7 @@
 //!
 //! A method is an implementation of [`Unary`] or [`Streaming`] for its request, and knows nothing of all that.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -110,12 +110,15 @@ impl Shared {
         let deadline = self.deadline(&metadata, request.patience());
         let mut record = Record::begin(self, R::METHOD, &caller, || request.resource());
         let span = span(R::METHOD);
-        let work = async {
-            let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
-            let tally = self.tallies.of(&space.tenant);
-            request.run(&Call { shared: self, space, tally, deadline, record: &record }).await
+        let result = {
+            // Pinned where it is made: what is moved takes its place, and is copied, once more each time.
+            let work = pin!(async {
+                let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
+                let tally = self.tallies.of(&space.tenant);
+                request.run(&Call { shared: self, space, tally, deadline, record: &record }).await
+            });
+            timeout_at(deadline, work.instrument(span.clone())).await
         };
-        let result = timeout_at(deadline, work.instrument(span.clone())).await;
         let result = result.unwrap_or_else(|_| Err(status::late()));
         record.ends(code(&result));
         span.record("rpc.grpc.status_code", i32::from(code(&result)));
@@ -131,13 +134,15 @@ impl Shared {
         let deadline = self.deadline(&metadata, Duration::ZERO);
         let mut record = Record::begin(self, R::METHOD, &caller, || request.resource());
         let span = span(R::METHOD);
-        let work = async {
-            let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
-            let tally = self.tallies.of(&space.tenant);
-            let call = Call { shared: self, space, tally: tally.clone(), deadline, record: &record };
-            Ok((request.open(&call).await?, tally))
+        let result = {
+            let work = pin!(async {
+                let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
+                let tally = self.tallies.of(&space.tenant);
+                let call = Call { shared: self, space, tally: tally.clone(), deadline, record: &record };
+                Ok((request.open(&call).await?, tally))
+            });
+            timeout_at(deadline, work.instrument(span)).await
         };
-        let result = timeout_at(deadline, work.instrument(span)).await;
         match result.unwrap_or_else(|_| Err(status::late())) {
             Ok((items, tally)) => {
                 // A stream lives on after it was opened, unless the client itself has set an end to it.

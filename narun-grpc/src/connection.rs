@@ -1,4 +1,5 @@
 mod fence;
+mod inboxes;
 mod rates;
 mod requests;
 mod streams;
@@ -22,6 +23,8 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use self::fence::Fence;
+pub(crate) use self::inboxes::Inbox;
+use self::inboxes::Inboxes;
 use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::streams::{Ending, LiveStreams};
@@ -49,6 +52,7 @@ struct Inner {
     api: String,
     fence: OnceCell<Fence>,
     requests: OnceCell<Requests>,
+    inboxes: Inboxes,
     live: OnceCell<LiveStreams>,
     verified: Verified,
     rates: Rates,
@@ -82,6 +86,7 @@ impl Connection {
             api,
             fence: OnceCell::new(),
             requests: OnceCell::new(),
+            inboxes: Inboxes::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
             rates: Rates::default(),
@@ -187,6 +192,16 @@ impl Connection {
 
     fn epoch(&self) -> Mark {
         Mark(self.0.statistics.connects.load(Ordering::Relaxed))
+    }
+
+    /// An inbox to ask something with.
+    pub(crate) async fn inbox(&self) -> Result<Inbox, Status> {
+        self.0.inboxes.take(&self.0.client).await
+    }
+
+    /// Keeps an inbox, on which nothing more comes but to say so, for others.
+    pub(crate) fn keep(&self, inbox: Inbox) {
+        self.0.inboxes.keep(inbox);
     }
 
     /// The streams of subscribers on this connection.

@@ -82,7 +82,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `client` | the generated client, `pb::nats_service_client` |
-//! | `consul` | registration with Consul |
+//! | `consul` | registration with Consul, as the page `with_consul` tells |
 //! | `gzip` | compressed messages |
 //! | `health` | `grpc.health.v1` |
 //! | `jwt`, `mtls` | callers known by JSON Web Tokens, by certificates |
@@ -95,6 +95,7 @@ pub mod audit;
 pub mod auth;
 mod buckets;
 mod call;
+mod codec;
 mod connection;
 mod consumers;
 mod convert;
@@ -126,6 +127,10 @@ pub mod tenancy;
 pub mod pb {
     include!("generated/isa.nats.rs");
 }
+
+#[cfg(feature = "consul")]
+#[doc = include_str!("../CONSUL.md")]
+pub mod with_consul {}
 
 pub use buckets::BucketSettings;
 pub use connection::Connection;

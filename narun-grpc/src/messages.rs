@@ -2,17 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
+use async_nats::StatusCode;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::{StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::call::{Call, Unary};
+use crate::connection::Inbox;
 use crate::consumers::consumer_name;
 use crate::convert::{date, header_length, patience, publish_subject, saturating, timestamp, to_headers};
 use crate::status::{self, OrStatus};
@@ -78,14 +78,14 @@ impl Unary for pb::PullMessagesRequest {
 
         // First what is there already, which is answered at once; only if that is nothing, what comes. The server ends
         // both by itself: to stop listening before it has would lose what is on its way.
-        pull.ask(&json!({ "batch": batch, "no_wait": true })).await?;
+        pull.ask(&format!("\"batch\":{batch},\"no_wait\":true")).await?;
         let mut taken = pull.take(batch, Instant::now() + SLACK).await?;
         if taken.0.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
                 // One is waited for, and what comes with it is taken.
-                pull.ask(&json!({ "batch": 1, "expires": expires })).await?;
+                pull.ask(&format!("\"batch\":1,\"expires\":{expires}")).await?;
                 taken = pull.take(1, deadline + SLACK).await?;
             }
         }
@@ -93,12 +93,14 @@ impl Unary for pb::PullMessagesRequest {
     }
 }
 
-/// A pull of a consumer, on an inbox of its own.
+/// A pull of a consumer, on an inbox that is its own meanwhile.
 struct Pull<'a> {
     connection: &'a Connection,
     next: String,
-    inbox: String,
-    messages: Subscriber,
+    /// None once it is given away.
+    inbox: Option<Inbox>,
+    /// Whether all has come that was asked for, so that others can have the inbox.
+    is_over: bool,
     /// Bytes that the answer takes.
     room: usize,
 }
@@ -110,34 +112,32 @@ impl<'a> Pull<'a> {
     async fn open(call: &'a Call<'_>, stream: &str, consumer: &str) -> Result<Self, Status> {
         let connection = call.connection();
         connection.mark()?;
-        let inbox = connection.client().new_inbox();
-        let messages = connection.client().subscribe(inbox.clone()).await.or_status()?;
+        let inbox = Some(connection.inbox().await?);
         let next = connection.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
         let room = call.shared.message_limit;
-        Ok(Self { connection, next, inbox, messages, room })
+        Ok(Self { connection, next, inbox, is_over: true, room })
     }
 
-    async fn ask(&self, request: &serde_json::Value) -> Result<(), Status> {
-        let mut request = request.clone();
-        request["max_bytes"] = (self.room * 9 / 10).into();
+    async fn ask(&mut self, what: &str) -> Result<(), Status> {
+        let request = format!("{{{what},\"max_bytes\":{}}}", self.room * 9 / 10);
+        let inbox = self.inbox.as_ref().map(|inbox| inbox.subject.clone()).unwrap_or_default();
         let client = self.connection.client();
-        client
-            .publish_with_reply(self.next.clone(), self.inbox.clone(), request.to_string().into())
-            .await
-            .or_status()
+        self.is_over = false;
+        client.publish_with_reply(self.next.clone(), inbox, request.into()).await.or_status()
     }
 
     async fn take(&mut self, batch: i32, deadline: Instant) -> Result<Taken, Status> {
         let mut taken = Taken(Vec::new(), self.connection.clone());
         let batch = usize::try_from(batch).unwrap_or_default();
         while taken.0.len() < batch {
-            let message = match timeout_at(deadline, self.messages.next()).await {
+            let next = async { self.inbox.as_mut()?.messages.next().await };
+            let message = match timeout_at(deadline, next).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(status::disconnected()),
                 Err(_) if taken.0.is_empty() => {
                     return Err(Status::deadline_exceeded("JetStream did not answer in time"));
                 }
-                Err(_) => break,
+                Err(_) => return Ok(taken),
             };
             match message.status {
                 None => {
@@ -146,17 +146,26 @@ impl<'a> Pull<'a> {
                     self.room = self.room.saturating_sub(size);
                     taken.0.push(message);
                     if !fits {
-                        break;
+                        return Ok(taken);
                     }
                 }
                 Some(StatusCode::NO_RESPONDERS) => return Err(Status::not_found("no such consumer")),
                 // No messages, the time is over, or the limit of bytes was met.
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,
+                // That of the pull before, all of which had come.
+                Some(_) if message.description.as_deref() == Some("Batch Completed") => {}
+                // There is no room for the next one, which is the next pull's.
+                Some(_) if exceeds_room(&message) && !taken.0.is_empty() => break,
                 Some(status) => return Err(refusal(status, message.description.as_deref())),
             }
         }
+        self.is_over = true;
         Ok(taken)
     }
+}
+
+fn exceeds_room(message: &async_nats::Message) -> bool {
+    message.description.as_deref().is_some_and(|text| text.contains("MaxBytes"))
 }
 
 fn refusal(status: StatusCode, description: Option<&str>) -> Status {
@@ -218,7 +227,11 @@ impl Drop for Taken {
 
 impl Drop for Pull<'_> {
     fn drop(&mut self) {
-        while let Some(Some(message)) = self.messages.next().now_or_never() {
+        let Some(mut inbox) = self.inbox.take() else { return };
+        if self.is_over {
+            return self.connection.keep(inbox);
+        }
+        while let Some(Some(message)) = inbox.messages.next().now_or_never() {
             give_back(self.connection, message);
         }
     }

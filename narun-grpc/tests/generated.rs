@@ -24,6 +24,7 @@ fn generated_code_is_current() {
         .build_transport(false)
         .bytes(".")
         .btree_map(".")
+        .codec_path("crate::codec::LeanCodec")
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .out_dir(scratch.path())
         .compile_fds(compiler.file_descriptor_set())

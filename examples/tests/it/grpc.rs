@@ -1,8 +1,11 @@
 use std::io::Write;
 
 use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use crate::program::{Program, get, run};
+use crate::program::{PATIENCE, Program, get, run};
 
 /// A server on a port of its own, and its URL.
 async fn server(arguments: &[&str]) -> (Program, String) {
@@ -45,4 +48,55 @@ async fn an_axum_app_serves_it_too() {
     let (code, text, error) = run("grpc_client", ["--server", &format!("http://{address}")]).await;
     assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
     assert!(app.end(Signal::TERM).await.success());
+}
+
+#[tokio::test]
+async fn audit_records_come_to_loki() {
+    let (code, text, error) = run("audit_loki", [""; 0]).await;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert!(text.contains(r#""service":"nats-grpc-service""#), "{text}");
+    assert!(text.ends_with("3 records shipped, all is well\n"), "{text}");
+}
+
+/// Answers one request to a Consul agent: its line, and its body.
+async fn asked(agent: &TcpListener) -> (String, String) {
+    let asked = async {
+        let mut stream = BufReader::new(agent.accept().await.expect("a connection").0);
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let start = head.len();
+            stream.read_line(&mut head).await.expect("a line");
+            if let Some(value) = head[start..].to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.expect("a body");
+        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(response).await.expect("it is answered");
+        let line = head.lines().next().unwrap_or_default().to_owned();
+        (line, String::from_utf8(body).expect("text"))
+    };
+    timeout(PATIENCE, asked).await.expect("it asks in time")
+}
+
+#[tokio::test]
+async fn consul_knows_the_server_for_as_long_as_it_serves() {
+    let agent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = agent.local_addr().expect("an address").port().to_string();
+    let variables = [
+        ("GRPC_PORT", "0"),
+        ("CONSUL_ENABLED", "true"),
+        ("CONSUL_PORT", &port),
+        ("SERVICE_HOSTNAME", "127.0.0.1"),
+    ];
+    let mut server = Program::start_with("grpc_server", [""; 0], &variables);
+    let address = server.line("ready ").await;
+    let (line, body) = asked(&agent).await;
+    assert!(line.starts_with("PUT /v1/agent/service/register?"), "{line}");
+    let service: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(service["Check"]["GRPC"], address, "{service}");
+    let (ended, (line, _)) = tokio::join!(server.end(Signal::TERM), asked(&agent));
+    assert!(ended.success());
+    assert_eq!(line, "PUT /v1/agent/service/deregister/nats-service-127.0.0.1 HTTP/1.1");
 }

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Enough to fetch a nats-server, on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Another process, killed when this is dropped.
 pub(crate) struct Program {
@@ -33,7 +33,7 @@ fn command(example: &str) -> Command {
     path.extend(["examples", example]);
     assert!(path.exists(), "{} is missing; `cargo build --workspace --examples` makes it", path.display());
     let mut command = Command::new(path);
-    for variable in ["NATS_URL", "NATS_URLS", "JWT_SECRET", "GRPC_TOKEN"] {
+    for variable in ["NATS_URL", "NATS_URLS", "JWT_SECRET", "GRPC_TOKEN", "LOKI_URL"] {
         command.env_remove(variable);
     }
     command.env("RUST_LOG", "warn").stdin(Stdio::null()).kill_on_drop(true);

@@ -138,6 +138,22 @@ async fn a_batch_is_no_larger_than_asked() {
 }
 
 #[tokio::test]
+async fn a_batch_is_no_larger_than_an_answer_may_be() {
+    let (storing, user) = prepared(AckPolicy::AckExplicit).await;
+    for _ in 0..10 {
+        store(&storing.client, &user, &"x".repeat(10_000)).await;
+    }
+    let service = Service::with(|builder| builder.message_limit(64 << 10)).await;
+    let mut sequences = Vec::new();
+    for _ in 0..2 {
+        let messages = pulled(&service.client, &user, 10).await;
+        assert_eq!(messages.len(), 5);
+        sequences.extend(messages.iter().map(|message| message.sequence));
+    }
+    assert_eq!(sequences, (1..=10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn pulled_here_and_acknowledged_there() {
     let (here, user) = prepared(AckPolicy::AckExplicit).await;
     let there = Service::start().await;

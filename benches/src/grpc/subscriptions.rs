@@ -1,0 +1,147 @@
+//! Subscriptions that get nothing: what they cost, and what is left of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt};
+use narun_grpc::pb;
+use narun_grpc::pb::nats_service_client::NatsServiceClient;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::check::Report;
+use super::{Options, nats, service};
+use crate::goal::Goal;
+use crate::process::Process;
+use crate::role::channel;
+use crate::{Error, usage};
+
+/// Connections that they are spread over.
+const CONNECTIONS: usize = 10;
+
+/// How many are opened at a time.
+const AT_A_TIME: usize = 64;
+
+/// How long the last ones may take to be gone.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How much more memory than after the first tenth is no leak, in MiB.
+const TOLERANCE: f64 = 8.0;
+
+type Grpc = NatsServiceClient<Channel>;
+
+pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
+    let nats = nats()?;
+    let client = async_nats::connect(nats.url()).await?;
+    let service = service(options, &nats)?;
+    let mut clients: Vec<Grpc> = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(NatsServiceClient::new(channel(service.address().parse()?).await?));
+    }
+    // The first ones make what is kept.
+    for number in 0..1000 {
+        open(&clients, number).await?;
+    }
+    let before = settled(&client, None).await?;
+    if options.idle > 0 {
+        idle(options, report, &service, &clients).await?;
+    }
+    if options.churn > 0 {
+        churn(options, report, &service, &clients).await?;
+    }
+    let after = settled(&client, Some(before)).await?;
+    if after > before {
+        report.is_wrong(format!("{} subscriptions are left", after - before));
+    }
+    Ok(())
+}
+
+async fn idle(
+    options: &Options,
+    report: &mut Report,
+    service: &Process,
+    clients: &[Grpc],
+) -> Result<(), Error> {
+    let before = usage::rss_mib(service.id());
+    let open = futures::stream::iter(0..options.idle as u64).map(|number| open(clients, number));
+    let streams: Vec<_> = open.buffer_unordered(AT_A_TIME).try_collect().await?;
+    let after = usage::rss_mib(service.id());
+    let each = before.zip(after).map(|(before, after)| (after - before) * 1024.0 / streams.len() as f64);
+    report.check(format!("KiB for each of {} idle subscriptions", streams.len()), each, Goal::AtMost(12.0));
+    Ok(())
+}
+
+async fn churn(
+    options: &Options,
+    report: &mut Report,
+    service: &Process,
+    clients: &[Grpc],
+) -> Result<(), Error> {
+    let opened = Arc::new(AtomicU64::new(0));
+    let wanted = options.churn;
+    let mut tasks = JoinSet::new();
+    for _ in 0..AT_A_TIME {
+        let (opened, clients) = (opened.clone(), clients.to_vec());
+        tasks.spawn(async move {
+            loop {
+                let number = opened.fetch_add(1, Ordering::Relaxed);
+                if number >= wanted {
+                    return Ok::<_, Error>(());
+                }
+                drop(open(&clients, number).await?);
+            }
+        });
+    }
+    let (began, mut looks) = (Instant::now(), Vec::new());
+    for tenth in 1..=10 {
+        while opened.load(Ordering::Relaxed) < wanted / 10 * tenth && !tasks.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        looks.push(usage::rss_mib(service.id()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    report.note(&format!("\n{wanted} subscriptions opened and closed, {:.0}/s", wanted as f64 / seconds));
+    let growth = looks.first().copied().flatten().zip(usage::rss_mib(service.id()));
+    let growth = growth.map(|(first, last)| last - first);
+    report.check("MiB left by them after the first tenth", growth, Goal::AtMost(TOLERANCE));
+    Ok(())
+}
+
+async fn open(clients: &[Grpc], number: u64) -> Result<Streaming<pb::MessageResponse>, Error> {
+    let mut client = clients[number as usize % clients.len()].clone();
+    let request = pb::SubscribeRequest {
+        user_id: "bench".to_owned(),
+        subject: format!("idle.{number}"),
+        ..Default::default()
+    };
+    Ok(client.subscribe(request).await?.into_inner())
+}
+
+/// How many subscriptions the NATS server has, once they do not get fewer, or are as few as that.
+async fn settled(client: &async_nats::Client, wanted: Option<u64>) -> Result<u64, Error> {
+    let deadline = Instant::now() + LIMIT;
+    let mut last = u64::MAX;
+    loop {
+        let now = subscriptions(client).await?;
+        let enough = wanted.map_or(now >= last, |wanted| now <= wanted);
+        if enough || Instant::now() > deadline {
+            return Ok(now);
+        }
+        last = now;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How many subscriptions the account's connections have.
+async fn subscriptions(client: &async_nats::Client) -> Result<u64, Error> {
+    let answer = client.request("$SYS.REQ.ACCOUNT.PING.CONNZ", "".into()).await?;
+    let answer: Value = serde_json::from_slice(&answer.payload)?;
+    let connections = answer["data"]["connections"].as_array().ok_or("no list of connections")?;
+    Ok(connections.iter().filter_map(|connection| connection["subscriptions"].as_u64()).sum())
+}

@@ -1,0 +1,345 @@
+//! Ships the audit records of NATS over gRPC to Loki, through a layer of `tracing`.
+//!
+//! ```text
+//! cargo run --example audit_loki
+//! LOKI_URL=http://127.0.0.1:3100 cargo run --example audit_loki
+//! ```
+//!
+//! It serves, makes a few calls itself, ships what is recorded of them, and ends. Without `LOKI_URL` it plays Loki too:
+//! prints what arrives, and checks it. What a service of one's own needs is [`Loki`] and [`Shipper`].
+//!
+//! Calls never wait for Loki. Records wait for it in a queue, those that find it full are dropped, and how many is told.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use narun_examples::http::listen;
+use narun_examples::nats::{self, Nats};
+use narun_grpc::auth::TrustRequest;
+use narun_grpc::pb::nats_service_client::NatsServiceClient;
+use narun_grpc::{NatsService, Settings, pb};
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Endpoint, Server};
+use tower::service_fn;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context as LayerContext, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// The target of audit records.
+const AUDIT: &str = "narun::audit";
+
+/// Records that wait for Loki, at most; more are dropped.
+const WAITING: usize = 8192;
+
+/// Records that go to Loki at a time, at most, and how long they are waited for.
+const BATCH: usize = 500;
+const GATHER: Duration = Duration::from_millis(200);
+
+/// How often Loki is tried, how long it may take, and how long it is given after a failure.
+const TRIES: u32 = 3;
+const LIMIT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the last records may take at the end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Largest push that the Loki of this program takes, in bytes.
+const LARGEST: usize = 4 << 20;
+
+/// A record: nanoseconds since 1970, and its line.
+type Record = (u128, String);
+
+/// A layer that makes a line of JSON of each event, and puts it into the queue.
+struct Loki {
+    queue: mpsc::Sender<Record>,
+    counts: Arc<Counts>,
+}
+
+/// What became of records.
+#[derive(Debug, Default)]
+struct Counts {
+    shipped: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// Ships what is in the queue, for as long as this lives.
+struct Shipper {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    counts: Arc<Counts>,
+}
+
+impl Loki {
+    /// The layer, and what ships its records to the Loki at this URL, as `service`.
+    fn new(url: &str, service: &str) -> anyhow::Result<(Self, Shipper)> {
+        let push: Uri = format!("{}/loki/api/v1/push", url.trim_end_matches('/')).parse()?;
+        ensure!(push.scheme_str() == Some("http"), "LOKI_URL is no http URL");
+        let (queue, records) = mpsc::channel(WAITING);
+        let (stop, stopped) = oneshot::channel();
+        let counts = Arc::<Counts>::default();
+        let task = tokio::spawn(ship(push, service.to_owned(), records, stopped, counts.clone()));
+        Ok((Self { queue, counts: counts.clone() }, Shipper { stop, task, counts }))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Loki {
+    fn on_event(&self, event: &Event<'_>, _: LayerContext<'_, S>) {
+        let mut fields = Fields(Map::new());
+        event.record(&mut fields);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if self.queue.try_send((now.as_nanos(), Value::Object(fields.0).to_string())).is_err() {
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The fields of an event.
+struct Fields(Map<String, Value>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Shipper {
+    /// Ships what is still in the queue, and tells how many records were shipped and dropped.
+    async fn end(self) -> (u64, u64) {
+        let Self { stop, mut task, counts } = self;
+        // It may have ended by itself.
+        let _ = stop.send(());
+        if timeout(PATIENCE, &mut task).await.is_err() {
+            task.abort();
+        }
+        (counts.shipped.load(Ordering::Relaxed), counts.dropped.load(Ordering::Relaxed))
+    }
+}
+
+async fn ship(
+    push: Uri,
+    service: String,
+    mut records: mpsc::Receiver<Record>,
+    mut stopped: oneshot::Receiver<()>,
+    counts: Arc<Counts>,
+) {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let (mut batch, mut stopping) = (Vec::new(), false);
+    loop {
+        if !stopping {
+            tokio::select! {
+                biased;
+                _ = &mut stopped => stopping = true,
+                taken = records.recv_many(&mut batch, BATCH) => match taken {
+                    0 => return,
+                    // Others will come soon after.
+                    1..BATCH => sleep(GATHER).await,
+                    _ => {}
+                },
+            }
+        }
+        while batch.len() < BATCH
+            && let Ok(record) = records.try_recv()
+        {
+            batch.push(record);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let count = batch.len() as u64;
+        match send(&client, &push, &service, &mut batch).await {
+            Ok(()) => _ = counts.shipped.fetch_add(count, Ordering::Relaxed),
+            Err(error) => {
+                counts.dropped.fetch_add(count, Ordering::Relaxed);
+                tracing::warn!(count, error = format!("{error:#}"), "audit records were dropped");
+            }
+        }
+    }
+}
+
+/// Sends a batch, and empties it.
+async fn send(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    push: &Uri,
+    service: &str,
+    batch: &mut Vec<Record>,
+) -> anyhow::Result<()> {
+    let values: Vec<_> = batch.drain(..).map(|(time, line)| json!([time.to_string(), line])).collect();
+    // Few labels: Loki keeps a stream for each combination. The rest can be asked for in the lines.
+    let body =
+        json!({ "streams": [{ "stream": { "service": service, "target": AUDIT }, "values": values }] });
+    let body = Bytes::from(body.to_string());
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let request = Request::post(push.clone()).header("content-type", "application/json");
+        let request = request.body(Full::new(body.clone()))?;
+        let error = match timeout(LIMIT, client.request(request)).await {
+            Ok(Ok(response)) if response.status().is_success() => return Ok(()),
+            Ok(Ok(response)) => anyhow::anyhow!("Loki answered {}", response.status()),
+            Ok(Err(error)) => error.into(),
+            Err(_) => anyhow::anyhow!("Loki did not answer in time"),
+        };
+        if tries == TRIES {
+            return Err(error);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    narun_examples::exit(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let settings = Settings::from_env()?;
+    // What is spawned ends with this function.
+    let mut tasks = JoinSet::new();
+    let played = Played::default();
+    let url = match &settings.loki_url {
+        Some(url) => url.clone(),
+        None => {
+            let listener = listen(&["127.0.0.1:0".to_owned()], "nothing").await?;
+            let url = format!("http://{}", listener.local_addr()?);
+            let played = played.clone();
+            let service = service_fn(move |request| played.clone().take(request));
+            tasks.spawn(narun_examples::http::serve(listener, service, std::future::pending()));
+            url
+        }
+    };
+    let (loki, shipper) = Loki::new(&url, &settings.service_name)?;
+    let logged = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    tracing_subscriber::registry()
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_writer(std::io::stderr)
+                .with_filter(logged),
+        )
+        .with(loki.with_filter(Targets::new().with_target(AUDIT, LevelFilter::INFO)))
+        .init();
+
+    let own = std::env::var_os("NATS_URLS").filter(|urls| !urls.is_empty());
+    let own = own.and(settings.nats_urls.first().cloned());
+    let nats = tokio::task::spawn_blocking(|| Nats::at_or_private_with_jetstream(own)).await??;
+    let called = serve_and_call(nats.url(), &mut tasks).await;
+    let (shipped, dropped) = shipper.end().await;
+    nats.stop()?;
+    let calls = called?;
+    ensure!((shipped, dropped) == (calls, 0), "{shipped} records were shipped, {dropped} dropped");
+    if settings.loki_url.is_none() {
+        played.check()?;
+    }
+    println!("{shipped} records shipped, all is well");
+    Ok(())
+}
+
+/// Serves, and makes calls, some of which fail; returns how many.
+async fn serve_and_call(nats_url: &str, tasks: &mut JoinSet<()>) -> anyhow::Result<u64> {
+    let service = NatsService::builder(nats::connect(nats_url, "narun-grpc").await?)
+        .authenticator(TrustRequest::new())
+        .build();
+    let listener = listen(&["127.0.0.1:0".to_owned()], "nothing").await?;
+    let address: SocketAddr = listener.local_addr()?;
+    let server = Server::builder().add_service(service.into_server());
+    tasks.spawn(async move {
+        if let Err(error) = server.serve_with_incoming(TcpIncoming::from(listener)).await {
+            tracing::warn!(%error, "the server ended");
+        }
+    });
+
+    let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+    let mut client = NatsServiceClient::new(channel);
+    let user_id = "ann".to_owned();
+    let publish = |subject: &str| pb::PublishRequest {
+        user_id: user_id.clone(),
+        subject: subject.to_owned(),
+        data: "hello".into(),
+        ..Default::default()
+    };
+    client.publish(publish("greetings.first")).await?;
+    ensure!(client.publish(publish("greetings.*")).await.is_err(), "a wildcard was published to");
+    let get =
+        pb::KvGetRequest { user_id, bucket: "settings".into(), key: "colour".into(), ..Default::default() };
+    client.kv_get(get).await?;
+    Ok(3)
+}
+
+/// A Loki that keeps what it is told, and prints it.
+#[derive(Clone, Default)]
+struct Played(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Played {
+    async fn take(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = match self.read(request).await {
+            Ok(()) => StatusCode::NO_CONTENT,
+            Err(error) => {
+                eprintln!("not a push: {error:#}");
+                StatusCode::BAD_REQUEST
+            }
+        };
+        Ok(response)
+    }
+
+    async fn read(&self, request: Request<Incoming>) -> anyhow::Result<()> {
+        ensure!(request.method() == Method::POST && request.uri().path() == "/loki/api/v1/push");
+        let body =
+            Limited::new(request.into_body(), LARGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
+        let push: Value = serde_json::from_slice(&body.to_bytes())?;
+        for stream in push["streams"].as_array().context("no streams")? {
+            let labels = &stream["stream"];
+            for value in stream["values"].as_array().context("no values")? {
+                let [time, line] = [0, 1].map(|index| value[index].as_str());
+                let (time, line) = time.zip(line).context("no time and line")?;
+                time.parse::<u128>()?;
+                println!("{labels} {line}");
+                let record: Value = serde_json::from_str(line)?;
+                let [method, code] = ["method", "code"].map(|field| record[field].as_str());
+                let (method, code) = method.zip(code).context("no method and code")?;
+                let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                *seen.entry(format!("{method} {code}")).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = ["KVGet OK", "Publish INVALID_ARGUMENT", "Publish OK"];
+        if !seen.iter().map(|(what, count)| (what.as_str(), *count)).eq(expected.map(|what| (what, 1))) {
+            bail!("other records arrived: {seen:?}");
+        }
+        Ok(())
+    }
+}

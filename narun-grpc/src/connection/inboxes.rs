@@ -1,0 +1,41 @@
+use std::sync::{Mutex, PoisonError};
+
+use async_nats::{Client, Subscriber};
+use tonic::Status;
+
+use crate::status::OrStatus;
+
+/// Inboxes that are kept, at most.
+const KEPT: usize = 64;
+
+/// Inboxes on which nothing more comes, to be used again: a subscription each time would cost more than what is asked
+/// for.
+#[derive(Debug, Default)]
+pub(super) struct Inboxes(Mutex<Vec<Inbox>>);
+
+/// A subject that only this process knows, and what comes there.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) subject: String,
+    pub(crate) messages: Subscriber,
+}
+
+impl Inboxes {
+    /// One that nobody uses.
+    pub(super) async fn take(&self, client: &Client) -> Result<Inbox, Status> {
+        if let Some(inbox) = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(inbox);
+        }
+        let subject = client.new_inbox();
+        let messages = client.subscribe(subject.clone()).await.or_status()?;
+        Ok(Inbox { subject, messages })
+    }
+
+    /// Keeps one for others.
+    pub(super) fn keep(&self, inbox: Inbox) {
+        let mut inboxes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inboxes.len() < KEPT {
+            inboxes.push(inbox);
+        }
+    }
+}
