@@ -163,23 +163,19 @@ where
         }
     }
 
-    /// Takes of the response's body what there is credit for and what is there, up to a frame; true if that was anything.
-    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+    /// Takes of the response's body what there is credit for, up to a frame; pending if there is less.
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let _entered = this.span.enter();
         let metrics = &this.consumer.metrics;
-        let mut taken = false;
         while this.machine.with(|machine| machine.wants_data()) {
-            let part = this.handler.as_mut().poll_body(cx);
-            taken |= part.is_ready();
-            match part {
-                Poll::Pending => break,
-                Poll::Ready(Ok(part)) => {
+            match ready!(this.handler.as_mut().poll_body(cx)) {
+                Ok(part) => {
                     if !this.machine.with(|machine| give(machine, part)) {
                         misfit(metrics);
                     }
                 }
-                Poll::Ready(Err(error)) => {
+                Err(error) => {
                     report(&error, metrics);
                     metrics.stream_reset("failed");
                     let text = "the response's body broke off".to_owned();
@@ -187,11 +183,11 @@ where
                 }
             }
         }
-        taken
+        Poll::Ready(())
     }
 
-    /// Lets the user's code run: the handler, then the body that it has answered with. True if there may be more of that.
-    fn run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+    /// Lets the user's code run: the handler, then the body that it has answered with. Pending if it waits for something.
+    fn run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.machine.shared().cloned();
         if let Some(shared) = &shared {
             shared.driven_already();
@@ -199,14 +195,14 @@ where
         if !self.answered {
             self.as_mut().poll_handler(cx);
         }
-        let more = self.responds && self.as_mut().poll_body(cx);
+        let ran = if self.responds { self.as_mut().poll_body(cx) } else { Poll::Pending };
         if let Some(shared) = &shared {
             shared.driven_by(cx.waker());
             if shared.is_dropped() {
                 shared.with(Callee::stop);
             }
         }
-        more
+        ran
     }
 
     /// Publishes what the machine wants published; pending while the client's queue is full.
@@ -310,7 +306,7 @@ where
         // What has come is there when the handler looks.
         self.as_mut().take_mail(cx);
         for _ in 0..ROUNDS {
-            let more = !self.is_ended() && self.as_mut().run(cx);
+            let ran = if self.is_ended() { Poll::Pending } else { self.as_mut().run(cx) };
             // A dead client is noticed by whoever reads from it.
             let _ = ready!(self.as_mut().poll_transmit(cx));
             if let Some(CalleeEvent::Cancelled(why)) =
@@ -322,7 +318,8 @@ where
             if self.is_ended() {
                 return Poll::Ready(());
             }
-            if !more {
+            // What was sent has made room, for which nobody wakes this task.
+            if ran.is_pending() || !self.as_mut().project().machine.with(|machine| machine.wants_data()) {
                 ready!(self.as_mut().poll_exchange(cx));
             }
         }
