@@ -23,9 +23,9 @@ use crate::metrics::Metrics;
 use crate::opening::Part;
 use crate::serve::MakeSpan;
 
-/// How many times in a row an exchange goes round before others get their turn, and how many messages it takes in each
-/// time.
-const ROUNDS: usize = 32;
+/// How many times in a row an exchange goes round before others get their turn, the client's task among them, which what
+/// was published until then waits for in memory; and how many messages it takes in each time.
+const ROUNDS: usize = 4;
 const BATCH: usize = 64;
 
 /// What all requests of a consumer share.

@@ -12,6 +12,10 @@ const MANY: u32 = 256;
 /// What a DATA takes besides its bytes, at most.
 const FRAMING: usize = 32;
 
+/// The largest DATA. NATS clients read into buffers of 32 KiB, async-nats at least, and what does not fit one, with its
+/// subjects, is moved while it comes.
+const LARGEST: usize = 32 * 1024 - 256;
+
 /// One direction of an exchange where the bytes come from.
 #[derive(Debug)]
 pub(in crate::exchange) struct Sender {
@@ -44,7 +48,7 @@ impl Sender {
     /// A body of which bytes up to this offset were sent inline, and that may be sent up to `credit`.
     pub(in crate::exchange) fn new(config: &FlowConfig, inline: u64, credit: u64) -> Self {
         let quarter = usize::try_from(config.window / 4).unwrap_or(usize::MAX);
-        let chunk = config.frame.saturating_sub(FRAMING).min(quarter).max(1);
+        let chunk = config.frame.min(LARGEST).saturating_sub(FRAMING).min(quarter).max(1);
         Self {
             last: 0,
             sent: inline,
