@@ -169,13 +169,17 @@ where
         let _entered = this.span.enter();
         let metrics = &this.consumer.metrics;
         while this.machine.with(|machine| machine.wants_data()) {
-            match ready!(this.handler.as_mut().poll_body(cx)) {
-                Ok(part) => {
+            match this.handler.as_mut().poll_body(cx) {
+                Poll::Pending => {
+                    this.machine.with(Callee::uncork);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(part)) => {
                     if !this.machine.with(|machine| give(machine, part)) {
                         misfit(metrics);
                     }
                 }
-                Err(error) => {
+                Poll::Ready(Err(error)) => {
                     report(&error, metrics);
                     metrics.stream_reset("failed");
                     let text = "the response's body broke off".to_owned();
@@ -183,6 +187,7 @@ where
                 }
             }
         }
+        this.machine.with(Callee::cork);
         Poll::Ready(())
     }
 

@@ -144,8 +144,13 @@ where
             if over && this.body.is_some() {
                 this.body.set(None);
             }
-            let Some(mut body) = this.body.as_mut().as_pin_mut().filter(|_| wanted) else { return taken };
-            let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else { return taken };
+            let Some(mut body) = this.body.as_mut().as_pin_mut().filter(|_| wanted) else {
+                this.shared.with(Caller::cork);
+                return taken;
+            };
+            let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+                return this.shared.with(Caller::uncork) || taken;
+            };
             let now = this.endpoint.link().now();
             let ended = body.is_end_stream();
             taken = true;

@@ -31,6 +31,8 @@ pub(in crate::exchange) struct Sender {
     /// DATA since credit was last gained.
     since: u32,
     pending: Pieces,
+    /// Whether more may be there at once, so that only full DATA are sent.
+    corked: bool,
     end: End,
 }
 
@@ -57,6 +59,7 @@ impl Sender {
             chunk,
             since: 0,
             pending: Pieces::default(),
+            corked: false,
             end: End::Open,
         }
     }
@@ -102,6 +105,16 @@ impl Sender {
         }
     }
 
+    /// More may be there at once: as long as it is wanted, and until [`Sender::uncork`], only full DATA are sent.
+    pub(in crate::exchange) const fn cork(&mut self) {
+        self.corked = true;
+    }
+
+    /// Nothing more is there for now. True if something has waited for more.
+    pub(in crate::exchange) fn uncork(&mut self) -> bool {
+        std::mem::take(&mut self.corked) && self.size() > 0
+    }
+
     /// Ends the body; false if its trailers do not fit a frame.
     pub(in crate::exchange) fn finish(&mut self, trailers: Option<HeaderMap>) -> bool {
         let trailers = trailers.filter(|trailers| !trailers.is_empty());
@@ -131,6 +144,9 @@ impl Sender {
     /// The next DATA, encoded.
     pub(in crate::exchange) fn poll(&mut self) -> Option<Bytes> {
         let size = self.size();
+        if self.corked && self.wants_data() {
+            return None;
+        }
         let data = match &mut self.end {
             End::Over => return None,
             End::Given(trailers) if self.pending.is_empty() => {
