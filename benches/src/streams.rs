@@ -87,7 +87,7 @@ fn bulk(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Err
                         report.check(&setting, &what, grown.of(process), Some(goal));
                     }
                 }
-                report.cell(Cell { setting: setting.clone(), case: case.to_string(), figures })?;
+                report.cell(&Cell { setting: setting.clone(), case: case.to_string(), figures })?;
             }
         }
     }
@@ -104,7 +104,7 @@ fn small(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Er
     for (case, group) in ["small", "beside"].into_iter().zip(groups) {
         let figures = group.finish();
         p99.push(figures.p99_us);
-        report.cell(Cell { setting: setting.clone(), case: case.to_owned(), figures })?;
+        report.cell(&Cell { setting: setting.clone(), case: case.to_owned(), figures })?;
     }
     if let [alone, beside] = p99[..] {
         report.check(
@@ -132,7 +132,7 @@ fn readers(options: &Options, nats: &Server, report: &mut Report) -> Result<(), 
             report.check(&setting, &what, grown.of(process), Some(Goal::AtMost(most)));
         }
     }
-    report.cell(Cell { setting, case: "readers".to_owned(), figures })
+    report.cell(&Cell { setting, case: "readers".to_owned(), figures })
 }
 
 fn grpc(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Error> {
@@ -146,7 +146,7 @@ fn grpc(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Err
         for (call, group) in Call::ALL.into_iter().zip(groups) {
             let figures = group.finish();
             speeds.push(figures.rps);
-            report.cell(Cell { setting: setting.clone(), case: call.to_string(), figures })?;
+            report.cell(&Cell { setting: setting.clone(), case: call.to_string(), figures })?;
         }
         if let [direct_unary, narun_unary, direct_stream, narun_stream] = speeds[..] {
             report.check(&setting, "gRPC calls narun/direct", Some(narun_unary / direct_unary), None);

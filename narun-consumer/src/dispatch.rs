@@ -23,9 +23,9 @@ use crate::metrics::Metrics;
 use crate::opening::Part;
 use crate::serve::MakeSpan;
 
-/// How many times in a row an exchange goes round before others get their turn, and how many messages it takes in each
-/// time.
-const ROUNDS: usize = 32;
+/// How many times in a row an exchange goes round before others get their turn, the client's task among them, which what
+/// was published until then waits for in memory; and how many messages it takes in each time.
+const ROUNDS: usize = 4;
 const BATCH: usize = 64;
 
 /// What all requests of a consumer share.
@@ -169,13 +169,17 @@ where
         let _entered = this.span.enter();
         let metrics = &this.consumer.metrics;
         while this.machine.with(|machine| machine.wants_data()) {
-            match ready!(this.handler.as_mut().poll_body(cx)) {
-                Ok(part) => {
+            match this.handler.as_mut().poll_body(cx) {
+                Poll::Pending => {
+                    this.machine.with(Callee::uncork);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(part)) => {
                     if !this.machine.with(|machine| give(machine, part)) {
                         misfit(metrics);
                     }
                 }
-                Err(error) => {
+                Poll::Ready(Err(error)) => {
                     report(&error, metrics);
                     metrics.stream_reset("failed");
                     let text = "the response's body broke off".to_owned();
@@ -183,6 +187,7 @@ where
                 }
             }
         }
+        this.machine.with(Callee::cork);
         Poll::Ready(())
     }
 

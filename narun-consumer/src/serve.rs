@@ -235,7 +235,7 @@ impl<S> Serve<S> {
     }
 
     /// How many bytes of a request's body may be on their way or wait to be read, and how large a part of a response's
-    /// body is sent at once: a quarter of it, if that is less than 64 KiB. Default 1 MiB; 64 KiB to 16 MiB.
+    /// body is sent at once: a quarter of it, if that is less than 32 KiB. Default 1 MiB; 64 KiB to 16 MiB.
     ///
     /// One exchange moves a window in each round trip between gateway and consumer, at the most.
     pub const fn window(mut self, bytes: u64) -> Self {

@@ -12,8 +12,8 @@ use crate::round::{Connect, Exchange, Failure};
 /// What a part is that is counted.
 const PART: u64 = 1024 * 1024;
 
-/// Bytes in a message: as many as a DATA has.
-const MESSAGE: usize = CHUNK.len() - 32;
+/// Bytes in a message, about as many as a DATA has: more would be moved about in async-nats's buffers.
+const MESSAGE: usize = CHUNK.len() / 2 - 256;
 
 /// Sends to everybody who asks, for as long as there is credit, until the process ends.
 pub(super) async fn send(at: NatsApp, window: u64) -> Result<(), Error> {

@@ -41,9 +41,9 @@ impl Report {
         Self { json, cells: 0, checks: Vec::new(), failures: 0 }
     }
 
-    pub(super) fn cell(&mut self, cell: Cell) -> Result<(), Error> {
+    pub(super) fn cell(&mut self, cell: &Cell) -> Result<(), Error> {
         let mut out = io::stdout().lock();
-        let Cell { setting, case, figures } = &cell;
+        let Cell { setting, case, figures } = cell;
         if self.json {
             let mut line = json!({ "setting": setting, "case": case, "grown_mib": figures.grown_mib });
             if let (Value::Object(line), Value::Object(figures)) = (&mut line, figures.json()) {
@@ -54,7 +54,7 @@ impl Report {
             if self.cells == 0 {
                 writeln!(out, "{CELL_HEAD}")?;
             }
-            writeln!(out, "{}", cell_row(&cell))?;
+            writeln!(out, "{}", cell_row(cell))?;
         }
         for (text, count) in &figures.failures {
             eprintln!("{case}: {count} times {text}");

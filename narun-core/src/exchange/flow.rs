@@ -72,6 +72,18 @@ impl Flow {
         self.sender.as_ref().is_some_and(Sender::wants_data)
     }
 
+    /// More of the own body may be there at once.
+    pub(super) const fn cork(&mut self) {
+        if let Some(sender) = &mut self.sender {
+            sender.cork();
+        }
+    }
+
+    /// Nothing more of it is there for now. True if something has waited for more.
+    pub(super) fn uncork(&mut self) -> bool {
+        self.sender.as_mut().is_some_and(Sender::uncork)
+    }
+
     /// Whether nothing more of the own body will be sent.
     pub(super) fn is_sent(&self) -> bool {
         self.sender.as_ref().is_none_or(Sender::is_over)

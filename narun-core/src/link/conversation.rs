@@ -12,8 +12,9 @@ use crate::exchange::{Caller, CallerEvent, Transmit};
 use crate::frame::{Frame, RequestHead, ResetCode, ResponseFrame};
 use crate::{Failure, FailureKind};
 
-/// How many times in a row it goes round before others get their turn.
-const ROUNDS: usize = 32;
+/// How many times in a row it goes round before others get their turn: what it has published by then waits in memory for
+/// the client's task.
+const ROUNDS: usize = 4;
 
 /// How many messages are taken in each time.
 const BATCH: usize = 64;
@@ -143,8 +144,13 @@ where
             if over && this.body.is_some() {
                 this.body.set(None);
             }
-            let Some(mut body) = this.body.as_mut().as_pin_mut().filter(|_| wanted) else { return taken };
-            let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else { return taken };
+            let Some(mut body) = this.body.as_mut().as_pin_mut().filter(|_| wanted) else {
+                this.shared.with(Caller::cork);
+                return taken;
+            };
+            let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+                return this.shared.with(Caller::uncork) || taken;
+            };
             let now = this.endpoint.link().now();
             let ended = body.is_end_stream();
             taken = true;

@@ -73,6 +73,19 @@ impl<A: Clone + PartialEq> Callee<A> {
         !self.ended && self.stream.as_ref().is_some_and(|stream| stream.flow.wants_data())
     }
 
+    /// More of the response's body may be there at once: what does not fill a frame is not transmitted as long as more is
+    /// [wanted](Callee::wants_data), until [`Callee::uncork`]. Not without asking for it soon, or it is never sent.
+    pub fn cork(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.flow.cork();
+        }
+    }
+
+    /// Nothing more is there for now. True if there is something to be transmitted that has waited for more.
+    pub fn uncork(&mut self) -> bool {
+        self.stream.as_mut().is_some_and(|stream| stream.flow.uncork())
+    }
+
     /// The next part of the response's body. To be called if it is wanted; more waits for credit.
     pub fn send(&mut self, data: Bytes) {
         if let Some(sender) = self.sender() {

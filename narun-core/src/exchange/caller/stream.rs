@@ -58,6 +58,19 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.ended || self.stream.as_ref().is_none_or(|stream| stream.flow.is_sent())
     }
 
+    /// More of the request's body may be there at once: what does not fill a frame is not transmitted as long as more is
+    /// [wanted](Caller::wants_data), until [`Caller::uncork`]. Not without asking for it soon, or it is never sent.
+    pub fn cork(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.flow.cork();
+        }
+    }
+
+    /// Nothing more is there for now. True if there is something to be transmitted that has waited for more.
+    pub fn uncork(&mut self) -> bool {
+        self.stream.as_mut().is_some_and(|stream| stream.flow.uncork())
+    }
+
     /// The next part of the request's body. To be called if it is wanted; more waits for credit.
     pub fn send(&mut self, now: Time, data: Bytes) {
         if let Some(sender) = self.sender() {

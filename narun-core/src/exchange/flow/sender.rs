@@ -12,6 +12,10 @@ const MANY: u32 = 256;
 /// What a DATA takes besides its bytes, at most.
 const FRAMING: usize = 32;
 
+/// The largest DATA. NATS clients read into buffers of 32 KiB, async-nats at least, and what does not fit one, with its
+/// subjects, is moved while it comes.
+const LARGEST: usize = 32 * 1024 - 256;
+
 /// One direction of an exchange where the bytes come from.
 #[derive(Debug)]
 pub(in crate::exchange) struct Sender {
@@ -27,6 +31,8 @@ pub(in crate::exchange) struct Sender {
     /// DATA since credit was last gained.
     since: u32,
     pending: Pieces,
+    /// Whether more may be there at once, so that only full DATA are sent.
+    corked: bool,
     end: End,
 }
 
@@ -44,7 +50,7 @@ impl Sender {
     /// A body of which bytes up to this offset were sent inline, and that may be sent up to `credit`.
     pub(in crate::exchange) fn new(config: &FlowConfig, inline: u64, credit: u64) -> Self {
         let quarter = usize::try_from(config.window / 4).unwrap_or(usize::MAX);
-        let chunk = config.frame.saturating_sub(FRAMING).min(quarter).max(1);
+        let chunk = config.frame.min(LARGEST).saturating_sub(FRAMING).min(quarter).max(1);
         Self {
             last: 0,
             sent: inline,
@@ -53,6 +59,7 @@ impl Sender {
             chunk,
             since: 0,
             pending: Pieces::default(),
+            corked: false,
             end: End::Open,
         }
     }
@@ -98,6 +105,16 @@ impl Sender {
         }
     }
 
+    /// More may be there at once: as long as it is wanted, and until [`Sender::uncork`], only full DATA are sent.
+    pub(in crate::exchange) const fn cork(&mut self) {
+        self.corked = true;
+    }
+
+    /// Nothing more is there for now. True if something has waited for more.
+    pub(in crate::exchange) fn uncork(&mut self) -> bool {
+        std::mem::take(&mut self.corked) && self.size() > 0
+    }
+
     /// Ends the body; false if its trailers do not fit a frame.
     pub(in crate::exchange) fn finish(&mut self, trailers: Option<HeaderMap>) -> bool {
         let trailers = trailers.filter(|trailers| !trailers.is_empty());
@@ -127,6 +144,9 @@ impl Sender {
     /// The next DATA, encoded.
     pub(in crate::exchange) fn poll(&mut self) -> Option<Bytes> {
         let size = self.size();
+        if self.corked && self.wants_data() {
+            return None;
+        }
         let data = match &mut self.end {
             End::Over => return None,
             End::Given(trailers) if self.pending.is_empty() => {

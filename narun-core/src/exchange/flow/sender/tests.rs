@@ -63,6 +63,26 @@ fn what_comes_at_once_shares_a_frame() {
 }
 
 #[test]
+fn waits_for_more_to_fill_a_frame_if_there_may_be_more_at_once() {
+    let mut sender = sender(0, 3 * CHUNK as u64);
+    sender.cork();
+    sender.push(Bytes::from(vec![1; CHUNK + 10]));
+    assert_eq!(sent(&mut sender).map(|data| data.body.len()), Some(CHUNK));
+    assert!(sent(&mut sender).is_none() && sender.wants_data());
+    assert!(sender.uncork() && !sender.uncork());
+    assert_eq!(sent(&mut sender).map(|data| data.body.len()), Some(10));
+    // Without credit for more, nothing is waited for; nor after the end.
+    sender.cork();
+    sender.push(Bytes::from(vec![1; 2 * CHUNK]));
+    let sizes: Vec<_> = std::iter::from_fn(|| sent(&mut sender)).map(|data| data.body.len()).collect();
+    assert_eq!(sizes, [CHUNK, CHUNK - 10]);
+    sender.credit(u64::MAX);
+    assert!(sent(&mut sender).is_none());
+    assert!(sender.finish(None));
+    assert_eq!(sent(&mut sender).map(|data| (data.body.len(), data.end)), Some((10, true)));
+}
+
+#[test]
 fn the_last_part_says_so_and_needs_no_credit_if_it_is_empty() {
     let mut whole = sender(0, 10);
     whole.push(Bytes::from_static(b"0123456789"));
