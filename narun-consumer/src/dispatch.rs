@@ -117,6 +117,11 @@ where
         self.as_mut().project().machine.with(|machine| machine.is_ended())
     }
 
+    /// Whether the next part of the response's body is wanted.
+    fn wants_data(self: Pin<&mut Self>) -> bool {
+        self.responds && self.project().machine.with(|machine| machine.wants_data())
+    }
+
     /// Polls the handler; its outcome, if any, goes to the machine.
     fn poll_handler(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let mut this = self.project();
@@ -311,8 +316,11 @@ where
         self.as_mut().take_mail(cx);
         for _ in 0..ROUNDS {
             let more = !self.is_ended() && self.as_mut().run(cx);
+            let wanted = self.as_mut().wants_data();
             // A dead client is noticed by whoever reads from it.
             let _ = ready!(self.as_mut().poll_transmit(cx));
+            // What was left of a large part is gone now, and the next one may be there already: nobody would tell.
+            let more = more || (!wanted && self.as_mut().wants_data());
             if let Some(CalleeEvent::Cancelled(why)) =
                 self.as_mut().project().machine.with(Callee::poll_event)
             {

@@ -8,7 +8,7 @@ use narun_core::frame::Frame;
 use super::{Source, answering, boxed, consumer, credit, fed, trailers, watched};
 use crate::gateway::head;
 use crate::gateway::request;
-use crate::harness::settle;
+use crate::harness::{settle, soon};
 
 const FRAME: usize = 64 * 1024;
 
@@ -111,6 +111,29 @@ async fn a_body_is_polled_only_for_what_may_be_sent() {
         assert!((granted..=granted + 1000).contains(&watch.yielded()), "{} of {granted}", watch.yielded());
     }
     assert!(!watch.is_dropped());
+}
+
+#[tokio::test]
+async fn a_part_larger_than_its_credit_is_followed_by_the_next_one_at_once() {
+    const PART: usize = 200_000;
+    let parts = futures::stream::repeat_with(|| {
+        Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![0; PART])))
+    });
+    let actor = consumer(answering(Response::new(boxed(http_body_util::StreamBody::new(parts))))).await;
+    let mut exchange = actor.get("/").await;
+    let (response, token) = exchange.begun().await;
+    let mut sent = response.body.len();
+    // Whatever is forgotten until a timer fires takes longer than this may.
+    soon("a body", async {
+        for part in 0..150 {
+            let granted = part * PART + PART / 2;
+            exchange.tell(&token, credit(granted as u64)).await;
+            while sent < granted {
+                sent += exchange.data().await.body.len();
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
