@@ -6,4 +6,7 @@ mod durable;
 mod gateway;
 mod grpc;
 mod program;
+mod proxy_existing;
 mod quickstart;
+mod sse;
+mod upload_download;
