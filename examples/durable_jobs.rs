@@ -9,7 +9,7 @@
 //! went as it should.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -21,12 +21,11 @@ use clap::{Parser, Subcommand};
 use http::{Method, Request, Response, StatusCode, header};
 use narun_consumer::{DeadLetters, Delivery, Received};
 use narun_examples::nats::{self, Nats};
+use narun_examples::process::Process;
 use narun_examples::signal::Shutdown;
 use narun_examples::{client, http as server};
 use narun_gateway::{Gateway, Namespace, Route};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 use tracing::level_filters::LevelFilter;
 
 /// The stream, which only this program uses.
@@ -186,14 +185,14 @@ impl Story {
             letter.deliveries(),
         ));
         self.say("The bug is mended, and the dead letter put back.");
-        stop(worker).await?;
+        worker.stop().await?;
         let worker = self.worker(true).await?;
         self.dead_letters.put_back(letter.sequence()).await?;
         self.fetch(&location, StatusCode::OK, "done, now that the bug is mended").await?;
         let left = self.dead_letters.list(Some(APP), 0, 10).await?;
         ensure!(left.is_empty(), "there should be no dead letter any more");
 
-        stop(worker).await?;
+        worker.stop().await?;
         println!();
         self.say("All went as it should.");
         Ok(())
@@ -238,24 +237,16 @@ impl Story {
     }
 
     /// Waits for a worker's death, and starts another one.
-    async fn replace(&self, mut worker: Child) -> anyhow::Result<Child> {
-        let status = worker.wait().await?;
+    async fn replace(&self, mut worker: Process) -> anyhow::Result<Process> {
+        let status = worker.ended().await?;
         self.say(&format!("The worker is dead ({status}); another one is started."));
         self.worker(false).await
     }
 
     /// Starts a worker, which ends with this program.
-    async fn worker(&self, mended: bool) -> anyhow::Result<Child> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--nats-url", &self.nats_url, "worker"]).args(mended.then_some("--mended"));
-        let mut worker = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
-        let stdout = worker.stdout.as_mut().context("a worker without output")?;
-        let mut line = String::new();
-        let mut stdout = BufReader::new(stdout);
-        let ready = stdout.read_line(&mut line);
-        tokio::time::timeout(Duration::from_secs(60), ready).await.context("the worker does not start")??;
-        ensure!(line.trim_end() == "ready", "the worker did not start");
-        Ok(worker)
+    async fn worker(&self, mended: bool) -> anyhow::Result<Process> {
+        let arguments = ["--nats-url", &self.nats_url, "worker"];
+        Process::start(arguments.into_iter().chain(mended.then_some("--mended"))).await
     }
 
     fn chapter(&self, title: &str) {
@@ -275,16 +266,5 @@ fn describe(response: &Response<Bytes>) -> String {
 fn compare(response: &Response<Bytes>, status: StatusCode, body: &str) -> anyhow::Result<()> {
     ensure!(response.status() == status, "the status should have been {status}");
     ensure!(body.is_empty() || response.body() == body, "the answer should have been {body:?}");
-    Ok(())
-}
-
-/// Stops a worker gracefully.
-async fn stop(mut worker: Child) -> anyhow::Result<()> {
-    let id = worker.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-    let id = id.context("the worker has ended by itself")?;
-    rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
-    let status =
-        tokio::time::timeout(Duration::from_secs(60), worker.wait()).await.context("it does not stop")??;
-    ensure!(status.success(), "a worker ended with {status}");
     Ok(())
 }

@@ -9,11 +9,12 @@
 //! ```
 //!
 //! It starts without NATS, and answers 503 until that is there. Ctrl-C and SIGTERM end it once all requests under way
-//! are answered. It runs on one core, which is the most efficient way to use one; for more, run several behind a load
-//! balancer.
+//! are answered; bodies that take more than 20 s longer are cut off. It runs on one core, which is the most efficient
+//! way to use one; for more, run several behind a load balancer.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -59,6 +60,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         () = serve(listener, gateway.service(), shutdown.begun()) => {}
         () = gateway.closed() => bail!("the connection to NATS is dead"),
     }
+    // What is still under way is cut off now, and its consumers are told.
+    gateway.shutdown(Duration::ZERO).await;
     metrics.await?;
     Ok(())
 }

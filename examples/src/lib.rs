@@ -4,8 +4,11 @@ pub mod chat;
 pub mod client;
 pub mod hello;
 pub mod http;
+pub mod memory;
 pub mod metrics;
 pub mod nats;
+pub mod process;
+pub mod progress;
 pub mod signal;
 
 use std::io::{self, IsTerminal};

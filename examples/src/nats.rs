@@ -49,6 +49,11 @@ impl Nats {
         &self.url
     }
 
+    /// The process id of a private one.
+    pub fn pid(&self) -> Option<u32> {
+        self.private.as_ref().and_then(Server::pid)
+    }
+
     /// Stops it, if it is a private one.
     ///
     /// # Errors

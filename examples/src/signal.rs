@@ -6,12 +6,15 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::process::ATTACHED;
+
 /// Whether the program is to end: on Ctrl-C, on SIGTERM, or by its own decision.
 #[derive(Clone, Debug)]
 pub struct Shutdown(Arc<watch::Sender<bool>>);
 
 impl Shutdown {
-    /// Listens for signals from now on, instead of being ended by them.
+    /// Listens for signals from now on, instead of being ended by them. A [`Process`](crate::process::Process) ends with
+    /// the program that started it, too.
     ///
     /// # Errors
     ///
@@ -29,6 +32,14 @@ impl Shutdown {
             tracing::info!("shutting down");
             on_signal.begin();
         });
+        if std::env::var_os(ATTACHED).is_some() {
+            let when_alone = shutdown.clone();
+            // Nobody writes there, so this ends when the other side does. A thread, as a read cannot be given up.
+            std::thread::spawn(move || {
+                let _ = io::copy(&mut io::stdin(), &mut io::sink());
+                when_alone.begin();
+            });
+        }
         Ok(shutdown)
     }
 

@@ -7,4 +7,7 @@ mod gateway;
 mod grpc;
 mod grpc_through;
 mod program;
+mod proxy_existing;
 mod quickstart;
+mod sse;
+mod upload_download;

@@ -12,7 +12,7 @@ use narun_examples::client;
 use narun_examples::hello::{self, Answer, Question};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Enough to fetch a nats-server, on a slow machine.
@@ -22,6 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 /// A command that runs this example.
@@ -64,9 +65,22 @@ impl Program {
     ) -> Self {
         let mut command = command(example);
         command.envs(variables.iter().copied());
-        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        Self::of(command.args(arguments))
+    }
+
+    /// The same with a log, which is to be [looked at](Self::logged).
+    pub(crate) fn start_logging<A: AsRef<OsStr>>(
+        example: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self::of(command(example).env("RUST_LOG", "info").args(arguments).stderr(Stdio::piped()))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        Self { child, lines }
+        let log = child.stderr.take().map(|log| BufReader::new(log).lines());
+        Self { child, lines, log }
     }
 
     /// Waits for a line that begins with this, and takes the rest of it.
@@ -87,6 +101,20 @@ impl Program {
         let url = self.line(&format!("{beginning} http://")).await;
         let address = url.split('/').next().expect("there is always one");
         address.parse().expect("an address")
+    }
+
+    /// Waits until it logs this.
+    pub(crate) async fn logged(&mut self, text: &str) {
+        let log = self.log.as_mut().expect("it was started with a log");
+        soon(text, async {
+            while let Some(line) = log.next_line().await.expect("the log is text") {
+                if line.contains(text) {
+                    return;
+                }
+            }
+            panic!("it ended without logging {text:?}");
+        })
+        .await;
     }
 
     /// Sends a signal, and waits for the end.
@@ -124,14 +152,27 @@ pub(crate) async fn post_with(server: SocketAddr, path: &str, fields: &[(&str, &
 /// Where the status of a request would be that nobody made.
 pub(crate) const NOBODYS: &str = "/.narun/requests/aaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// Waits until a gateway, which does not wait for its connection itself, answers anything but 503.
-pub(crate) async fn serving(mut ask: impl AsyncFnMut() -> StatusCode) {
-    let serving = async {
-        while ask().await == StatusCode::SERVICE_UNAVAILABLE {
+/// What a future gives, which must be soon.
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    };
-    timeout(PATIENCE, serving).await.expect("it serves in time");
+    })
+    .await;
+}
+
+/// Waits until a gateway, which does not wait for its connection itself, answers anything but 503.
+pub(crate) async fn serving(mut ask: impl AsyncFnMut() -> StatusCode) {
+    eventually("a gateway that serves", async || ask().await != StatusCode::SERVICE_UNAVAILABLE).await;
 }
 
 /// Sends a request that is answered 202; returns where its response will be.

@@ -2,7 +2,9 @@
 
 mod downloads;
 mod ending;
+mod hostile;
 mod large;
+mod loss;
 mod through;
 mod uploads;
 

@@ -21,7 +21,9 @@ use crate::harness::{Metrics, eventually, settle, soon};
 const CANCELLED: &str = "http_consumer_cancelled_total";
 
 /// A consumer whose handlers give their request to the test, and answer with what that says.
-async fn handed(window: u64) -> (Actor, mpsc::UnboundedReceiver<(Request<Body>, oneshot::Sender<AnyBody>)>) {
+pub(super) async fn handed(
+    window: u64,
+) -> (Actor, mpsc::UnboundedReceiver<(Request<Body>, oneshot::Sender<AnyBody>)>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let service = service_fn(move |request| {
         let sender = sender.clone();
