@@ -2,19 +2,31 @@ use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
 use data_encoding::BASE64URL;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::{Bucket, damaged};
 use crate::Connection;
 
-/// Reads the pieces of an object, one after the other as they are wanted, and checks size and digest.
+/// How many pieces are asked for at once: enough to hide the time that an answer takes.
+const AHEAD: usize = 4;
+
+/// Reads the pieces of an object in order, a few ahead of what is wanted, and checks size and digest.
 pub(super) struct Reader {
     stream: Stream<()>,
     connection: Connection,
     subject: String,
-    /// Where the next piece is looked for.
+    /// The sequence from which on the next piece is.
     sequence: u64,
+    /// The one from which on a piece is asked for next.
+    asked: u64,
+    /// The first piece from one sequence on, from the next one on, and so forth. Mostly these are different pieces; where
+    /// other objects' lie between, some come twice, and none is left out.
+    ahead: FuturesOrdered<BoxFuture<'static, Result<(u64, Bytes), Status>>>,
+    /// How many pieces are still to come.
     chunks: usize,
     size: usize,
     digest: Sha256,
@@ -33,6 +45,8 @@ impl Reader {
             connection: connection.clone(),
             subject: bucket.chunks(&info.nuid),
             sequence: 1,
+            asked: 1,
+            ahead: FuturesOrdered::new(),
             chunks: info.chunks,
             size: info.size,
             digest: Sha256::new(),
@@ -49,18 +63,41 @@ impl Reader {
             return if right { Ok(None) } else { Err(damaged()) };
         }
         self.connection.mark()?;
-        let message =
-            self.stream.direct_get_next_for_subject(self.subject.as_str(), Some(self.sequence)).await;
-        let message = message.map_err(|error| match error.kind() {
-            // Another version has taken its place meanwhile, or it was deleted.
-            DirectGetErrorKind::NotFound => Status::aborted("the object was changed while it was read"),
-            DirectGetErrorKind::TimedOut => Status::deadline_exceeded("JetStream did not answer in time"),
-            _ => Status::unavailable("JetStream is not available"),
-        })?;
-        self.sequence = message.sequence + 1;
-        self.chunks -= 1;
-        self.size = self.size.checked_sub(message.payload.len()).ok_or_else(damaged)?;
-        self.digest.update(&message.payload);
-        Ok(Some(message.payload))
+        loop {
+            self.ask();
+            let Some(found) = self.ahead.next().await else { return Err(damaged()) };
+            let (sequence, piece) = found?;
+            // One that another question has found before is passed over.
+            if sequence >= self.sequence {
+                self.sequence = sequence + 1;
+                self.asked = self.asked.max(self.sequence);
+                self.chunks -= 1;
+                self.size = self.size.checked_sub(piece.len()).ok_or_else(damaged)?;
+                self.digest.update(&piece);
+                return Ok(Some(piece));
+            }
+        }
+    }
+
+    /// Asks for as many pieces as there still are, but a few: so no question is for what lies behind the last one.
+    fn ask(&mut self) {
+        while self.ahead.len() < self.chunks.min(AHEAD) {
+            let (stream, subject, from) = (self.stream.clone(), self.subject.clone(), self.asked);
+            self.ahead.push_back(Box::pin(async move {
+                let message = stream.direct_get_next_for_subject(subject, Some(from)).await;
+                let message = message.map_err(|error| match error.kind() {
+                    // Another version has taken its place meanwhile, or it was deleted.
+                    DirectGetErrorKind::NotFound => {
+                        Status::aborted("the object was changed while it was read")
+                    }
+                    DirectGetErrorKind::TimedOut => {
+                        Status::deadline_exceeded("JetStream did not answer in time")
+                    }
+                    _ => Status::unavailable("JetStream is not available"),
+                })?;
+                Ok((message.sequence, message.payload))
+            }));
+            self.asked += 1;
+        }
     }
 }

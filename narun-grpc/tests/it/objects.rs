@@ -117,6 +117,23 @@ async fn objects_of_any_size_go_up_and_down_in_pieces() {
 }
 
 #[tokio::test]
+async fn objects_whose_pieces_lie_between_each_other_are_read_whole() {
+    let (service, user) = (Service::start().await, new_user());
+    let data = |number: u8| Bytes::from_iter((0..2_000_000_u32).map(|at| at.to_le_bytes()[2] ^ number));
+    let names = ["a", "b", "c", "d"];
+    let puts = names.iter().zip(1..).map(|(name, number)| {
+        let (mut client, request) = (service.client.clone(), put(&user, name, data(number)));
+        async move { client.object_put(request).await.map(drop) }
+    });
+    for result in futures::future::join_all(puts).await {
+        result.unwrap();
+    }
+    for (name, number) in names.iter().zip(1..) {
+        assert!(get(&service.client, &user, name).await.data == data(number), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn many_who_put_the_same_object_leave_one() {
     let (service, user) = (Service::start().await, new_user());
     let puts = (0..12_u8).map(|number| {
