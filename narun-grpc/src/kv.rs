@@ -4,9 +4,12 @@
 //! use them too. They are asked for directly, as a client's own calls would look the bucket up first.
 
 mod key;
+mod operation;
 
 use async_nats::HeaderMap;
-use async_nats::header::NATS_EXPECTED_STREAM;
+use async_nats::header::{
+    HeaderValue, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_ROLLUP,
+};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, Info, RawMessageErrorKind};
@@ -15,15 +18,13 @@ use futures::StreamExt;
 use tonic::{Code, Status};
 
 use self::key::{escape_key, unescape_key};
+use self::operation::{OPERATION, operation};
 use crate::call::{Call, Unary};
 use crate::convert::{date, header_length, saturating};
-use crate::status::{self, IntoStatus, OrStatus};
+use crate::status::{self, IntoStatus};
 use crate::streams::if_found;
 use crate::tenant::Tenant;
 use crate::{BucketSettings, Method, pb};
-
-/// What a delete marker has in its headers, as all NATS clients write it.
-const OPERATION: &str = "KV-Operation";
 
 /// A bucket's NATS names.
 struct Bucket {
@@ -74,15 +75,16 @@ pub(crate) fn names(tenant: &Tenant, bucket: &str, key: &str) -> Result<(String,
     Ok((bucket.stream, subject))
 }
 
-/// A key's last entry that is no delete marker.
+/// What was last put or deleted under a key.
 struct Entry {
+    operation: pb::KvOperation,
     value: Bytes,
     revision: u64,
     created: Option<prost_types::Timestamp>,
 }
 
 impl Call<'_> {
-    async fn entry(&self, bucket: &Bucket, subject: &str) -> Result<Option<Entry>, Status> {
+    async fn latest(&self, bucket: &Bucket, subject: &str) -> Result<Option<Entry>, Status> {
         if !self.has_bucket(&bucket.stream).await? {
             return Ok(None);
         }
@@ -102,9 +104,30 @@ impl Call<'_> {
                 },
             },
         };
-        let live = message.headers.get(OPERATION).is_none();
-        let created = date(message.time);
-        Ok(live.then_some(Entry { value: message.payload, revision: message.sequence, created }))
+        Ok(Some(Entry {
+            operation: operation(&message.headers),
+            created: date(message.time),
+            revision: message.sequence,
+            value: message.payload,
+        }))
+    }
+
+    /// Stores under a key that is not there, or was deleted, and gives the revision.
+    async fn create(&self, bucket: &Bucket, subject: String, value: Bytes) -> Result<u64, Status> {
+        let exists = || Status::already_exists("there is such a key");
+        match self.store(bucket, subject.clone(), expecting(Some(0)), value.clone()).await {
+            Err(status) if status.code() == Code::Aborted => {}
+            result => return result,
+        }
+        // What is there may be a delete marker.
+        let revision = match self.latest(bucket, &subject).await? {
+            Some(entry) if entry.operation == pb::KvOperation::OperationPut => return Err(exists()),
+            entry => entry.map_or(0, |entry| entry.revision),
+        };
+        match self.store(bucket, subject, expecting(Some(revision)), value).await {
+            Err(status) if status.code() == Code::Aborted => Err(exists()),
+            result => result,
+        }
     }
 
     /// Stores under a key, and gives the revision.
@@ -134,7 +157,10 @@ impl Call<'_> {
             }
             result => result,
         };
-        Ok(result.or_status()?.sequence)
+        result.map(|ack| ack.sequence).map_err(|error| match status::is_mismatch(&error) {
+            true => mismatch(),
+            false => error.into_status(),
+        })
     }
 
     /// Whether there is a bucket of this stream, as was found some seconds ago at most.
@@ -174,6 +200,25 @@ fn missing(kind: RawMessageErrorKind) -> Result<Option<Entry>, Status> {
     }
 }
 
+/// The revision that a request expects, if any.
+fn expected(revision: Option<i64>) -> Result<Option<u64>, Status> {
+    let negative = |_| Status::invalid_argument("expected_revision is negative");
+    revision.map(|revision| u64::try_from(revision).map_err(negative)).transpose()
+}
+
+fn mismatch() -> Status {
+    Status::aborted("the key is not at the expected revision")
+}
+
+/// The headers of what is only stored if this is the key's last revision.
+fn expecting(revision: Option<u64>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(revision) = revision {
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(revision));
+    }
+    headers
+}
+
 impl Unary for pb::KvPutRequest {
     const METHOD: Method = Method::KVPut;
     type Response = pb::KvPutResponse;
@@ -181,8 +226,14 @@ impl Unary for pb::KvPutRequest {
     async fn run(self, call: &Call<'_>) -> Result<pb::KvPutResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let (subject, size) = (bucket.subject(&self.key)?, self.value.len());
+        let expected = expected(self.expected_revision)?;
         call.room_for(size).await?;
-        let revision = call.store(&bucket, subject, HeaderMap::new(), self.value).await?;
+        let revision = match expected {
+            Some(0) => call.create(&bucket, subject, self.value).await?,
+            // Nothing is made for what cannot be.
+            Some(_) if !call.has_bucket(&bucket.stream).await? => return Err(mismatch()),
+            expected => call.store(&bucket, subject, expecting(expected), self.value).await?,
+        };
         call.received(1, size);
         Ok(pb::KvPutResponse { success: true, revision: saturating(revision) })
     }
@@ -194,8 +245,9 @@ impl Unary for pb::KvGetRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::KvGetResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let entry = call.entry(&bucket, &bucket.subject(&self.key)?).await?;
-        Ok(entry.map_or_else(pb::KvGetResponse::default, |Entry { value, revision, created }| {
+        let entry = call.latest(&bucket, &bucket.subject(&self.key)?).await?;
+        let entry = entry.filter(|entry| entry.operation == pb::KvOperation::OperationPut);
+        Ok(entry.map_or_else(pb::KvGetResponse::default, |Entry { value, revision, created, .. }| {
             call.sent(1, value.len());
             pb::KvGetResponse { found: true, value, revision: saturating(revision), created }
         }))
@@ -209,11 +261,27 @@ impl Unary for pb::KvDeleteRequest {
     async fn run(self, call: &Call<'_>) -> Result<pb::KvDeleteResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let subject = bucket.subject(&self.key)?;
-        if call.entry(&bucket, &subject).await?.is_none() {
+        let expected = expected(self.expected_revision)?;
+        if expected == Some(0) {
+            return Err(Status::invalid_argument(
+                "expected_revision is 0, at which there is nothing to delete",
+            ));
+        }
+        let entry = call.latest(&bucket, &subject).await?;
+        let is_there = entry.is_some_and(|entry| match entry.operation {
+            pb::KvOperation::OperationPut => true,
+            // Before it there may be values.
+            pb::KvOperation::OperationDelete => self.purge,
+            pb::KvOperation::OperationPurge => false,
+        });
+        if !is_there {
             return Ok(pb::KvDeleteResponse { success: false });
         }
-        let mut headers = HeaderMap::new();
-        headers.insert(OPERATION, "DEL");
+        let mut headers = expecting(expected);
+        headers.insert(OPERATION, if self.purge { "PURGE" } else { "DEL" });
+        if self.purge {
+            headers.insert(NATS_ROLLUP, "sub");
+        }
         call.store(&bucket, subject, headers, Bytes::new()).await?;
         Ok(pb::KvDeleteResponse { success: true })
     }

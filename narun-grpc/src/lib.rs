@@ -42,10 +42,10 @@
 //! | no credentials, or wrong ones | UNAUTHENTICATED |
 //! | an identity that is not the caller's | PERMISSION_DENIED |
 //! | no such stream or consumer | NOT_FOUND |
-//! | there is one of that name, with another configuration | ALREADY_EXISTS |
+//! | there is one of that name, with another configuration; a key that was expected not to be there | ALREADY_EXISTS |
 //! | a quota, a full stream, a message over a limit; a subscriber who reads too slowly | RESOURCE_EXHAUSTED |
 //! | what is there does not fit what is asked; a NATS server that is too old | FAILED_PRECONDITION |
-//! | an object that changed while it was read; one that is damaged | ABORTED; DATA_LOSS |
+//! | a key that is not at the expected revision; an object that changed while it was read; one that is damaged | ABORTED; ABORTED; DATA_LOSS |
 //! | no NATS, no JetStream; the connection broke and what was sent may be lost; a server that stops | UNAVAILABLE |
 //! | the call's time is over | DEADLINE_EXCEEDED |
 //!

@@ -112,18 +112,29 @@ impl IntoStatus for jetstream::Error {
 
 /// An error whose kinds hide what JetStream said: what its sources tell.
 pub(crate) fn from_source(error: &(dyn StdError + 'static), otherwise: &'static str) -> Status {
+    refusal(error)
+        .map_or_else(|| Status::unavailable(otherwise), |refusal| api(refusal.error_code().0, refusal.code()))
+}
+
+/// Whether something was not stored because the last of its subject is another than was expected.
+pub(crate) fn is_mismatch(error: &jetstream::context::PublishError) -> bool {
+    // The one that a single server gives, and the one of a cluster whose servers are not at one yet.
+    refusal(error).is_some_and(|refusal| matches!(refusal.error_code().0, 10071 | 10164))
+}
+
+/// What JetStream said, if it did.
+fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(refusal) = error.downcast_ref::<jetstream::Error>() {
-            return api(refusal.error_code().0, refusal.code());
+            return Some(refusal);
         }
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
-            continue;
-        }
-        next = error.source();
+        next = match error.downcast_ref::<std::io::Error>() {
+            Some(error) => error.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
     }
-    Status::unavailable(otherwise)
+    None
 }
 
 /// JetStream is not there.

@@ -745,6 +745,11 @@ pub struct KvPutRequest {
     /// Its value.
     #[prost(bytes = "bytes", tag = "5")]
     pub value: ::prost::bytes::Bytes,
+    /// Unset, the key is put whatever there is. 0: only if it is not there, or was deleted; ALREADY_EXISTS otherwise. More:
+    /// only if this is the revision of what was last put or deleted under it; ABORTED otherwise, upon which a client reads
+    /// the key and decides anew.
+    #[prost(int64, optional, tag = "6")]
+    pub expected_revision: ::core::option::Option<i64>,
 }
 /// Of KVPut.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -803,11 +808,17 @@ pub struct KvDeleteRequest {
     /// The key.
     #[prost(string, tag = "4")]
     pub key: ::prost::alloc::string::String,
+    /// Unset, the key is deleted whatever it is. Set, which is to 1 or more: only if this is its revision; ABORTED otherwise.
+    #[prost(int64, optional, tag = "5")]
+    pub expected_revision: ::core::option::Option<i64>,
+    /// Whether its history goes too.
+    #[prost(bool, tag = "6")]
+    pub purge: bool,
 }
 /// Of KVDelete.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KvDeleteResponse {
-    /// Whether there was such a key.
+    /// Whether there was such a key; when purging, or anything left of one.
     #[prost(bool, tag = "1")]
     pub success: bool,
 }
@@ -1226,6 +1237,39 @@ impl StorageType {
         match value {
             "STORAGE_FILE" => Some(Self::StorageFile),
             "STORAGE_MEMORY" => Some(Self::StorageMemory),
+            _ => None,
+        }
+    }
+}
+/// What was done to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum KvOperation {
+    /// It was put.
+    OperationPut = 0,
+    /// It was deleted.
+    OperationDelete = 1,
+    /// It was deleted with its history, or it has gone by age.
+    OperationPurge = 2,
+}
+impl KvOperation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::OperationPut => "OPERATION_PUT",
+            Self::OperationDelete => "OPERATION_DELETE",
+            Self::OperationPurge => "OPERATION_PURGE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OPERATION_PUT" => Some(Self::OperationPut),
+            "OPERATION_DELETE" => Some(Self::OperationDelete),
+            "OPERATION_PURGE" => Some(Self::OperationPurge),
             _ => None,
         }
     }
@@ -1816,7 +1860,8 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "NakMessage"));
             self.inner.unary(req, path, codec).await
         }
-        /// Sets a key. The bucket is made when it is first put into.
+        /// Sets a key; if the request says so, only while the key is at a revision, or not there. The bucket is made when it is
+        /// first put into.
         pub async fn kv_put(
             &mut self,
             request: impl tonic::IntoRequest<super::KvPutRequest>,
@@ -1860,7 +1905,7 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "KVGet"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes a key.
+        /// Deletes a key; if the request says so, only while the key is at a revision, or with its history.
         pub async fn kv_delete(
             &mut self,
             request: impl tonic::IntoRequest<super::KvDeleteRequest>,
@@ -2311,7 +2356,8 @@ pub mod nats_service_server {
             tonic::Response<super::NakMessageResponse>,
             tonic::Status,
         >;
-        /// Sets a key. The bucket is made when it is first put into.
+        /// Sets a key; if the request says so, only while the key is at a revision, or not there. The bucket is made when it is
+        /// first put into.
         async fn kv_put(
             &self,
             request: tonic::Request<super::KvPutRequest>,
@@ -2321,7 +2367,7 @@ pub mod nats_service_server {
             &self,
             request: tonic::Request<super::KvGetRequest>,
         ) -> std::result::Result<tonic::Response<super::KvGetResponse>, tonic::Status>;
-        /// Deletes a key.
+        /// Deletes a key; if the request says so, only while the key is at a revision, or with its history.
         async fn kv_delete(
             &self,
             request: tonic::Request<super::KvDeleteRequest>,

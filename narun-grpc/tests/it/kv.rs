@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::harness::{GrpcClient, Service, connect, new_user, settle};
 use crate::streams::{create, named};
 
-fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
+pub(crate) fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
     KvPutRequest {
         user_id: user.to_owned(),
         bucket: bucket.to_owned(),
@@ -27,7 +27,7 @@ fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
     }
 }
 
-async fn get(client: &GrpcClient, user: &str, bucket: &str, key: &str) -> KvGetResponse {
+pub(crate) async fn get(client: &GrpcClient, user: &str, bucket: &str, key: &str) -> KvGetResponse {
     let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
     let request = KvGetRequest { user_id, bucket, key, ..Default::default() };
     client.clone().kv_get(request).await.expect("an answer").into_inner()
