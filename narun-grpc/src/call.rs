@@ -328,12 +328,15 @@ identified! {
     ListConsumersRequest: "stream {}", stream_name;
     PublishToStreamRequest: "stream {} subject {}", stream_name, subject;
     PullMessagesRequest: "stream {} consumer {}", stream_name, consumer_name;
+    ConsumeMessagesRequest: "stream {} consumer {}", stream_name, consumer_name;
     AckMessageRequest: "stream {} consumer {} message {}", stream_name, consumer_name, sequence;
     NakMessageRequest: "stream {} consumer {} message {}", stream_name, consumer_name, sequence;
     KvPutRequest: "bucket {} key {}", bucket, key;
     KvGetRequest: "bucket {} key {}", bucket, key;
     KvDeleteRequest: "bucket {} key {}", bucket, key;
     KvKeysRequest: "bucket {}", bucket;
+    KvHistoryRequest: "bucket {} key {}", bucket, key;
+    KvWatchRequest: "bucket {} key {}", bucket, key;
     ObjectPutRequest: "bucket {} object {}", bucket, object_name;
     ObjectGetRequest: "bucket {} object {}", bucket, object_name;
     ObjectDeleteRequest: "bucket {} object {}", bucket, object_name;

@@ -1,5 +1,6 @@
 mod fence;
 mod inboxes;
+mod leftovers;
 mod rates;
 mod requests;
 mod streams;
@@ -25,6 +26,8 @@ use tonic::Status;
 use self::fence::Fence;
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
+use self::leftovers::Leftovers;
+pub(crate) use self::leftovers::is_sign_of_life;
 use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::streams::{Ending, LiveStreams};
@@ -53,6 +56,7 @@ struct Inner {
     fence: OnceCell<Fence>,
     requests: OnceCell<Requests>,
     inboxes: Inboxes,
+    leftovers: Leftovers,
     live: OnceCell<LiveStreams>,
     verified: Verified,
     rates: Rates,
@@ -87,6 +91,7 @@ impl Connection {
             fence: OnceCell::new(),
             requests: OnceCell::new(),
             inboxes: Inboxes::default(),
+            leftovers: Leftovers::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
             rates: Rates::default(),
@@ -202,6 +207,11 @@ impl Connection {
     /// Keeps an inbox, on which nothing more comes but to say so, for others.
     pub(crate) fn keep(&self, inbox: Inbox) {
         self.0.inboxes.keep(inbox);
+    }
+
+    /// Gives back what has come of a pull that nobody reads any more, and what is on its way.
+    pub(crate) fn leave(&self, inbox: Inbox, left: usize) {
+        self.0.leftovers.take(self.0.client.clone(), inbox, left);
     }
 
     /// The streams of subscribers on this connection.

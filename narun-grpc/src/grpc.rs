@@ -64,6 +64,7 @@ methods! {
         kv_get(KvGetRequest) -> KvGetResponse;
         kv_delete(KvDeleteRequest) -> KvDeleteResponse;
         kv_keys(KvKeysRequest) -> KvKeysResponse;
+        kv_history(KvHistoryRequest) -> KvHistoryResponse;
         object_put(ObjectPutRequest) -> ObjectPutResponse;
         object_get(ObjectGetRequest) -> ObjectGetResponse;
         object_delete(ObjectDeleteRequest) -> ObjectDeleteResponse;
@@ -74,6 +75,8 @@ methods! {
     streaming {
         subscribe(SubscribeStream: SubscribeRequest) -> MessageResponse;
         queue_subscribe(QueueSubscribeStream: QueueSubscribeRequest) -> MessageResponse;
+        consume_messages(ConsumeMessagesStream: ConsumeMessagesRequest) -> JetStreamMessage;
+        kv_watch(KVWatchStream: KvWatchRequest) -> KvEntry;
         object_download(ObjectDownloadStream: ObjectGetRequest) -> ObjectChunk;
     }
 }

@@ -3,8 +3,10 @@
 //! A bucket is a stream, and a key one of its subjects: just what other NATS clients make of them, so that these can
 //! use them too. They are asked for directly, as a client's own calls would look the bucket up first.
 
+mod history;
 mod key;
 mod operation;
+mod watch;
 
 use async_nats::HeaderMap;
 use async_nats::header::{

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use async_nats::StatusCode;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::{Client, StatusCode};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +15,9 @@ use crate::call::{Call, Unary};
 use crate::connection::Inbox;
 use crate::consumers::consumer_name;
 use crate::convert::{date, header_length, patience, publish_subject, saturating, timestamp, to_headers};
+use crate::service::Shared;
 use crate::status::{self, OrStatus};
+use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};
 
 /// Messages that PullMessages takes if it does not say, and at most.
@@ -73,7 +75,7 @@ impl Unary for pb::PullMessagesRequest {
         let wait = self.patience().min(call.time_to_wait());
         let consumer = consumer_name(&self.consumer_name)?;
         let stream = call.owned_stream(&self.stream_name).await?;
-        let mut pull = Pull::open(call, &stream, consumer).await?;
+        let mut pull = Pull::open(call.connection(), call.shared.message_limit, &stream, consumer).await?;
         let deadline = Instant::now() + wait;
 
         // First what is there already, which is answered at once; only if that is nothing, what comes. The server ends
@@ -94,31 +96,34 @@ impl Unary for pb::PullMessagesRequest {
 }
 
 /// A pull of a consumer, on an inbox that is its own meanwhile.
-struct Pull<'a> {
-    connection: &'a Connection,
+pub(crate) struct Pull {
+    connection: Connection,
     next: String,
     /// None once it is given away.
-    inbox: Option<Inbox>,
+    pub(crate) inbox: Option<Inbox>,
     /// Whether all has come that was asked for, so that others can have the inbox.
-    is_over: bool,
+    pub(crate) is_over: bool,
     /// Bytes that the answer takes.
-    room: usize,
+    pub(crate) room: usize,
 }
 
 /// Messages that were delivered. Those that nobody takes out are given back.
 struct Taken(Vec<async_nats::Message>, Connection);
 
-impl<'a> Pull<'a> {
-    async fn open(call: &'a Call<'_>, stream: &str, consumer: &str) -> Result<Self, Status> {
-        let connection = call.connection();
+impl Pull {
+    pub(crate) async fn open(
+        connection: &Connection,
+        room: usize,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<Self, Status> {
         connection.mark()?;
         let inbox = Some(connection.inbox().await?);
         let next = connection.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
-        let room = call.shared.message_limit;
-        Ok(Self { connection, next, inbox, is_over: true, room })
+        Ok(Self { connection: connection.clone(), next, inbox, is_over: true, room })
     }
 
-    async fn ask(&mut self, what: &str) -> Result<(), Status> {
+    pub(crate) async fn ask(&mut self, what: &str) -> Result<(), Status> {
         let request = format!("{{{what},\"max_bytes\":{}}}", self.room * 9 / 10);
         let inbox = self.inbox.as_ref().map(|inbox| inbox.subject.clone()).unwrap_or_default();
         let client = self.connection.client();
@@ -168,7 +173,7 @@ fn exceeds_room(message: &async_nats::Message) -> bool {
     message.description.as_deref().is_some_and(|text| text.contains("MaxBytes"))
 }
 
-fn refusal(status: StatusCode, description: Option<&str>) -> Status {
+pub(crate) fn refusal(status: StatusCode, description: Option<&str>) -> Status {
     tracing::debug!(%status, description, "pull refused");
     match (status.as_u16(), description) {
         (409, Some(text)) if text.contains("Consumer Deleted") => Status::not_found("no such consumer"),
@@ -194,52 +199,66 @@ impl Taken {
         let messages = std::mem::take(&mut self.0).into_iter();
         let messages = messages.filter_map(|message| {
             let message = Message { message, context: jetstream.clone() };
-            let (sequence, delivered, published) = {
-                let info = message.info().ok()?;
-                (info.stream_sequence, info.delivered, info.published)
-            };
-            let reply = message.reply.as_deref()?;
-            call.shared.recent.add(stream, consumer, sequence, reply);
-            let ack_token = call.shared.tokens.issue(stream, consumer, reply);
-            let message = message.message;
-            call.sent(1, message.payload.len());
-            Some(pb::JetStreamMessage {
-                subject: call.tenant().own_subject(&message.subject).unwrap_or_default().to_owned(),
-                headers: to_headers(message.headers.as_ref()),
-                sequence: saturating(sequence),
-                timestamp: date(published),
-                num_delivered: saturating(delivered),
-                ack_token,
-                data: message.payload,
-            })
+            let message = call.shared.delivered(call.tenant(), stream, consumer, message)?;
+            call.sent(1, message.data.len());
+            Some(message)
         });
         Ok(pb::PullMessagesResponse { messages: messages.collect() })
+    }
+}
+
+impl Shared {
+    /// A message as its client gets it, who can acknowledge it from now on; none if it is none of JetStream's.
+    pub(crate) fn delivered(
+        &self,
+        tenant: &Tenant,
+        stream: &str,
+        consumer: &str,
+        message: Message,
+    ) -> Option<pb::JetStreamMessage> {
+        let (sequence, delivered, published) = {
+            let info = message.info().ok()?;
+            (info.stream_sequence, info.delivered, info.published)
+        };
+        let reply = message.reply.as_deref()?;
+        self.recent.add(stream, consumer, sequence, reply);
+        let ack_token = self.tokens.issue(stream, consumer, reply);
+        let message = message.message;
+        Some(pb::JetStreamMessage {
+            subject: tenant.own_subject(&message.subject).unwrap_or_default().to_owned(),
+            headers: to_headers(message.headers.as_ref()),
+            sequence: saturating(sequence),
+            timestamp: date(published),
+            num_delivered: saturating(delivered),
+            ack_token,
+            data: message.payload,
+        })
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         for message in self.0.drain(..) {
-            give_back(&self.1, message);
+            give_back(self.1.client(), message);
         }
     }
 }
 
-impl Drop for Pull<'_> {
+impl Drop for Pull {
     fn drop(&mut self) {
         let Some(mut inbox) = self.inbox.take() else { return };
         if self.is_over {
             return self.connection.keep(inbox);
         }
         while let Some(Some(message)) = inbox.messages.next().now_or_never() {
-            give_back(self.connection, message);
+            give_back(self.connection.client(), message);
         }
     }
 }
 
-fn give_back(connection: &Connection, message: async_nats::Message) {
+pub(crate) fn give_back(client: &Client, message: async_nats::Message) {
     if let Some(reply) = message.reply.filter(|reply| reply.starts_with("$JS.ACK.")) {
         // With no room in the client's queue, it comes again after the consumer's time.
-        let _ = connection.client().publish(reply, Bytes::from_static(b"-NAK")).now_or_never();
+        let _ = client.publish(reply, Bytes::from_static(b"-NAK")).now_or_never();
     }
 }

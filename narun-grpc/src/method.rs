@@ -28,8 +28,8 @@ methods! {
     Publish PublishBatch Subscribe Unsubscribe Request QueueSubscribe
     CreateStream DeleteStream GetStreamInfo ListStreams UpdateStream PurgeStream
     CreateConsumer DeleteConsumer GetConsumerInfo ListConsumers
-    PublishToStream PullMessages AckMessage NakMessage
-    KVPut KVGet KVDelete KVKeys
+    PublishToStream PullMessages ConsumeMessages AckMessage NakMessage
+    KVPut KVGet KVDelete KVKeys KVHistory KVWatch
     ObjectPut ObjectGet ObjectDelete ObjectList ObjectUpload ObjectDownload
     GetStatistics GetStreamStats
     HealthCheck

@@ -51,7 +51,10 @@ impl Metrics {
             Unit::Bytes,
             "Payload of the NATS messages, objects and values carried for clients"
         );
-        describe_gauge!(SUBSCRIPTIONS, "Live streams of Subscribe and QueueSubscribe");
+        describe_gauge!(
+            SUBSCRIPTIONS,
+            "Live streams of Subscribe, QueueSubscribe, ConsumeMessages and KVWatch"
+        );
         describe_counter!(AUDIT_DROPPED, "Audit records that were lost");
         Self {
             methods: Method::ALL.iter().map(|method| MethodMetrics::new(method.name())).collect(),

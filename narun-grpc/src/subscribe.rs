@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use async_nats::{Message, Subscriber};
 use futures::{FutureExt, Stream, StreamExt};
-use metrics::Gauge;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::Status;
@@ -18,8 +17,8 @@ use self::queue::Queue;
 use crate::call::{Call, Streaming, Weighed};
 use crate::connection::Ending;
 use crate::convert::{filter_subject, queue_group, timestamp, to_headers};
+use crate::live::{Live, stopped};
 use crate::status::{self, OrStatus};
-use crate::tally::Place;
 use crate::tenant::Tenant;
 use crate::{Method, pb};
 
@@ -57,23 +56,13 @@ pub(crate) struct Subscription {
     tenant: Tenant,
     sequence: i64,
     reader: JoinHandle<()>,
-    live: Live,
-}
-
-/// A live subscription, as it is counted.
-struct Live {
-    gauge: Gauge,
-    _place: Place,
+    _live: Live,
 }
 
 impl Subscription {
     async fn open(call: &Call<'_>, subject: &str, group: Option<&str>) -> Result<Self, Status> {
         let subject = filter_subject(call.tenant(), subject)?;
-        let mut stopping = call.shared.stopping.subscribe();
-        if *stopping.borrow_and_update() {
-            return Err(stopped());
-        }
-        let place = call.tally.subscribe(call.space.quotas.subscriptions)?;
+        let live = Live::open(call)?;
         let connection = call.connection();
         let mark = connection.mark()?;
         let ending = connection.live().await?.add(&subject);
@@ -86,14 +75,12 @@ impl Subscription {
         connection.confirm(mark).await?;
 
         let queue = Arc::new(Queue::new(call.shared.queue));
-        let gauge = call.shared.metrics.subscriptions.clone();
-        gauge.increment(1);
         Ok(Self {
-            reader: tokio::spawn(read(subscriber, queue.clone(), ending, stopping)),
+            reader: tokio::spawn(read(subscriber, queue.clone(), ending, live.stopping())),
             queue,
             tenant: call.tenant().clone(),
             sequence: 0,
-            live: Live { gauge, _place: place },
+            _live: live,
         })
     }
 
@@ -126,7 +113,6 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.reader.abort();
-        self.live.gauge.decrement(1);
     }
 }
 
@@ -165,8 +151,4 @@ fn take(first: Message, subscriber: &mut Subscriber, queue: &Queue) -> bool {
         next = subscriber.next().now_or_never().flatten();
     }
     true
-}
-
-fn stopped() -> Status {
-    Status::unavailable("this server stops; connect to another")
 }

@@ -129,7 +129,7 @@ impl Quotas {
         self
     }
 
-    /// Live streams of Subscribe and QueueSubscribe at most, at each replica. Default 10,000.
+    /// Live streams of Subscribe, QueueSubscribe, ConsumeMessages and KVWatch at most, at each replica. Default 10,000.
     pub const fn subscriptions(mut self, subscriptions: usize) -> Self {
         self.subscriptions = subscriptions;
         self

@@ -666,6 +666,26 @@ pub struct JetStreamMessage {
     #[prost(string, tag = "7")]
     pub ack_token: ::prost::alloc::string::String,
 }
+/// Of ConsumeMessages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsumeMessagesRequest {
+    /// Who is calling.
+    #[prost(string, tag = "1")]
+    pub user_id: ::prost::alloc::string::String,
+    /// For which organization.
+    #[prost(string, tag = "2")]
+    pub organization_id: ::prost::alloc::string::String,
+    /// Of which stream.
+    #[prost(string, tag = "3")]
+    pub stream_name: ::prost::alloc::string::String,
+    /// By which consumer.
+    #[prost(string, tag = "4")]
+    pub consumer_name: ::prost::alloc::string::String,
+    /// Messages at most that are taken from the consumer and not sent to the client yet. Zero or less means 100, more than
+    /// 1000 means 1000. What is sent and not acknowledged does not count.
+    #[prost(int32, tag = "5")]
+    pub max_in_flight: i32,
+}
 /// Of AckMessage.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AckMessageRequest {
@@ -841,6 +861,74 @@ pub struct KvKeysResponse {
     /// All keys, in order; none if there is no such bucket.
     #[prost(string, repeated, tag = "1")]
     pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Something that was done to a key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KvEntry {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// What was put; empty if it was deleted.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: ::prost::bytes::Bytes,
+    /// The key's revision since then.
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
+    /// When.
+    #[prost(message, optional, tag = "4")]
+    pub created: ::core::option::Option<::prost_types::Timestamp>,
+    /// What.
+    #[prost(enumeration = "KvOperation", tag = "5")]
+    pub operation: i32,
+    /// Of KVWatch: true in one entry, in which nothing else is set. What was there has come before it, if that was asked
+    /// for, and what is changed comes after it.
+    #[prost(bool, tag = "6")]
+    pub up_to_date: bool,
+}
+/// Of KVHistory.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KvHistoryRequest {
+    /// Who is calling.
+    #[prost(string, tag = "1")]
+    pub user_id: ::prost::alloc::string::String,
+    /// For which organization.
+    #[prost(string, tag = "2")]
+    pub organization_id: ::prost::alloc::string::String,
+    /// The bucket.
+    #[prost(string, tag = "3")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "4")]
+    pub key: ::prost::alloc::string::String,
+}
+/// Of KVHistory.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KvHistoryResponse {
+    /// The oldest first; none if there is no such bucket or key. RESOURCE_EXHAUSTED if they do not fit a message.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<KvEntry>,
+}
+/// Of KVWatch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KvWatchRequest {
+    /// Who is calling.
+    #[prost(string, tag = "1")]
+    pub user_id: ::prost::alloc::string::String,
+    /// For which organization.
+    #[prost(string, tag = "2")]
+    pub organization_id: ::prost::alloc::string::String,
+    /// The bucket.
+    #[prost(string, tag = "3")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key; empty for all keys. There are no wildcards.
+    #[prost(string, tag = "4")]
+    pub key: ::prost::alloc::string::String,
+    /// Whether all that the bucket keeps of a key comes at the beginning, oldest first, not only the last of it.
+    #[prost(bool, tag = "5")]
+    pub include_history: bool,
+    /// Whether nothing comes at the beginning, only changes. Not together with include_history.
+    #[prost(bool, tag = "6")]
+    pub updates_only: bool,
 }
 /// Of ObjectPut.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1810,6 +1898,35 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "PullMessages"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes messages from a consumer for as long as the client reads; unread ones hold back those after them, and nothing
+        /// is lost. They are acknowledged one by one, as those of PullMessages; on their own way, so at whichever replica. What
+        /// was not sent to a client that leaves is given back at once, what was sent and not acknowledged comes again after the
+        /// consumer's ack_wait. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
+        /// on after NATS was away.
+        pub async fn consume_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ConsumeMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::JetStreamMessage>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::LeanCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/isa.nats.NATSService/ConsumeMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("isa.nats.NATSService", "ConsumeMessages"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Says that a pulled message is done with.
         pub async fn ack_message(
             &mut self,
@@ -1951,6 +2068,59 @@ pub mod nats_service_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("isa.nats.NATSService", "KVKeys"));
             self.inner.unary(req, path, codec).await
+        }
+        /// Tells what was put and deleted under a key, as far as the bucket keeps it.
+        pub async fn kv_history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::KvHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::KvHistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::LeanCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/isa.nats.NATSService/KVHistory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("isa.nats.NATSService", "KVHistory"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives what there is under a key or under all keys; one entry that says so, and nothing else, once that is all; and
+        /// from then on every change, in the order of revisions and each once. A client that reads slowly gets later what came
+        /// meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after NATS was away.
+        /// Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica stops.
+        pub async fn kv_watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::KvWatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::KvEntry>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::LeanCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/isa.nats.NATSService/KVWatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("isa.nats.NATSService", "KVWatch"));
+            self.inner.server_streaming(req, path, codec).await
         }
         /// Stores an object that fits a message. The bucket is made when it is first put into.
         pub async fn object_put(
@@ -2340,6 +2510,24 @@ pub mod nats_service_server {
             tonic::Response<super::PullMessagesResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the ConsumeMessages method.
+        type ConsumeMessagesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::JetStreamMessage, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Takes messages from a consumer for as long as the client reads; unread ones hold back those after them, and nothing
+        /// is lost. They are acknowledged one by one, as those of PullMessages; on their own way, so at whichever replica. What
+        /// was not sent to a client that leaves is given back at once, what was sent and not acknowledged comes again after the
+        /// consumer's ack_wait. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
+        /// on after NATS was away.
+        async fn consume_messages(
+            &self,
+            request: tonic::Request<super::ConsumeMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ConsumeMessagesStream>,
+            tonic::Status,
+        >;
         /// Says that a pulled message is done with.
         async fn ack_message(
             &self,
@@ -2380,6 +2568,28 @@ pub mod nats_service_server {
             &self,
             request: tonic::Request<super::KvKeysRequest>,
         ) -> std::result::Result<tonic::Response<super::KvKeysResponse>, tonic::Status>;
+        /// Tells what was put and deleted under a key, as far as the bucket keeps it.
+        async fn kv_history(
+            &self,
+            request: tonic::Request<super::KvHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::KvHistoryResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the KVWatch method.
+        type KVWatchStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::KvEntry, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Gives what there is under a key or under all keys; one entry that says so, and nothing else, once that is all; and
+        /// from then on every change, in the order of revisions and each once. A client that reads slowly gets later what came
+        /// meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after NATS was away.
+        /// Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica stops.
+        async fn kv_watch(
+            &self,
+            request: tonic::Request<super::KvWatchRequest>,
+        ) -> std::result::Result<tonic::Response<Self::KVWatchStream>, tonic::Status>;
         /// Stores an object that fits a message. The bucket is made when it is first put into.
         async fn object_put(
             &self,
@@ -3351,6 +3561,53 @@ pub mod nats_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/isa.nats.NATSService/ConsumeMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ConsumeMessagesSvc<T: NatsService>(pub Arc<T>);
+                    impl<
+                        T: NatsService,
+                    > tonic::server::ServerStreamingService<
+                        super::ConsumeMessagesRequest,
+                    > for ConsumeMessagesSvc<T> {
+                        type Response = super::JetStreamMessage;
+                        type ResponseStream = T::ConsumeMessagesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ConsumeMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as NatsService>::consume_messages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ConsumeMessagesSvc(inner);
+                        let codec = crate::codec::LeanCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/isa.nats.NATSService/AckMessage" => {
                     #[allow(non_camel_case_types)]
                     struct AckMessageSvc<T: NatsService>(pub Arc<T>);
@@ -3613,6 +3870,97 @@ pub mod nats_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/isa.nats.NATSService/KVHistory" => {
+                    #[allow(non_camel_case_types)]
+                    struct KVHistorySvc<T: NatsService>(pub Arc<T>);
+                    impl<
+                        T: NatsService,
+                    > tonic::server::UnaryService<super::KvHistoryRequest>
+                    for KVHistorySvc<T> {
+                        type Response = super::KvHistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::KvHistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as NatsService>::kv_history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = KVHistorySvc(inner);
+                        let codec = crate::codec::LeanCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/isa.nats.NATSService/KVWatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct KVWatchSvc<T: NatsService>(pub Arc<T>);
+                    impl<
+                        T: NatsService,
+                    > tonic::server::ServerStreamingService<super::KvWatchRequest>
+                    for KVWatchSvc<T> {
+                        type Response = super::KvEntry;
+                        type ResponseStream = T::KVWatchStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::KvWatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as NatsService>::kv_watch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = KVWatchSvc(inner);
+                        let codec = crate::codec::LeanCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

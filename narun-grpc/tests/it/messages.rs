@@ -15,11 +15,11 @@ use crate::consumers::{consumer, durable};
 use crate::harness::{GrpcClient, Service, connect, eventually, new_user, settle, soon};
 use crate::streams::{create, named};
 
-fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+pub(crate) fn seconds(seconds: i64) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos: 0 })
 }
 
-async fn store(client: &GrpcClient, user: &str, data: &str) -> i64 {
+pub(crate) async fn store(client: &GrpcClient, user: &str, data: &str) -> i64 {
     let request = PublishToStreamRequest {
         user_id: user.to_owned(),
         stream_name: "s".into(),
@@ -44,12 +44,12 @@ fn pull(user: &str, batch_size: i32, max_wait: Option<prost_types::Duration>) ->
     }
 }
 
-async fn pulled(client: &GrpcClient, user: &str, batch_size: i32) -> Vec<JetStreamMessage> {
+pub(crate) async fn pulled(client: &GrpcClient, user: &str, batch_size: i32) -> Vec<JetStreamMessage> {
     let request = pull(user, batch_size, Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 }));
     client.clone().pull_messages(request).await.expect("a pull").into_inner().messages
 }
 
-async fn ack(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Result<bool, Code> {
+pub(crate) async fn ack(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Result<bool, Code> {
     let request = AckMessageRequest {
         user_id: user.to_owned(),
         stream_name: "s".into(),
@@ -62,7 +62,7 @@ async fn ack(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Res
     result.map(|response| response.into_inner().success).map_err(|status| status.code())
 }
 
-async fn nak(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Result<bool, Code> {
+pub(crate) async fn nak(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Result<bool, Code> {
     let request = NakMessageRequest {
         user_id: user.to_owned(),
         stream_name: "s".into(),
@@ -76,7 +76,7 @@ async fn nak(client: &GrpcClient, user: &str, sequence: i64, token: &str) -> Res
 }
 
 /// How many messages wait for an acknowledgement is not told; how far all are done is.
-async fn floor(client: &GrpcClient, user: &str) -> i64 {
+pub(crate) async fn floor(client: &GrpcClient, user: &str) -> i64 {
     let request = GetConsumerInfoRequest {
         user_id: user.to_owned(),
         stream_name: "s".into(),
@@ -87,7 +87,7 @@ async fn floor(client: &GrpcClient, user: &str) -> i64 {
     info.state.unwrap().ack_floor_seq
 }
 
-async fn prepared(ack_policy: AckPolicy) -> (Service, String) {
+pub(crate) async fn prepared(ack_policy: AckPolicy) -> (Service, String) {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     let config = ConsumerConfig { ack_policy: ack_policy.into(), ..durable("c") };

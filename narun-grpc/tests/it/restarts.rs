@@ -21,7 +21,7 @@ use crate::every::{call, prepare, requests, send};
 use crate::harness::{Service, channel, eventually, new_user, soon};
 use crate::streams::{create, named, publish, store};
 
-async fn serve(
+pub(crate) async fn serve(
     server: &Server,
     set: impl FnOnce(NatsServiceBuilder<TrustRequest>) -> NatsServiceBuilder<TrustRequest>,
 ) -> Service {

@@ -1,0 +1,142 @@
+//! ConsumeMessages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::Info;
+use futures::stream::BoxStream;
+use tokio::time::sleep;
+use tonic::{Code, Status};
+
+use crate::call::{Call, Streaming, Weighed};
+use crate::consumers::consumer_name;
+use crate::live::{Live, Source};
+use crate::pulls::{Limits, Pulled, Pulls};
+use crate::service::Shared;
+use crate::tenant::Tenant;
+use crate::{Connection, Method, pb};
+
+/// Messages that are taken before they are sent, if the request does not say, and at most.
+const IN_FLIGHT: usize = 100;
+const MOST_IN_FLIGHT: usize = 1000;
+
+/// Between two looks whether a consumer is there again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Weighed for pb::JetStreamMessage {
+    fn weight(&self) -> u64 {
+        self.data.len() as u64
+    }
+}
+
+impl Streaming for pb::ConsumeMessagesRequest {
+    const METHOD: Method = Method::ConsumeMessages;
+    type Item = pb::JetStreamMessage;
+    type Items = BoxStream<'static, Result<pb::JetStreamMessage, Status>>;
+
+    async fn open(self, call: &Call<'_>) -> Result<Self::Items, Status> {
+        let messages = match usize::try_from(self.max_in_flight) {
+            Ok(0) | Err(_) => IN_FLIGHT,
+            Ok(asked) => asked.min(MOST_IN_FLIGHT),
+        };
+        consumer_name(&self.consumer_name)?;
+        call.stream_name(&self.stream_name)?;
+        let live = Live::open(call)?;
+        let stream = call.owned_stream(&self.stream_name).await?;
+        let (connection, limits) = (call.connection().clone(), call.limits(messages));
+        let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
+        consumer.look().await?;
+        let pulls = consumer.pull().await?;
+        let (shared, tenant) = (call.shared.clone(), call.tenant().clone());
+        Ok(live.items(Consuming { pulls, consumer, shared, tenant }))
+    }
+}
+
+impl Call<'_> {
+    /// How much is taken at a time of what a client reads.
+    pub(crate) fn limits(&self, messages: usize) -> Limits {
+        let largest = self.shared.message_limit;
+        Limits { messages, bytes: self.shared.queue.bytes.min(largest), largest }
+    }
+}
+
+/// A consumer of the tenant's.
+struct Consumer {
+    connection: Connection,
+    limits: Limits,
+    stream: String,
+    name: String,
+}
+
+impl Consumer {
+    /// Whether it is there.
+    async fn look(&self) -> Result<(), Status> {
+        let subject = format!("CONSUMER.INFO.{}.{}", self.stream, self.name);
+        let info: Info = self.connection.api(subject, &()).await?;
+        match info.config.deliver_subject {
+            Some(_) => Err(Status::failed_precondition("nothing is pulled from this consumer")),
+            None => Ok(()),
+        }
+    }
+
+    async fn pull(&self) -> Result<Pulls, Status> {
+        Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await
+    }
+}
+
+/// A consumer's messages on their way to a client.
+struct Consuming {
+    /// Dropped, it gives back what has come.
+    pulls: Pulls,
+    consumer: Consumer,
+    shared: Arc<Shared>,
+    tenant: Tenant,
+}
+
+impl Source for Consuming {
+    type Item = pb::JetStreamMessage;
+
+    async fn next(&mut self) -> Result<pb::JetStreamMessage, Status> {
+        loop {
+            match self.pulls.next().await? {
+                Pulled::Message(message) => {
+                    let context = self.consumer.connection.jetstream()?.clone();
+                    let message = Message { message, context };
+                    let Consumer { stream, name, .. } = &self.consumer;
+                    let message = self.shared.delivered(&self.tenant, stream, name, message);
+                    if let Some(message) = message {
+                        return Ok(message);
+                    }
+                }
+                Pulled::Nothing => {}
+                Pulled::Lost => self.resume().await?,
+            }
+        }
+    }
+}
+
+impl Consuming {
+    /// Pulls again once the consumer can be reached, for as long as the client waits; fails if it is there no more.
+    async fn resume(&mut self) -> Result<(), Status> {
+        loop {
+            sleep(PAUSE).await;
+            let pulls = async {
+                self.consumer.look().await?;
+                self.consumer.pull().await
+            };
+            match pulls.await {
+                Err(status) if is_passing(&status) => {}
+                pulls => {
+                    self.pulls = pulls?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Whether it may be otherwise soon.
+pub(crate) fn is_passing(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+}

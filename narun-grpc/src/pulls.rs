@@ -1,0 +1,169 @@
+//! Pulls of a consumer, one after the other, for as long as somebody reads what comes.
+//!
+//! What has come waits in the inbox. More is asked for once all of it was read, so that a reader who is slow holds back
+//! those messages only that are its own, and what waits for it is bounded by what was asked for.
+
+use std::time::Duration;
+
+use async_nats::{Message, StatusCode};
+use futures::StreamExt;
+use tokio::time::{Instant, timeout};
+use tonic::Status;
+
+use crate::Connection;
+use crate::connection::{Mark, is_sign_of_life};
+use crate::messages::{Pull, refusal};
+use crate::status;
+
+/// How often it is looked whether the connection is still the one that the pull went through.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a pull lasts, and how often the server says meanwhile that it is still there, in nanoseconds.
+const EXPIRES: u64 = 60_000_000_000;
+const HEARTBEAT: u64 = 10_000_000_000;
+
+/// After so long without a sign of it, a pull is lost.
+const SILENCE: Duration = Duration::from_secs(25);
+
+/// How much a pull may bring.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    /// What one message may have that is alone, should it have more than `bytes`.
+    pub(crate) largest: usize,
+}
+
+/// The pulls of one consumer.
+pub(crate) struct Pulls {
+    pull: Pull,
+    connection: Connection,
+    limits: Limits,
+    /// Whether the server waits for what is to come, or says that there is nothing.
+    pub(crate) wait: bool,
+    /// The connection that the pull went through.
+    mark: Mark,
+    /// How many messages it has brought, and may still bring.
+    brought: usize,
+    left: usize,
+    /// Whether the next message was found to be too large to come with others.
+    alone: bool,
+    heard: Instant,
+}
+
+/// What a pull brings.
+pub(crate) enum Pulled {
+    Message(Message),
+    /// That was all that there is.
+    Nothing,
+    /// There is no pull any more, and perhaps no consumer or no connection.
+    Lost,
+}
+
+impl Pulls {
+    pub(crate) async fn open(
+        connection: &Connection,
+        limits: Limits,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<Self, Status> {
+        let mark = connection.mark()?;
+        Ok(Self {
+            pull: Pull::open(connection, limits.bytes, stream, consumer).await?,
+            connection: connection.clone(),
+            limits,
+            wait: true,
+            mark,
+            brought: 0,
+            left: 0,
+            alone: false,
+            heard: Instant::now(),
+        })
+    }
+
+    /// What comes next.
+    pub(crate) async fn next(&mut self) -> Result<Pulled, Status> {
+        loop {
+            if self.left == 0 {
+                match self.connection.mark() {
+                    Ok(mark) => self.ask(mark).await?,
+                    Err(_) => return Ok(Pulled::Lost),
+                }
+            }
+            let next = async { self.pull.inbox.as_mut()?.messages.next().await };
+            match timeout(LOOK, next).await {
+                Ok(Some(message)) => {
+                    self.heard = Instant::now();
+                    if let Some(pulled) = self.take(message)? {
+                        return Ok(pulled);
+                    }
+                }
+                Ok(None) => return Err(status::disconnected()),
+                Err(_) => {
+                    let is_same = self.connection.mark().is_ok_and(|mark| mark == self.mark);
+                    if !is_same || self.heard.elapsed() > SILENCE {
+                        return Ok(Pulled::Lost);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, mark: Mark) -> Result<(), Status> {
+        let Limits { messages, bytes, largest } = self.limits;
+        let (batch, room) = if self.alone { (1, largest) } else { (messages, bytes) };
+        let patience = match self.wait {
+            true => format!("\"expires\":{EXPIRES},\"idle_heartbeat\":{HEARTBEAT}"),
+            false => "\"no_wait\":true".to_owned(),
+        };
+        self.pull.room = room;
+        (self.mark, self.heard) = (mark, Instant::now());
+        (self.brought, self.left) = (0, batch);
+        self.pull.ask(&format!("\"batch\":{batch},{patience}")).await
+    }
+
+    fn take(&mut self, message: Message) -> Result<Option<Pulled>, Status> {
+        let Some(status) = message.status else {
+            self.brought += 1;
+            self.left = self.left.saturating_sub(1);
+            self.pull.is_over = self.left == 0;
+            self.alone = false;
+            return Ok(Some(Pulled::Message(message)));
+        };
+        let description = message.description.as_deref().unwrap_or_default();
+        let says = |text: &str| description.contains(text);
+        if is_sign_of_life(&message) {
+            return Ok(None);
+        }
+        self.left = 0;
+        self.pull.is_over = true;
+        if status == StatusCode::NOT_FOUND || status == StatusCode::TIMEOUT {
+            return Ok(Some(Pulled::Nothing));
+        }
+        if says("MaxBytes") && !self.alone {
+            // The next one comes with the next pull, or if it was the first, by itself.
+            self.alone = self.brought == 0;
+            return Ok(None);
+        }
+        let lost = ["Consumer Deleted", "Leadership Change", "Server Shutdown"];
+        if status == StatusCode::NO_RESPONDERS || lost.into_iter().any(says) {
+            return Ok(Some(Pulled::Lost));
+        }
+        Err(refusal(status, Some(description)))
+    }
+
+    /// Lets what has come go, of a consumer that takes nothing back.
+    pub(crate) fn discard(&mut self) {
+        self.pull.inbox = None;
+    }
+}
+
+impl Drop for Pulls {
+    fn drop(&mut self) {
+        if self.left > 0
+            && let Some(inbox) = self.pull.inbox.take()
+        {
+            self.connection.leave(inbox, self.left);
+        }
+    }
+}

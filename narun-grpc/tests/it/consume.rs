@@ -1,0 +1,322 @@
+//! ConsumeMessages.
+
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use narun_grpc::pb::{
+    AckPolicy, ConsumeMessagesRequest, ConsumerConfig, DeleteConsumerRequest, DeleteStreamRequest,
+    JetStreamMessage, PublishToStreamRequest, StreamConfig,
+};
+use narun_grpc::tenancy::Quotas;
+use narun_support::Server;
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::consumers::{consumer, durable};
+use crate::harness::{GrpcClient, Service, connect, eventually, new_user, settle, soon};
+use crate::messages::{ack, floor, nak, prepared, pulled, seconds, store};
+use crate::restarts::serve;
+use crate::streams::{create, named};
+
+fn request(user: &str, max_in_flight: i32) -> ConsumeMessagesRequest {
+    ConsumeMessagesRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        max_in_flight,
+        ..Default::default()
+    }
+}
+
+async fn consume(client: &GrpcClient, user: &str, max_in_flight: i32) -> Streaming<JetStreamMessage> {
+    let opened = client.clone().consume_messages(request(user, max_in_flight)).await;
+    opened.expect("a stream").into_inner()
+}
+
+async fn next(messages: &mut Streaming<JetStreamMessage>) -> JetStreamMessage {
+    soon("a message", messages.message()).await.expect("no error").expect("no end")
+}
+
+async fn end(messages: &mut Streaming<JetStreamMessage>) -> Status {
+    loop {
+        match soon("the end", messages.message()).await {
+            Ok(message) => assert!(message.is_some(), "an end without a status"),
+            Err(status) => return status,
+        }
+    }
+}
+
+async fn delete_consumer(client: &GrpcClient, user: &str) {
+    let delete = DeleteConsumerRequest {
+        user_id: user.to_owned(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        ..Default::default()
+    };
+    assert!(client.clone().delete_consumer(delete).await.unwrap().into_inner().success);
+}
+
+#[tokio::test]
+async fn messages_come_as_they_are_stored_and_are_acknowledged_one_by_one() {
+    let (here, user) = prepared(AckPolicy::AckExplicit).await;
+    let there = Service::start().await;
+    for _ in 0..2 {
+        store(&here.client, &user, "before").await;
+    }
+    let mut messages = consume(&here.client, &user, 0).await;
+    for sequence in 1..=4 {
+        if sequence > 2 {
+            store(&here.client, &user, "after").await;
+        }
+        let message = next(&mut messages).await;
+        assert_eq!((message.sequence, message.num_delivered), (sequence, 1));
+        assert_eq!(message.subject, "s.a");
+        assert_eq!(message.data, if sequence > 2 { "after" } else { "before" });
+        assert_eq!(message.headers.get("A").map(String::as_str), Some("b"));
+        assert!(message.timestamp.is_some());
+        // By token, by sequence where it was delivered, and by sequence elsewhere.
+        let acked = match sequence {
+            1 | 2 => ack(&here.client, &user, 0, &message.ack_token).await,
+            3 => ack(&here.client, &user, sequence, "").await,
+            _ => ack(&there.client, &user, sequence, "").await,
+        };
+        assert_eq!(acked, Ok(true), "{sequence}");
+    }
+    assert_eq!(floor(&here.client, &user).await, 4);
+    // Nothing more comes, and the stream is open.
+    assert!(messages.message().now_or_never().is_none());
+    store(&here.client, &user, "last").await;
+    assert_eq!(next(&mut messages).await.sequence, 5);
+}
+
+#[tokio::test]
+async fn what_is_not_acknowledged_comes_again() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let config = ConsumerConfig { ack_wait: seconds(1), ..durable("c") };
+    service.client.create_consumer(consumer(&user, config)).await.unwrap();
+    for _ in 0..2 {
+        store(&service.client, &user, "x").await;
+    }
+    let mut messages = consume(&service.client, &user, 0).await;
+    let (first, second) = (next(&mut messages).await, next(&mut messages).await);
+    assert_eq!(nak(&service.client, &user, 0, &second.ack_token).await, Ok(true));
+    let mut again = BTreeMap::new();
+    while again.len() < 2 {
+        let message = next(&mut messages).await;
+        assert!(message.num_delivered > 1, "{message:?}");
+        again.insert(message.sequence, message.ack_token);
+    }
+    assert_eq!(ack(&service.client, &user, 0, &first.ack_token).await, Ok(true));
+    assert_eq!(ack(&service.client, &user, 0, &again[&2]).await, Ok(true));
+    assert_eq!(floor(&service.client, &user).await, 2);
+}
+
+#[tokio::test]
+async fn no_more_is_asked_for_than_there_is_room() {
+    let (service, user) = prepared(AckPolicy::AckExplicit).await;
+    for _ in 0..20 {
+        store(&service.client, &user, "x").await;
+    }
+    let nats = connect().await;
+    let mut asked = nats.subscribe(format!("$JS.API.CONSUMER.MSG.NEXT.user-{user}-s.c")).await.unwrap();
+    settle(&nats).await;
+    for (max_in_flight, batch, pulls) in [(7, 7, 3), (0, 100, 1), (-1, 100, 1), (i32::MAX, 1000, 1)] {
+        if pulls == 1 {
+            store(&service.client, &user, "x").await;
+        }
+        let mut messages = consume(&service.client, &user, max_in_flight).await;
+        for _ in 0..(if pulls == 1 { 1 } else { 20 }) {
+            next(&mut messages).await;
+        }
+        for _ in 0..pulls {
+            let pull = soon("a pull", asked.next()).await.expect("a pull");
+            let pull = std::str::from_utf8(&pull.payload).unwrap().to_owned();
+            assert!(pull.contains(&format!("\"batch\":{batch},")), "{pull}");
+        }
+        settle(&nats).await;
+        assert!(asked.next().now_or_never().is_none(), "{max_in_flight}");
+    }
+}
+
+/// Messages that are more together than what may wait on the way to a client.
+async fn store_much(client: &GrpcClient, user: &str) {
+    for number in 0_u8..100 {
+        let publish = PublishToStreamRequest {
+            user_id: user.to_owned(),
+            stream_name: "s".into(),
+            subject: "s.a".into(),
+            data: vec![number; 100_000].into(),
+            ..Default::default()
+        };
+        client.clone().publish_to_stream(publish).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_loses_nothing() {
+    let (service, user) = prepared(AckPolicy::AckNone).await;
+    let mut messages = consume(&service.client, &user, 10).await;
+    store_much(&service.client, &user).await;
+    for number in 0_u8..100 {
+        let message = next(&mut messages).await;
+        assert_eq!((message.sequence, message.data[0]), (i64::from(number) + 1, number));
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_sent_to_one_who_leaves_is_given_back_at_once() {
+    let (service, user) = (Service::start().await, new_user());
+    let mut client = service.client.clone();
+    client.create_stream(create(&user, named("s"))).await.unwrap();
+    let config = ConsumerConfig { ack_wait: seconds(3600), ..durable("c") };
+    client.create_consumer(consumer(&user, config)).await.unwrap();
+    store_much(&client, &user).await;
+    let mut messages = consume(&client, &user, 60).await;
+    // All that there was room for has come, or else is on its way.
+    next(&mut messages).await;
+    let there = Service::start().await;
+    drop(messages);
+    // The last ones had no room on the way to the client, whatever that is.
+    let mut again = HashSet::new();
+    eventually("what is given back", async || {
+        for message in pulled(&there.client, &user, 20).await {
+            if message.num_delivered > 1 {
+                again.insert(message.sequence);
+            }
+        }
+        again.contains(&60)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_large_comes_alone_and_one_that_is_too_large_is_refused() {
+    let (storing, user) = prepared(AckPolicy::AckExplicit).await;
+    for size in [100, 50_000, 100] {
+        let publish = PublishToStreamRequest {
+            user_id: user.clone(),
+            stream_name: "s".into(),
+            subject: "s.a".into(),
+            data: vec![0; size].into(),
+            ..Default::default()
+        };
+        storing.client.clone().publish_to_stream(publish).await.unwrap();
+    }
+    let small = Service::with(|builder| builder.message_limit(20_000)).await;
+    let mut messages = consume(&small.client, &user, 0).await;
+    assert_eq!(next(&mut messages).await.data.len(), 100);
+    assert_eq!(end(&mut messages).await.code(), Code::ResourceExhausted);
+    let service = Service::with(|builder| builder.subscriber_queue(10, 10_000)).await;
+    let mut messages = consume(&service.client, &user, 0).await;
+    for (sequence, size) in [(2, 50_000), (3, 100)] {
+        let message = next(&mut messages).await;
+        assert_eq!((message.sequence, message.data.len()), (sequence, size));
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_or_stream_that_is_deleted_ends_it() {
+    let (service, user) = prepared(AckPolicy::AckExplicit).await;
+    let mut client = service.client.clone();
+    let mut messages = consume(&client, &user, 0).await;
+    delete_consumer(&client, &user).await;
+    assert_eq!(end(&mut messages).await.code(), Code::NotFound);
+    let status = client.consume_messages(request(&user, 0)).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    // A stream, with messages that the client has not read.
+    client.create_consumer(consumer(&user, durable("c"))).await.unwrap();
+    store(&client, &user, "x").await;
+    let mut messages = consume(&client, &user, 0).await;
+    next(&mut messages).await;
+    let delete = DeleteStreamRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
+    client.delete_stream(delete).await.unwrap();
+    assert_eq!(end(&mut messages).await.code(), Code::NotFound);
+    let status = client.consume_messages(request(&user, 0)).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_or_is_anothers_is_refused() {
+    let (mut service, user) = prepared(AckPolicy::AckExplicit).await;
+    for (stream, consumer, code) in [
+        ("", "c", Code::InvalidArgument),
+        ("s.x", "c", Code::InvalidArgument),
+        ("s", "", Code::InvalidArgument),
+        ("s", "c.>", Code::InvalidArgument),
+        ("none", "c", Code::NotFound),
+        ("s", "none", Code::NotFound),
+    ] {
+        let (stream_name, consumer_name) = (stream.to_owned(), consumer.to_owned());
+        let request = ConsumeMessagesRequest { stream_name, consumer_name, ..request(&user, 0) };
+        let status = service.client.consume_messages(request).await.unwrap_err();
+        assert_eq!(status.code(), code, "{stream:?} {consumer:?}");
+    }
+    let status = service.client.consume_messages(request(&new_user(), 0)).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn it_is_counted_and_ends_with_its_client_its_deadline_and_its_server() {
+    let (storing, user) = prepared(AckPolicy::AckExplicit).await;
+    let service = Service::with(|builder| builder.quotas(Quotas::new().subscriptions(1))).await;
+    let mut client = service.client.clone();
+    let messages = consume(&client, &user, 0).await;
+    let status = client.consume_messages(request(&user, 0)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    drop(messages);
+    let again = async || client.clone().consume_messages(request(&user, 0)).await;
+    eventually("a place", async || again().await.is_ok()).await;
+
+    let mut hasty = Request::new(request(&user, 0));
+    hasty.set_timeout(std::time::Duration::from_millis(300));
+    let mut messages = storing.client.clone().consume_messages(hasty).await.unwrap().into_inner();
+    let status = end(&mut messages).await;
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+
+    eventually("a place", async || {
+        let Ok(messages) = again().await else { return false };
+        let mut messages = messages.into_inner();
+        service.service.end_streams();
+        assert_eq!(end(&mut messages).await.code(), Code::Unavailable);
+        true
+    })
+    .await;
+    let status = client.consume_messages(request(&user, 0)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    // Nobody holds back what comes then.
+    store(&storing.client, &user, "x").await;
+    assert_eq!(pulled(&storing.client, &user, 1).await[0].num_delivered, 1);
+}
+
+#[tokio::test]
+async fn it_goes_on_after_the_server_died() {
+    let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let service = serve(&server, |builder| builder).await;
+    let mut client = service.client.clone();
+    // On disk, as it is to outlive the server.
+    let config = StreamConfig { storage: 0, ..named("s") };
+    client.create_stream(create("u", config)).await.unwrap();
+    client.create_consumer(consumer("u", durable("c"))).await.unwrap();
+    let mut messages = consume(&client, "u", 0).await;
+    for number in 0..3 {
+        let mut sequence = 0;
+        eventually("a message stored", async || {
+            let publish = PublishToStreamRequest {
+                user_id: "u".into(),
+                stream_name: "s".into(),
+                subject: "s.a".into(),
+                data: Bytes::from(number.to_string()),
+                ..Default::default()
+            };
+            let stored = client.clone().publish_to_stream(publish).await;
+            sequence = stored.map_or(0, |stored| stored.into_inner().sequence);
+            sequence > 0
+        })
+        .await;
+        while next(&mut messages).await.sequence != sequence {}
+        eventually("an acknowledgement", async || ack(&client, "u", sequence, "").await == Ok(true)).await;
+        server.kill().unwrap();
+        server.restart().unwrap();
+    }
+}
