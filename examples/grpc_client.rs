@@ -13,13 +13,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use narun_grpc::pb::nats_service_client::NatsServiceClient;
-use narun_grpc::pb::{self, MessageResponse};
+use narun_grpc::pb::{self, KvOperation, MessageResponse};
 use tokio::time::timeout;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 /// How long a message may take that is to come.
 const SOON: Duration = Duration::from_secs(10);
@@ -250,6 +250,7 @@ impl Client {
         let state = info.consumer.and_then(|consumer| consumer.state).context("no state")?;
         ensure!(state.ack_floor_seq == 2 && state.num_pending == 0, "another state: {state:?}");
         println!("messages: 3 stored and pulled, 2 acknowledged, 1 given back and delivered again");
+        self.consume(&stream_name, &consumer_name, again[0].ack_token.clone()).await?;
         let (stream, consumer) = (stream_name, consumer_name);
         let deleted = call!(
             self,
@@ -257,6 +258,35 @@ impl Client {
             DeleteConsumerRequest { stream_name: stream, consumer_name: consumer }
         );
         ensure!(deleted.success, "the consumer is not deleted");
+        Ok(())
+    }
+
+    /// Takes messages as they come, the last of those before again and one that is stored meanwhile.
+    async fn consume(&mut self, stream: &str, consumer: &str, token: String) -> anyhow::Result<()> {
+        let named = || (stream.to_owned(), consumer.to_owned());
+        let (stream_name, consumer_name) = named();
+        let mut messages = call!(
+            self,
+            consume_messages,
+            ConsumeMessagesRequest { stream_name, consumer_name, max_in_flight: 10 }
+        );
+        let ((stream_name, consumer_name), ack_token) = (named(), token);
+        let nak = call!(self, nak_message, NakMessageRequest { stream_name, consumer_name, ack_token });
+        ensure!(nak.success, "not given back");
+        let (stream_name, subject) = (stream.to_owned(), format!("{stream}.new"));
+        call!(self, publish_to_stream, PublishToStreamRequest { stream_name, subject, data: "4".into() });
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let message = timeout(SOON, messages.message()).await.context("no message came")??;
+            let message = message.context("the stream ended")?;
+            let ((stream_name, consumer_name), ack_token) = (named(), message.ack_token);
+            let acked = call!(self, ack_message, AckMessageRequest { stream_name, consumer_name, ack_token });
+            ensure!(acked.success, "not acknowledged: {}", message.sequence);
+            seen.push((message.sequence, message.num_delivered));
+        }
+        seen.sort_unstable();
+        ensure!(seen == [(3, 3), (4, 1)], "other messages: {seen:?}");
+        println!("messages: consumed as they came, acknowledged: {seen:?} (sequence, deliveries)");
         Ok(())
     }
 
@@ -293,7 +323,56 @@ impl Client {
         let (b, k) = named();
         ensure!(!call!(self, kv_get, KvGetRequest { bucket: b, key: k }).found, "found, though deleted");
         println!("keys: {key} put, got, listed, deleted");
+        self.watch().await
+    }
+
+    /// Changes a key, each time at the revision that it is expected to be at, while it is watched.
+    async fn watch(&mut self) -> anyhow::Result<()> {
+        let (bucket, key) = ("settings".to_owned(), self.name("size "));
+        let named = || (bucket.clone(), key.clone());
+        // 0 is for a key that is not there.
+        let first = self.put_at(&key, "1", 0).await?;
+        let again = self.put_at(&key, "1", 0).await.map_err(|status| status.code());
+        ensure!(again == Err(Code::AlreadyExists), "made twice: {again:?}");
+        let (b, k) = named();
+        let mut entries = call!(self, kv_watch, KvWatchRequest { bucket: b, key: k });
+        let second = self.put_at(&key, "2", first).await?;
+        let late = self.put_at(&key, "3", first).await.map_err(|status| status.code());
+        ensure!(late == Err(Code::Aborted), "put over what was not seen: {late:?}");
+        let (b, k) = named();
+        let expected_revision = Some(second);
+        let purged =
+            call!(self, kv_delete, KvDeleteRequest { bucket: b, key: k, expected_revision, purge: true });
+        ensure!(purged.success, "not purged");
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let entry = timeout(SOON, entries.message()).await.context("no entry came")??;
+            let entry = entry.context("the watch ended")?;
+            seen.push(match entry.operation() {
+                _ if entry.up_to_date => "up to date".to_owned(),
+                KvOperation::OperationPut => String::from_utf8_lossy(&entry.value).into_owned(),
+                KvOperation::OperationDelete => "deleted".to_owned(),
+                KvOperation::OperationPurge => "purged".to_owned(),
+            });
+        }
+        ensure!(seen == ["1", "up to date", "2", "purged"], "other entries: {seen:?}");
+        let (b, k) = named();
+        let history = call!(self, kv_history, KvHistoryRequest { bucket: b, key: k }).entries;
+        ensure!(history.len() == 1 && history[0].revision > second, "another history: {history:?}");
+        println!("keys: {key} watched: {}; its history: {} entry", seen.join(", "), history.len());
         Ok(())
+    }
+
+    async fn put_at(&mut self, key: &str, value: &'static str, revision: i64) -> Result<i64, Status> {
+        let put = pb::KvPutRequest {
+            user_id: self.user.clone(),
+            bucket: "settings".into(),
+            key: key.to_owned(),
+            value: value.into(),
+            expected_revision: Some(revision),
+            ..Default::default()
+        };
+        Ok(self.grpc.kv_put(put).await?.into_inner().revision)
     }
 
     async fn objects(&mut self) -> anyhow::Result<()> {
@@ -346,7 +425,7 @@ impl Client {
         let stream_name = self.name("orders");
         let named = stream_name.clone();
         let stats = call!(self, get_stream_stats, GetStreamStatsRequest { stream_name: named });
-        ensure!(stats.messages == 3, "other statistics: {stats:?}");
+        ensure!(stats.messages == 4, "other statistics: {stats:?}");
         let all = call!(self, get_statistics, GetStatisticsRequest {});
         ensure!(all.total_streams >= 1 && all.in_msgs >= 14, "other statistics: {all:?}");
         println!(
@@ -355,7 +434,7 @@ impl Client {
         );
         let named = stream_name.clone();
         let purged = call!(self, purge_stream, PurgeStreamRequest { stream_name: named });
-        ensure!(purged.success && purged.purged_count == 3, "not purged: {purged:?}");
+        ensure!(purged.success && purged.purged_count == 4, "not purged: {purged:?}");
         let named = stream_name.clone();
         ensure!(
             call!(self, delete_stream, DeleteStreamRequest { stream_name: named }).success,

@@ -1,7 +1,7 @@
 //! NATS for many tenants over gRPC: a tonic service for any Rust program's own server.
 //!
-//! The service is `isa.nats.NATSService`; its methods publish, subscribe and request, keep streams and consumers, and
-//! use key-value and object stores. Clients need no NATS library, only the contract, `proto/nats_service.proto`, and see no
+//! The service is `isa.nats.NATSService`; its methods publish, subscribe and request, keep streams and consumers and
+//! deliver their messages, and use and watch key-value stores and object stores. Clients need no NATS library, only the contract, `proto/nats_service.proto`, and see no
 //! names but their own: each request is for a user, or for an organization, whose id becomes part of every subject,
 //! stream and bucket, in such a way that no id reaches another's (see [`tenant`]).
 //!
@@ -41,7 +41,7 @@
 //! | a field that cannot be meant: names, wildcards, headers, durations | INVALID_ARGUMENT |
 //! | no credentials, or wrong ones | UNAUTHENTICATED |
 //! | an identity that is not the caller's | PERMISSION_DENIED |
-//! | no such stream or consumer | NOT_FOUND |
+//! | no such stream or consumer; no such bucket to watch; one of them deleted under a stream of its messages or changes | NOT_FOUND |
 //! | there is one of that name, with another configuration; a key that was expected not to be there | ALREADY_EXISTS |
 //! | a quota, a full stream, a message over a limit; a subscriber who reads too slowly | RESOURCE_EXHAUSTED |
 //! | what is there does not fit what is asked; a NATS server that is too old | FAILED_PRECONDITION |
@@ -52,7 +52,9 @@
 //! A negative answer that a response has a field for is no failure: `found`, `success`, `errors`.
 //!
 //! While NATS is disconnected calls fail at once, and streams of subscribers stay open; what is published meanwhile
-//! they miss, as NATS keeps nothing for subscribers. A call whose client sets no deadline has 30 s
+//! they miss, as NATS keeps nothing for subscribers. ConsumeMessages and KVWatch, which read what NATS keeps, stay open
+//! too and go on where they were. They take no more than their client reads: one who reads slowly gets all later, and is
+//! not ended as a subscriber is. A call whose client sets no deadline has 30 s
 //! ([`timeout`](NatsServiceBuilder::timeout)). Clients that die without closing their connection are found by
 //! HTTP/2 keepalive only: turn it on at the server.
 //!

@@ -121,9 +121,9 @@ impl NatsService {
         &self.0.connection
     }
 
-    /// Ends the streams of all subscribers with UNAVAILABLE, upon which clients connect elsewhere, and opens no more;
-    /// for the time before the server is shut down, which would wait for them. What has come for them is delivered
-    /// before. Other calls go on, up- and downloads too. Cannot be undone.
+    /// Ends the streams of all subscribers, consumers and watches with UNAVAILABLE, upon which clients connect elsewhere,
+    /// and opens no more; for the time before the server is shut down, which would wait for them. What has come for
+    /// subscribers is delivered before, what has come for consumers is given back. Other calls go on, up- and downloads too. Cannot be undone.
     pub fn end_streams(&self) {
         self.0.stopping.send_replace(true);
     }

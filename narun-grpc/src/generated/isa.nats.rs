@@ -2094,10 +2094,11 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "KVHistory"));
             self.inner.unary(req, path, codec).await
         }
-        /// Gives what there is under a key or under all keys; one entry that says so, and nothing else, once that is all; and
-        /// from then on every change, in the order of revisions and each once. A client that reads slowly gets later what came
-        /// meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after NATS was away.
-        /// Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica stops.
+        /// Gives what was last done to a key or to each of all keys, deletions too; then one entry that says that this was all
+        /// (up_to_date); and from then on what is done, in the order of revisions and each once. A client that reads slowly gets
+        /// later what came meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after
+        /// NATS was away. Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica
+        /// stops.
         pub async fn kv_watch(
             &mut self,
             request: impl tonic::IntoRequest<super::KvWatchRequest>,
@@ -2582,10 +2583,11 @@ pub mod nats_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Gives what there is under a key or under all keys; one entry that says so, and nothing else, once that is all; and
-        /// from then on every change, in the order of revisions and each once. A client that reads slowly gets later what came
-        /// meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after NATS was away.
-        /// Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica stops.
+        /// Gives what was last done to a key or to each of all keys, deletions too; then one entry that says that this was all
+        /// (up_to_date); and from then on what is done, in the order of revisions and each once. A client that reads slowly gets
+        /// later what came meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after
+        /// NATS was away. Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica
+        /// stops.
         async fn kv_watch(
             &self,
             request: tonic::Request<super::KvWatchRequest>,

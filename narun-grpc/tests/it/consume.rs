@@ -299,7 +299,7 @@ async fn it_goes_on_after_the_server_died() {
     client.create_stream(create("u", config)).await.unwrap();
     client.create_consumer(consumer("u", durable("c"))).await.unwrap();
     let mut messages = consume(&client, "u", 0).await;
-    for number in 0..3 {
+    for number in 0..2 {
         let mut sequence = 0;
         eventually("a message stored", async || {
             let publish = PublishToStreamRequest {

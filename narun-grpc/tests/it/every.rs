@@ -6,11 +6,11 @@ use narun_grpc::SERVICE;
 use narun_grpc::pb::{
     AckMessageRequest, CreateStreamRequest, DeleteConsumerRequest, DeleteStreamRequest,
     GetConsumerInfoRequest, GetStatisticsRequest, GetStreamInfoRequest, GetStreamStatsRequest,
-    KvDeleteRequest, KvGetRequest, KvKeysRequest, KvPutRequest, ListConsumersRequest, ListStreamsRequest,
-    NakMessageRequest, NatsHealthCheckRequest, NatsMessage, ObjectDeleteRequest, ObjectGetRequest,
-    ObjectListRequest, ObjectPutRequest, PublishBatchRequest, PublishRequest, PublishToStreamRequest,
-    PullMessagesRequest, PurgeStreamRequest, RequestRequest, StreamConfig, UnsubscribeRequest,
-    UpdateStreamRequest,
+    KvDeleteRequest, KvGetRequest, KvHistoryRequest, KvKeysRequest, KvPutRequest, ListConsumersRequest,
+    ListStreamsRequest, NakMessageRequest, NatsHealthCheckRequest, NatsMessage, ObjectDeleteRequest,
+    ObjectGetRequest, ObjectListRequest, ObjectPutRequest, PublishBatchRequest, PublishRequest,
+    PublishToStreamRequest, PullMessagesRequest, PurgeStreamRequest, RequestRequest, StreamConfig,
+    UnsubscribeRequest, UpdateStreamRequest,
 };
 use prost::Message;
 use tonic::transport::Channel;
@@ -80,6 +80,7 @@ pub(crate) fn requests(user: &str) -> Vec<(&'static str, Bytes)> {
         "KVGet": KvGetRequest { bucket: bucket(), key: key() },
         "KVDelete": KvDeleteRequest { bucket: bucket(), key: "none".into() },
         "KVKeys": KvKeysRequest { bucket: bucket() },
+        "KVHistory": KvHistoryRequest { bucket: bucket(), key: key() },
         "ObjectPut": ObjectPutRequest { bucket: bucket(), object_name: "o".into(), data: data.clone() },
         "ObjectGet": ObjectGetRequest { bucket: bucket(), object_name: "o".into() },
         "ObjectDelete": ObjectDeleteRequest { bucket: bucket(), object_name: "none".into() },

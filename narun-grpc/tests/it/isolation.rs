@@ -8,12 +8,13 @@ use futures::{FutureExt, StreamExt};
 use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
-    AckMessageRequest, ConsumerConfig, CreateConsumerRequest, DeleteConsumerRequest, DeleteStreamRequest,
-    GetStreamInfoRequest, GetStreamStatsRequest, KvDeleteRequest, KvGetRequest, KvKeysRequest, KvPutRequest,
-    ListConsumersRequest, ListStreamsRequest, MessageResponse, NakMessageRequest, NatsMessage,
-    ObjectDeleteRequest, ObjectGetRequest, ObjectListRequest, ObjectPutRequest, PublishBatchRequest,
-    PublishRequest, PublishToStreamRequest, PullMessagesRequest, PurgeStreamRequest, QueueSubscribeRequest,
-    RequestRequest, StreamConfig, SubscribeRequest, UnsubscribeRequest, UpdateStreamRequest,
+    AckMessageRequest, ConsumeMessagesRequest, ConsumerConfig, CreateConsumerRequest, DeleteConsumerRequest,
+    DeleteStreamRequest, GetStreamInfoRequest, GetStreamStatsRequest, KvDeleteRequest, KvEntry, KvGetRequest,
+    KvHistoryRequest, KvKeysRequest, KvPutRequest, KvWatchRequest, ListConsumersRequest, ListStreamsRequest,
+    MessageResponse, NakMessageRequest, NatsMessage, ObjectDeleteRequest, ObjectGetRequest,
+    ObjectListRequest, ObjectPutRequest, PublishBatchRequest, PublishRequest, PublishToStreamRequest,
+    PullMessagesRequest, PurgeStreamRequest, QueueSubscribeRequest, RequestRequest, StreamConfig,
+    SubscribeRequest, UnsubscribeRequest, UpdateStreamRequest,
 };
 use narun_support::Server;
 use tonic::{Code, Response, Status, Streaming};
@@ -36,6 +37,7 @@ struct Victim {
     server: Server,
     service: Service,
     stream: Streaming<MessageResponse>,
+    watch: Streaming<KvEntry>,
     token: String,
 }
 
@@ -56,7 +58,10 @@ impl Victim {
         let subscribe =
             SubscribeRequest { user_id: VICTIM.into(), subject: ">".into(), ..Default::default() };
         let stream = client.subscribe(subscribe).await.unwrap().into_inner();
-        Self { server, service, stream, token: messages[0].ack_token.clone() }
+        let mut watch = client.kv_watch(watch(VICTIM, "b", "")).await.unwrap().into_inner();
+        assert_eq!(soon("an entry", watch.message()).await.unwrap().unwrap().value, VICTIM);
+        assert!(soon("an entry", watch.message()).await.unwrap().unwrap().up_to_date);
+        Self { server, service, stream, watch, token: messages[0].ack_token.clone() }
     }
 
     /// Whether all is as it was, and nothing came but what is sent now.
@@ -88,6 +93,9 @@ impl Victim {
         let objects = ObjectListRequest { user_id: VICTIM.into(), bucket: "b".into(), ..Default::default() };
         let objects = client.object_list(objects).await.unwrap().into_inner().objects;
         assert_eq!(objects.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), ["o"]);
+        client.kv_put(kv_put(VICTIM, "b", "own")).await.unwrap();
+        let entry = soon("an entry", self.watch.message()).await.unwrap().unwrap();
+        assert_eq!((entry.key.as_str(), entry.revision), ("own", 2));
         let context = jetstream::new(async_nats::connect(self.server.url()).await.unwrap());
         let names: BTreeSet<_> = context.stream_names().map(Result::unwrap).collect().await;
         let own: Vec<_> = names.iter().filter(|name| name.contains("user-ann-")).collect();
@@ -103,6 +111,25 @@ fn pull(user: &str) -> PullMessagesRequest {
         max_wait: Some(prost_types::Duration::default()),
         ..Default::default()
     }
+}
+
+fn consume(user: &str, stream: &str) -> ConsumeMessagesRequest {
+    ConsumeMessagesRequest {
+        user_id: user.to_owned(),
+        stream_name: stream.to_owned(),
+        consumer_name: "c".into(),
+        ..Default::default()
+    }
+}
+
+fn watch(user: &str, bucket: &str, key: &str) -> KvWatchRequest {
+    let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
+    KvWatchRequest { user_id, bucket, key, include_history: true, ..Default::default() }
+}
+
+fn history(user: &str, bucket: &str, key: &str) -> KvHistoryRequest {
+    let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
+    KvHistoryRequest { user_id, bucket, key, ..Default::default() }
 }
 
 fn kv_put(user: &str, bucket: &str, key: &str) -> KvPutRequest {
@@ -134,8 +161,13 @@ fn tried<T>(result: Result<Response<T>, Status>) -> Option<T> {
     match result {
         Ok(response) => Some(response.into_inner()),
         Err(status) => {
-            let refused =
-                [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::AlreadyExists];
+            let refused = [
+                Code::InvalidArgument,
+                Code::NotFound,
+                Code::FailedPrecondition,
+                Code::AlreadyExists,
+                Code::Aborted,
+            ];
             assert!(refused.contains(&status.code()), "{status:?}");
             assert!(!status.message().contains("user."), "{status:?}");
             None
@@ -163,9 +195,24 @@ async fn what_is_said_and_kept_under_hostile_ids_meets_nobody() {
             let object_name = "o".to_owned();
             let get = ObjectGetRequest { user_id, bucket: bucket.clone(), object_name, ..Default::default() };
             assert!(!client.object_get(get).await.unwrap().into_inner().found, "{id:?}");
-            client.kv_put(kv_put(id, &bucket, key)).await.unwrap();
+            assert_eq!(client.kv_history(history(id, &bucket, key)).await.unwrap().into_inner().entries, []);
+            let status = client.kv_watch(watch(id, &bucket, key)).await.unwrap_err();
+            assert_eq!(status.code(), Code::NotFound, "{id:?}");
+            // It is not there, at whatever revision.
+            let expecting =
+                |revision| KvPutRequest { expected_revision: Some(revision), ..kv_put(id, &bucket, key) };
+            assert_eq!(client.kv_put(expecting(1)).await.unwrap_err().code(), Code::Aborted, "{id:?}");
+            client.kv_put(expecting(0)).await.unwrap();
+            for key in [key, ""] {
+                let mut watch = client.kv_watch(watch(id, &bucket, key)).await.unwrap().into_inner();
+                let entry = soon("an entry", watch.message()).await.unwrap().unwrap();
+                assert_eq!((&entry.value[..], entry.revision), (id.as_bytes(), 1), "{id:?}");
+                assert!(soon("an entry", watch.message()).await.unwrap().unwrap().up_to_date);
+            }
             client.object_put(object_put(id, &bucket, "o")).await.unwrap();
         }
+        let status = client.consume_messages(consume(id, "s")).await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound, "{id:?}");
         client.create_stream(create(id, named("s"))).await.unwrap();
         store(&client, id, "s.a", id).await;
         let message = soon("a message", stream.message()).await.unwrap().unwrap();
@@ -193,9 +240,9 @@ async fn what_is_said_and_kept_under_hostile_ids_meets_nobody() {
 ///   change an own stream so that it does;
 /// - to make consumers that filter these, on the other's stream and on its own, and with names that go on in the subject of
 ///   a request to JetStream;
-/// - to read, purge, update and delete the other's stream, to pull from its consumer, to acknowledge and to give back its
+/// - to read, purge, update and delete the other's stream, to pull and to consume from its consumer, to acknowledge and to give back its
 ///   messages, by sequence and by its own token;
-/// - to put, read, list and delete in buckets with the other's names, in full and in part;
+/// - to put, read, list, watch and delete in buckets with the other's names, in full and in part;
 /// - to steer JetStream by headers: all of its own, in upper and lower case, and by way of line breaks in a value, in a name,
 ///   in a subject and in a queue group.
 #[tokio::test]
@@ -327,7 +374,22 @@ async fn no_tenant_reaches_another_or_the_service() {
                 key: key.into(),
                 ..Default::default()
             };
-            tried(client.kv_delete(delete).await);
+            tried(client.kv_delete(delete.clone()).await);
+            tried(client.kv_delete(KvDeleteRequest { purge: true, ..delete }).await);
+            for revision in [0, 1] {
+                let put = KvPutRequest { expected_revision: Some(revision), ..kv_put("eve", &bucket, key) };
+                tried(client.kv_put(put).await);
+            }
+            for entry in tried(client.kv_history(history("eve", &bucket, key)).await)
+                .into_iter()
+                .flat_map(|history| history.entries)
+            {
+                assert_ne!(entry.value, VICTIM, "{bucket} {key}");
+            }
+            if let Some(mut watch) = tried(client.kv_watch(watch("eve", &bucket, key)).await) {
+                let entry = soon("an entry", watch.message()).await.unwrap().unwrap();
+                assert_ne!(entry.value, VICTIM, "{bucket} {key}");
+            }
             let object_name = key.to_owned();
             tried(
                 client
@@ -370,6 +432,7 @@ async fn steal_from(client: &mut GrpcClient, token: &str) {
             )
             .is_none()
         );
+        assert!(tried(client.consume_messages(consume("eve", name)).await).is_none(), "{name}");
         for (sequence, ack_token) in [(1, ""), (0, token), (2, token)] {
             let DeleteConsumerRequest { user_id, stream_name, consumer_name, .. } = delete.clone();
             let ack_token = ack_token.to_owned();
@@ -418,6 +481,11 @@ async fn steal_from(client: &mut GrpcClient, token: &str) {
             ..Default::default()
         };
         assert!(!client.kv_get(get).await.unwrap().into_inner().found, "{bucket}");
+        for key in ["k", ""] {
+            assert!(tried(client.kv_watch(watch("mallory", &bucket, key)).await).is_none(), "{bucket}");
+        }
+        let history = client.kv_history(history("mallory", &bucket, "k")).await.unwrap().into_inner();
+        assert!(history.entries.is_empty(), "{bucket}");
         let objects = ObjectListRequest { user_id, bucket, ..Default::default() };
         assert!(client.object_list(objects).await.unwrap().into_inner().objects.is_empty());
     }
@@ -491,7 +559,11 @@ async fn forbid(spy: &async_nats::Client, heard: &mut async_nats::Subscriber) {
         };
         assert!(allowed, "{subject} {told}");
         let reply = message.reply.as_deref().unwrap_or("_INBOX.");
-        assert!(["_INBOX.", "user.eve."].iter().any(|own| reply.starts_with(own)), "{subject} {reply}");
+        // The last is that of what NATS delivers to a watch.
+        assert!(
+            ["_INBOX.", "user.eve.", "$JS.ACK.KV_kv-user-eve-"].iter().any(|own| reply.starts_with(own)),
+            "{subject} {reply}"
+        );
     }
     assert!(count > 100, "{count}");
 }

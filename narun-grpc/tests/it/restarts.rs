@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
-    ConsumerConfig, ObjectChunk, ObjectGetRequest, PublishRequest, PullMessagesRequest, SubscribeRequest,
+    ConsumeMessagesRequest, ConsumerConfig, KvWatchRequest, ObjectChunk, ObjectGetRequest, PublishRequest,
+    PullMessagesRequest, SubscribeRequest,
 };
 use narun_grpc::{Method, NatsService, NatsServiceBuilder};
 use narun_support::Server;
@@ -38,7 +39,14 @@ fn signal(server: &Server, signal: rustix::process::Signal) {
 #[test]
 fn every_unary_method_is_called() {
     let called: HashSet<_> = requests("u").into_iter().map(|(method, _)| method).collect();
-    let streaming = [Method::Subscribe, Method::QueueSubscribe, Method::ObjectUpload, Method::ObjectDownload];
+    let streaming = [
+        Method::Subscribe,
+        Method::QueueSubscribe,
+        Method::ConsumeMessages,
+        Method::KVWatch,
+        Method::ObjectUpload,
+        Method::ObjectDownload,
+    ];
     let unary = Method::ALL.iter().filter(|method| !streaming.contains(method)).map(|method| method.name());
     assert_eq!(called, unary.collect());
 }
@@ -242,4 +250,11 @@ async fn without_a_server_all_calls_fail_at_once() {
             Err(status) => assert_eq!(status.code(), Code::Unavailable, "{method}: {status:?}"),
         }
     }
+    let (user_id, stream_name, consumer_name) = ("u".to_owned(), "s".to_owned(), "c".to_owned());
+    let consume = ConsumeMessagesRequest { user_id, stream_name, consumer_name, ..Default::default() };
+    let status = service.client.clone().consume_messages(consume).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let watch = KvWatchRequest { user_id: "u".into(), bucket: "b".into(), ..Default::default() };
+    let status = service.client.clone().kv_watch(watch).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
 }

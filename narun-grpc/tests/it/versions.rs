@@ -5,8 +5,8 @@ use bytes::Bytes;
 use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
-    AckMessageRequest, GetStatisticsRequest, KvGetRequest, KvPutRequest, NatsHealthCheckRequest,
-    ObjectGetRequest, ObjectPutRequest, PullMessagesRequest,
+    AckMessageRequest, ConsumeMessagesRequest, GetStatisticsRequest, KvGetRequest, KvPutRequest,
+    KvWatchRequest, NatsHealthCheckRequest, ObjectGetRequest, ObjectPutRequest, PullMessagesRequest,
 };
 use narun_support::{Binary, Server};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tonic::Code;
 
 use crate::consumers::{consumer, durable};
-use crate::harness::Service;
+use crate::harness::{Service, soon};
 use crate::streams::{create, named, store};
 
 async fn serve(nats: Client) -> Service {
@@ -47,9 +47,18 @@ async fn the_main_rows_hold_on_2_10() {
         ..Default::default()
     };
     assert!(client.ack_message(ack).await.unwrap().into_inner().success);
+    let consume = ConsumeMessagesRequest {
+        user_id: user.clone(),
+        stream_name: "s".into(),
+        consumer_name: "c".into(),
+        ..Default::default()
+    };
+    let mut messages = client.consume_messages(consume).await.unwrap().into_inner();
+    store(&client, &user, "s.a", "x").await;
+    assert_eq!(soon("a message", messages.message()).await.unwrap().unwrap().sequence, 2);
 
     let (bucket, key, value) = ("b".to_owned(), "k".to_owned(), Bytes::from_static(b"v"));
-    let put =
+    let mut put =
         KvPutRequest { user_id: user.clone(), bucket: bucket.clone(), key, value, ..Default::default() };
     let get = KvGetRequest {
         user_id: user.clone(),
@@ -58,8 +67,22 @@ async fn the_main_rows_hold_on_2_10() {
         ..Default::default()
     };
     assert!(!client.kv_get(get.clone()).await.unwrap().into_inner().found);
-    client.kv_put(put).await.unwrap();
+    client.kv_put(put.clone()).await.unwrap();
     assert_eq!(client.kv_get(get).await.unwrap().into_inner().value, "v");
+    let watch = KvWatchRequest {
+        user_id: user.clone(),
+        bucket: bucket.clone(),
+        key: "k".into(),
+        ..Default::default()
+    };
+    let mut entries = client.kv_watch(watch).await.unwrap().into_inner();
+    assert_eq!(soon("an entry", entries.message()).await.unwrap().unwrap().value, "v");
+    assert!(soon("an entry", entries.message()).await.unwrap().unwrap().up_to_date);
+    put.expected_revision = Some(0);
+    assert_eq!(client.kv_put(put.clone()).await.unwrap_err().code(), Code::AlreadyExists);
+    put.expected_revision = Some(1);
+    assert_eq!(client.kv_put(put).await.unwrap().into_inner().revision, 2);
+    assert_eq!(soon("an entry", entries.message()).await.unwrap().unwrap().revision, 2);
 
     let object_name = "o".to_owned();
     let put = ObjectPutRequest {
@@ -74,7 +97,7 @@ async fn the_main_rows_hold_on_2_10() {
     assert_eq!(client.object_get(get).await.unwrap().into_inner().data.len(), 300_000);
     let statistics = GetStatisticsRequest { user_id: user, ..Default::default() };
     let statistics = client.get_statistics(statistics).await.unwrap().into_inner();
-    assert_eq!((statistics.total_streams, statistics.total_messages), (1, 1));
+    assert_eq!((statistics.total_streams, statistics.total_messages), (1, 2));
 }
 
 /// Says that it is 2.9, and answers pings.
