@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::{Context, Message};
 use futures::stream::BoxStream;
 use tokio::time::sleep;
 use tonic::{Code, Status};
@@ -20,6 +20,9 @@ use crate::{Connection, Method, pb};
 /// Messages that are taken before they are sent, if the request does not say, and at most.
 const IN_FLIGHT: usize = 100;
 const MOST_IN_FLIGHT: usize = 1000;
+
+/// Bytes that are taken at a time in any case; JetStream takes none for no limit.
+const LEAST_BYTES: usize = 1 << 10;
 
 /// Between two looks whether a consumer is there again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -48,16 +51,18 @@ impl Streaming for pb::ConsumeMessagesRequest {
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
         consumer.look().await?;
         let pulls = consumer.pull().await?;
+        let jetstream = call.connection().jetstream()?.clone();
         let (shared, tenant) = (call.shared.clone(), call.tenant().clone());
-        Ok(live.items(Consuming { pulls, consumer, shared, tenant }))
+        Ok(live.items(Consuming { pulls, consumer, jetstream, shared, tenant }))
     }
 }
 
 impl Call<'_> {
     /// How much is taken at a time of what a client reads.
     pub(crate) fn limits(&self, messages: usize) -> Limits {
-        let largest = self.shared.message_limit;
-        Limits { messages, bytes: self.shared.queue.bytes.min(largest), largest }
+        let (queue, largest) = (self.shared.queue, self.shared.message_limit);
+        let messages = messages.min(queue.messages).max(1);
+        Limits { messages, bytes: queue.bytes.max(LEAST_BYTES).min(largest), largest }
     }
 }
 
@@ -90,6 +95,7 @@ struct Consuming {
     /// Dropped, it gives back what has come.
     pulls: Pulls,
     consumer: Consumer,
+    jetstream: Context,
     shared: Arc<Shared>,
     tenant: Tenant,
 }
@@ -101,8 +107,7 @@ impl Source for Consuming {
         loop {
             match self.pulls.next().await? {
                 Pulled::Message(message) => {
-                    let context = self.consumer.connection.jetstream()?.clone();
-                    let message = Message { message, context };
+                    let message = Message { message, context: self.jetstream.clone() };
                     let Consumer { stream, name, .. } = &self.consumer;
                     let message = self.shared.delivered(&self.tenant, stream, name, message);
                     if let Some(message) = message {

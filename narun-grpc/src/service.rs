@@ -255,7 +255,8 @@ impl<A> NatsServiceBuilder<A> {
     }
 
     /// How much waits at most for a subscriber that reads slowly, before its stream ends with RESOURCE_EXHAUSTED.
-    /// Default 4,096 messages and 8 MiB.
+    /// Default 4,096 messages and 8 MiB. No more either is taken at a time of what ConsumeMessages and KVWatch give, but
+    /// for one message that is larger.
     pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
         self.queue = QueueLimits { messages, bytes };
         self

@@ -35,6 +35,7 @@ pub(crate) fn to_consumer(
             ..=0 => -1,
             limit => limit.into(),
         },
+        max_ack_pending: config.max_ack_pending.max(-1),
         replay_policy: match pb::ReplayPolicy::try_from(config.replay_policy)
             .map_err(|_| bad("replay_policy"))?
         {
@@ -126,5 +127,6 @@ fn from_config(tenant: &Tenant, config: &Config) -> pb::ConsumerConfig {
         .into(),
         opt_start_seq,
         opt_start_time,
+        max_ack_pending: config.max_ack_pending,
     }
 }

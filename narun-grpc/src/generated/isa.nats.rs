@@ -132,6 +132,10 @@ pub struct ConsumerConfig {
     /// The time to begin at.
     #[prost(message, optional, tag = "10")]
     pub opt_start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Messages at most that are delivered and not acknowledged yet, at all clients together; the others wait. Unset means
+    /// what the NATS server has set, mostly 1000; less than zero means no limit. Only where something is acknowledged.
+    #[prost(int64, tag = "11")]
+    pub max_ack_pending: i64,
 }
 /// A consumer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -682,7 +686,7 @@ pub struct ConsumeMessagesRequest {
     #[prost(string, tag = "4")]
     pub consumer_name: ::prost::alloc::string::String,
     /// Messages at most that are taken from the consumer and not sent to the client yet. Zero or less means 100, more than
-    /// 1000 means 1000. What is sent and not acknowledged does not count.
+    /// 1000 means 1000. What is sent and not acknowledged does not count: its limit is the consumer's max_ack_pending.
     #[prost(int32, tag = "5")]
     pub max_in_flight: i32,
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use async_nats::datetime::DateTime;
-use async_nats::jetstream::{Message, consumer, stream};
+use async_nats::jetstream::{Context, Message, consumer, stream};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::BoxStream;
@@ -79,6 +79,7 @@ pub(super) enum Beginning {
 /// What is done to keys, in order.
 pub(super) struct Watch {
     connection: Connection,
+    jetstream: Context,
     limits: Limits,
     bucket: Bucket,
     subject: String,
@@ -112,16 +113,24 @@ impl Watch {
         beginning: Beginning,
     ) -> Result<Self, Status> {
         let (connection, limits) = (call.connection().clone(), call.limits(AHEAD));
+        let jetstream = connection.jetstream()?.clone();
         let info = bucket_info(&connection, &bucket).await?;
         let revision = if beginning == Beginning::Now { info.state.last_sequence } else { 0 };
         let from = if beginning == Beginning::Last { None } else { Some(revision + 1) };
         let (ordered, there) = Ordered::make(&connection, limits, &bucket, &subject, from).await?;
         let missing = Some(if beginning == Beginning::Now { 0 } else { there });
-        let created = info.created;
-        let mut watch =
-            Self { connection, limits, bucket, subject, beginning, created, revision, missing, ordered };
-        watch.wait();
-        Ok(watch)
+        Ok(Self {
+            connection,
+            jetstream,
+            limits,
+            bucket,
+            subject,
+            beginning,
+            created: info.created,
+            revision,
+            missing,
+            ordered,
+        })
     }
 
     /// Goes on after the last revision, for as long as the client waits; fails if the bucket is there no more.
@@ -146,13 +155,7 @@ impl Watch {
         let (ordered, there) = Ordered::make(connection, *limits, bucket, subject, from).await?;
         self.ordered = ordered;
         self.missing = self.missing.map(|missing| if missing == 0 { 0 } else { there });
-        self.wait();
         Ok(())
-    }
-
-    /// What was there already is asked for without waiting, so that its end is told.
-    fn wait(&mut self) {
-        self.ordered.pulls.wait = self.missing.is_none_or(|missing| missing == 0);
     }
 
     /// Whether what was there has all come, which is said once.
@@ -166,8 +169,7 @@ impl Watch {
 
     /// An entry, if it is one; fails if there should have been another before it.
     fn take(&mut self, message: async_nats::Message) -> Result<Option<pb::KvEntry>, Gap> {
-        let context = self.connection.jetstream().map_err(|_| Gap)?.clone();
-        let message = Message { message, context };
+        let message = Message { message, context: self.jetstream.clone() };
         let info = message.info().map_err(|_| Gap)?;
         if info.consumer_sequence != self.ordered.delivered + 1 {
             return Err(Gap);
@@ -207,7 +209,8 @@ impl Source for Watch {
             if self.is_up_to_date() {
                 return Ok(pb::KvEntry { up_to_date: true, ..Default::default() });
             }
-            self.wait();
+            // What was there already is asked for without waiting, so that its end is told.
+            self.ordered.pulls.wait = self.missing.is_none();
             match self.ordered.pulls.next().await? {
                 Pulled::Message(message) => match self.take(message) {
                     Ok(Some(entry)) => return Ok(entry),

@@ -139,6 +139,26 @@ async fn no_more_is_asked_for_than_there_is_room() {
     }
 }
 
+#[tokio::test]
+async fn no_more_wait_for_an_acknowledgement_than_the_consumer_lets() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let config = ConsumerConfig { max_ack_pending: 2, ..durable("c") };
+    service.client.create_consumer(consumer(&user, config)).await.unwrap();
+    for _ in 0..4 {
+        store(&service.client, &user, "x").await;
+    }
+    let mut messages = consume(&service.client, &user, 0).await;
+    let (first, second) = (next(&mut messages).await, next(&mut messages).await);
+    // A round trip to JetStream, in which a third one would have come.
+    assert_eq!(floor(&service.client, &user).await, 0);
+    assert!(messages.message().now_or_never().is_none());
+    assert_eq!(ack(&service.client, &user, 0, &second.ack_token).await, Ok(true));
+    assert_eq!(next(&mut messages).await.sequence, 3);
+    assert_eq!(ack(&service.client, &user, 0, &first.ack_token).await, Ok(true));
+    assert_eq!(next(&mut messages).await.sequence, 4);
+}
+
 /// Messages that are more together than what may wait on the way to a client.
 async fn store_much(client: &GrpcClient, user: &str) {
     for number in 0_u8..100 {

@@ -313,3 +313,31 @@ async fn a_watch_goes_on_after_the_server_died_without_gap_or_duplicate() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_there_is_comes_once_though_the_server_died_meanwhile() {
+    let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let service = serve(&server, |builder| builder).await;
+    // More than what may wait on the way to a client, and every second one of a key that has another since.
+    let value = "x".repeat(100_000);
+    for number in 0..120 {
+        service.client.clone().kv_put(put("u", "b", &format!("k{}", number % 80), &value)).await.unwrap();
+    }
+    let mut entries = open(&service.client, watch("u", "")).await;
+    let mut keys: Vec<_> = (40..80).chain(0..40).map(|number| format!("k{number}")).collect();
+    keys.reverse();
+    let mut revision = 40;
+    while let Some(key) = keys.pop() {
+        if keys.len() == 75 {
+            server.kill().unwrap();
+            server.restart().unwrap();
+        }
+        let entry = next(&mut entries).await;
+        revision += 1;
+        assert_eq!((entry.key, entry.revision), (key, revision));
+    }
+    assert!(next(&mut entries).await.up_to_date);
+    let last = async || service.client.clone().kv_put(put("u", "b", "last", "x")).await;
+    eventually("a value put", async || last().await.is_ok()).await;
+    assert_eq!(next(&mut entries).await.key, "last");
+}
