@@ -245,6 +245,59 @@ func (StorageType) EnumDescriptor() ([]byte, []int) {
 	return file_nats_service_proto_rawDescGZIP(), []int{3}
 }
 
+// What was done to a key.
+type KVOperation int32
+
+const (
+	// It was put.
+	KVOperation_OPERATION_PUT KVOperation = 0
+	// It was deleted.
+	KVOperation_OPERATION_DELETE KVOperation = 1
+	// It was deleted with its history, or it has gone by age.
+	KVOperation_OPERATION_PURGE KVOperation = 2
+)
+
+// Enum value maps for KVOperation.
+var (
+	KVOperation_name = map[int32]string{
+		0: "OPERATION_PUT",
+		1: "OPERATION_DELETE",
+		2: "OPERATION_PURGE",
+	}
+	KVOperation_value = map[string]int32{
+		"OPERATION_PUT":    0,
+		"OPERATION_DELETE": 1,
+		"OPERATION_PURGE":  2,
+	}
+)
+
+func (x KVOperation) Enum() *KVOperation {
+	p := new(KVOperation)
+	*p = x
+	return p
+}
+
+func (x KVOperation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KVOperation) Descriptor() protoreflect.EnumDescriptor {
+	return file_nats_service_proto_enumTypes[4].Descriptor()
+}
+
+func (KVOperation) Type() protoreflect.EnumType {
+	return &file_nats_service_proto_enumTypes[4]
+}
+
+func (x KVOperation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KVOperation.Descriptor instead.
+func (KVOperation) EnumDescriptor() ([]byte, []int) {
+	return file_nats_service_proto_rawDescGZIP(), []int{4}
+}
+
 // A message to be published.
 type NATSMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -658,7 +711,10 @@ type ConsumerConfig struct {
 	// The sequence to begin at.
 	OptStartSeq int64 `protobuf:"varint,9,opt,name=opt_start_seq,json=optStartSeq,proto3" json:"opt_start_seq,omitempty"`
 	// The time to begin at.
-	OptStartTime  *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=opt_start_time,json=optStartTime,proto3" json:"opt_start_time,omitempty"`
+	OptStartTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=opt_start_time,json=optStartTime,proto3" json:"opt_start_time,omitempty"`
+	// Messages at most that are delivered and not acknowledged yet, at all clients together; the others wait. Unset means
+	// what the NATS server has set, mostly 1000; less than zero means no limit. Only where something is acknowledged.
+	MaxAckPending int64 `protobuf:"varint,11,opt,name=max_ack_pending,json=maxAckPending,proto3" json:"max_ack_pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -761,6 +817,13 @@ func (x *ConsumerConfig) GetOptStartTime() *timestamppb.Timestamp {
 		return x.OptStartTime
 	}
 	return nil
+}
+
+func (x *ConsumerConfig) GetMaxAckPending() int64 {
+	if x != nil {
+		return x.MaxAckPending
+	}
+	return 0
 }
 
 // A consumer.
@@ -1071,7 +1134,7 @@ type PublishBatchRequest struct {
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// For which organization.
 	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	// What to publish, in this order.
+	// What to publish, in this order; 65536 at most.
 	Messages      []*NATSMessage `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3276,6 +3339,89 @@ func (x *JetStreamMessage) GetAckToken() string {
 	return ""
 }
 
+// Of ConsumeMessages.
+type ConsumeMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who is calling.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// For which organization.
+	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// Of which stream.
+	StreamName string `protobuf:"bytes,3,opt,name=stream_name,json=streamName,proto3" json:"stream_name,omitempty"`
+	// By which consumer.
+	ConsumerName string `protobuf:"bytes,4,opt,name=consumer_name,json=consumerName,proto3" json:"consumer_name,omitempty"`
+	// Messages at most that are taken from the consumer and not sent to the client yet. Zero or less means 100, more than
+	// 1000 means 1000. What is sent and not acknowledged does not count: its limit is the consumer's max_ack_pending.
+	MaxInFlight   int32 `protobuf:"varint,5,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeMessagesRequest) Reset() {
+	*x = ConsumeMessagesRequest{}
+	mi := &file_nats_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeMessagesRequest) ProtoMessage() {}
+
+func (x *ConsumeMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_nats_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeMessagesRequest.ProtoReflect.Descriptor instead.
+func (*ConsumeMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_nats_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ConsumeMessagesRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ConsumeMessagesRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
+func (x *ConsumeMessagesRequest) GetStreamName() string {
+	if x != nil {
+		return x.StreamName
+	}
+	return ""
+}
+
+func (x *ConsumeMessagesRequest) GetConsumerName() string {
+	if x != nil {
+		return x.ConsumerName
+	}
+	return ""
+}
+
+func (x *ConsumeMessagesRequest) GetMaxInFlight() int32 {
+	if x != nil {
+		return x.MaxInFlight
+	}
+	return 0
+}
+
 // Of AckMessage.
 type AckMessageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3297,7 +3443,7 @@ type AckMessageRequest struct {
 
 func (x *AckMessageRequest) Reset() {
 	*x = AckMessageRequest{}
-	mi := &file_nats_service_proto_msgTypes[43]
+	mi := &file_nats_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +3455,7 @@ func (x *AckMessageRequest) String() string {
 func (*AckMessageRequest) ProtoMessage() {}
 
 func (x *AckMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[43]
+	mi := &file_nats_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +3468,7 @@ func (x *AckMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckMessageRequest.ProtoReflect.Descriptor instead.
 func (*AckMessageRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{43}
+	return file_nats_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AckMessageRequest) GetUserId() string {
@@ -3378,7 +3524,7 @@ type AckMessageResponse struct {
 
 func (x *AckMessageResponse) Reset() {
 	*x = AckMessageResponse{}
-	mi := &file_nats_service_proto_msgTypes[44]
+	mi := &file_nats_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3536,7 @@ func (x *AckMessageResponse) String() string {
 func (*AckMessageResponse) ProtoMessage() {}
 
 func (x *AckMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[44]
+	mi := &file_nats_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3549,7 @@ func (x *AckMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckMessageResponse.ProtoReflect.Descriptor instead.
 func (*AckMessageResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{44}
+	return file_nats_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AckMessageResponse) GetSuccess() bool {
@@ -3436,7 +3582,7 @@ type NakMessageRequest struct {
 
 func (x *NakMessageRequest) Reset() {
 	*x = NakMessageRequest{}
-	mi := &file_nats_service_proto_msgTypes[45]
+	mi := &file_nats_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3594,7 @@ func (x *NakMessageRequest) String() string {
 func (*NakMessageRequest) ProtoMessage() {}
 
 func (x *NakMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[45]
+	mi := &file_nats_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3607,7 @@ func (x *NakMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NakMessageRequest.ProtoReflect.Descriptor instead.
 func (*NakMessageRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{45}
+	return file_nats_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *NakMessageRequest) GetUserId() string {
@@ -3524,7 +3670,7 @@ type NakMessageResponse struct {
 
 func (x *NakMessageResponse) Reset() {
 	*x = NakMessageResponse{}
-	mi := &file_nats_service_proto_msgTypes[46]
+	mi := &file_nats_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3682,7 @@ func (x *NakMessageResponse) String() string {
 func (*NakMessageResponse) ProtoMessage() {}
 
 func (x *NakMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[46]
+	mi := &file_nats_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3695,7 @@ func (x *NakMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NakMessageResponse.ProtoReflect.Descriptor instead.
 func (*NakMessageResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{46}
+	return file_nats_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *NakMessageResponse) GetSuccess() bool {
@@ -3571,14 +3717,18 @@ type KVPutRequest struct {
 	// The key; any text.
 	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	// Its value.
-	Value         []byte `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Value []byte `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
+	// Unset, the key is put whatever there is. 0: only if it is not there, or was deleted; ALREADY_EXISTS otherwise. More:
+	// only if this is the revision of what was last put or deleted under it; ABORTED otherwise, upon which a client reads
+	// the key and decides anew.
+	ExpectedRevision *int64 `protobuf:"varint,6,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *KVPutRequest) Reset() {
 	*x = KVPutRequest{}
-	mi := &file_nats_service_proto_msgTypes[47]
+	mi := &file_nats_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3740,7 @@ func (x *KVPutRequest) String() string {
 func (*KVPutRequest) ProtoMessage() {}
 
 func (x *KVPutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[47]
+	mi := &file_nats_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3753,7 @@ func (x *KVPutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVPutRequest.ProtoReflect.Descriptor instead.
 func (*KVPutRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{47}
+	return file_nats_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *KVPutRequest) GetUserId() string {
@@ -3641,6 +3791,13 @@ func (x *KVPutRequest) GetValue() []byte {
 	return nil
 }
 
+func (x *KVPutRequest) GetExpectedRevision() int64 {
+	if x != nil && x.ExpectedRevision != nil {
+		return *x.ExpectedRevision
+	}
+	return 0
+}
+
 // Of KVPut.
 type KVPutResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3654,7 +3811,7 @@ type KVPutResponse struct {
 
 func (x *KVPutResponse) Reset() {
 	*x = KVPutResponse{}
-	mi := &file_nats_service_proto_msgTypes[48]
+	mi := &file_nats_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3666,7 +3823,7 @@ func (x *KVPutResponse) String() string {
 func (*KVPutResponse) ProtoMessage() {}
 
 func (x *KVPutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[48]
+	mi := &file_nats_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3679,7 +3836,7 @@ func (x *KVPutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVPutResponse.ProtoReflect.Descriptor instead.
 func (*KVPutResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{48}
+	return file_nats_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *KVPutResponse) GetSuccess() bool {
@@ -3713,7 +3870,7 @@ type KVGetRequest struct {
 
 func (x *KVGetRequest) Reset() {
 	*x = KVGetRequest{}
-	mi := &file_nats_service_proto_msgTypes[49]
+	mi := &file_nats_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3725,7 +3882,7 @@ func (x *KVGetRequest) String() string {
 func (*KVGetRequest) ProtoMessage() {}
 
 func (x *KVGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[49]
+	mi := &file_nats_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3738,7 +3895,7 @@ func (x *KVGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVGetRequest.ProtoReflect.Descriptor instead.
 func (*KVGetRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{49}
+	return file_nats_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *KVGetRequest) GetUserId() string {
@@ -3786,7 +3943,7 @@ type KVGetResponse struct {
 
 func (x *KVGetResponse) Reset() {
 	*x = KVGetResponse{}
-	mi := &file_nats_service_proto_msgTypes[50]
+	mi := &file_nats_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3798,7 +3955,7 @@ func (x *KVGetResponse) String() string {
 func (*KVGetResponse) ProtoMessage() {}
 
 func (x *KVGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[50]
+	mi := &file_nats_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3811,7 +3968,7 @@ func (x *KVGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVGetResponse.ProtoReflect.Descriptor instead.
 func (*KVGetResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{50}
+	return file_nats_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *KVGetResponse) GetFound() bool {
@@ -3852,14 +4009,18 @@ type KVDeleteRequest struct {
 	// The bucket.
 	Bucket string `protobuf:"bytes,3,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	// The key.
-	Key           string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// Unset, the key is deleted whatever it is. Set, which is to 1 or more: only if this is its revision; ABORTED otherwise.
+	ExpectedRevision *int64 `protobuf:"varint,5,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
+	// Whether its history goes too.
+	Purge         bool `protobuf:"varint,6,opt,name=purge,proto3" json:"purge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *KVDeleteRequest) Reset() {
 	*x = KVDeleteRequest{}
-	mi := &file_nats_service_proto_msgTypes[51]
+	mi := &file_nats_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3871,7 +4032,7 @@ func (x *KVDeleteRequest) String() string {
 func (*KVDeleteRequest) ProtoMessage() {}
 
 func (x *KVDeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[51]
+	mi := &file_nats_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3884,7 +4045,7 @@ func (x *KVDeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVDeleteRequest.ProtoReflect.Descriptor instead.
 func (*KVDeleteRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{51}
+	return file_nats_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *KVDeleteRequest) GetUserId() string {
@@ -3915,10 +4076,24 @@ func (x *KVDeleteRequest) GetKey() string {
 	return ""
 }
 
+func (x *KVDeleteRequest) GetExpectedRevision() int64 {
+	if x != nil && x.ExpectedRevision != nil {
+		return *x.ExpectedRevision
+	}
+	return 0
+}
+
+func (x *KVDeleteRequest) GetPurge() bool {
+	if x != nil {
+		return x.Purge
+	}
+	return false
+}
+
 // Of KVDelete.
 type KVDeleteResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether there was such a key.
+	// Whether there was such a key; when purging, or anything left of one.
 	Success       bool `protobuf:"varint,1,opt,name=success,proto3" json:"success,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3926,7 +4101,7 @@ type KVDeleteResponse struct {
 
 func (x *KVDeleteResponse) Reset() {
 	*x = KVDeleteResponse{}
-	mi := &file_nats_service_proto_msgTypes[52]
+	mi := &file_nats_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +4113,7 @@ func (x *KVDeleteResponse) String() string {
 func (*KVDeleteResponse) ProtoMessage() {}
 
 func (x *KVDeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[52]
+	mi := &file_nats_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4126,7 @@ func (x *KVDeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVDeleteResponse.ProtoReflect.Descriptor instead.
 func (*KVDeleteResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{52}
+	return file_nats_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *KVDeleteResponse) GetSuccess() bool {
@@ -3976,7 +4151,7 @@ type KVKeysRequest struct {
 
 func (x *KVKeysRequest) Reset() {
 	*x = KVKeysRequest{}
-	mi := &file_nats_service_proto_msgTypes[53]
+	mi := &file_nats_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3988,7 +4163,7 @@ func (x *KVKeysRequest) String() string {
 func (*KVKeysRequest) ProtoMessage() {}
 
 func (x *KVKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[53]
+	mi := &file_nats_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4001,7 +4176,7 @@ func (x *KVKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVKeysRequest.ProtoReflect.Descriptor instead.
 func (*KVKeysRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{53}
+	return file_nats_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *KVKeysRequest) GetUserId() string {
@@ -4036,7 +4211,7 @@ type KVKeysResponse struct {
 
 func (x *KVKeysResponse) Reset() {
 	*x = KVKeysResponse{}
-	mi := &file_nats_service_proto_msgTypes[54]
+	mi := &file_nats_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4048,7 +4223,7 @@ func (x *KVKeysResponse) String() string {
 func (*KVKeysResponse) ProtoMessage() {}
 
 func (x *KVKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[54]
+	mi := &file_nats_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4061,7 +4236,7 @@ func (x *KVKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KVKeysResponse.ProtoReflect.Descriptor instead.
 func (*KVKeysResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{54}
+	return file_nats_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *KVKeysResponse) GetKeys() []string {
@@ -4069,6 +4244,308 @@ func (x *KVKeysResponse) GetKeys() []string {
 		return x.Keys
 	}
 	return nil
+}
+
+// Something that was done to a key.
+type KVEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// What was put; empty if it was deleted.
+	Value []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// The key's revision since then.
+	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// When.
+	Created *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	// What.
+	Operation KVOperation `protobuf:"varint,5,opt,name=operation,proto3,enum=isa.nats.KVOperation" json:"operation,omitempty"`
+	// Of KVWatch: true in one entry, in which nothing else is set. What was there has come before it, if that was asked
+	// for, and what is changed comes after it.
+	UpToDate      bool `protobuf:"varint,6,opt,name=up_to_date,json=upToDate,proto3" json:"up_to_date,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KVEntry) Reset() {
+	*x = KVEntry{}
+	mi := &file_nats_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KVEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KVEntry) ProtoMessage() {}
+
+func (x *KVEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_nats_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KVEntry.ProtoReflect.Descriptor instead.
+func (*KVEntry) Descriptor() ([]byte, []int) {
+	return file_nats_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *KVEntry) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KVEntry) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *KVEntry) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *KVEntry) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *KVEntry) GetOperation() KVOperation {
+	if x != nil {
+		return x.Operation
+	}
+	return KVOperation_OPERATION_PUT
+}
+
+func (x *KVEntry) GetUpToDate() bool {
+	if x != nil {
+		return x.UpToDate
+	}
+	return false
+}
+
+// Of KVHistory.
+type KVHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who is calling.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// For which organization.
+	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The bucket.
+	Bucket string `protobuf:"bytes,3,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// The key.
+	Key           string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KVHistoryRequest) Reset() {
+	*x = KVHistoryRequest{}
+	mi := &file_nats_service_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KVHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KVHistoryRequest) ProtoMessage() {}
+
+func (x *KVHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_nats_service_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KVHistoryRequest.ProtoReflect.Descriptor instead.
+func (*KVHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_nats_service_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *KVHistoryRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *KVHistoryRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
+func (x *KVHistoryRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *KVHistoryRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// Of KVHistory.
+type KVHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The oldest first; none if there is no such bucket or key. RESOURCE_EXHAUSTED if they do not fit a message.
+	Entries       []*KVEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KVHistoryResponse) Reset() {
+	*x = KVHistoryResponse{}
+	mi := &file_nats_service_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KVHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KVHistoryResponse) ProtoMessage() {}
+
+func (x *KVHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_nats_service_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KVHistoryResponse.ProtoReflect.Descriptor instead.
+func (*KVHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_nats_service_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *KVHistoryResponse) GetEntries() []*KVEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// Of KVWatch.
+type KVWatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who is calling.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// For which organization.
+	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The bucket.
+	Bucket string `protobuf:"bytes,3,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// The key; empty for all keys. There are no wildcards.
+	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// Whether all that the bucket keeps of a key comes at the beginning, oldest first, not only the last of it.
+	IncludeHistory bool `protobuf:"varint,5,opt,name=include_history,json=includeHistory,proto3" json:"include_history,omitempty"`
+	// Whether nothing comes at the beginning, only changes. Not together with include_history.
+	UpdatesOnly   bool `protobuf:"varint,6,opt,name=updates_only,json=updatesOnly,proto3" json:"updates_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KVWatchRequest) Reset() {
+	*x = KVWatchRequest{}
+	mi := &file_nats_service_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KVWatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KVWatchRequest) ProtoMessage() {}
+
+func (x *KVWatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_nats_service_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KVWatchRequest.ProtoReflect.Descriptor instead.
+func (*KVWatchRequest) Descriptor() ([]byte, []int) {
+	return file_nats_service_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *KVWatchRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *KVWatchRequest) GetOrganizationId() string {
+	if x != nil {
+		return x.OrganizationId
+	}
+	return ""
+}
+
+func (x *KVWatchRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *KVWatchRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KVWatchRequest) GetIncludeHistory() bool {
+	if x != nil {
+		return x.IncludeHistory
+	}
+	return false
+}
+
+func (x *KVWatchRequest) GetUpdatesOnly() bool {
+	if x != nil {
+		return x.UpdatesOnly
+	}
+	return false
 }
 
 // Of ObjectPut.
@@ -4092,7 +4569,7 @@ type ObjectPutRequest struct {
 
 func (x *ObjectPutRequest) Reset() {
 	*x = ObjectPutRequest{}
-	mi := &file_nats_service_proto_msgTypes[55]
+	mi := &file_nats_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4104,7 +4581,7 @@ func (x *ObjectPutRequest) String() string {
 func (*ObjectPutRequest) ProtoMessage() {}
 
 func (x *ObjectPutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[55]
+	mi := &file_nats_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4117,7 +4594,7 @@ func (x *ObjectPutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectPutRequest.ProtoReflect.Descriptor instead.
 func (*ObjectPutRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{55}
+	return file_nats_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ObjectPutRequest) GetUserId() string {
@@ -4175,7 +4652,7 @@ type ObjectPutResponse struct {
 
 func (x *ObjectPutResponse) Reset() {
 	*x = ObjectPutResponse{}
-	mi := &file_nats_service_proto_msgTypes[56]
+	mi := &file_nats_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4187,7 +4664,7 @@ func (x *ObjectPutResponse) String() string {
 func (*ObjectPutResponse) ProtoMessage() {}
 
 func (x *ObjectPutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[56]
+	mi := &file_nats_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4200,7 +4677,7 @@ func (x *ObjectPutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectPutResponse.ProtoReflect.Descriptor instead.
 func (*ObjectPutResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{56}
+	return file_nats_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ObjectPutResponse) GetSuccess() bool {
@@ -4234,7 +4711,7 @@ type ObjectGetRequest struct {
 
 func (x *ObjectGetRequest) Reset() {
 	*x = ObjectGetRequest{}
-	mi := &file_nats_service_proto_msgTypes[57]
+	mi := &file_nats_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4246,7 +4723,7 @@ func (x *ObjectGetRequest) String() string {
 func (*ObjectGetRequest) ProtoMessage() {}
 
 func (x *ObjectGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[57]
+	mi := &file_nats_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4259,7 +4736,7 @@ func (x *ObjectGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectGetRequest.ProtoReflect.Descriptor instead.
 func (*ObjectGetRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{57}
+	return file_nats_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ObjectGetRequest) GetUserId() string {
@@ -4305,7 +4782,7 @@ type ObjectGetResponse struct {
 
 func (x *ObjectGetResponse) Reset() {
 	*x = ObjectGetResponse{}
-	mi := &file_nats_service_proto_msgTypes[58]
+	mi := &file_nats_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4317,7 +4794,7 @@ func (x *ObjectGetResponse) String() string {
 func (*ObjectGetResponse) ProtoMessage() {}
 
 func (x *ObjectGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[58]
+	mi := &file_nats_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4330,7 +4807,7 @@ func (x *ObjectGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectGetResponse.ProtoReflect.Descriptor instead.
 func (*ObjectGetResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{58}
+	return file_nats_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ObjectGetResponse) GetFound() bool {
@@ -4371,7 +4848,7 @@ type ObjectDeleteRequest struct {
 
 func (x *ObjectDeleteRequest) Reset() {
 	*x = ObjectDeleteRequest{}
-	mi := &file_nats_service_proto_msgTypes[59]
+	mi := &file_nats_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4383,7 +4860,7 @@ func (x *ObjectDeleteRequest) String() string {
 func (*ObjectDeleteRequest) ProtoMessage() {}
 
 func (x *ObjectDeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[59]
+	mi := &file_nats_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4396,7 +4873,7 @@ func (x *ObjectDeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectDeleteRequest.ProtoReflect.Descriptor instead.
 func (*ObjectDeleteRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{59}
+	return file_nats_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ObjectDeleteRequest) GetUserId() string {
@@ -4438,7 +4915,7 @@ type ObjectDeleteResponse struct {
 
 func (x *ObjectDeleteResponse) Reset() {
 	*x = ObjectDeleteResponse{}
-	mi := &file_nats_service_proto_msgTypes[60]
+	mi := &file_nats_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4450,7 +4927,7 @@ func (x *ObjectDeleteResponse) String() string {
 func (*ObjectDeleteResponse) ProtoMessage() {}
 
 func (x *ObjectDeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[60]
+	mi := &file_nats_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4463,7 +4940,7 @@ func (x *ObjectDeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectDeleteResponse.ProtoReflect.Descriptor instead.
 func (*ObjectDeleteResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{60}
+	return file_nats_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ObjectDeleteResponse) GetSuccess() bool {
@@ -4488,7 +4965,7 @@ type ObjectListRequest struct {
 
 func (x *ObjectListRequest) Reset() {
 	*x = ObjectListRequest{}
-	mi := &file_nats_service_proto_msgTypes[61]
+	mi := &file_nats_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +4977,7 @@ func (x *ObjectListRequest) String() string {
 func (*ObjectListRequest) ProtoMessage() {}
 
 func (x *ObjectListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[61]
+	mi := &file_nats_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +4990,7 @@ func (x *ObjectListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectListRequest.ProtoReflect.Descriptor instead.
 func (*ObjectListRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{61}
+	return file_nats_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ObjectListRequest) GetUserId() string {
@@ -4548,7 +5025,7 @@ type ObjectListResponse struct {
 
 func (x *ObjectListResponse) Reset() {
 	*x = ObjectListResponse{}
-	mi := &file_nats_service_proto_msgTypes[62]
+	mi := &file_nats_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4560,7 +5037,7 @@ func (x *ObjectListResponse) String() string {
 func (*ObjectListResponse) ProtoMessage() {}
 
 func (x *ObjectListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[62]
+	mi := &file_nats_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4573,7 +5050,7 @@ func (x *ObjectListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectListResponse.ProtoReflect.Descriptor instead.
 func (*ObjectListResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{62}
+	return file_nats_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ObjectListResponse) GetObjects() []*ObjectInfo {
@@ -4600,7 +5077,7 @@ type ObjectInfo struct {
 
 func (x *ObjectInfo) Reset() {
 	*x = ObjectInfo{}
-	mi := &file_nats_service_proto_msgTypes[63]
+	mi := &file_nats_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4612,7 +5089,7 @@ func (x *ObjectInfo) String() string {
 func (*ObjectInfo) ProtoMessage() {}
 
 func (x *ObjectInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[63]
+	mi := &file_nats_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4625,7 +5102,7 @@ func (x *ObjectInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectInfo.ProtoReflect.Descriptor instead.
 func (*ObjectInfo) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{63}
+	return file_nats_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ObjectInfo) GetName() string {
@@ -4671,7 +5148,7 @@ type ObjectChunk struct {
 	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
 	// What else is known of it.
 	Metadata map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Of a download: the size in bytes.
+	// The size in bytes. An upload that says it is refused if anything else comes; 0 says nothing.
 	Size          int64 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4679,7 +5156,7 @@ type ObjectChunk struct {
 
 func (x *ObjectChunk) Reset() {
 	*x = ObjectChunk{}
-	mi := &file_nats_service_proto_msgTypes[64]
+	mi := &file_nats_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4691,7 +5168,7 @@ func (x *ObjectChunk) String() string {
 func (*ObjectChunk) ProtoMessage() {}
 
 func (x *ObjectChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[64]
+	mi := &file_nats_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4704,7 +5181,7 @@ func (x *ObjectChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectChunk.ProtoReflect.Descriptor instead.
 func (*ObjectChunk) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{64}
+	return file_nats_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ObjectChunk) GetUserId() string {
@@ -4769,7 +5246,7 @@ type GetStatisticsRequest struct {
 
 func (x *GetStatisticsRequest) Reset() {
 	*x = GetStatisticsRequest{}
-	mi := &file_nats_service_proto_msgTypes[65]
+	mi := &file_nats_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4781,7 +5258,7 @@ func (x *GetStatisticsRequest) String() string {
 func (*GetStatisticsRequest) ProtoMessage() {}
 
 func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[65]
+	mi := &file_nats_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4794,7 +5271,7 @@ func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{65}
+	return file_nats_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetStatisticsRequest) GetUserId() string {
@@ -4838,7 +5315,7 @@ type GetStatisticsResponse struct {
 
 func (x *GetStatisticsResponse) Reset() {
 	*x = GetStatisticsResponse{}
-	mi := &file_nats_service_proto_msgTypes[66]
+	mi := &file_nats_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4850,7 +5327,7 @@ func (x *GetStatisticsResponse) String() string {
 func (*GetStatisticsResponse) ProtoMessage() {}
 
 func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[66]
+	mi := &file_nats_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4863,7 +5340,7 @@ func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{66}
+	return file_nats_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *GetStatisticsResponse) GetTotalStreams() int64 {
@@ -4944,7 +5421,7 @@ type GetStreamStatsRequest struct {
 
 func (x *GetStreamStatsRequest) Reset() {
 	*x = GetStreamStatsRequest{}
-	mi := &file_nats_service_proto_msgTypes[67]
+	mi := &file_nats_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4956,7 +5433,7 @@ func (x *GetStreamStatsRequest) String() string {
 func (*GetStreamStatsRequest) ProtoMessage() {}
 
 func (x *GetStreamStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[67]
+	mi := &file_nats_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4969,7 +5446,7 @@ func (x *GetStreamStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStreamStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStreamStatsRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{67}
+	return file_nats_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GetStreamStatsRequest) GetUserId() string {
@@ -5004,9 +5481,10 @@ type GetStreamStatsResponse struct {
 	Bytes int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// Its consumers.
 	ConsumerCount int32 `protobuf:"varint,4,opt,name=consumer_count,json=consumerCount,proto3" json:"consumer_count,omitempty"`
-	// Messages stored in a second, over the last minute.
+	// Messages stored in a second, over the last minute; or since this replica was first asked about the stream, which is
+	// when it begins to watch it, so that the first answer is 0. It watches for 10 minutes after it was last asked.
 	MessageRate float64 `protobuf:"fixed64,5,opt,name=message_rate,json=messageRate,proto3" json:"message_rate,omitempty"`
-	// Bytes stored in a second, over the last minute.
+	// Bytes stored in a second, over the same time.
 	ByteRate      float64 `protobuf:"fixed64,6,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5014,7 +5492,7 @@ type GetStreamStatsResponse struct {
 
 func (x *GetStreamStatsResponse) Reset() {
 	*x = GetStreamStatsResponse{}
-	mi := &file_nats_service_proto_msgTypes[68]
+	mi := &file_nats_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5026,7 +5504,7 @@ func (x *GetStreamStatsResponse) String() string {
 func (*GetStreamStatsResponse) ProtoMessage() {}
 
 func (x *GetStreamStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[68]
+	mi := &file_nats_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5039,7 +5517,7 @@ func (x *GetStreamStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStreamStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStreamStatsResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{68}
+	return file_nats_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetStreamStatsResponse) GetStreamName() string {
@@ -5095,7 +5573,7 @@ type NATSHealthCheckRequest struct {
 
 func (x *NATSHealthCheckRequest) Reset() {
 	*x = NATSHealthCheckRequest{}
-	mi := &file_nats_service_proto_msgTypes[69]
+	mi := &file_nats_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5107,7 +5585,7 @@ func (x *NATSHealthCheckRequest) String() string {
 func (*NATSHealthCheckRequest) ProtoMessage() {}
 
 func (x *NATSHealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[69]
+	mi := &file_nats_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5120,7 +5598,7 @@ func (x *NATSHealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NATSHealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*NATSHealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{69}
+	return file_nats_service_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *NATSHealthCheckRequest) GetDeepCheck() bool {
@@ -5151,7 +5629,7 @@ type NATSHealthCheckResponse struct {
 
 func (x *NATSHealthCheckResponse) Reset() {
 	*x = NATSHealthCheckResponse{}
-	mi := &file_nats_service_proto_msgTypes[70]
+	mi := &file_nats_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5163,7 +5641,7 @@ func (x *NATSHealthCheckResponse) String() string {
 func (*NATSHealthCheckResponse) ProtoMessage() {}
 
 func (x *NATSHealthCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nats_service_proto_msgTypes[70]
+	mi := &file_nats_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5176,7 +5654,7 @@ func (x *NATSHealthCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NATSHealthCheckResponse.ProtoReflect.Descriptor instead.
 func (*NATSHealthCheckResponse) Descriptor() ([]byte, []int) {
-	return file_nats_service_proto_rawDescGZIP(), []int{70}
+	return file_nats_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *NATSHealthCheckResponse) GetHealthy() bool {
@@ -5262,7 +5740,7 @@ const file_nats_service_proto_rawDesc = "" +
 	"\bfirst_ts\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\afirstTs\x123\n" +
 	"\alast_ts\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06lastTs\x12!\n" +
 	"\fnum_subjects\x18\a \x01(\x05R\vnumSubjects\x12%\n" +
-	"\x0econsumer_count\x18\b \x01(\x05R\rconsumerCount\"\xdf\x03\n" +
+	"\x0econsumer_count\x18\b \x01(\x05R\rconsumerCount\"\x87\x04\n" +
 	"\x0eConsumerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdurable_name\x18\x02 \x01(\tR\vdurableName\x12%\n" +
@@ -5276,7 +5754,8 @@ const file_nats_service_proto_rawDesc = "" +
 	"\rreplay_policy\x18\b \x01(\x0e2\x16.isa.nats.ReplayPolicyR\freplayPolicy\x12\"\n" +
 	"\ropt_start_seq\x18\t \x01(\x03R\voptStartSeq\x12@\n" +
 	"\x0eopt_start_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\foptStartTime\"\xda\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\foptStartTime\x12&\n" +
+	"\x0fmax_ack_pending\x18\v \x01(\x03R\rmaxAckPending\"\xda\x01\n" +
 	"\fConsumerInfo\x12\x1f\n" +
 	"\vstream_name\x18\x01 \x01(\tR\n" +
 	"streamName\x12\x12\n" +
@@ -5464,7 +5943,14 @@ const file_nats_service_proto_rawDesc = "" +
 	"\tack_token\x18\a \x01(\tR\backToken\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x01\n" +
+	"\x16ConsumeMessagesRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
+	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x1f\n" +
+	"\vstream_name\x18\x03 \x01(\tR\n" +
+	"streamName\x12#\n" +
+	"\rconsumer_name\x18\x04 \x01(\tR\fconsumerName\x12\"\n" +
+	"\rmax_in_flight\x18\x05 \x01(\x05R\vmaxInFlight\"\xd4\x01\n" +
 	"\x11AckMessageRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
 	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x1f\n" +
@@ -5485,13 +5971,15 @@ const file_nats_service_proto_rawDesc = "" +
 	"\x05delay\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12\x1b\n" +
 	"\tack_token\x18\a \x01(\tR\backToken\".\n" +
 	"\x12NakMessageResponse\x12\x18\n" +
-	"\asuccess\x18\x01 \x01(\bR\asuccess\"\x90\x01\n" +
+	"\asuccess\x18\x01 \x01(\bR\asuccess\"\xd8\x01\n" +
 	"\fKVPutRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
 	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x16\n" +
 	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x05 \x01(\fR\x05value\"E\n" +
+	"\x05value\x18\x05 \x01(\fR\x05value\x120\n" +
+	"\x11expected_revision\x18\x06 \x01(\x03H\x00R\x10expectedRevision\x88\x01\x01B\x14\n" +
+	"\x12_expected_revision\"E\n" +
 	"\rKVPutResponse\x12\x18\n" +
 	"\asuccess\x18\x01 \x01(\bR\asuccess\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\"z\n" +
@@ -5504,12 +5992,15 @@ const file_nats_service_proto_rawDesc = "" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x124\n" +
-	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"}\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\xdb\x01\n" +
 	"\x0fKVDeleteRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
 	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x16\n" +
 	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
-	"\x03key\x18\x04 \x01(\tR\x03key\",\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x120\n" +
+	"\x11expected_revision\x18\x05 \x01(\x03H\x00R\x10expectedRevision\x88\x01\x01\x12\x14\n" +
+	"\x05purge\x18\x06 \x01(\bR\x05purgeB\x14\n" +
+	"\x12_expected_revision\",\n" +
 	"\x10KVDeleteResponse\x12\x18\n" +
 	"\asuccess\x18\x01 \x01(\bR\asuccess\"i\n" +
 	"\rKVKeysRequest\x12\x17\n" +
@@ -5517,7 +6008,29 @@ const file_nats_service_proto_rawDesc = "" +
 	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x16\n" +
 	"\x06bucket\x18\x03 \x01(\tR\x06bucket\"$\n" +
 	"\x0eKVKeysResponse\x12\x12\n" +
-	"\x04keys\x18\x01 \x03(\tR\x04keys\"\xa4\x02\n" +
+	"\x04keys\x18\x01 \x03(\tR\x04keys\"\xd6\x01\n" +
+	"\aKVEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\x124\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x123\n" +
+	"\toperation\x18\x05 \x01(\x0e2\x15.isa.nats.KVOperationR\toperation\x12\x1c\n" +
+	"\n" +
+	"up_to_date\x18\x06 \x01(\bR\bupToDate\"~\n" +
+	"\x10KVHistoryRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
+	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x16\n" +
+	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\"@\n" +
+	"\x11KVHistoryResponse\x12+\n" +
+	"\aentries\x18\x01 \x03(\v2\x11.isa.nats.KVEntryR\aentries\"\xc8\x01\n" +
+	"\x0eKVWatchRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
+	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x16\n" +
+	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x12'\n" +
+	"\x0finclude_history\x18\x05 \x01(\bR\x0eincludeHistory\x12!\n" +
+	"\fupdates_only\x18\x06 \x01(\bR\vupdatesOnly\"\xa4\x02\n" +
 	"\x10ObjectPutRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
 	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x16\n" +
@@ -5635,7 +6148,11 @@ const file_nats_service_proto_rawDesc = "" +
 	"\x0fREPLAY_ORIGINAL\x10\x01*3\n" +
 	"\vStorageType\x12\x10\n" +
 	"\fSTORAGE_FILE\x10\x00\x12\x12\n" +
-	"\x0eSTORAGE_MEMORY\x10\x012\xc2\x13\n" +
+	"\x0eSTORAGE_MEMORY\x10\x01*K\n" +
+	"\vKVOperation\x12\x11\n" +
+	"\rOPERATION_PUT\x10\x00\x12\x14\n" +
+	"\x10OPERATION_DELETE\x10\x01\x12\x13\n" +
+	"\x0fOPERATION_PURGE\x10\x022\x95\x15\n" +
 	"\vNATSService\x12>\n" +
 	"\aPublish\x12\x18.isa.nats.PublishRequest\x1a\x19.isa.nats.PublishResponse\x12M\n" +
 	"\fPublishBatch\x12\x1d.isa.nats.PublishBatchRequest\x1a\x1e.isa.nats.PublishBatchResponse\x12D\n" +
@@ -5654,7 +6171,8 @@ const file_nats_service_proto_rawDesc = "" +
 	"\x0fGetConsumerInfo\x12 .isa.nats.GetConsumerInfoRequest\x1a!.isa.nats.GetConsumerInfoResponse\x12P\n" +
 	"\rListConsumers\x12\x1e.isa.nats.ListConsumersRequest\x1a\x1f.isa.nats.ListConsumersResponse\x12V\n" +
 	"\x0fPublishToStream\x12 .isa.nats.PublishToStreamRequest\x1a!.isa.nats.PublishToStreamResponse\x12M\n" +
-	"\fPullMessages\x12\x1d.isa.nats.PullMessagesRequest\x1a\x1e.isa.nats.PullMessagesResponse\x12G\n" +
+	"\fPullMessages\x12\x1d.isa.nats.PullMessagesRequest\x1a\x1e.isa.nats.PullMessagesResponse\x12Q\n" +
+	"\x0fConsumeMessages\x12 .isa.nats.ConsumeMessagesRequest\x1a\x1a.isa.nats.JetStreamMessage0\x01\x12G\n" +
 	"\n" +
 	"AckMessage\x12\x1b.isa.nats.AckMessageRequest\x1a\x1c.isa.nats.AckMessageResponse\x12G\n" +
 	"\n" +
@@ -5663,6 +6181,8 @@ const file_nats_service_proto_rawDesc = "" +
 	"\x05KVGet\x12\x16.isa.nats.KVGetRequest\x1a\x17.isa.nats.KVGetResponse\x12A\n" +
 	"\bKVDelete\x12\x19.isa.nats.KVDeleteRequest\x1a\x1a.isa.nats.KVDeleteResponse\x12;\n" +
 	"\x06KVKeys\x12\x17.isa.nats.KVKeysRequest\x1a\x18.isa.nats.KVKeysResponse\x12D\n" +
+	"\tKVHistory\x12\x1a.isa.nats.KVHistoryRequest\x1a\x1b.isa.nats.KVHistoryResponse\x128\n" +
+	"\aKVWatch\x12\x18.isa.nats.KVWatchRequest\x1a\x11.isa.nats.KVEntry0\x01\x12D\n" +
 	"\tObjectPut\x12\x1a.isa.nats.ObjectPutRequest\x1a\x1b.isa.nats.ObjectPutResponse\x12D\n" +
 	"\tObjectGet\x12\x1a.isa.nats.ObjectGetRequest\x1a\x1b.isa.nats.ObjectGetResponse\x12M\n" +
 	"\fObjectDelete\x12\x1d.isa.nats.ObjectDeleteRequest\x1a\x1e.isa.nats.ObjectDeleteResponse\x12G\n" +
@@ -5686,215 +6206,230 @@ func file_nats_service_proto_rawDescGZIP() []byte {
 	return file_nats_service_proto_rawDescData
 }
 
-var file_nats_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_nats_service_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_nats_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_nats_service_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
 var file_nats_service_proto_goTypes = []any{
 	(DeliveryPolicy)(0),             // 0: isa.nats.DeliveryPolicy
 	(AckPolicy)(0),                  // 1: isa.nats.AckPolicy
 	(ReplayPolicy)(0),               // 2: isa.nats.ReplayPolicy
 	(StorageType)(0),                // 3: isa.nats.StorageType
-	(*NATSMessage)(nil),             // 4: isa.nats.NATSMessage
-	(*StreamConfig)(nil),            // 5: isa.nats.StreamConfig
-	(*StreamInfo)(nil),              // 6: isa.nats.StreamInfo
-	(*StreamState)(nil),             // 7: isa.nats.StreamState
-	(*ConsumerConfig)(nil),          // 8: isa.nats.ConsumerConfig
-	(*ConsumerInfo)(nil),            // 9: isa.nats.ConsumerInfo
-	(*ConsumerState)(nil),           // 10: isa.nats.ConsumerState
-	(*PublishRequest)(nil),          // 11: isa.nats.PublishRequest
-	(*PublishResponse)(nil),         // 12: isa.nats.PublishResponse
-	(*PublishBatchRequest)(nil),     // 13: isa.nats.PublishBatchRequest
-	(*PublishBatchResponse)(nil),    // 14: isa.nats.PublishBatchResponse
-	(*SubscribeRequest)(nil),        // 15: isa.nats.SubscribeRequest
-	(*MessageResponse)(nil),         // 16: isa.nats.MessageResponse
-	(*UnsubscribeRequest)(nil),      // 17: isa.nats.UnsubscribeRequest
-	(*UnsubscribeResponse)(nil),     // 18: isa.nats.UnsubscribeResponse
-	(*RequestRequest)(nil),          // 19: isa.nats.RequestRequest
-	(*RequestResponse)(nil),         // 20: isa.nats.RequestResponse
-	(*QueueSubscribeRequest)(nil),   // 21: isa.nats.QueueSubscribeRequest
-	(*CreateStreamRequest)(nil),     // 22: isa.nats.CreateStreamRequest
-	(*CreateStreamResponse)(nil),    // 23: isa.nats.CreateStreamResponse
-	(*DeleteStreamRequest)(nil),     // 24: isa.nats.DeleteStreamRequest
-	(*DeleteStreamResponse)(nil),    // 25: isa.nats.DeleteStreamResponse
-	(*GetStreamInfoRequest)(nil),    // 26: isa.nats.GetStreamInfoRequest
-	(*GetStreamInfoResponse)(nil),   // 27: isa.nats.GetStreamInfoResponse
-	(*ListStreamsRequest)(nil),      // 28: isa.nats.ListStreamsRequest
-	(*ListStreamsResponse)(nil),     // 29: isa.nats.ListStreamsResponse
-	(*UpdateStreamRequest)(nil),     // 30: isa.nats.UpdateStreamRequest
-	(*UpdateStreamResponse)(nil),    // 31: isa.nats.UpdateStreamResponse
-	(*PurgeStreamRequest)(nil),      // 32: isa.nats.PurgeStreamRequest
-	(*PurgeStreamResponse)(nil),     // 33: isa.nats.PurgeStreamResponse
-	(*CreateConsumerRequest)(nil),   // 34: isa.nats.CreateConsumerRequest
-	(*CreateConsumerResponse)(nil),  // 35: isa.nats.CreateConsumerResponse
-	(*DeleteConsumerRequest)(nil),   // 36: isa.nats.DeleteConsumerRequest
-	(*DeleteConsumerResponse)(nil),  // 37: isa.nats.DeleteConsumerResponse
-	(*GetConsumerInfoRequest)(nil),  // 38: isa.nats.GetConsumerInfoRequest
-	(*GetConsumerInfoResponse)(nil), // 39: isa.nats.GetConsumerInfoResponse
-	(*ListConsumersRequest)(nil),    // 40: isa.nats.ListConsumersRequest
-	(*ListConsumersResponse)(nil),   // 41: isa.nats.ListConsumersResponse
-	(*PublishToStreamRequest)(nil),  // 42: isa.nats.PublishToStreamRequest
-	(*PublishToStreamResponse)(nil), // 43: isa.nats.PublishToStreamResponse
-	(*PullMessagesRequest)(nil),     // 44: isa.nats.PullMessagesRequest
-	(*PullMessagesResponse)(nil),    // 45: isa.nats.PullMessagesResponse
-	(*JetStreamMessage)(nil),        // 46: isa.nats.JetStreamMessage
-	(*AckMessageRequest)(nil),       // 47: isa.nats.AckMessageRequest
-	(*AckMessageResponse)(nil),      // 48: isa.nats.AckMessageResponse
-	(*NakMessageRequest)(nil),       // 49: isa.nats.NakMessageRequest
-	(*NakMessageResponse)(nil),      // 50: isa.nats.NakMessageResponse
-	(*KVPutRequest)(nil),            // 51: isa.nats.KVPutRequest
-	(*KVPutResponse)(nil),           // 52: isa.nats.KVPutResponse
-	(*KVGetRequest)(nil),            // 53: isa.nats.KVGetRequest
-	(*KVGetResponse)(nil),           // 54: isa.nats.KVGetResponse
-	(*KVDeleteRequest)(nil),         // 55: isa.nats.KVDeleteRequest
-	(*KVDeleteResponse)(nil),        // 56: isa.nats.KVDeleteResponse
-	(*KVKeysRequest)(nil),           // 57: isa.nats.KVKeysRequest
-	(*KVKeysResponse)(nil),          // 58: isa.nats.KVKeysResponse
-	(*ObjectPutRequest)(nil),        // 59: isa.nats.ObjectPutRequest
-	(*ObjectPutResponse)(nil),       // 60: isa.nats.ObjectPutResponse
-	(*ObjectGetRequest)(nil),        // 61: isa.nats.ObjectGetRequest
-	(*ObjectGetResponse)(nil),       // 62: isa.nats.ObjectGetResponse
-	(*ObjectDeleteRequest)(nil),     // 63: isa.nats.ObjectDeleteRequest
-	(*ObjectDeleteResponse)(nil),    // 64: isa.nats.ObjectDeleteResponse
-	(*ObjectListRequest)(nil),       // 65: isa.nats.ObjectListRequest
-	(*ObjectListResponse)(nil),      // 66: isa.nats.ObjectListResponse
-	(*ObjectInfo)(nil),              // 67: isa.nats.ObjectInfo
-	(*ObjectChunk)(nil),             // 68: isa.nats.ObjectChunk
-	(*GetStatisticsRequest)(nil),    // 69: isa.nats.GetStatisticsRequest
-	(*GetStatisticsResponse)(nil),   // 70: isa.nats.GetStatisticsResponse
-	(*GetStreamStatsRequest)(nil),   // 71: isa.nats.GetStreamStatsRequest
-	(*GetStreamStatsResponse)(nil),  // 72: isa.nats.GetStreamStatsResponse
-	(*NATSHealthCheckRequest)(nil),  // 73: isa.nats.NATSHealthCheckRequest
-	(*NATSHealthCheckResponse)(nil), // 74: isa.nats.NATSHealthCheckResponse
-	nil,                             // 75: isa.nats.NATSMessage.HeadersEntry
-	nil,                             // 76: isa.nats.PublishRequest.HeadersEntry
-	nil,                             // 77: isa.nats.MessageResponse.HeadersEntry
-	nil,                             // 78: isa.nats.PublishToStreamRequest.HeadersEntry
-	nil,                             // 79: isa.nats.JetStreamMessage.HeadersEntry
-	nil,                             // 80: isa.nats.ObjectPutRequest.MetadataEntry
-	nil,                             // 81: isa.nats.ObjectGetResponse.MetadataEntry
-	nil,                             // 82: isa.nats.ObjectInfo.MetadataEntry
-	nil,                             // 83: isa.nats.ObjectChunk.MetadataEntry
-	(*timestamppb.Timestamp)(nil),   // 84: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 85: google.protobuf.Duration
+	(KVOperation)(0),                // 4: isa.nats.KVOperation
+	(*NATSMessage)(nil),             // 5: isa.nats.NATSMessage
+	(*StreamConfig)(nil),            // 6: isa.nats.StreamConfig
+	(*StreamInfo)(nil),              // 7: isa.nats.StreamInfo
+	(*StreamState)(nil),             // 8: isa.nats.StreamState
+	(*ConsumerConfig)(nil),          // 9: isa.nats.ConsumerConfig
+	(*ConsumerInfo)(nil),            // 10: isa.nats.ConsumerInfo
+	(*ConsumerState)(nil),           // 11: isa.nats.ConsumerState
+	(*PublishRequest)(nil),          // 12: isa.nats.PublishRequest
+	(*PublishResponse)(nil),         // 13: isa.nats.PublishResponse
+	(*PublishBatchRequest)(nil),     // 14: isa.nats.PublishBatchRequest
+	(*PublishBatchResponse)(nil),    // 15: isa.nats.PublishBatchResponse
+	(*SubscribeRequest)(nil),        // 16: isa.nats.SubscribeRequest
+	(*MessageResponse)(nil),         // 17: isa.nats.MessageResponse
+	(*UnsubscribeRequest)(nil),      // 18: isa.nats.UnsubscribeRequest
+	(*UnsubscribeResponse)(nil),     // 19: isa.nats.UnsubscribeResponse
+	(*RequestRequest)(nil),          // 20: isa.nats.RequestRequest
+	(*RequestResponse)(nil),         // 21: isa.nats.RequestResponse
+	(*QueueSubscribeRequest)(nil),   // 22: isa.nats.QueueSubscribeRequest
+	(*CreateStreamRequest)(nil),     // 23: isa.nats.CreateStreamRequest
+	(*CreateStreamResponse)(nil),    // 24: isa.nats.CreateStreamResponse
+	(*DeleteStreamRequest)(nil),     // 25: isa.nats.DeleteStreamRequest
+	(*DeleteStreamResponse)(nil),    // 26: isa.nats.DeleteStreamResponse
+	(*GetStreamInfoRequest)(nil),    // 27: isa.nats.GetStreamInfoRequest
+	(*GetStreamInfoResponse)(nil),   // 28: isa.nats.GetStreamInfoResponse
+	(*ListStreamsRequest)(nil),      // 29: isa.nats.ListStreamsRequest
+	(*ListStreamsResponse)(nil),     // 30: isa.nats.ListStreamsResponse
+	(*UpdateStreamRequest)(nil),     // 31: isa.nats.UpdateStreamRequest
+	(*UpdateStreamResponse)(nil),    // 32: isa.nats.UpdateStreamResponse
+	(*PurgeStreamRequest)(nil),      // 33: isa.nats.PurgeStreamRequest
+	(*PurgeStreamResponse)(nil),     // 34: isa.nats.PurgeStreamResponse
+	(*CreateConsumerRequest)(nil),   // 35: isa.nats.CreateConsumerRequest
+	(*CreateConsumerResponse)(nil),  // 36: isa.nats.CreateConsumerResponse
+	(*DeleteConsumerRequest)(nil),   // 37: isa.nats.DeleteConsumerRequest
+	(*DeleteConsumerResponse)(nil),  // 38: isa.nats.DeleteConsumerResponse
+	(*GetConsumerInfoRequest)(nil),  // 39: isa.nats.GetConsumerInfoRequest
+	(*GetConsumerInfoResponse)(nil), // 40: isa.nats.GetConsumerInfoResponse
+	(*ListConsumersRequest)(nil),    // 41: isa.nats.ListConsumersRequest
+	(*ListConsumersResponse)(nil),   // 42: isa.nats.ListConsumersResponse
+	(*PublishToStreamRequest)(nil),  // 43: isa.nats.PublishToStreamRequest
+	(*PublishToStreamResponse)(nil), // 44: isa.nats.PublishToStreamResponse
+	(*PullMessagesRequest)(nil),     // 45: isa.nats.PullMessagesRequest
+	(*PullMessagesResponse)(nil),    // 46: isa.nats.PullMessagesResponse
+	(*JetStreamMessage)(nil),        // 47: isa.nats.JetStreamMessage
+	(*ConsumeMessagesRequest)(nil),  // 48: isa.nats.ConsumeMessagesRequest
+	(*AckMessageRequest)(nil),       // 49: isa.nats.AckMessageRequest
+	(*AckMessageResponse)(nil),      // 50: isa.nats.AckMessageResponse
+	(*NakMessageRequest)(nil),       // 51: isa.nats.NakMessageRequest
+	(*NakMessageResponse)(nil),      // 52: isa.nats.NakMessageResponse
+	(*KVPutRequest)(nil),            // 53: isa.nats.KVPutRequest
+	(*KVPutResponse)(nil),           // 54: isa.nats.KVPutResponse
+	(*KVGetRequest)(nil),            // 55: isa.nats.KVGetRequest
+	(*KVGetResponse)(nil),           // 56: isa.nats.KVGetResponse
+	(*KVDeleteRequest)(nil),         // 57: isa.nats.KVDeleteRequest
+	(*KVDeleteResponse)(nil),        // 58: isa.nats.KVDeleteResponse
+	(*KVKeysRequest)(nil),           // 59: isa.nats.KVKeysRequest
+	(*KVKeysResponse)(nil),          // 60: isa.nats.KVKeysResponse
+	(*KVEntry)(nil),                 // 61: isa.nats.KVEntry
+	(*KVHistoryRequest)(nil),        // 62: isa.nats.KVHistoryRequest
+	(*KVHistoryResponse)(nil),       // 63: isa.nats.KVHistoryResponse
+	(*KVWatchRequest)(nil),          // 64: isa.nats.KVWatchRequest
+	(*ObjectPutRequest)(nil),        // 65: isa.nats.ObjectPutRequest
+	(*ObjectPutResponse)(nil),       // 66: isa.nats.ObjectPutResponse
+	(*ObjectGetRequest)(nil),        // 67: isa.nats.ObjectGetRequest
+	(*ObjectGetResponse)(nil),       // 68: isa.nats.ObjectGetResponse
+	(*ObjectDeleteRequest)(nil),     // 69: isa.nats.ObjectDeleteRequest
+	(*ObjectDeleteResponse)(nil),    // 70: isa.nats.ObjectDeleteResponse
+	(*ObjectListRequest)(nil),       // 71: isa.nats.ObjectListRequest
+	(*ObjectListResponse)(nil),      // 72: isa.nats.ObjectListResponse
+	(*ObjectInfo)(nil),              // 73: isa.nats.ObjectInfo
+	(*ObjectChunk)(nil),             // 74: isa.nats.ObjectChunk
+	(*GetStatisticsRequest)(nil),    // 75: isa.nats.GetStatisticsRequest
+	(*GetStatisticsResponse)(nil),   // 76: isa.nats.GetStatisticsResponse
+	(*GetStreamStatsRequest)(nil),   // 77: isa.nats.GetStreamStatsRequest
+	(*GetStreamStatsResponse)(nil),  // 78: isa.nats.GetStreamStatsResponse
+	(*NATSHealthCheckRequest)(nil),  // 79: isa.nats.NATSHealthCheckRequest
+	(*NATSHealthCheckResponse)(nil), // 80: isa.nats.NATSHealthCheckResponse
+	nil,                             // 81: isa.nats.NATSMessage.HeadersEntry
+	nil,                             // 82: isa.nats.PublishRequest.HeadersEntry
+	nil,                             // 83: isa.nats.MessageResponse.HeadersEntry
+	nil,                             // 84: isa.nats.PublishToStreamRequest.HeadersEntry
+	nil,                             // 85: isa.nats.JetStreamMessage.HeadersEntry
+	nil,                             // 86: isa.nats.ObjectPutRequest.MetadataEntry
+	nil,                             // 87: isa.nats.ObjectGetResponse.MetadataEntry
+	nil,                             // 88: isa.nats.ObjectInfo.MetadataEntry
+	nil,                             // 89: isa.nats.ObjectChunk.MetadataEntry
+	(*timestamppb.Timestamp)(nil),   // 90: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 91: google.protobuf.Duration
 }
 var file_nats_service_proto_depIdxs = []int32{
-	75, // 0: isa.nats.NATSMessage.headers:type_name -> isa.nats.NATSMessage.HeadersEntry
-	84, // 1: isa.nats.NATSMessage.timestamp:type_name -> google.protobuf.Timestamp
+	81, // 0: isa.nats.NATSMessage.headers:type_name -> isa.nats.NATSMessage.HeadersEntry
+	90, // 1: isa.nats.NATSMessage.timestamp:type_name -> google.protobuf.Timestamp
 	3,  // 2: isa.nats.StreamConfig.storage:type_name -> isa.nats.StorageType
-	85, // 3: isa.nats.StreamConfig.max_age:type_name -> google.protobuf.Duration
-	5,  // 4: isa.nats.StreamInfo.config:type_name -> isa.nats.StreamConfig
-	7,  // 5: isa.nats.StreamInfo.state:type_name -> isa.nats.StreamState
-	84, // 6: isa.nats.StreamInfo.created:type_name -> google.protobuf.Timestamp
-	84, // 7: isa.nats.StreamState.first_ts:type_name -> google.protobuf.Timestamp
-	84, // 8: isa.nats.StreamState.last_ts:type_name -> google.protobuf.Timestamp
+	91, // 3: isa.nats.StreamConfig.max_age:type_name -> google.protobuf.Duration
+	6,  // 4: isa.nats.StreamInfo.config:type_name -> isa.nats.StreamConfig
+	8,  // 5: isa.nats.StreamInfo.state:type_name -> isa.nats.StreamState
+	90, // 6: isa.nats.StreamInfo.created:type_name -> google.protobuf.Timestamp
+	90, // 7: isa.nats.StreamState.first_ts:type_name -> google.protobuf.Timestamp
+	90, // 8: isa.nats.StreamState.last_ts:type_name -> google.protobuf.Timestamp
 	0,  // 9: isa.nats.ConsumerConfig.delivery_policy:type_name -> isa.nats.DeliveryPolicy
 	1,  // 10: isa.nats.ConsumerConfig.ack_policy:type_name -> isa.nats.AckPolicy
-	85, // 11: isa.nats.ConsumerConfig.ack_wait:type_name -> google.protobuf.Duration
+	91, // 11: isa.nats.ConsumerConfig.ack_wait:type_name -> google.protobuf.Duration
 	2,  // 12: isa.nats.ConsumerConfig.replay_policy:type_name -> isa.nats.ReplayPolicy
-	84, // 13: isa.nats.ConsumerConfig.opt_start_time:type_name -> google.protobuf.Timestamp
-	8,  // 14: isa.nats.ConsumerInfo.config:type_name -> isa.nats.ConsumerConfig
-	10, // 15: isa.nats.ConsumerInfo.state:type_name -> isa.nats.ConsumerState
-	84, // 16: isa.nats.ConsumerInfo.created:type_name -> google.protobuf.Timestamp
-	76, // 17: isa.nats.PublishRequest.headers:type_name -> isa.nats.PublishRequest.HeadersEntry
-	4,  // 18: isa.nats.PublishBatchRequest.messages:type_name -> isa.nats.NATSMessage
-	77, // 19: isa.nats.MessageResponse.headers:type_name -> isa.nats.MessageResponse.HeadersEntry
-	84, // 20: isa.nats.MessageResponse.timestamp:type_name -> google.protobuf.Timestamp
-	85, // 21: isa.nats.RequestRequest.timeout:type_name -> google.protobuf.Duration
-	5,  // 22: isa.nats.CreateStreamRequest.config:type_name -> isa.nats.StreamConfig
-	6,  // 23: isa.nats.CreateStreamResponse.stream:type_name -> isa.nats.StreamInfo
-	6,  // 24: isa.nats.GetStreamInfoResponse.stream:type_name -> isa.nats.StreamInfo
-	6,  // 25: isa.nats.ListStreamsResponse.streams:type_name -> isa.nats.StreamInfo
-	5,  // 26: isa.nats.UpdateStreamRequest.config:type_name -> isa.nats.StreamConfig
-	6,  // 27: isa.nats.UpdateStreamResponse.stream:type_name -> isa.nats.StreamInfo
-	8,  // 28: isa.nats.CreateConsumerRequest.config:type_name -> isa.nats.ConsumerConfig
-	9,  // 29: isa.nats.CreateConsumerResponse.consumer:type_name -> isa.nats.ConsumerInfo
-	9,  // 30: isa.nats.GetConsumerInfoResponse.consumer:type_name -> isa.nats.ConsumerInfo
-	9,  // 31: isa.nats.ListConsumersResponse.consumers:type_name -> isa.nats.ConsumerInfo
-	78, // 32: isa.nats.PublishToStreamRequest.headers:type_name -> isa.nats.PublishToStreamRequest.HeadersEntry
-	84, // 33: isa.nats.PublishToStreamResponse.timestamp:type_name -> google.protobuf.Timestamp
-	85, // 34: isa.nats.PullMessagesRequest.max_wait:type_name -> google.protobuf.Duration
-	46, // 35: isa.nats.PullMessagesResponse.messages:type_name -> isa.nats.JetStreamMessage
-	79, // 36: isa.nats.JetStreamMessage.headers:type_name -> isa.nats.JetStreamMessage.HeadersEntry
-	84, // 37: isa.nats.JetStreamMessage.timestamp:type_name -> google.protobuf.Timestamp
-	85, // 38: isa.nats.NakMessageRequest.delay:type_name -> google.protobuf.Duration
-	84, // 39: isa.nats.KVGetResponse.created:type_name -> google.protobuf.Timestamp
-	80, // 40: isa.nats.ObjectPutRequest.metadata:type_name -> isa.nats.ObjectPutRequest.MetadataEntry
-	81, // 41: isa.nats.ObjectGetResponse.metadata:type_name -> isa.nats.ObjectGetResponse.MetadataEntry
-	67, // 42: isa.nats.ObjectListResponse.objects:type_name -> isa.nats.ObjectInfo
-	84, // 43: isa.nats.ObjectInfo.modified:type_name -> google.protobuf.Timestamp
-	82, // 44: isa.nats.ObjectInfo.metadata:type_name -> isa.nats.ObjectInfo.MetadataEntry
-	83, // 45: isa.nats.ObjectChunk.metadata:type_name -> isa.nats.ObjectChunk.MetadataEntry
-	84, // 46: isa.nats.NATSHealthCheckResponse.checked_at:type_name -> google.protobuf.Timestamp
-	11, // 47: isa.nats.NATSService.Publish:input_type -> isa.nats.PublishRequest
-	13, // 48: isa.nats.NATSService.PublishBatch:input_type -> isa.nats.PublishBatchRequest
-	15, // 49: isa.nats.NATSService.Subscribe:input_type -> isa.nats.SubscribeRequest
-	17, // 50: isa.nats.NATSService.Unsubscribe:input_type -> isa.nats.UnsubscribeRequest
-	19, // 51: isa.nats.NATSService.Request:input_type -> isa.nats.RequestRequest
-	21, // 52: isa.nats.NATSService.QueueSubscribe:input_type -> isa.nats.QueueSubscribeRequest
-	22, // 53: isa.nats.NATSService.CreateStream:input_type -> isa.nats.CreateStreamRequest
-	24, // 54: isa.nats.NATSService.DeleteStream:input_type -> isa.nats.DeleteStreamRequest
-	26, // 55: isa.nats.NATSService.GetStreamInfo:input_type -> isa.nats.GetStreamInfoRequest
-	28, // 56: isa.nats.NATSService.ListStreams:input_type -> isa.nats.ListStreamsRequest
-	30, // 57: isa.nats.NATSService.UpdateStream:input_type -> isa.nats.UpdateStreamRequest
-	32, // 58: isa.nats.NATSService.PurgeStream:input_type -> isa.nats.PurgeStreamRequest
-	34, // 59: isa.nats.NATSService.CreateConsumer:input_type -> isa.nats.CreateConsumerRequest
-	36, // 60: isa.nats.NATSService.DeleteConsumer:input_type -> isa.nats.DeleteConsumerRequest
-	38, // 61: isa.nats.NATSService.GetConsumerInfo:input_type -> isa.nats.GetConsumerInfoRequest
-	40, // 62: isa.nats.NATSService.ListConsumers:input_type -> isa.nats.ListConsumersRequest
-	42, // 63: isa.nats.NATSService.PublishToStream:input_type -> isa.nats.PublishToStreamRequest
-	44, // 64: isa.nats.NATSService.PullMessages:input_type -> isa.nats.PullMessagesRequest
-	47, // 65: isa.nats.NATSService.AckMessage:input_type -> isa.nats.AckMessageRequest
-	49, // 66: isa.nats.NATSService.NakMessage:input_type -> isa.nats.NakMessageRequest
-	51, // 67: isa.nats.NATSService.KVPut:input_type -> isa.nats.KVPutRequest
-	53, // 68: isa.nats.NATSService.KVGet:input_type -> isa.nats.KVGetRequest
-	55, // 69: isa.nats.NATSService.KVDelete:input_type -> isa.nats.KVDeleteRequest
-	57, // 70: isa.nats.NATSService.KVKeys:input_type -> isa.nats.KVKeysRequest
-	59, // 71: isa.nats.NATSService.ObjectPut:input_type -> isa.nats.ObjectPutRequest
-	61, // 72: isa.nats.NATSService.ObjectGet:input_type -> isa.nats.ObjectGetRequest
-	63, // 73: isa.nats.NATSService.ObjectDelete:input_type -> isa.nats.ObjectDeleteRequest
-	65, // 74: isa.nats.NATSService.ObjectList:input_type -> isa.nats.ObjectListRequest
-	68, // 75: isa.nats.NATSService.ObjectUpload:input_type -> isa.nats.ObjectChunk
-	61, // 76: isa.nats.NATSService.ObjectDownload:input_type -> isa.nats.ObjectGetRequest
-	69, // 77: isa.nats.NATSService.GetStatistics:input_type -> isa.nats.GetStatisticsRequest
-	71, // 78: isa.nats.NATSService.GetStreamStats:input_type -> isa.nats.GetStreamStatsRequest
-	73, // 79: isa.nats.NATSService.HealthCheck:input_type -> isa.nats.NATSHealthCheckRequest
-	12, // 80: isa.nats.NATSService.Publish:output_type -> isa.nats.PublishResponse
-	14, // 81: isa.nats.NATSService.PublishBatch:output_type -> isa.nats.PublishBatchResponse
-	16, // 82: isa.nats.NATSService.Subscribe:output_type -> isa.nats.MessageResponse
-	18, // 83: isa.nats.NATSService.Unsubscribe:output_type -> isa.nats.UnsubscribeResponse
-	20, // 84: isa.nats.NATSService.Request:output_type -> isa.nats.RequestResponse
-	16, // 85: isa.nats.NATSService.QueueSubscribe:output_type -> isa.nats.MessageResponse
-	23, // 86: isa.nats.NATSService.CreateStream:output_type -> isa.nats.CreateStreamResponse
-	25, // 87: isa.nats.NATSService.DeleteStream:output_type -> isa.nats.DeleteStreamResponse
-	27, // 88: isa.nats.NATSService.GetStreamInfo:output_type -> isa.nats.GetStreamInfoResponse
-	29, // 89: isa.nats.NATSService.ListStreams:output_type -> isa.nats.ListStreamsResponse
-	31, // 90: isa.nats.NATSService.UpdateStream:output_type -> isa.nats.UpdateStreamResponse
-	33, // 91: isa.nats.NATSService.PurgeStream:output_type -> isa.nats.PurgeStreamResponse
-	35, // 92: isa.nats.NATSService.CreateConsumer:output_type -> isa.nats.CreateConsumerResponse
-	37, // 93: isa.nats.NATSService.DeleteConsumer:output_type -> isa.nats.DeleteConsumerResponse
-	39, // 94: isa.nats.NATSService.GetConsumerInfo:output_type -> isa.nats.GetConsumerInfoResponse
-	41, // 95: isa.nats.NATSService.ListConsumers:output_type -> isa.nats.ListConsumersResponse
-	43, // 96: isa.nats.NATSService.PublishToStream:output_type -> isa.nats.PublishToStreamResponse
-	45, // 97: isa.nats.NATSService.PullMessages:output_type -> isa.nats.PullMessagesResponse
-	48, // 98: isa.nats.NATSService.AckMessage:output_type -> isa.nats.AckMessageResponse
-	50, // 99: isa.nats.NATSService.NakMessage:output_type -> isa.nats.NakMessageResponse
-	52, // 100: isa.nats.NATSService.KVPut:output_type -> isa.nats.KVPutResponse
-	54, // 101: isa.nats.NATSService.KVGet:output_type -> isa.nats.KVGetResponse
-	56, // 102: isa.nats.NATSService.KVDelete:output_type -> isa.nats.KVDeleteResponse
-	58, // 103: isa.nats.NATSService.KVKeys:output_type -> isa.nats.KVKeysResponse
-	60, // 104: isa.nats.NATSService.ObjectPut:output_type -> isa.nats.ObjectPutResponse
-	62, // 105: isa.nats.NATSService.ObjectGet:output_type -> isa.nats.ObjectGetResponse
-	64, // 106: isa.nats.NATSService.ObjectDelete:output_type -> isa.nats.ObjectDeleteResponse
-	66, // 107: isa.nats.NATSService.ObjectList:output_type -> isa.nats.ObjectListResponse
-	60, // 108: isa.nats.NATSService.ObjectUpload:output_type -> isa.nats.ObjectPutResponse
-	68, // 109: isa.nats.NATSService.ObjectDownload:output_type -> isa.nats.ObjectChunk
-	70, // 110: isa.nats.NATSService.GetStatistics:output_type -> isa.nats.GetStatisticsResponse
-	72, // 111: isa.nats.NATSService.GetStreamStats:output_type -> isa.nats.GetStreamStatsResponse
-	74, // 112: isa.nats.NATSService.HealthCheck:output_type -> isa.nats.NATSHealthCheckResponse
-	80, // [80:113] is the sub-list for method output_type
-	47, // [47:80] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	90, // 13: isa.nats.ConsumerConfig.opt_start_time:type_name -> google.protobuf.Timestamp
+	9,  // 14: isa.nats.ConsumerInfo.config:type_name -> isa.nats.ConsumerConfig
+	11, // 15: isa.nats.ConsumerInfo.state:type_name -> isa.nats.ConsumerState
+	90, // 16: isa.nats.ConsumerInfo.created:type_name -> google.protobuf.Timestamp
+	82, // 17: isa.nats.PublishRequest.headers:type_name -> isa.nats.PublishRequest.HeadersEntry
+	5,  // 18: isa.nats.PublishBatchRequest.messages:type_name -> isa.nats.NATSMessage
+	83, // 19: isa.nats.MessageResponse.headers:type_name -> isa.nats.MessageResponse.HeadersEntry
+	90, // 20: isa.nats.MessageResponse.timestamp:type_name -> google.protobuf.Timestamp
+	91, // 21: isa.nats.RequestRequest.timeout:type_name -> google.protobuf.Duration
+	6,  // 22: isa.nats.CreateStreamRequest.config:type_name -> isa.nats.StreamConfig
+	7,  // 23: isa.nats.CreateStreamResponse.stream:type_name -> isa.nats.StreamInfo
+	7,  // 24: isa.nats.GetStreamInfoResponse.stream:type_name -> isa.nats.StreamInfo
+	7,  // 25: isa.nats.ListStreamsResponse.streams:type_name -> isa.nats.StreamInfo
+	6,  // 26: isa.nats.UpdateStreamRequest.config:type_name -> isa.nats.StreamConfig
+	7,  // 27: isa.nats.UpdateStreamResponse.stream:type_name -> isa.nats.StreamInfo
+	9,  // 28: isa.nats.CreateConsumerRequest.config:type_name -> isa.nats.ConsumerConfig
+	10, // 29: isa.nats.CreateConsumerResponse.consumer:type_name -> isa.nats.ConsumerInfo
+	10, // 30: isa.nats.GetConsumerInfoResponse.consumer:type_name -> isa.nats.ConsumerInfo
+	10, // 31: isa.nats.ListConsumersResponse.consumers:type_name -> isa.nats.ConsumerInfo
+	84, // 32: isa.nats.PublishToStreamRequest.headers:type_name -> isa.nats.PublishToStreamRequest.HeadersEntry
+	90, // 33: isa.nats.PublishToStreamResponse.timestamp:type_name -> google.protobuf.Timestamp
+	91, // 34: isa.nats.PullMessagesRequest.max_wait:type_name -> google.protobuf.Duration
+	47, // 35: isa.nats.PullMessagesResponse.messages:type_name -> isa.nats.JetStreamMessage
+	85, // 36: isa.nats.JetStreamMessage.headers:type_name -> isa.nats.JetStreamMessage.HeadersEntry
+	90, // 37: isa.nats.JetStreamMessage.timestamp:type_name -> google.protobuf.Timestamp
+	91, // 38: isa.nats.NakMessageRequest.delay:type_name -> google.protobuf.Duration
+	90, // 39: isa.nats.KVGetResponse.created:type_name -> google.protobuf.Timestamp
+	90, // 40: isa.nats.KVEntry.created:type_name -> google.protobuf.Timestamp
+	4,  // 41: isa.nats.KVEntry.operation:type_name -> isa.nats.KVOperation
+	61, // 42: isa.nats.KVHistoryResponse.entries:type_name -> isa.nats.KVEntry
+	86, // 43: isa.nats.ObjectPutRequest.metadata:type_name -> isa.nats.ObjectPutRequest.MetadataEntry
+	87, // 44: isa.nats.ObjectGetResponse.metadata:type_name -> isa.nats.ObjectGetResponse.MetadataEntry
+	73, // 45: isa.nats.ObjectListResponse.objects:type_name -> isa.nats.ObjectInfo
+	90, // 46: isa.nats.ObjectInfo.modified:type_name -> google.protobuf.Timestamp
+	88, // 47: isa.nats.ObjectInfo.metadata:type_name -> isa.nats.ObjectInfo.MetadataEntry
+	89, // 48: isa.nats.ObjectChunk.metadata:type_name -> isa.nats.ObjectChunk.MetadataEntry
+	90, // 49: isa.nats.NATSHealthCheckResponse.checked_at:type_name -> google.protobuf.Timestamp
+	12, // 50: isa.nats.NATSService.Publish:input_type -> isa.nats.PublishRequest
+	14, // 51: isa.nats.NATSService.PublishBatch:input_type -> isa.nats.PublishBatchRequest
+	16, // 52: isa.nats.NATSService.Subscribe:input_type -> isa.nats.SubscribeRequest
+	18, // 53: isa.nats.NATSService.Unsubscribe:input_type -> isa.nats.UnsubscribeRequest
+	20, // 54: isa.nats.NATSService.Request:input_type -> isa.nats.RequestRequest
+	22, // 55: isa.nats.NATSService.QueueSubscribe:input_type -> isa.nats.QueueSubscribeRequest
+	23, // 56: isa.nats.NATSService.CreateStream:input_type -> isa.nats.CreateStreamRequest
+	25, // 57: isa.nats.NATSService.DeleteStream:input_type -> isa.nats.DeleteStreamRequest
+	27, // 58: isa.nats.NATSService.GetStreamInfo:input_type -> isa.nats.GetStreamInfoRequest
+	29, // 59: isa.nats.NATSService.ListStreams:input_type -> isa.nats.ListStreamsRequest
+	31, // 60: isa.nats.NATSService.UpdateStream:input_type -> isa.nats.UpdateStreamRequest
+	33, // 61: isa.nats.NATSService.PurgeStream:input_type -> isa.nats.PurgeStreamRequest
+	35, // 62: isa.nats.NATSService.CreateConsumer:input_type -> isa.nats.CreateConsumerRequest
+	37, // 63: isa.nats.NATSService.DeleteConsumer:input_type -> isa.nats.DeleteConsumerRequest
+	39, // 64: isa.nats.NATSService.GetConsumerInfo:input_type -> isa.nats.GetConsumerInfoRequest
+	41, // 65: isa.nats.NATSService.ListConsumers:input_type -> isa.nats.ListConsumersRequest
+	43, // 66: isa.nats.NATSService.PublishToStream:input_type -> isa.nats.PublishToStreamRequest
+	45, // 67: isa.nats.NATSService.PullMessages:input_type -> isa.nats.PullMessagesRequest
+	48, // 68: isa.nats.NATSService.ConsumeMessages:input_type -> isa.nats.ConsumeMessagesRequest
+	49, // 69: isa.nats.NATSService.AckMessage:input_type -> isa.nats.AckMessageRequest
+	51, // 70: isa.nats.NATSService.NakMessage:input_type -> isa.nats.NakMessageRequest
+	53, // 71: isa.nats.NATSService.KVPut:input_type -> isa.nats.KVPutRequest
+	55, // 72: isa.nats.NATSService.KVGet:input_type -> isa.nats.KVGetRequest
+	57, // 73: isa.nats.NATSService.KVDelete:input_type -> isa.nats.KVDeleteRequest
+	59, // 74: isa.nats.NATSService.KVKeys:input_type -> isa.nats.KVKeysRequest
+	62, // 75: isa.nats.NATSService.KVHistory:input_type -> isa.nats.KVHistoryRequest
+	64, // 76: isa.nats.NATSService.KVWatch:input_type -> isa.nats.KVWatchRequest
+	65, // 77: isa.nats.NATSService.ObjectPut:input_type -> isa.nats.ObjectPutRequest
+	67, // 78: isa.nats.NATSService.ObjectGet:input_type -> isa.nats.ObjectGetRequest
+	69, // 79: isa.nats.NATSService.ObjectDelete:input_type -> isa.nats.ObjectDeleteRequest
+	71, // 80: isa.nats.NATSService.ObjectList:input_type -> isa.nats.ObjectListRequest
+	74, // 81: isa.nats.NATSService.ObjectUpload:input_type -> isa.nats.ObjectChunk
+	67, // 82: isa.nats.NATSService.ObjectDownload:input_type -> isa.nats.ObjectGetRequest
+	75, // 83: isa.nats.NATSService.GetStatistics:input_type -> isa.nats.GetStatisticsRequest
+	77, // 84: isa.nats.NATSService.GetStreamStats:input_type -> isa.nats.GetStreamStatsRequest
+	79, // 85: isa.nats.NATSService.HealthCheck:input_type -> isa.nats.NATSHealthCheckRequest
+	13, // 86: isa.nats.NATSService.Publish:output_type -> isa.nats.PublishResponse
+	15, // 87: isa.nats.NATSService.PublishBatch:output_type -> isa.nats.PublishBatchResponse
+	17, // 88: isa.nats.NATSService.Subscribe:output_type -> isa.nats.MessageResponse
+	19, // 89: isa.nats.NATSService.Unsubscribe:output_type -> isa.nats.UnsubscribeResponse
+	21, // 90: isa.nats.NATSService.Request:output_type -> isa.nats.RequestResponse
+	17, // 91: isa.nats.NATSService.QueueSubscribe:output_type -> isa.nats.MessageResponse
+	24, // 92: isa.nats.NATSService.CreateStream:output_type -> isa.nats.CreateStreamResponse
+	26, // 93: isa.nats.NATSService.DeleteStream:output_type -> isa.nats.DeleteStreamResponse
+	28, // 94: isa.nats.NATSService.GetStreamInfo:output_type -> isa.nats.GetStreamInfoResponse
+	30, // 95: isa.nats.NATSService.ListStreams:output_type -> isa.nats.ListStreamsResponse
+	32, // 96: isa.nats.NATSService.UpdateStream:output_type -> isa.nats.UpdateStreamResponse
+	34, // 97: isa.nats.NATSService.PurgeStream:output_type -> isa.nats.PurgeStreamResponse
+	36, // 98: isa.nats.NATSService.CreateConsumer:output_type -> isa.nats.CreateConsumerResponse
+	38, // 99: isa.nats.NATSService.DeleteConsumer:output_type -> isa.nats.DeleteConsumerResponse
+	40, // 100: isa.nats.NATSService.GetConsumerInfo:output_type -> isa.nats.GetConsumerInfoResponse
+	42, // 101: isa.nats.NATSService.ListConsumers:output_type -> isa.nats.ListConsumersResponse
+	44, // 102: isa.nats.NATSService.PublishToStream:output_type -> isa.nats.PublishToStreamResponse
+	46, // 103: isa.nats.NATSService.PullMessages:output_type -> isa.nats.PullMessagesResponse
+	47, // 104: isa.nats.NATSService.ConsumeMessages:output_type -> isa.nats.JetStreamMessage
+	50, // 105: isa.nats.NATSService.AckMessage:output_type -> isa.nats.AckMessageResponse
+	52, // 106: isa.nats.NATSService.NakMessage:output_type -> isa.nats.NakMessageResponse
+	54, // 107: isa.nats.NATSService.KVPut:output_type -> isa.nats.KVPutResponse
+	56, // 108: isa.nats.NATSService.KVGet:output_type -> isa.nats.KVGetResponse
+	58, // 109: isa.nats.NATSService.KVDelete:output_type -> isa.nats.KVDeleteResponse
+	60, // 110: isa.nats.NATSService.KVKeys:output_type -> isa.nats.KVKeysResponse
+	63, // 111: isa.nats.NATSService.KVHistory:output_type -> isa.nats.KVHistoryResponse
+	61, // 112: isa.nats.NATSService.KVWatch:output_type -> isa.nats.KVEntry
+	66, // 113: isa.nats.NATSService.ObjectPut:output_type -> isa.nats.ObjectPutResponse
+	68, // 114: isa.nats.NATSService.ObjectGet:output_type -> isa.nats.ObjectGetResponse
+	70, // 115: isa.nats.NATSService.ObjectDelete:output_type -> isa.nats.ObjectDeleteResponse
+	72, // 116: isa.nats.NATSService.ObjectList:output_type -> isa.nats.ObjectListResponse
+	66, // 117: isa.nats.NATSService.ObjectUpload:output_type -> isa.nats.ObjectPutResponse
+	74, // 118: isa.nats.NATSService.ObjectDownload:output_type -> isa.nats.ObjectChunk
+	76, // 119: isa.nats.NATSService.GetStatistics:output_type -> isa.nats.GetStatisticsResponse
+	78, // 120: isa.nats.NATSService.GetStreamStats:output_type -> isa.nats.GetStreamStatsResponse
+	80, // 121: isa.nats.NATSService.HealthCheck:output_type -> isa.nats.NATSHealthCheckResponse
+	86, // [86:122] is the sub-list for method output_type
+	50, // [50:86] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_nats_service_proto_init() }
@@ -5902,13 +6437,15 @@ func file_nats_service_proto_init() {
 	if File_nats_service_proto != nil {
 		return
 	}
+	file_nats_service_proto_msgTypes[48].OneofWrappers = []any{}
+	file_nats_service_proto_msgTypes[52].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_nats_service_proto_rawDesc), len(file_nats_service_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   80,
+			NumEnums:      5,
+			NumMessages:   85,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

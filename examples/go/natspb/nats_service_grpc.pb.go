@@ -43,12 +43,15 @@ const (
 	NATSService_ListConsumers_FullMethodName   = "/isa.nats.NATSService/ListConsumers"
 	NATSService_PublishToStream_FullMethodName = "/isa.nats.NATSService/PublishToStream"
 	NATSService_PullMessages_FullMethodName    = "/isa.nats.NATSService/PullMessages"
+	NATSService_ConsumeMessages_FullMethodName = "/isa.nats.NATSService/ConsumeMessages"
 	NATSService_AckMessage_FullMethodName      = "/isa.nats.NATSService/AckMessage"
 	NATSService_NakMessage_FullMethodName      = "/isa.nats.NATSService/NakMessage"
 	NATSService_KVPut_FullMethodName           = "/isa.nats.NATSService/KVPut"
 	NATSService_KVGet_FullMethodName           = "/isa.nats.NATSService/KVGet"
 	NATSService_KVDelete_FullMethodName        = "/isa.nats.NATSService/KVDelete"
 	NATSService_KVKeys_FullMethodName          = "/isa.nats.NATSService/KVKeys"
+	NATSService_KVHistory_FullMethodName       = "/isa.nats.NATSService/KVHistory"
+	NATSService_KVWatch_FullMethodName         = "/isa.nats.NATSService/KVWatch"
 	NATSService_ObjectPut_FullMethodName       = "/isa.nats.NATSService/ObjectPut"
 	NATSService_ObjectGet_FullMethodName       = "/isa.nats.NATSService/ObjectGet"
 	NATSService_ObjectDelete_FullMethodName    = "/isa.nats.NATSService/ObjectDelete"
@@ -106,18 +109,33 @@ type NATSServiceClient interface {
 	PublishToStream(ctx context.Context, in *PublishToStreamRequest, opts ...grpc.CallOption) (*PublishToStreamResponse, error)
 	// Takes messages from a consumer: at once if there are any, else as soon as one comes.
 	PullMessages(ctx context.Context, in *PullMessagesRequest, opts ...grpc.CallOption) (*PullMessagesResponse, error)
+	// Takes messages from a consumer for as long as the client reads; unread ones hold back those after them, and nothing
+	// is lost. They are acknowledged one by one, as those of PullMessages; on their own way, so at whichever replica. What
+	// was not sent to a client that leaves is given back at once, what was sent and not acknowledged comes again after the
+	// consumer's ack_wait. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
+	// on after NATS was away.
+	ConsumeMessages(ctx context.Context, in *ConsumeMessagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[JetStreamMessage], error)
 	// Says that a pulled message is done with.
 	AckMessage(ctx context.Context, in *AckMessageRequest, opts ...grpc.CallOption) (*AckMessageResponse, error)
 	// Gives a pulled message back, to be delivered again.
 	NakMessage(ctx context.Context, in *NakMessageRequest, opts ...grpc.CallOption) (*NakMessageResponse, error)
-	// Sets a key. The bucket is made when it is first put into.
+	// Sets a key; if the request says so, only while the key is at a revision, or not there. The bucket is made when it is
+	// first put into.
 	KVPut(ctx context.Context, in *KVPutRequest, opts ...grpc.CallOption) (*KVPutResponse, error)
 	// Reads a key.
 	KVGet(ctx context.Context, in *KVGetRequest, opts ...grpc.CallOption) (*KVGetResponse, error)
-	// Deletes a key.
+	// Deletes a key; if the request says so, only while the key is at a revision, or with its history.
 	KVDelete(ctx context.Context, in *KVDeleteRequest, opts ...grpc.CallOption) (*KVDeleteResponse, error)
 	// Lists all keys of a bucket.
 	KVKeys(ctx context.Context, in *KVKeysRequest, opts ...grpc.CallOption) (*KVKeysResponse, error)
+	// Tells what was put and deleted under a key, as far as the bucket keeps it.
+	KVHistory(ctx context.Context, in *KVHistoryRequest, opts ...grpc.CallOption) (*KVHistoryResponse, error)
+	// Gives what was last done to a key or to each of all keys, deletions too; then one entry that says that this was all
+	// (up_to_date); and from then on what is done, in the order of revisions and each once. A client that reads slowly gets
+	// later what came meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after
+	// NATS was away. Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica
+	// stops.
+	KVWatch(ctx context.Context, in *KVWatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[KVEntry], error)
 	// Stores an object that fits a message. The bucket is made when it is first put into.
 	ObjectPut(ctx context.Context, in *ObjectPutRequest, opts ...grpc.CallOption) (*ObjectPutResponse, error)
 	// Reads an object that fits a message.
@@ -344,6 +362,25 @@ func (c *nATSServiceClient) PullMessages(ctx context.Context, in *PullMessagesRe
 	return out, nil
 }
 
+func (c *nATSServiceClient) ConsumeMessages(ctx context.Context, in *ConsumeMessagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[JetStreamMessage], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NATSService_ServiceDesc.Streams[2], NATSService_ConsumeMessages_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ConsumeMessagesRequest, JetStreamMessage]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NATSService_ConsumeMessagesClient = grpc.ServerStreamingClient[JetStreamMessage]
+
 func (c *nATSServiceClient) AckMessage(ctx context.Context, in *AckMessageRequest, opts ...grpc.CallOption) (*AckMessageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AckMessageResponse)
@@ -404,6 +441,35 @@ func (c *nATSServiceClient) KVKeys(ctx context.Context, in *KVKeysRequest, opts 
 	return out, nil
 }
 
+func (c *nATSServiceClient) KVHistory(ctx context.Context, in *KVHistoryRequest, opts ...grpc.CallOption) (*KVHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KVHistoryResponse)
+	err := c.cc.Invoke(ctx, NATSService_KVHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nATSServiceClient) KVWatch(ctx context.Context, in *KVWatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[KVEntry], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NATSService_ServiceDesc.Streams[3], NATSService_KVWatch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[KVWatchRequest, KVEntry]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NATSService_KVWatchClient = grpc.ServerStreamingClient[KVEntry]
+
 func (c *nATSServiceClient) ObjectPut(ctx context.Context, in *ObjectPutRequest, opts ...grpc.CallOption) (*ObjectPutResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ObjectPutResponse)
@@ -446,7 +512,7 @@ func (c *nATSServiceClient) ObjectList(ctx context.Context, in *ObjectListReques
 
 func (c *nATSServiceClient) ObjectUpload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ObjectChunk, ObjectPutResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &NATSService_ServiceDesc.Streams[2], NATSService_ObjectUpload_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &NATSService_ServiceDesc.Streams[4], NATSService_ObjectUpload_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -459,7 +525,7 @@ type NATSService_ObjectUploadClient = grpc.ClientStreamingClient[ObjectChunk, Ob
 
 func (c *nATSServiceClient) ObjectDownload(ctx context.Context, in *ObjectGetRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ObjectChunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &NATSService_ServiceDesc.Streams[3], NATSService_ObjectDownload_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &NATSService_ServiceDesc.Streams[5], NATSService_ObjectDownload_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -552,18 +618,33 @@ type NATSServiceServer interface {
 	PublishToStream(context.Context, *PublishToStreamRequest) (*PublishToStreamResponse, error)
 	// Takes messages from a consumer: at once if there are any, else as soon as one comes.
 	PullMessages(context.Context, *PullMessagesRequest) (*PullMessagesResponse, error)
+	// Takes messages from a consumer for as long as the client reads; unread ones hold back those after them, and nothing
+	// is lost. They are acknowledged one by one, as those of PullMessages; on their own way, so at whichever replica. What
+	// was not sent to a client that leaves is given back at once, what was sent and not acknowledged comes again after the
+	// consumer's ack_wait. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
+	// on after NATS was away.
+	ConsumeMessages(*ConsumeMessagesRequest, grpc.ServerStreamingServer[JetStreamMessage]) error
 	// Says that a pulled message is done with.
 	AckMessage(context.Context, *AckMessageRequest) (*AckMessageResponse, error)
 	// Gives a pulled message back, to be delivered again.
 	NakMessage(context.Context, *NakMessageRequest) (*NakMessageResponse, error)
-	// Sets a key. The bucket is made when it is first put into.
+	// Sets a key; if the request says so, only while the key is at a revision, or not there. The bucket is made when it is
+	// first put into.
 	KVPut(context.Context, *KVPutRequest) (*KVPutResponse, error)
 	// Reads a key.
 	KVGet(context.Context, *KVGetRequest) (*KVGetResponse, error)
-	// Deletes a key.
+	// Deletes a key; if the request says so, only while the key is at a revision, or with its history.
 	KVDelete(context.Context, *KVDeleteRequest) (*KVDeleteResponse, error)
 	// Lists all keys of a bucket.
 	KVKeys(context.Context, *KVKeysRequest) (*KVKeysResponse, error)
+	// Tells what was put and deleted under a key, as far as the bucket keeps it.
+	KVHistory(context.Context, *KVHistoryRequest) (*KVHistoryResponse, error)
+	// Gives what was last done to a key or to each of all keys, deletions too; then one entry that says that this was all
+	// (up_to_date); and from then on what is done, in the order of revisions and each once. A client that reads slowly gets
+	// later what came meanwhile, as far as the bucket keeps it: the last of each key in any case. Goes on where it was after
+	// NATS was away. Ends with NOT_FOUND if there is no such bucket or it is deleted, with UNAVAILABLE when this replica
+	// stops.
+	KVWatch(*KVWatchRequest, grpc.ServerStreamingServer[KVEntry]) error
 	// Stores an object that fits a message. The bucket is made when it is first put into.
 	ObjectPut(context.Context, *ObjectPutRequest) (*ObjectPutResponse, error)
 	// Reads an object that fits a message.
@@ -646,6 +727,9 @@ func (UnimplementedNATSServiceServer) PublishToStream(context.Context, *PublishT
 func (UnimplementedNATSServiceServer) PullMessages(context.Context, *PullMessagesRequest) (*PullMessagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PullMessages not implemented")
 }
+func (UnimplementedNATSServiceServer) ConsumeMessages(*ConsumeMessagesRequest, grpc.ServerStreamingServer[JetStreamMessage]) error {
+	return status.Error(codes.Unimplemented, "method ConsumeMessages not implemented")
+}
 func (UnimplementedNATSServiceServer) AckMessage(context.Context, *AckMessageRequest) (*AckMessageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AckMessage not implemented")
 }
@@ -663,6 +747,12 @@ func (UnimplementedNATSServiceServer) KVDelete(context.Context, *KVDeleteRequest
 }
 func (UnimplementedNATSServiceServer) KVKeys(context.Context, *KVKeysRequest) (*KVKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method KVKeys not implemented")
+}
+func (UnimplementedNATSServiceServer) KVHistory(context.Context, *KVHistoryRequest) (*KVHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method KVHistory not implemented")
+}
+func (UnimplementedNATSServiceServer) KVWatch(*KVWatchRequest, grpc.ServerStreamingServer[KVEntry]) error {
+	return status.Error(codes.Unimplemented, "method KVWatch not implemented")
 }
 func (UnimplementedNATSServiceServer) ObjectPut(context.Context, *ObjectPutRequest) (*ObjectPutResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ObjectPut not implemented")
@@ -1022,6 +1112,17 @@ func _NATSService_PullMessages_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NATSService_ConsumeMessages_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ConsumeMessagesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NATSServiceServer).ConsumeMessages(m, &grpc.GenericServerStream[ConsumeMessagesRequest, JetStreamMessage]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NATSService_ConsumeMessagesServer = grpc.ServerStreamingServer[JetStreamMessage]
+
 func _NATSService_AckMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AckMessageRequest)
 	if err := dec(in); err != nil {
@@ -1129,6 +1230,35 @@ func _NATSService_KVKeys_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _NATSService_KVHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KVHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NATSServiceServer).KVHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NATSService_KVHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NATSServiceServer).KVHistory(ctx, req.(*KVHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NATSService_KVWatch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(KVWatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NATSServiceServer).KVWatch(m, &grpc.GenericServerStream[KVWatchRequest, KVEntry]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NATSService_KVWatchServer = grpc.ServerStreamingServer[KVEntry]
 
 func _NATSService_ObjectPut_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ObjectPutRequest)
@@ -1370,6 +1500,10 @@ var NATSService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _NATSService_KVKeys_Handler,
 		},
 		{
+			MethodName: "KVHistory",
+			Handler:    _NATSService_KVHistory_Handler,
+		},
+		{
 			MethodName: "ObjectPut",
 			Handler:    _NATSService_ObjectPut_Handler,
 		},
@@ -1407,6 +1541,16 @@ var NATSService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "QueueSubscribe",
 			Handler:       _NATSService_QueueSubscribe_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ConsumeMessages",
+			Handler:       _NATSService_ConsumeMessages_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "KVWatch",
+			Handler:       _NATSService_KVWatch_Handler,
 			ServerStreams: true,
 		},
 		{
