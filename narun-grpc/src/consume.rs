@@ -1,18 +1,16 @@
 //! ConsumeMessages.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info;
 use async_nats::jetstream::{Context, Message};
 use futures::stream::BoxStream;
-use tokio::time::sleep;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::call::{Call, Streaming, Weighed};
 use crate::consumers::consumer_name;
 use crate::live::{Live, Source};
-use crate::pulls::{Limits, Pulled, Pulls};
+use crate::pulls::{Limits, Pulled, Pulls, insist};
 use crate::service::Shared;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};
@@ -23,9 +21,6 @@ const MOST_IN_FLIGHT: usize = 1000;
 
 /// Bytes that are taken at a time in any case; JetStream takes none for no limit.
 const LEAST_BYTES: usize = 1 << 10;
-
-/// Between two looks whether a consumer is there again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 impl Weighed for pb::JetStreamMessage {
     fn weight(&self) -> u64 {
@@ -49,7 +44,6 @@ impl Streaming for pb::ConsumeMessagesRequest {
         let stream = call.owned_stream(&self.stream_name).await?;
         let (connection, limits) = (call.connection().clone(), call.limits(messages));
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
-        consumer.look().await?;
         let pulls = consumer.pull().await?;
         let jetstream = call.connection().jetstream()?.clone();
         let (shared, tenant) = (call.shared.clone(), call.tenant().clone());
@@ -75,17 +69,13 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// Whether it is there.
-    async fn look(&self) -> Result<(), Status> {
+    /// Pulls of it, if it is there.
+    async fn pull(&self) -> Result<Pulls, Status> {
         let subject = format!("CONSUMER.INFO.{}.{}", self.stream, self.name);
         let info: Info = self.connection.api(subject, &()).await?;
-        match info.config.deliver_subject {
-            Some(_) => Err(Status::failed_precondition("nothing is pulled from this consumer")),
-            None => Ok(()),
+        if info.config.deliver_subject.is_some() {
+            return Err(Status::failed_precondition("nothing is pulled from this consumer"));
         }
-    }
-
-    async fn pull(&self) -> Result<Pulls, Status> {
         Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await
     }
 }
@@ -115,33 +105,8 @@ impl Source for Consuming {
                     }
                 }
                 Pulled::Nothing => {}
-                Pulled::Lost => self.resume().await?,
+                Pulled::Lost => self.pulls = insist(|| self.consumer.pull()).await?,
             }
         }
     }
-}
-
-impl Consuming {
-    /// Pulls again once the consumer can be reached, for as long as the client waits; fails if it is there no more.
-    async fn resume(&mut self) -> Result<(), Status> {
-        loop {
-            sleep(PAUSE).await;
-            let pulls = async {
-                self.consumer.look().await?;
-                self.consumer.pull().await
-            };
-            match pulls.await {
-                Err(status) if is_passing(&status) => {}
-                pulls => {
-                    self.pulls = pulls?;
-                    return Ok(());
-                }
-            }
-        }
-    }
-}
-
-/// Whether it may be otherwise soon.
-pub(crate) fn is_passing(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
 use futures::StreamExt;
-use tokio::time::{Instant, timeout};
-use tonic::Status;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Status};
 
 use crate::Connection;
 use crate::connection::{Mark, is_sign_of_life};
@@ -20,10 +20,14 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a pull lasts, and how often the server says meanwhile that it is still there, in nanoseconds.
 const EXPIRES: u64 = 60_000_000_000;
-const HEARTBEAT: u64 = 10_000_000_000;
+const HEARTBEAT: u64 = 5_000_000_000;
 
 /// After so long without a sign of it, a pull is lost.
-const SILENCE: Duration = Duration::from_secs(25);
+const SILENCE: Duration = Duration::from_secs(12);
+
+/// Between two attempts to pull again, and how long one may take: a cluster without a leader does not answer.
+const PAUSE: Duration = Duration::from_millis(500);
+const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// How much a pull may bring.
 #[derive(Clone, Copy)]
@@ -155,6 +159,22 @@ impl Pulls {
     /// Lets what has come go, of a consumer that takes nothing back.
     pub(crate) fn discard(&mut self) {
         self.pull.inbox = None;
+    }
+}
+
+/// What an attempt gives, of which there is one after the other for as long as the client waits and it may be otherwise
+/// soon.
+pub(crate) async fn insist<T, F>(attempt: impl Fn() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    loop {
+        sleep(PAUSE).await;
+        match timeout(ATTEMPT, attempt()).await {
+            Err(_) => {}
+            Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {}
+            Ok(result) => return result,
+        }
     }
 }
 

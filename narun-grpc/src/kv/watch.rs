@@ -12,17 +12,15 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::BoxStream;
 use serde_json::json;
-use tokio::time::sleep;
 use tonic::Status;
 
 use super::Bucket;
 use super::key::unescape_key;
 use super::operation::operation;
 use crate::call::{Call, Streaming, Weighed};
-use crate::consume::is_passing;
 use crate::convert::{date, saturating};
 use crate::live::{Live, Source};
-use crate::pulls::{Limits, Pulled, Pulls};
+use crate::pulls::{Limits, Pulled, Pulls, insist};
 use crate::{Connection, Method, pb};
 
 /// Entries that are taken before they are sent, at most.
@@ -30,9 +28,6 @@ const AHEAD: usize = 256;
 
 /// After so long without a pull the server forgets a consumer.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-
-/// Between two attempts to make a consumer.
-const PAUSE: Duration = Duration::from_millis(500);
 
 impl Weighed for pb::KvEntry {
     fn weight(&self) -> u64 {
@@ -133,29 +128,22 @@ impl Watch {
         })
     }
 
-    /// Goes on after the last revision, for as long as the client waits; fails if the bucket is there no more.
+    /// Goes on after the last revision; fails if the bucket is there no more.
     async fn resume(&mut self) -> Result<(), Status> {
-        loop {
-            sleep(PAUSE).await;
-            match self.attempt().await {
-                Err(status) if is_passing(&status) => {}
-                result => return result,
-            }
-        }
+        let (ordered, there) = insist(|| self.make_again()).await?;
+        self.ordered = ordered;
+        self.missing = self.missing.map(|_| there);
+        Ok(())
     }
 
-    async fn attempt(&mut self) -> Result<(), Status> {
+    async fn make_again(&self) -> Result<(Ordered, u64), Status> {
         if bucket_info(&self.connection, &self.bucket).await?.created != self.created {
             return Err(Status::not_found("the bucket was deleted"));
         }
         // The last of each key, until all were told: of them, those are left out that were.
         let is_last = self.beginning == Beginning::Last && self.missing.is_some();
         let from = if is_last { None } else { Some(self.revision + 1) };
-        let Self { connection, limits, bucket, subject, .. } = self;
-        let (ordered, there) = Ordered::make(connection, *limits, bucket, subject, from).await?;
-        self.ordered = ordered;
-        self.missing = self.missing.map(|missing| if missing == 0 { 0 } else { there });
-        Ok(())
+        Ordered::make(&self.connection, self.limits, &self.bucket, &self.subject, from).await
     }
 
     /// Whether what was there has all come, which is said once.
