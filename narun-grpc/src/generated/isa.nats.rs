@@ -1905,7 +1905,7 @@ pub mod nats_service_client {
         /// Takes messages from a consumer for as long as the client reads; unread ones hold back those after them, and nothing
         /// is lost. They are acknowledged one by one, as those of PullMessages; on their own way, so at whichever replica. What
         /// was not sent to a client that leaves is given back at once, what was sent and not acknowledged comes again after the
-        /// consumer's ack_wait. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
+        /// consumer's ack_wait; where nothing is acknowledged, neither comes again. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
         /// on after NATS was away.
         pub async fn consume_messages(
             &mut self,
@@ -2524,7 +2524,7 @@ pub mod nats_service_server {
         /// Takes messages from a consumer for as long as the client reads; unread ones hold back those after them, and nothing
         /// is lost. They are acknowledged one by one, as those of PullMessages; on their own way, so at whichever replica. What
         /// was not sent to a client that leaves is given back at once, what was sent and not acknowledged comes again after the
-        /// consumer's ack_wait. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
+        /// consumer's ack_wait; where nothing is acknowledged, neither comes again. Ends with NOT_FOUND when the consumer is deleted, with UNAVAILABLE when this replica stops; goes
         /// on after NATS was away.
         async fn consume_messages(
             &self,
