@@ -1,5 +1,6 @@
 mod fence;
 mod inboxes;
+mod leaving;
 mod rates;
 mod requests;
 mod streams;
@@ -25,6 +26,8 @@ use tonic::Status;
 use self::fence::Fence;
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
+use self::leaving::Leaving;
+pub(crate) use self::leaving::{Due, ends_the_one_before};
 use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::streams::{Ending, LiveStreams};
@@ -53,6 +56,7 @@ struct Inner {
     fence: OnceCell<Fence>,
     requests: OnceCell<Requests>,
     inboxes: Inboxes,
+    leaving: Leaving,
     live: OnceCell<LiveStreams>,
     verified: Verified,
     rates: Rates,
@@ -87,6 +91,7 @@ impl Connection {
             fence: OnceCell::new(),
             requests: OnceCell::new(),
             inboxes: Inboxes::default(),
+            leaving: Leaving::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
             rates: Rates::default(),
@@ -202,6 +207,16 @@ impl Connection {
     /// Keeps an inbox, on which nothing more comes but to say so, for others.
     pub(crate) fn keep(&self, inbox: Inbox) {
         self.0.inboxes.keep(inbox);
+    }
+
+    /// Gives back messages that were pulled, so that others get them at once.
+    pub(crate) fn give_back(&self, messages: Vec<Message>) {
+        self.0.leaving.leave(&self.0.client, messages, None);
+    }
+
+    /// Leaves an inbox, and gives back what comes to it.
+    pub(crate) fn leave(&self, inbox: Inbox, due: Due) {
+        self.0.leaving.leave(&self.0.client, Vec::new(), Some((inbox, due)));
     }
 
     /// The streams of subscribers on this connection.

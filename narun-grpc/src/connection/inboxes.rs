@@ -1,6 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 
-use async_nats::{Client, Subscriber};
+use async_nats::{Client, Message, Subscriber};
+use futures::StreamExt;
 use tonic::Status;
 
 use crate::status::OrStatus;
@@ -17,7 +18,9 @@ pub(super) struct Inboxes(Mutex<Vec<Inbox>>);
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) subject: String,
-    pub(crate) messages: Subscriber,
+    pub(super) messages: Subscriber,
+    /// How many have been taken from it since it was opened.
+    pub(super) taken: u64,
 }
 
 impl Inboxes {
@@ -28,7 +31,7 @@ impl Inboxes {
         }
         let subject = client.new_inbox();
         let messages = client.subscribe(subject.clone()).await.or_status()?;
-        Ok(Inbox { subject, messages })
+        Ok(Inbox { subject, messages, taken: 0 })
     }
 
     /// Keeps one for others.
@@ -37,5 +40,14 @@ impl Inboxes {
         if inboxes.len() < KEPT {
             inboxes.push(inbox);
         }
+    }
+}
+
+impl Inbox {
+    /// The next message; none if the client is dead.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        let message = self.messages.next().await?;
+        self.taken += 1;
+        Some(message)
     }
 }

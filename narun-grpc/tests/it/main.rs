@@ -12,6 +12,7 @@ mod hostile;
 mod isolation;
 mod jwt;
 mod kv;
+mod leaving;
 mod messages;
 mod mtls;
 mod objects;
