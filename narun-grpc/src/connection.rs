@@ -1,6 +1,6 @@
 mod fence;
 mod inboxes;
-mod leftovers;
+mod leaving;
 mod rates;
 mod requests;
 mod streams;
@@ -26,8 +26,8 @@ use tonic::Status;
 use self::fence::Fence;
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
-use self::leftovers::Leftovers;
-pub(crate) use self::leftovers::is_sign_of_life;
+use self::leaving::Leaving;
+pub(crate) use self::leaving::{Due, ends_the_one_before};
 use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::streams::{Ending, LiveStreams};
@@ -56,7 +56,7 @@ struct Inner {
     fence: OnceCell<Fence>,
     requests: OnceCell<Requests>,
     inboxes: Inboxes,
-    leftovers: Leftovers,
+    leaving: Leaving,
     live: OnceCell<LiveStreams>,
     verified: Verified,
     rates: Rates,
@@ -91,7 +91,7 @@ impl Connection {
             fence: OnceCell::new(),
             requests: OnceCell::new(),
             inboxes: Inboxes::default(),
-            leftovers: Leftovers::default(),
+            leaving: Leaving::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
             rates: Rates::default(),
@@ -201,7 +201,7 @@ impl Connection {
 
     /// An inbox to ask something with.
     pub(crate) async fn inbox(&self) -> Result<Inbox, Status> {
-        self.0.inboxes.take(&self.0.client).await
+        self.0.inboxes.take(&self.0.client, self.epoch()).await
     }
 
     /// Keeps an inbox, on which nothing more comes but to say so, for others.
@@ -209,9 +209,18 @@ impl Connection {
         self.0.inboxes.keep(inbox);
     }
 
-    /// Gives back what has come of a pull that nobody reads any more, and what is on its way.
-    pub(crate) fn leave(&self, inbox: Inbox, left: usize) {
-        self.0.leftovers.take(self.0.client.clone(), inbox, left);
+    /// Gives back messages that were pulled, so that others get them at once.
+    pub(crate) fn give_back(&self, messages: Vec<Message>) {
+        self.0.leaving.leave(&self.0.client, messages, None);
+    }
+
+    /// Leaves an inbox, and gives back what comes to it.
+    pub(crate) fn leave(&self, inbox: Inbox, due: Due) {
+        // What was pulled through another connection is lost, and so is the count of what came.
+        if inbox.mark != self.epoch() {
+            return;
+        }
+        self.0.leaving.leave(&self.0.client, Vec::new(), Some((inbox, due)));
     }
 
     /// The streams of subscribers on this connection.

@@ -58,6 +58,14 @@
 //! ([`timeout`](NatsServiceBuilder::timeout)). Clients that die without closing their connection are found by
 //! HTTP/2 keepalive only: turn it on at the server.
 //!
+//! # What a request may have
+//!
+//! Its size is limited by [`message_limit`](NatsServiceBuilder::message_limit), and so is what it becomes: a batch has at
+//! most 65,536 messages, a message 4,096 headers, a stream 65,536 subjects, an object 4,096 entries of metadata, and a
+//! request three times 65,536 of all these together. So a request takes at most 64 MiB more than twice its size. These are
+//! looked at before there is a call, so that there is no audit record and no metric of what is over them, as of what is
+//! no protobuf.
+//!
 //! # NATS servers
 //!
 //! For nats-server 2.10 and later. With older ones, subscribers, Publish, PublishBatch and Request work; all that needs

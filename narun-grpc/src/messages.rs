@@ -2,17 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use async_nats::StatusCode;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::{Client, StatusCode};
-use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::call::{Call, Unary};
-use crate::connection::Inbox;
+use crate::connection::{Due, Inbox, ends_the_one_before};
 use crate::consumers::consumer_name;
 use crate::convert::{date, header_length, patience, publish_subject, saturating, timestamp, to_headers};
 use crate::service::Shared;
@@ -80,14 +78,15 @@ impl Unary for pb::PullMessagesRequest {
 
         // First what is there already, which is answered at once; only if that is nothing, what comes. The server ends
         // both by itself: to stop listening before it has would lose what is on its way.
-        pull.ask(&format!("\"batch\":{batch},\"no_wait\":true")).await?;
+        let batch = usize::try_from(batch).unwrap_or_default();
+        pull.ask(Due::AtOnce(batch), &format!("\"batch\":{batch},\"no_wait\":true")).await?;
         let mut taken = pull.take(batch, Instant::now() + SLACK).await?;
         if taken.0.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
                 // One is waited for, and what comes with it is taken.
-                pull.ask(&format!("\"batch\":1,\"expires\":{expires}")).await?;
+                pull.ask(Due::Waiting(1), &format!("\"batch\":1,\"expires\":{expires}")).await?;
                 taken = pull.take(1, deadline + SLACK).await?;
             }
         }
@@ -101,8 +100,8 @@ pub(crate) struct Pull {
     next: String,
     /// None once it is given away.
     pub(crate) inbox: Option<Inbox>,
-    /// Whether all has come that was asked for, so that others can have the inbox.
-    pub(crate) is_over: bool,
+    /// What can still come. With nothing, others can have the inbox.
+    pub(crate) due: Due,
     /// Bytes that the answer takes.
     pub(crate) room: usize,
 }
@@ -120,22 +119,21 @@ impl Pull {
         connection.mark()?;
         let inbox = Some(connection.inbox().await?);
         let next = connection.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
-        Ok(Self { connection: connection.clone(), next, inbox, is_over: true, room })
+        Ok(Self { connection: connection.clone(), next, inbox, due: Due::Nothing, room })
     }
 
-    pub(crate) async fn ask(&mut self, what: &str) -> Result<(), Status> {
+    pub(crate) async fn ask(&mut self, due: Due, what: &str) -> Result<(), Status> {
         let request = format!("{{{what},\"max_bytes\":{}}}", self.room * 9 / 10);
         let inbox = self.inbox.as_ref().map(|inbox| inbox.subject.clone()).unwrap_or_default();
         let client = self.connection.client();
-        self.is_over = false;
+        self.due = due;
         client.publish_with_reply(self.next.clone(), inbox, request.into()).await.or_status()
     }
 
-    async fn take(&mut self, batch: i32, deadline: Instant) -> Result<Taken, Status> {
+    async fn take(&mut self, batch: usize, deadline: Instant) -> Result<Taken, Status> {
         let mut taken = Taken(Vec::new(), self.connection.clone());
-        let batch = usize::try_from(batch).unwrap_or_default();
         while taken.0.len() < batch {
-            let next = async { self.inbox.as_mut()?.messages.next().await };
+            let next = async { self.inbox.as_mut()?.next().await };
             let message = match timeout_at(deadline, next).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(status::disconnected()),
@@ -150,21 +148,30 @@ impl Pull {
                     let fits = size <= self.room || taken.0.is_empty();
                     self.room = self.room.saturating_sub(size);
                     taken.0.push(message);
+                    if let Due::AtOnce(due) = &mut self.due {
+                        *due = due.saturating_sub(1);
+                    }
                     if !fits {
                         return Ok(taken);
                     }
                 }
-                Some(StatusCode::NO_RESPONDERS) => return Err(Status::not_found("no such consumer")),
+                Some(StatusCode::NO_RESPONDERS) => {
+                    self.due = Due::Nothing;
+                    return Err(Status::not_found("no such consumer"));
+                }
                 // No messages, the time is over, or the limit of bytes was met.
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,
                 // That of the pull before, all of which had come.
-                Some(_) if message.description.as_deref() == Some("Batch Completed") => {}
+                Some(_) if ends_the_one_before(&message) => {}
                 // There is no room for the next one, which is the next pull's.
                 Some(_) if exceeds_room(&message) && !taken.0.is_empty() => break,
-                Some(status) => return Err(refusal(status, message.description.as_deref())),
+                Some(status) => {
+                    self.due = Due::Nothing;
+                    return Err(refusal(status, message.description.as_deref()));
+                }
             }
         }
-        self.is_over = true;
+        self.due = Due::Nothing;
         Ok(taken)
     }
 }
@@ -238,27 +245,18 @@ impl Shared {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        for message in self.0.drain(..) {
-            give_back(self.1.client(), message);
+        if !self.0.is_empty() {
+            self.1.give_back(std::mem::take(&mut self.0));
         }
     }
 }
 
 impl Drop for Pull {
     fn drop(&mut self) {
-        let Some(mut inbox) = self.inbox.take() else { return };
-        if self.is_over {
-            return self.connection.keep(inbox);
+        match (self.inbox.take(), self.due) {
+            (Some(inbox), Due::Nothing) => self.connection.keep(inbox),
+            (Some(inbox), due) => self.connection.leave(inbox, due),
+            (None, _) => {}
         }
-        while let Some(Some(message)) = inbox.messages.next().now_or_never() {
-            give_back(self.connection.client(), message);
-        }
-    }
-}
-
-pub(crate) fn give_back(client: &Client, message: async_nats::Message) {
-    if let Some(reply) = message.reply.filter(|reply| reply.starts_with("$JS.ACK.")) {
-        // With no room in the client's queue, it comes again after the consumer's time.
-        let _ = client.publish(reply, Bytes::from_static(b"-NAK")).now_or_never();
     }
 }

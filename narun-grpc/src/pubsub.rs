@@ -19,9 +19,6 @@ use crate::{Method, pb};
 /// How long Request waits if it does not say.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Messages of a PublishBatch at most: they take more room here than on the wire, and so do what is wrong with them.
-const LARGEST_BATCH: usize = 65_536;
-
 /// A message that can be published.
 struct Outgoing {
     subject: String,
@@ -92,10 +89,6 @@ impl Unary for pb::PublishBatchRequest {
     type Response = pb::PublishBatchResponse;
 
     async fn run(self, call: &Call<'_>) -> Result<pb::PublishBatchResponse, Status> {
-        if self.messages.len() > LARGEST_BATCH {
-            let message = format!("a batch has at most {LARGEST_BATCH} messages");
-            return Err(Status::invalid_argument(message));
-        }
         let mark = call.connection().mark()?;
         let (mut published_count, mut errors) = (0, Vec::new());
         for (index, message) in self.messages.into_iter().enumerate() {

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
-use futures::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
 use crate::Connection;
-use crate::connection::{Mark, is_sign_of_life};
+use crate::connection::{Due, Mark, ends_the_one_before};
 use crate::messages::{Pull, refusal};
 use crate::status;
 
@@ -94,7 +93,7 @@ impl Pulls {
                     Err(_) => return Ok(Pulled::Lost),
                 }
             }
-            let next = async { self.pull.inbox.as_mut()?.messages.next().await };
+            let next = async { self.pull.inbox.as_mut()?.next().await };
             match timeout(LOOK, next).await {
                 Ok(Some(message)) => {
                     self.heard = Instant::now();
@@ -123,24 +122,33 @@ impl Pulls {
         self.pull.room = room;
         (self.mark, self.heard) = (mark, Instant::now());
         (self.brought, self.left) = (0, batch);
-        self.pull.ask(&format!("\"batch\":{batch},{patience}")).await
+        self.pull.ask(self.due(), &format!("\"batch\":{batch},{patience}")).await
+    }
+
+    /// What may still come of the pull, which is given back when nobody reads it any more.
+    const fn due(&self) -> Due {
+        match (self.left, self.wait) {
+            (0, _) => Due::Nothing,
+            (left, true) => Due::Waiting(left),
+            (left, false) => Due::AtOnce(left),
+        }
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Pulled>, Status> {
         let Some(status) = message.status else {
             self.brought += 1;
             self.left = self.left.saturating_sub(1);
-            self.pull.is_over = self.left == 0;
+            self.pull.due = self.due();
             self.alone = false;
             return Ok(Some(Pulled::Message(message)));
         };
         let description = message.description.as_deref().unwrap_or_default();
         let says = |text: &str| description.contains(text);
-        if is_sign_of_life(&message) {
+        if status == StatusCode::IDLE_HEARTBEAT || ends_the_one_before(&message) {
             return Ok(None);
         }
         self.left = 0;
-        self.pull.is_over = true;
+        self.pull.due = Due::Nothing;
         if status == StatusCode::NOT_FOUND || status == StatusCode::TIMEOUT {
             return Ok(Some(Pulled::Nothing));
         }
@@ -174,16 +182,6 @@ where
             Err(_) => {}
             Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {}
             Ok(result) => return result,
-        }
-    }
-}
-
-impl Drop for Pulls {
-    fn drop(&mut self) {
-        if self.left > 0
-            && let Some(inbox) = self.pull.inbox.take()
-        {
-            self.connection.leave(inbox, self.left);
         }
     }
 }

@@ -15,6 +15,7 @@ mod jwt;
 mod kv;
 mod kv_expected;
 mod kv_watch;
+mod leaving;
 mod messages;
 mod mtls;
 mod objects;
