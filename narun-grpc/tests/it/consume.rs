@@ -340,3 +340,37 @@ async fn it_goes_on_after_the_server_died() {
         server.restart().unwrap();
     }
 }
+
+#[tokio::test]
+async fn one_who_leaves_after_the_server_died_holds_nothing_back() {
+    let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let service = serve(&server, |builder| builder).await;
+    let mut client = service.client.clone();
+    client.create_stream(create("u", StreamConfig { storage: 0, ..named("s") })).await.unwrap();
+    let config = ConsumerConfig { ack_wait: seconds(3600), ..durable("c") };
+    client.create_consumer(consumer("u", config)).await.unwrap();
+    // What was pulled with before is not used again on another connection.
+    assert!(pulled(&client, "u", 1).await.is_empty());
+    server.kill().unwrap();
+    server.restart().unwrap();
+    for _ in 0..2 {
+        let mut messages = None;
+        eventually("a stream", async || {
+            messages = client.clone().consume_messages(request("u", 0)).await.ok();
+            messages.is_some()
+        })
+        .await;
+        // It waits, for what comes after another one has.
+        let mut messages = messages.unwrap().into_inner();
+        store(&client, "u", "x").await;
+        next(&mut messages).await;
+        drop(messages);
+        store(&client, "u", "x").await;
+        let mut again = Vec::new();
+        eventually("what is stored then", async || {
+            again.extend(pulled(&client, "u", 1).await);
+            !again.is_empty()
+        })
+        .await;
+    }
+}
