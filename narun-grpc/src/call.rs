@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use futures::Stream;
 use http::Extensions;
+use narun_core::fields::grpc_timeout;
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span, field, info_span};
 
 use crate::auth::Caller;
-use crate::deadline::grpc_timeout;
 use crate::record::Record;
 use crate::service::Shared;
 use crate::tally::Tally;
@@ -146,7 +146,8 @@ impl Shared {
         match result.unwrap_or_else(|_| Err(status::late())) {
             Ok((items, tally)) => {
                 // A stream lives on after it was opened, unless the client itself has set an end to it.
-                let sleep = grpc_timeout(&metadata).map(|_| Box::pin(tokio::time::sleep_until(deadline)));
+                let sleep =
+                    grpc_timeout(metadata.as_ref()).map(|_| Box::pin(tokio::time::sleep_until(deadline)));
                 Ok(Response::new(Box::pin(Recorded { items: Box::pin(items), sleep, tally, record })))
             }
             Err(status) => {
@@ -164,7 +165,7 @@ impl Shared {
         work: impl AsyncFnOnce(&Call<'_>, R, tonic::Streaming<R>) -> Result<T, Status>,
     ) -> Result<Response<T>, Status> {
         let (metadata, extensions, mut messages) = request.into_parts();
-        let asked = grpc_timeout(&metadata);
+        let asked = grpc_timeout(metadata.as_ref());
         let deadline = self.deadline(&metadata, Duration::ZERO);
         let mut record = Record::begin(self, method, &self.nobody(&metadata, &extensions), String::new);
         let work = async {
@@ -222,7 +223,7 @@ impl Shared {
 
     fn deadline(&self, metadata: &MetadataMap, patience: Duration) -> Instant {
         let own = self.timeout.saturating_add(patience).min(self.longest);
-        Instant::now() + grpc_timeout(metadata).map_or(own, |asked| asked.min(self.longest))
+        Instant::now() + grpc_timeout(metadata.as_ref()).map_or(own, |asked| asked.min(self.longest))
     }
 
     /// Finds out who is calling, and whose names the call is about.

@@ -99,7 +99,6 @@ mod codec;
 mod connection;
 mod consumers;
 mod convert;
-mod deadline;
 mod grpc;
 mod health;
 mod kv;
