@@ -216,9 +216,7 @@ impl Unary for pb::ObjectListRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::ObjectListResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        // One that was deleted lately is a failure of what follows, and not told from others.
-        call.connection().verified().remove(&bucket.stream);
-        if !call.has_bucket(&bucket.stream).await? {
+        if !call.has_bucket_now(&bucket.stream).await? {
             return Ok(pb::ObjectListResponse::default());
         }
         let failed = |error: &(dyn std::error::Error + 'static)| {

@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use async_nats::client::{PublishErrorKind, SubscribeErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::context::PublishErrorKind as StoreErrorKind;
+use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
 use tonic::{Code, Status};
 use tracing::debug;
 
@@ -107,6 +108,16 @@ impl IntoStatus for jetstream::Error {
     fn into_status(self) -> Status {
         debug!(error = %self, "JetStream refused");
         api(self.error_code().0, self.code())
+    }
+}
+
+impl IntoStatus for LastRawMessageError {
+    fn into_status(self) -> Status {
+        match self.kind() {
+            LastRawMessageErrorKind::NoMessageFound => Status::not_found("no such message"),
+            LastRawMessageErrorKind::JetStream(error) => error.into_status(),
+            _ => no_jetstream(),
+        }
     }
 }
 

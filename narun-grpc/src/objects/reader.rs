@@ -39,9 +39,8 @@ impl Reader {
         bucket: &Bucket,
         info: &ObjectInfo,
     ) -> Result<Self, Status> {
-        let stream = connection.jetstream()?.get_stream_no_info(&bucket.stream).await;
         Ok(Self {
-            stream: stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?,
+            stream: connection.bucket(&bucket.stream).await?,
             connection: connection.clone(),
             subject: bucket.chunks(&info.nuid),
             sequence: 1,
