@@ -108,6 +108,7 @@ mod metrics;
 mod objects;
 mod pubsub;
 mod quota;
+mod random;
 mod record;
 #[cfg(feature = "consul")]
 pub mod registrar;

@@ -5,15 +5,15 @@ use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use bytes::{Bytes, BytesMut};
-use data_encoding::{BASE64URL, BASE64URL_NOPAD};
+use data_encoding::BASE64URL;
 use futures::FutureExt;
-use rand::Rng;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::{Bucket, CHUNK, split_chunk};
 use crate::Connection;
+use crate::random::token;
 use crate::status::OrStatus;
 
 /// Pieces that are on their way to JetStream, at most: 2 MiB.
@@ -35,12 +35,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(connection: Connection, bucket: Bucket) -> Self {
-        let mut bits = [0; 16];
-        rand::rng().fill_bytes(&mut bits);
         Self {
             connection,
             bucket,
-            id: BASE64URL_NOPAD.encode(&bits),
+            id: token(),
             rest: BytesMut::new(),
             stored: VecDeque::with_capacity(IN_FLIGHT),
             digest: Sha256::new(),
