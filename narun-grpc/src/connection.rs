@@ -150,7 +150,7 @@ impl Connection {
             payload => payload.into(),
         };
         let answer = timeout(API_TIMEOUT, self.request(self.api_subject(&subject), payload)).await;
-        let answer = answer.map_err(|_| Status::deadline_exceeded("JetStream did not answer in time"))??;
+        let answer = answer.map_err(|_| status::jetstream_late())??;
         let answer = answer.ok_or_else(status::no_jetstream)?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Response::Ok(response)) => Ok(Ok(response)),

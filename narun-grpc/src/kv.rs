@@ -91,9 +91,7 @@ impl Call<'_> {
             Ok(message) => message,
             Err(error) => match error.kind() {
                 DirectGetErrorKind::NotFound => return Ok(None),
-                DirectGetErrorKind::TimedOut => {
-                    return Err(Status::deadline_exceeded("JetStream did not answer in time"));
-                }
+                DirectGetErrorKind::TimedOut => return Err(status::jetstream_late()),
                 // No bucket; one that was made so that it does not answer directly; or no JetStream.
                 _ => match if_found(stream.get_last_raw_message_by_subject(subject).await.or_status())? {
                     Some(message) => message,

@@ -142,6 +142,11 @@ pub(crate) fn no_jetstream() -> Status {
     Status::unavailable("JetStream is not available")
 }
 
+/// JetStream is there, and slow.
+pub(crate) fn jetstream_late() -> Status {
+    Status::deadline_exceeded("JetStream did not answer in time")
+}
+
 /// JetStream's own error codes, and the HTTP-like class that it gives besides.
 fn api(error: u64, class: usize) -> Status {
     let (code, message) = match error {
@@ -170,14 +175,14 @@ fn api(error: u64, class: usize) -> Status {
         10093 => (Code::InvalidArgument, "the filter is outside the stream's subjects"),
         10039 | 10076 | 10035 => return no_jetstream(),
         10005 | 10007 | 10008 | 10009 | 10041 | 10118 | 10119 | 10167 | 10194 | 10195 => {
-            return Status::unavailable("JetStream cannot do it at the moment");
+            (Code::Unavailable, "JetStream cannot do it at the moment")
         }
         // Of class 500, though it is the request that is wrong.
         10052 => (Code::InvalidArgument, "JetStream does not take this configuration"),
         _ => match class {
             400 => (Code::InvalidArgument, "JetStream does not take this configuration"),
             404 => (Code::NotFound, "there is no such thing"),
-            408 => (Code::DeadlineExceeded, "JetStream did not answer in time"),
+            408 => return jetstream_late(),
             503 => (Code::Unavailable, "JetStream cannot do it at the moment"),
             _ => (Code::Internal, "JetStream failed"),
         },

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::{Bucket, damaged};
-use crate::Connection;
+use crate::{Connection, status};
 
 /// How many pieces are asked for at once: enough to hide the time that an answer takes.
 const AHEAD: usize = 4;
@@ -89,10 +89,8 @@ impl Reader {
                     DirectGetErrorKind::NotFound => {
                         Status::aborted("the object was changed while it was read")
                     }
-                    DirectGetErrorKind::TimedOut => {
-                        Status::deadline_exceeded("JetStream did not answer in time")
-                    }
-                    _ => Status::unavailable("JetStream is not available"),
+                    DirectGetErrorKind::TimedOut => status::jetstream_late(),
+                    _ => status::no_jetstream(),
                 })?;
                 Ok((message.sequence, message.payload))
             }));
