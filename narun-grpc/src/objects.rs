@@ -15,6 +15,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64URL;
 use futures::StreamExt;
+use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use self::reader::Reader;
@@ -54,6 +55,11 @@ impl Bucket {
     /// The subject of the pieces of an object's version.
     fn chunks(&self, id: &str) -> String {
         format!("$O.{}.C.{id}", self.name)
+    }
+
+    /// The request to JetStream's API, with its subject there, that removes these pieces.
+    fn purge(&self, id: &str) -> (String, Value) {
+        (format!("STREAM.PURGE.{}", self.stream), json!({ "filter": self.chunks(id) }))
     }
 
     fn config(&self, settings: &BucketSettings) -> Config {

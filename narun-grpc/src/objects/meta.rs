@@ -5,7 +5,7 @@ use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STRE
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::Value;
 use tonic::{Code, Status};
 use tracing::warn;
 
@@ -104,9 +104,8 @@ impl Call<'_> {
     }
 
     async fn purge(&self, bucket: &Bucket, id: &str) -> Result<(), Status> {
-        let request = json!({ "filter": bucket.chunks(id) });
-        let subject = format!("STREAM.PURGE.{}", bucket.stream);
-        self.connection().api::<serde_json::Value>(subject, &request).await.map(drop)
+        let (subject, request) = bucket.purge(id);
+        self.connection().api::<Value>(subject, &request).await.map(drop)
     }
 }
 

@@ -7,7 +7,6 @@ use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64URL;
 use futures::FutureExt;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
@@ -122,8 +121,8 @@ impl Drop for Writer {
         }
         // Nobody waits for the answer; JetStream wants to have somebody to send it to.
         let client = self.connection.client();
-        let subject = self.connection.api_subject(&format!("STREAM.PURGE.{}", self.bucket.stream));
-        let request = json!({ "filter": self.bucket.chunks(&self.id) }).to_string();
-        let _ = client.publish_with_reply(subject, client.new_inbox(), request.into()).now_or_never();
+        let (subject, request) = self.bucket.purge(&self.id);
+        let (subject, request) = (self.connection.api_subject(&subject), request.to_string().into());
+        let _ = client.publish_with_reply(subject, client.new_inbox(), request).now_or_never();
     }
 }
