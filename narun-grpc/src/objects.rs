@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use data_encoding::BASE64URL;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -247,12 +247,4 @@ impl Unary for pb::ObjectListRequest {
         objects.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(pb::ObjectListResponse { objects })
     }
-}
-
-/// Pieces of an object are of this many bytes, as those of other NATS clients.
-const CHUNK: usize = 128 << 10;
-
-/// A piece of at most [`CHUNK`] bytes off the front.
-fn split_chunk(data: &mut Bytes) -> Option<Bytes> {
-    (!data.is_empty()).then(|| data.split_to(data.len().min(CHUNK)))
 }

@@ -10,10 +10,13 @@ use futures::FutureExt;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{Bucket, CHUNK, split_chunk};
+use super::Bucket;
 use crate::Connection;
 use crate::random::token;
 use crate::status::OrStatus;
+
+/// Pieces of an object are of this many bytes, as those of other NATS clients.
+const CHUNK: usize = 128 << 10;
 
 /// Pieces that are on their way to JetStream, at most: 2 MiB.
 const IN_FLIGHT: usize = 16;
@@ -60,9 +63,7 @@ impl Writer {
             self.publish(chunk).await?;
         }
         while data.len() >= CHUNK {
-            if let Some(chunk) = split_chunk(&mut data) {
-                self.publish(chunk).await?;
-            }
+            self.publish(data.split_to(CHUNK)).await?;
         }
         self.rest.extend_from_slice(&data);
         Ok(())
