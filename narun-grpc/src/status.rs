@@ -24,7 +24,7 @@ pub(crate) fn disconnected() -> Status {
     Status::unavailable("no connection to NATS")
 }
 
-/// Something of this server is full.
+/// A tenant has as much as it may have.
 pub(crate) fn over_quota(what: &str, limit: impl std::fmt::Display) -> Status {
     Status::resource_exhausted(format!("over the limit of {limit} {what}"))
 }
