@@ -99,7 +99,6 @@ mod codec;
 mod connection;
 mod consumers;
 mod convert;
-mod deadline;
 mod grpc;
 mod health;
 mod kv;
@@ -109,6 +108,7 @@ mod metrics;
 mod objects;
 mod pubsub;
 mod quota;
+mod random;
 mod record;
 #[cfg(feature = "consul")]
 pub mod registrar;

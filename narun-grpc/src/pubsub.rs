@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, StatusCode, Subject};
 use bytes::Bytes;
-use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt;
-use rand::Rng;
 use tokio::time::timeout;
 use tonic::Status;
 
 use crate::call::{Call, Unary};
 use crate::convert::{filter_subject, header_length, patience, publish_subject, reply_subject};
+use crate::random::token;
 use crate::status::{self, OrStatus};
 use crate::{Method, pb};
 
@@ -174,11 +173,4 @@ impl Unary for pb::UnsubscribeRequest {
         call.connection().confirm(mark).await?;
         Ok(pb::UnsubscribeResponse { success: true })
     }
-}
-
-/// A token that nobody can guess.
-fn token() -> String {
-    let mut bits = [0; 16];
-    rand::rng().fill_bytes(&mut bits);
-    BASE64URL_NOPAD.encode(&bits)
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::{Bucket, damaged};
-use crate::Connection;
+use crate::{Connection, status};
 
 /// How many pieces are asked for at once: enough to hide the time that an answer takes.
 const AHEAD: usize = 4;
@@ -39,9 +39,8 @@ impl Reader {
         bucket: &Bucket,
         info: &ObjectInfo,
     ) -> Result<Self, Status> {
-        let stream = connection.jetstream()?.get_stream_no_info(&bucket.stream).await;
         Ok(Self {
-            stream: stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?,
+            stream: connection.bucket(&bucket.stream).await?,
             connection: connection.clone(),
             subject: bucket.chunks(&info.nuid),
             sequence: 1,
@@ -90,10 +89,8 @@ impl Reader {
                     DirectGetErrorKind::NotFound => {
                         Status::aborted("the object was changed while it was read")
                     }
-                    DirectGetErrorKind::TimedOut => {
-                        Status::deadline_exceeded("JetStream did not answer in time")
-                    }
-                    _ => Status::unavailable("JetStream is not available"),
+                    DirectGetErrorKind::TimedOut => status::jetstream_late(),
+                    _ => status::no_jetstream(),
                 })?;
                 Ok((message.sequence, message.payload))
             }));

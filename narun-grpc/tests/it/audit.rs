@@ -10,10 +10,10 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::Extensions;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use narun_grpc::Method;
 use narun_grpc::audit::{AuditRecord, AuditSink, JetStreamAudit};
 use narun_grpc::pb::{ObjectChunk, PublishRequest, SubscribeRequest};
+use narun_support::testing::Metrics;
 use tonic::Code;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -173,15 +173,12 @@ async fn records_go_into_a_stream() {
 
 #[tokio::test]
 async fn records_that_no_stream_takes_are_counted_and_hold_nothing_up() {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    // Leaked, so that the guard needs no lifetime; the test's runtime has one thread only.
-    let _guard = metrics::set_default_local_recorder(Box::leak(Box::new(recorder)));
+    let metrics = Metrics::install();
     let context = jetstream::new(connect().await);
     let mut service =
         Service::with(|builder| builder.audit(JetStreamAudit::new(context, "audit.nowhere"))).await;
     service.client.publish(hello(&new_user())).await.unwrap();
-    eventually("a count", async || handle.render().contains("nats_grpc_audit_dropped_total 1")).await;
+    eventually("a count", async || metrics.value("nats_grpc_audit_dropped_total", &[]) == 1.0).await;
 }
 
 /// Keeps the fields of audit events.

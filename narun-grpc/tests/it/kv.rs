@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::harness::{GrpcClient, Service, connect, new_user, settle};
 use crate::streams::{create, named};
 
-fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
+pub(crate) fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequest {
     KvPutRequest {
         user_id: user.to_owned(),
         bucket: bucket.to_owned(),
