@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use data_encoding::{Encoding, HEXUPPER};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -12,6 +13,9 @@ use crate::Settings;
 
 /// The tags of the service.
 const TAGS: [&str; 4] = ["grpc", "nats", "messaging", "eventbus"];
+
+/// Of what the agent says to a refusal, in bytes.
+const LONGEST_REASON: usize = 256;
 
 /// A Consul agent, over plain HTTP.
 ///
@@ -50,9 +54,15 @@ pub enum ConsulError {
     /// What it was to be told is no request.
     #[error("a setting that does not fit a request")]
     Request(#[source] http::Error),
-    /// It refused.
-    #[error("the Consul agent answered {0}")]
-    Refused(StatusCode),
+    /// It refused, and said why, of which the beginning is here.
+    #[error("the Consul agent answered {status}: {reason}")]
+    #[non_exhaustive]
+    Refused {
+        /// Its answer: 403 for a token that may not register the name, for example.
+        status: StatusCode,
+        /// The first 256 bytes of its words.
+        reason: String,
+    },
 }
 
 impl Consul {
@@ -132,20 +142,26 @@ impl Consul {
             request = request.header("x-consul-token", token);
         }
         let request = request.body(Full::new(body)).map_err(ConsulError::Request)?;
-        let response = sender.send_request(request);
-        tokio::pin!(response, connection);
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let reason =
+                if status.is_success() { String::new() } else { beginning(response.into_body()).await };
+            Ok((status, reason))
+        };
+        tokio::pin!(answer, connection);
         // The connection is driven here, and ends with the request. It may end with the answer too.
-        let response = tokio::select! {
-            response = &mut response => response,
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
             ended = &mut connection => {
                 ended.map_err(ConsulError::Http)?;
-                response.await
+                answer.await
             }
         };
-        let response = response.map_err(ConsulError::Http)?;
-        match response.status() {
+        let (status, reason) = answer.map_err(ConsulError::Http)?;
+        match status {
             status if status.is_success() => Ok(()),
-            status => Err(ConsulError::Refused(status)),
+            status => Err(ConsulError::Refused { status, reason }),
         }
     }
 }
@@ -163,15 +179,29 @@ impl ServiceRegistrar for Consul {
     }
 
     async fn deregister(&self) -> Result<(), ConsulError> {
+        let mut result = Ok(());
         for (id, _) in self.services() {
             match self.put(&format!("/v1/agent/service/deregister/{}", encoded(&id)), Bytes::new()).await {
                 // It is not there, which is what was wanted.
-                Ok(()) | Err(ConsulError::Refused(StatusCode::NOT_FOUND)) => {}
-                Err(error) => return Err(error),
+                Ok(()) | Err(ConsulError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+                // The others are to go all the same.
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        Ok(())
+        result
     }
+}
+
+/// The beginning of what the agent says, as one line.
+async fn beginning(mut body: Incoming) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < LONGEST_REASON
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    }
+    bytes.truncate(LONGEST_REASON);
+    String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// An id as a segment of a path.
