@@ -20,7 +20,7 @@ const LONGEST_REASON: usize = 256;
 /// A Consul agent, over plain HTTP.
 ///
 /// The service is registered with a gRPC health check every 10 s, of 5 s at most, and taken out by Consul itself when
-/// that fails for 30 s. Its id is `nats-service-{hostname}`.
+/// that fails for more than a minute. Its id is `nats-service-{hostname}`.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Consul {
@@ -124,7 +124,8 @@ impl Consul {
                 "GRPC": address,
                 "Interval": "10s",
                 "Timeout": "5s",
-                "DeregisterCriticalServiceAfter": "30s",
+                // The least that Consul does: it warns of less, each time, and takes it for this.
+                "DeregisterCriticalServiceAfter": "1m",
             },
         })
     }

@@ -150,7 +150,7 @@ async fn a_service_is_put_in_again_after_a_failure_and_taken_out_at_the_end() {
                 "GRPC": "host a:50056",
                 "Interval": "10s",
                 "Timeout": "5s",
-                "DeregisterCriticalServiceAfter": "30s",
+                "DeregisterCriticalServiceAfter": "1m",
             },
         })
     };
