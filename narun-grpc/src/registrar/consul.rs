@@ -1,3 +1,5 @@
+use std::net::{Ipv6Addr, SocketAddr};
+
 use bytes::Bytes;
 use data_encoding::{Encoding, HEXUPPER};
 use http_body_util::{BodyExt, Full};
@@ -113,7 +115,10 @@ impl Consul {
     }
 
     fn definition(&self, id: &str, name: &str) -> Value {
-        let address = format!("{}:{}", self.hostname, self.port);
+        let address = match self.hostname.parse::<Ipv6Addr>() {
+            Ok(address) => SocketAddr::from((address, self.port)).to_string(),
+            Err(_) => format!("{}:{}", self.hostname, self.port),
+        };
         json!({
             "ID": id,
             "Name": name,

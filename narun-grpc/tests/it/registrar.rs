@@ -207,6 +207,14 @@ async fn all_names_are_taken_out_even_if_one_may_not_be() {
     consul.deregister().await.unwrap();
 }
 
+#[tokio::test]
+async fn an_address_of_ipv6_is_checked_in_brackets() {
+    let running = Running::start(Agent::default()).await;
+    Consul::new(&running.address, "::1", 50056).register().await.unwrap();
+    let [service] = running.services().try_into().unwrap();
+    assert_eq!((&service["Address"], &service["Check"]["GRPC"]), (&json!("::1"), &json!("[::1]:50056")));
+}
+
 /// A registry that answers as it was told, then well.
 #[derive(Clone, Default)]
 struct Told {
