@@ -58,16 +58,19 @@ async fn audit_records_come_to_loki() {
     assert!(text.ends_with("3 records shipped, all is well\n"), "{text}");
 }
 
-/// Answers one request to a Consul agent: its line, and its body.
-async fn asked(agent: &TcpListener) -> (String, String) {
+/// Answers one request to a Consul agent: its line, its token, and its body.
+async fn asked(agent: &TcpListener) -> (String, String, String) {
     let asked = async {
         let mut stream = BufReader::new(agent.accept().await.expect("a connection").0);
-        let (mut head, mut length) = (String::new(), 0);
+        let (mut head, mut length, mut token) = (String::new(), 0, String::new());
         while !head.ends_with("\r\n\r\n") {
             let start = head.len();
             stream.read_line(&mut head).await.expect("a line");
             if let Some(value) = head[start..].to_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().expect("a length");
+            }
+            if let Some(value) = head[start..].strip_prefix("x-consul-token:") {
+                token = value.trim().to_owned();
             }
         }
         let mut body = vec![0; length];
@@ -75,7 +78,7 @@ async fn asked(agent: &TcpListener) -> (String, String) {
         let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         stream.write_all(response).await.expect("it is answered");
         let line = head.lines().next().unwrap_or_default().to_owned();
-        (line, String::from_utf8(body).expect("text"))
+        (line, token, String::from_utf8(body).expect("text"))
     };
     timeout(PATIENCE, asked).await.expect("it asks in time")
 }
@@ -88,15 +91,17 @@ async fn consul_knows_the_server_for_as_long_as_it_serves() {
         ("GRPC_PORT", "0"),
         ("CONSUL_ENABLED", "true"),
         ("CONSUL_PORT", &port),
+        ("CONSUL_HTTP_TOKEN", "secret"),
         ("SERVICE_HOSTNAME", "127.0.0.1"),
     ];
     let mut server = Program::start_with("grpc_server", [""; 0], &variables);
     let address = server.line("ready ").await;
-    let (line, body) = asked(&agent).await;
+    let (line, token, body) = asked(&agent).await;
+    assert_eq!(token, "secret");
     assert!(line.starts_with("PUT /v1/agent/service/register?"), "{line}");
     let service: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(service["Check"]["GRPC"], address, "{service}");
-    let (ended, (line, _)) = tokio::join!(server.end(Signal::TERM), asked(&agent));
+    let (ended, (line, ..)) = tokio::join!(server.end(Signal::TERM), asked(&agent));
     assert!(ended.success());
     assert_eq!(line, "PUT /v1/agent/service/deregister/nats-service-127.0.0.1 HTTP/1.1");
 }

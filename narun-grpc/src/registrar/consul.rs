@@ -80,10 +80,15 @@ impl Consul {
         }
     }
 
-    /// As the settings say, for the port that is served at, whatever it was to be.
+    /// As the settings say, with the token of `CONSUL_HTTP_TOKEN` if that is set, for the port that is served at, whatever
+    /// it was to be.
     pub fn from_settings(settings: &Settings, port: u16) -> Self {
         let agent = format!("{}:{}", settings.consul_host, settings.consul_port);
-        Self::new(agent, &settings.service_hostname, port).name(&settings.service_name)
+        let consul = Self::new(agent, &settings.service_hostname, port).name(&settings.service_name);
+        match settings.consul_token() {
+            Some(token) => consul.token(token),
+            None => consul,
+        }
     }
 
     /// The name of the service. Default `nats-grpc-service`.
