@@ -6,6 +6,7 @@ mod audit;
 mod buckets;
 mod calls;
 mod consumers;
+mod events;
 mod every;
 mod health;
 mod hostile;
