@@ -8,7 +8,16 @@
 //! It serves, makes a few calls itself, ships what is recorded of them, and ends. Without `LOKI_URL` it plays Loki too:
 //! prints what arrives, and checks it. What a service of one's own needs is [`Loki`] and [`Shipper`].
 //!
-//! Calls never wait for Loki. Records wait for it in a queue, those that find it full are dropped, and how many is told.
+//! The Loki is one for a single tenant (`auth_enabled: false`), as another one wants to be told the tenant in a header.
+//! The records of the example are found in it with
+//!
+//! ```text
+//! curl -G http://127.0.0.1:3100/loki/api/v1/query_range \
+//!   --data-urlencode 'query={service="nats-grpc-service", target="narun::audit"} | json | code != "OK"'
+//! ```
+//!
+//! Calls never wait for Loki. Records wait for it in a queue, for as long as it is away or asks for patience (429). Those
+//! that find the queue full, and those that Loki refuses, too old ones for example, are dropped; how many is told, and why.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -34,7 +43,7 @@ use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use narun_grpc::{NatsService, Settings, pb};
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
@@ -57,16 +66,20 @@ const WAITING: usize = 8192;
 const BATCH: usize = 500;
 const GATHER: Duration = Duration::from_millis(200);
 
-/// How often Loki is tried, how long it may take, and how long it is given after a failure.
-const TRIES: u32 = 3;
+/// How long Loki may take, and how long it is given after a failure, at first and at most.
 const LIMIT: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Of an answer of Loki, how many characters are told at most.
+const LONGEST_ANSWER: usize = 1024;
 
 /// How long the last records may take at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Largest push that the Loki of this program takes, in bytes.
+/// Largest push that the Loki of this program takes, or answer of any, in bytes, and the oldest record.
 const LARGEST: usize = 4 << 20;
+const OLDEST: Duration = Duration::from_secs(3600);
 
 /// A record: nanoseconds since 1970, and its line.
 type Record = (u128, String);
@@ -80,26 +93,38 @@ struct Loki {
 /// What became of records.
 #[derive(Debug, Default)]
 struct Counts {
+    all: AtomicU64,
     shipped: AtomicU64,
-    dropped: AtomicU64,
+    /// Dropped as the queue was full, and not told yet.
+    full: AtomicU64,
 }
 
 /// Ships what is in the queue, for as long as this lives.
 struct Shipper {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinSet<()>,
     counts: Arc<Counts>,
+}
+
+/// Where records go.
+struct Push {
+    client: Client<HttpConnector, Full<Bytes>>,
+    to: Uri,
+    service: String,
 }
 
 impl Loki {
     /// The layer, and what ships its records to the Loki at this URL, as `service`.
     fn new(url: &str, service: &str) -> anyhow::Result<(Self, Shipper)> {
-        let push: Uri = format!("{}/loki/api/v1/push", url.trim_end_matches('/')).parse()?;
-        ensure!(push.scheme_str() == Some("http"), "LOKI_URL is no http URL");
+        let to: Uri = format!("{}/loki/api/v1/push", url.trim_end_matches('/')).parse()?;
+        ensure!(to.scheme_str() == Some("http"), "LOKI_URL is no http URL");
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let push = Push { client, to, service: service.to_owned() };
         let (queue, records) = mpsc::channel(WAITING);
         let (stop, stopped) = oneshot::channel();
         let counts = Arc::<Counts>::default();
-        let task = tokio::spawn(ship(push, service.to_owned(), records, stopped, counts.clone()));
+        let mut task = JoinSet::new();
+        task.spawn(ship(push, records, stopped, counts.clone()));
         Ok((Self { queue, counts: counts.clone() }, Shipper { stop, task, counts }))
     }
 }
@@ -109,8 +134,9 @@ impl<S: Subscriber> Layer<S> for Loki {
         let mut fields = Fields(Map::new());
         event.record(&mut fields);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.counts.all.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send((now.as_nanos(), Value::Object(fields.0).to_string())).is_err() {
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            self.counts.full.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -138,21 +164,19 @@ impl Shipper {
         let Self { stop, mut task, counts } = self;
         // It may have ended by itself.
         let _ = stop.send(());
-        if timeout(PATIENCE, &mut task).await.is_err() {
-            task.abort();
-        }
-        (counts.shipped.load(Ordering::Relaxed), counts.dropped.load(Ordering::Relaxed))
+        // What has not gone until then is dropped with the task.
+        let _ = timeout(PATIENCE, task.join_next()).await;
+        let shipped = counts.shipped.load(Ordering::Relaxed);
+        (shipped, counts.all.load(Ordering::Relaxed) - shipped)
     }
 }
 
 async fn ship(
-    push: Uri,
-    service: String,
+    loki: Push,
     mut records: mpsc::Receiver<Record>,
     mut stopped: oneshot::Receiver<()>,
     counts: Arc<Counts>,
 ) {
-    let client = Client::builder(TokioExecutor::new()).build_http();
     let (mut batch, mut stopping) = (Vec::new(), false);
     loop {
         if !stopping {
@@ -176,43 +200,85 @@ async fn ship(
             return;
         }
         let count = batch.len() as u64;
-        match send(&client, &push, &service, &mut batch).await {
-            Ok(()) => _ = counts.shipped.fetch_add(count, Ordering::Relaxed),
-            Err(error) => {
-                counts.dropped.fetch_add(count, Ordering::Relaxed);
-                tracing::warn!(count, error = format!("{error:#}"), "audit records were dropped");
+        let body = loki.body(&mut batch);
+        let (mut pause, mut told) = (PAUSE, false);
+        loop {
+            match loki.send(body.clone()).await {
+                Ok(()) => _ = counts.shipped.fetch_add(count, Ordering::Relaxed),
+                Err(Failure::Refused(error)) => {
+                    tracing::warn!(count, error, "Loki refused audit records, some of these or all");
+                }
+                Err(Failure::Away(error)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(error, "audit records wait for Loki");
+                    }
+                    counts.tell();
+                    tokio::select! {
+                        () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                        _ = &mut stopped, if !stopping => (stopping, pause) = (true, PAUSE),
+                    }
+                    continue;
+                }
             }
+            break;
+        }
+        counts.tell();
+    }
+}
+
+impl Counts {
+    /// Tells how many were dropped since it was told last.
+    fn tell(&self) {
+        let count = self.full.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            tracing::warn!(count, "audit records were dropped, as too many wait");
         }
     }
 }
 
-/// Sends a batch, and empties it.
-async fn send(
-    client: &Client<HttpConnector, Full<Bytes>>,
-    push: &Uri,
-    service: &str,
-    batch: &mut Vec<Record>,
-) -> anyhow::Result<()> {
-    let values: Vec<_> = batch.drain(..).map(|(time, line)| json!([time.to_string(), line])).collect();
-    // Few labels: Loki keeps a stream for each combination. The rest can be asked for in the lines.
-    let body =
-        json!({ "streams": [{ "stream": { "service": service, "target": AUDIT }, "values": values }] });
-    let body = Bytes::from(body.to_string());
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let request = Request::post(push.clone()).header("content-type", "application/json");
-        let request = request.body(Full::new(body.clone()))?;
-        let error = match timeout(LIMIT, client.request(request)).await {
-            Ok(Ok(response)) if response.status().is_success() => return Ok(()),
-            Ok(Ok(response)) => anyhow::anyhow!("Loki answered {}", response.status()),
-            Ok(Err(error)) => error.into(),
-            Err(_) => anyhow::anyhow!("Loki did not answer in time"),
+/// Why Loki did not take records.
+enum Failure {
+    /// It may do so later.
+    Away(String),
+    /// It will not; those that are all right, it took.
+    Refused(String),
+}
+
+impl Push {
+    /// What is sent of a batch, which is emptied.
+    fn body(&self, batch: &mut Vec<Record>) -> Bytes {
+        let values: Vec<_> = batch.drain(..).map(|(time, line)| json!([time.to_string(), line])).collect();
+        // Few labels: Loki keeps a stream for each combination. The rest can be asked for in the lines.
+        let labels = json!({ "service": self.service, "target": AUDIT });
+        json!({ "streams": [{ "stream": labels, "values": values }] }).to_string().into()
+    }
+
+    /// Sends that. What Loki has already, of the same time and line, it does not take twice.
+    async fn send(&self, body: Bytes) -> Result<(), Failure> {
+        let request = Request::post(self.to.clone()).header("content-type", "application/json");
+        let request = request.body(Full::new(body)).map_err(|error| Failure::Refused(error.to_string()))?;
+        let answer = async {
+            let response = self.client.request(request).await?;
+            let status = response.status();
+            // The connection serves again once all is read.
+            let text = Limited::new(response, LARGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
+            let text =
+                String::from_utf8_lossy(&text.to_bytes()).trim().chars().take(LONGEST_ANSWER).collect();
+            anyhow::Ok((status, text))
         };
-        if tries == TRIES {
-            return Err(error);
+        let (status, text): (_, String) = match timeout(LIMIT, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(Failure::Away(format!("{error:#}"))),
+            Err(_) => return Err(Failure::Away("Loki did not answer in time".to_owned())),
+        };
+        match status {
+            status if status.is_success() => Ok(()),
+            StatusCode::TOO_MANY_REQUESTS => Err(Failure::Away(format!("Loki answered {status}: {text}"))),
+            status if status.is_server_error() => {
+                Err(Failure::Away(format!("Loki answered {status}: {text}")))
+            }
+            status => Err(Failure::Refused(format!("Loki answered {status}: {text}"))),
         }
-        sleep(PAUSE).await;
     }
 }
 
@@ -314,6 +380,8 @@ impl Played {
 
     async fn read(&self, request: Request<Incoming>) -> anyhow::Result<()> {
         ensure!(request.method() == Method::POST && request.uri().path() == "/loki/api/v1/push");
+        // Else Loki takes it for something of another encoding.
+        ensure!(request.headers().get("content-type").is_some_and(|kind| kind == "application/json"));
         let body =
             Limited::new(request.into_body(), LARGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
         let push: Value = serde_json::from_slice(&body.to_bytes())?;
@@ -322,7 +390,8 @@ impl Played {
             for value in stream["values"].as_array().context("no values")? {
                 let [time, line] = [0, 1].map(|index| value[index].as_str());
                 let (time, line) = time.zip(line).context("no time and line")?;
-                time.parse::<u128>()?;
+                let age = SystemTime::UNIX_EPOCH + Duration::from_nanos(time.parse()?);
+                ensure!(age.elapsed()? < OLDEST, "too old");
                 println!("{labels} {line}");
                 let record: Value = serde_json::from_str(line)?;
                 let [method, code] = ["method", "code"].map(|field| record[field].as_str());

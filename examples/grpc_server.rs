@@ -16,7 +16,8 @@
 //! a-long-and-secret-token ann
 //! ```
 //!
-//! With `CONSUL_ENABLED=true` it registers with the Consul agent at `CONSUL_HOST` and `CONSUL_PORT`.
+//! With `CONSUL_ENABLED=true` it registers with the Consul agent at `CONSUL_HOST` and `CONSUL_PORT`, with the token
+//! `CONSUL_HTTP_TOKEN` if there is one.
 //!
 //! Ctrl-C and SIGTERM end it: streams are told to go elsewhere, calls under way are finished.
 

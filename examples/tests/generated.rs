@@ -1,18 +1,18 @@
 //! The generated code is that of the `.proto`. With `NARUN_REGENERATE` set it is written anew:
 //! `NARUN_REGENERATE=1 cargo test -p narun-examples --test generated`.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::fs;
 
+use narun_support::testing::check_generated;
 use protox::prost::Message as _;
 
-const CODE: &str = "src/generated/example.chat.rs";
-const DESCRIPTORS: &str = "src/generated/example.chat.bin";
+const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+const CODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/generated/example.chat.rs");
+const DESCRIPTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/generated/example.chat.bin");
 
 #[test]
 fn generated_code_is_current() {
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
-    let mut compiler = protox::Compiler::new([proto]).expect("the folder of the .proto");
+    let mut compiler = protox::Compiler::new([PROTO]).expect("the folder of the .proto");
     compiler.include_imports(true).include_source_info(true).open_file("chat.proto").expect("a sound .proto");
 
     let scratch = tempfile::tempdir().expect("a directory");
@@ -20,22 +20,9 @@ fn generated_code_is_current() {
         .out_dir(scratch.path())
         .compile_fds(compiler.file_descriptor_set())
         .expect("code");
-    check(CODE, &fs::read(scratch.path().join("example.chat.rs")).expect("the code"));
+    check_generated(CODE, &fs::read(scratch.path().join("example.chat.rs")).expect("the code"));
 
     // Reflection has no use for positions and comments, which are most of it.
     compiler.include_source_info(false);
-    check(DESCRIPTORS, &compiler.file_descriptor_set().encode_to_vec());
-}
-
-fn check(path: &str, content: &[u8]) {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), path].iter().collect();
-    if env::var_os("NARUN_REGENERATE").is_some() {
-        fs::write(&path, content).expect("a writable file");
-    }
-    let stored = fs::read(&path).unwrap_or_default();
-    assert!(
-        stored == content,
-        "{} is not what the .proto gives: set NARUN_REGENERATE and run again",
-        path.display()
-    );
+    check_generated(DESCRIPTORS, &compiler.file_descriptor_set().encode_to_vec());
 }

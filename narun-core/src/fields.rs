@@ -1,4 +1,4 @@
-//! HTTP fields on their way through a gateway: which never cross, which are added.
+//! HTTP fields on their way through a gateway: which never cross, which are added; and those of gRPC.
 //!
 //! Fields that concern one connection only (RFC 9110, section 7.6.1) never cross NATS: neither a gateway nor a consumer
 //! puts them into a frame, and both ignore them in a frame that they receive. `TE: trailers` is one of them, so a handler
@@ -7,10 +7,20 @@
 //! too: they are for the next proxy on the way (sections 11.7.1 and 11.7.2), which a gateway is and the app behind it
 //! is not. `Trailer` is none, and crosses.
 
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// `x-request-id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// `grpc-status`.
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// `grpc-message`.
+pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Changes to a message's fields made while they are encoded, so that the field map itself stays as it is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,6 +129,23 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
         }
     }
     *fields = kept;
+}
+
+/// How long the client of a gRPC call waits, by its `grpc-timeout`: up to eight digits, and a unit. None if it says
+/// nothing that can be read.
+pub fn grpc_timeout(fields: &HeaderMap) -> Option<Duration> {
+    let (unit, digits) = fields.get(GRPC_TIMEOUT)?.as_bytes().split_last()?;
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| matches!(digits.len(), 1..=8))?;
+    let number = digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())??;
+    Some(match unit {
+        b'H' => Duration::from_secs(3600 * number),
+        b'M' => Duration::from_secs(60 * number),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

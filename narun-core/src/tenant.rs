@@ -109,15 +109,19 @@ impl Tenant {
     /// [`TenantError`] if it is empty, too long, or has white space, control characters or an empty token.
     pub fn subject(&self, subject: &str) -> Result<String, TenantError> {
         let what = "a subject";
-        let bad = |character: &char| character.is_whitespace() || character.is_control();
-        if let Some(character) = subject.chars().find(bad) {
-            return Err(TenantError::BadCharacter { what, character });
+        let mut before = '.';
+        for character in subject.chars() {
+            let ends_nothing = character == '.' && before == '.';
+            if ends_nothing || character.is_whitespace() || character.is_control() {
+                return Err(TenantError::BadCharacter { what, character });
+            }
+            before = character;
         }
-        if !subject.is_empty() && subject.split('.').any(str::is_empty) {
+        if before == '.' && !subject.is_empty() {
             return Err(TenantError::BadCharacter { what, character: '.' });
         }
-        let Self { scope, token } = self;
-        limited(what, subject, format!("{scope}.{token}.{subject}"), Self::LONGEST_SUBJECT)
+        let name = [self.scope, ".", &self.token, ".", subject].concat();
+        limited(what, subject, name, Self::LONGEST_SUBJECT)
     }
 
     /// The tenant's stream of this name.
@@ -135,8 +139,7 @@ impl Tenant {
         if let Some(character) = name.chars().find(bad) {
             return Err(TenantError::BadCharacter { what, character });
         }
-        let Self { scope, token } = self;
-        limited(what, name, format!("{scope}-{token}-{name}"), 255)
+        limited(what, name, [self.scope, "-", &self.token, "-", name].concat(), 255)
     }
 
     /// The tenant's KV bucket of this name.
@@ -163,8 +166,8 @@ impl Tenant {
         if let Some(character) = bucket.chars().find(|character| !good(*character)) {
             return Err(TenantError::BadCharacter { what, character });
         }
-        let Self { scope, token } = self;
-        limited(what, bucket, format!("{kind}-{scope}-{token}-{bucket}"), longest)
+        let name = [kind, "-", self.scope, "-", &self.token, "-", bucket].concat();
+        limited(what, bucket, name, longest)
     }
 
     /// The tenant's own name of a subject, if that is one of the tenant's.

@@ -119,6 +119,8 @@ impl fmt::Debug for Caller<'_> {
 #[must_use]
 pub struct Principal {
     name: String,
+    /// Whether the name is a user's, for whom it may act.
+    is_user: bool,
     users: Whose,
     organizations: Option<Whose>,
 }
@@ -147,13 +149,14 @@ impl Whose {
 impl Principal {
     /// A user, who may act for itself only, and of whose organizations nothing is known.
     pub fn user(id: impl Into<String>) -> Self {
-        let name = id.into();
-        Self { users: Whose::These([name.clone()].into()), name, organizations: None }
+        let users = Whose::These(BTreeSet::new());
+        Self { name: id.into(), is_user: true, users, organizations: None }
     }
 
     /// Somebody who may act for every user and organization, such as a gateway of one's own.
     pub fn anyone(name: impl Into<String>) -> Self {
-        Self { name: name.into(), users: Whose::Anyones, organizations: Some(Whose::Anyones) }
+        let organizations = Some(Whose::Anyones);
+        Self { name: name.into(), is_user: false, users: Whose::Anyones, organizations }
     }
 
     /// Who also may act for this user.
@@ -176,7 +179,7 @@ impl Principal {
 
     /// Whether it may act for this user.
     pub fn may_act_for(&self, user_id: &str) -> bool {
-        self.users.has(user_id)
+        self.is_user && self.name == user_id || self.users.has(user_id)
     }
 
     /// Whether it is known to belong to this organization.

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use futures::Stream;
 use http::Extensions;
+use narun_core::fields::grpc_timeout;
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span, field, info_span};
 
 use crate::auth::Caller;
-use crate::deadline::grpc_timeout;
 use crate::record::Record;
 use crate::service::Shared;
 use crate::tally::Tally;
@@ -106,16 +106,15 @@ impl Shared {
         request: Request<R>,
     ) -> Result<Response<R::Response>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let caller = self.caller(&metadata, &extensions, &request);
-        let deadline = self.deadline(&metadata, request.patience());
-        let mut record = Record::begin(self, R::METHOD, &caller, || request.resource());
+        let nobody = self.nobody(&metadata, &extensions);
+        let deadline = self.deadline(grpc_timeout(metadata.as_ref()), request.patience());
+        let mut record = Record::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
             // Pinned where it is made: what is moved takes its place, and is copied, once more each time.
             let work = pin!(async {
-                let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
-                let tally = self.tallies.of(&space.tenant);
-                request.run(&Call { shared: self, space, tally, deadline, record: &record }).await
+                let call = self.enter(&named(nobody, &request), deadline, &mut record).await?;
+                request.run(&call).await
             });
             timeout_at(deadline, work.instrument(span.clone())).await
         };
@@ -130,23 +129,22 @@ impl Shared {
         request: Request<R>,
     ) -> Result<Response<Responses<R::Item>>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let caller = self.caller(&metadata, &extensions, &request);
-        let deadline = self.deadline(&metadata, Duration::ZERO);
-        let mut record = Record::begin(self, R::METHOD, &caller, || request.resource());
+        let nobody = self.nobody(&metadata, &extensions);
+        let asked = grpc_timeout(metadata.as_ref());
+        let deadline = self.deadline(asked, Duration::ZERO);
+        let mut record = Record::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
             let work = pin!(async {
-                let space = self.enter(&self.caller(&metadata, &extensions, &request), &mut record).await?;
-                let tally = self.tallies.of(&space.tenant);
-                let call = Call { shared: self, space, tally: tally.clone(), deadline, record: &record };
-                Ok((request.open(&call).await?, tally))
+                let call = self.enter(&named(nobody, &request), deadline, &mut record).await?;
+                Ok((request.open(&call).await?, call.tally))
             });
             timeout_at(deadline, work.instrument(span)).await
         };
         match result.unwrap_or_else(|_| Err(status::late())) {
             Ok((items, tally)) => {
                 // A stream lives on after it was opened, unless the client itself has set an end to it.
-                let sleep = grpc_timeout(&metadata).map(|_| Box::pin(tokio::time::sleep_until(deadline)));
+                let sleep = asked.map(|_| Box::pin(tokio::time::sleep_until(deadline)));
                 Ok(Response::new(Box::pin(Recorded { items: Box::pin(items), sleep, tally, record })))
             }
             Err(status) => {
@@ -164,18 +162,17 @@ impl Shared {
         work: impl AsyncFnOnce(&Call<'_>, R, tonic::Streaming<R>) -> Result<T, Status>,
     ) -> Result<Response<T>, Status> {
         let (metadata, extensions, mut messages) = request.into_parts();
-        let asked = grpc_timeout(&metadata);
-        let deadline = self.deadline(&metadata, Duration::ZERO);
-        let mut record = Record::begin(self, method, &self.nobody(&metadata, &extensions), String::new);
+        let asked = grpc_timeout(metadata.as_ref());
+        let deadline = self.deadline(asked, Duration::ZERO);
+        let nobody = self.nobody(&metadata, &extensions);
+        let mut record = Record::begin(self, method, &nobody, String::new);
         let work = async {
             let first = timeout_at(deadline, next_of(&mut messages)).await;
             let first = first.unwrap_or_else(|_| Err(status::late()))?;
             let first = first.ok_or_else(|| Status::invalid_argument("there is no first message"))?;
-            let caller = self.caller(&metadata, &extensions, &first);
+            let caller = named(nobody, &first);
             record.is_about(&caller, || first.resource());
-            let space = self.enter(&caller, &mut record).await?;
-            let tally = self.tallies.of(&space.tenant);
-            let call = Call { shared: self, space, tally, deadline, record: &record };
+            let call = self.enter(&caller, deadline, &mut record).await?;
             work(&call, first, messages).await
         };
         let work = work.instrument(span(method));
@@ -196,7 +193,7 @@ impl Shared {
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
         let mut record = Record::begin(self, method, &self.nobody(metadata, extensions), String::new);
-        let deadline = self.deadline(metadata, Duration::ZERO);
+        let deadline = self.deadline(grpc_timeout(metadata.as_ref()), Duration::ZERO);
         let result = timeout_at(deadline, work.instrument(span(method))).await;
         let result = result.unwrap_or_else(|_| Err(status::late()));
         record.ends(code(&result));
@@ -209,29 +206,30 @@ impl Shared {
         Caller { metadata, extensions, peer, user_id: "", organization_id: "" }
     }
 
-    fn caller<'a, R: Identified>(
-        &self,
-        metadata: &'a MetadataMap,
-        extensions: &'a Extensions,
-        request: &'a R,
-    ) -> Caller<'a> {
-        let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
-        let (user_id, organization_id) = (request.user_id(), request.organization_id());
-        Caller { metadata, extensions, peer, user_id, organization_id }
-    }
-
-    fn deadline(&self, metadata: &MetadataMap, patience: Duration) -> Instant {
+    fn deadline(&self, asked: Option<Duration>, patience: Duration) -> Instant {
         let own = self.timeout.saturating_add(patience).min(self.longest);
-        Instant::now() + grpc_timeout(metadata).map_or(own, |asked| asked.min(self.longest))
+        Instant::now() + asked.map_or(own, |asked| asked.min(self.longest))
     }
 
     /// Finds out who is calling, and whose names the call is about.
-    async fn enter(&self, caller: &Caller<'_>, record: &mut Record) -> Result<Space, Status> {
+    async fn enter<'a>(
+        self: &'a Arc<Self>,
+        caller: &Caller<'_>,
+        deadline: Instant,
+        record: &'a mut Record,
+    ) -> Result<Call<'a>, Status> {
         let principal = self.authenticator.authenticate(caller).await?;
         record.is_by(principal.name());
         principal.check(caller.user_id, caller.organization_id)?;
-        self.tenancy.space(&principal, caller.user_id, caller.organization_id).await
+        let space = self.tenancy.space(&principal, caller.user_id, caller.organization_id).await?;
+        let tally = self.tallies.of(&space.tenant);
+        Ok(Call { shared: self, space, tally, deadline, record })
     }
+}
+
+/// Who calls, as the request says.
+fn named<'a>(nobody: Caller<'a>, request: &'a impl Identified) -> Caller<'a> {
+    Caller { user_id: request.user_id(), organization_id: request.organization_id(), ..nobody }
 }
 
 /// The next message of a client's stream.

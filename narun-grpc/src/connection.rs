@@ -17,8 +17,9 @@ use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::response::Response;
 use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tonic::Status;
@@ -67,6 +68,15 @@ struct Inner {
 /// How often the connection had been made when something was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    total: usize,
+    // Null if there are none.
+    #[serde(rename = "streams", alias = "consumers")]
+    items: Option<Vec<T>>,
+}
 
 impl Connection {
     /// Takes the client for tenants of its account. Has to be made within a tokio runtime.
@@ -145,12 +155,33 @@ impl Connection {
             payload => payload.into(),
         };
         let answer = timeout(API_TIMEOUT, self.request(self.api_subject(&subject), payload)).await;
-        let answer = answer.map_err(|_| Status::deadline_exceeded("JetStream did not answer in time"))??;
+        let answer = answer.map_err(|_| status::jetstream_late())??;
         let answer = answer.ok_or_else(status::no_jetstream)?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Response::Ok(response)) => Ok(Ok(response)),
             Ok(Response::Err { error }) => Ok(Err(error)),
             Err(_) => Err(Status::internal("an answer of JetStream that cannot be read")),
+        }
+    }
+
+    /// Asks JetStream's API for a list, page after page.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        mut request: Value,
+        mut see: impl FnMut(T),
+    ) -> Result<(), Status> {
+        let mut offset = 0;
+        loop {
+            request["offset"] = offset.into();
+            let page: Page<T> = self.api(subject.to_owned(), &request).await?;
+            let items = page.items.unwrap_or_default();
+            offset += items.len();
+            let done = items.is_empty() || offset >= page.total;
+            items.into_iter().for_each(&mut see);
+            if done {
+                return Ok(());
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! CreateConsumer, DeleteConsumer, GetConsumerInfo and ListConsumers.
 
 use async_nats::jetstream::consumer::Info;
-use serde::Deserialize;
 use serde_json::json;
 use tonic::Status;
 
@@ -12,14 +11,6 @@ use crate::{Method, pb, status};
 
 /// Longest name of a consumer, in bytes, as JetStream has it.
 const LONGEST: usize = 255;
-
-/// A page of a list.
-#[derive(Deserialize)]
-struct Page {
-    total: usize,
-    // Null if there are none.
-    consumers: Option<Vec<Info>>,
-}
 
 /// Checks the name of a consumer, which is within a stream and needs no tenant.
 pub(crate) fn consumer_name(name: &str) -> Result<&str, Status> {
@@ -44,18 +35,9 @@ impl Call<'_> {
     }
 
     async fn all_consumers(&self, stream: &str) -> Result<Vec<Info>, Status> {
-        let (mut offset, mut consumers) = (0, Vec::new());
-        loop {
-            let request = json!({ "offset": offset });
-            let page: Page = self.connection().api(format!("CONSUMER.LIST.{stream}"), &request).await?;
-            let infos = page.consumers.unwrap_or_default();
-            offset += infos.len();
-            let done = infos.is_empty() || offset >= page.total;
-            consumers.extend(infos);
-            if done {
-                return Ok(consumers);
-            }
-        }
+        let (subject, mut consumers) = (format!("CONSUMER.LIST.{stream}"), Vec::new());
+        self.connection().list(&subject, json!({}), |info| consumers.push(info)).await?;
+        Ok(consumers)
     }
 }
 

@@ -14,7 +14,7 @@ use async_nats::header::{
 };
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, Info, RawMessageErrorKind};
+use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy};
 use bytes::Bytes;
 use futures::StreamExt;
 use tonic::{Code, Status};
@@ -23,7 +23,7 @@ use self::key::{escape_key, unescape_key};
 use self::operation::{OPERATION, operation};
 use crate::call::{Call, Unary};
 use crate::convert::{date, header_length, saturating};
-use crate::status::{self, IntoStatus};
+use crate::status::{self, IntoStatus, OrStatus};
 use crate::streams::if_found;
 use crate::tenant::Tenant;
 use crate::{BucketSettings, Method, pb};
@@ -90,19 +90,16 @@ impl Call<'_> {
         if !self.has_bucket(&bucket.stream).await? {
             return Ok(None);
         }
-        let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
-        let stream = stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?;
+        let stream = self.connection().bucket(&bucket.stream).await?;
         let message = match stream.direct_get_last_for_subject(subject).await {
             Ok(message) => message,
             Err(error) => match error.kind() {
                 DirectGetErrorKind::NotFound => return Ok(None),
-                DirectGetErrorKind::TimedOut => {
-                    return Err(Status::deadline_exceeded("JetStream did not answer in time"));
-                }
+                DirectGetErrorKind::TimedOut => return Err(status::jetstream_late()),
                 // No bucket; one that was made so that it does not answer directly; or no JetStream.
-                _ => match stream.get_last_raw_message_by_subject(subject).await {
-                    Ok(message) => message,
-                    Err(error) => return missing(error.kind()),
+                _ => match if_found(stream.get_last_raw_message_by_subject(subject).await.or_status())? {
+                    Some(message) => message,
+                    None => return Ok(None),
                 },
             },
         };
@@ -164,42 +161,6 @@ impl Call<'_> {
             false => error.into_status(),
         })
     }
-
-    /// Whether there is a bucket of this stream, as was found some seconds ago at most.
-    ///
-    /// What is sent to one that is not there may go to somebody who listens to everything, and is never answered then.
-    pub(crate) async fn has_bucket(&self, stream: &str) -> Result<bool, Status> {
-        self.connection().mark()?;
-        if self.connection().verified().subjects(stream).is_some() {
-            return Ok(true);
-        }
-        let info = self.connection().api::<Info>(format!("STREAM.INFO.{stream}"), &()).await;
-        let Some(info) = if_found(info)? else { return Ok(false) };
-        self.connection().verified().add(stream, &info.config.subjects);
-        Ok(true)
-    }
-
-    /// Makes a bucket, unless there are as many of the tenant's as there may be.
-    pub(crate) async fn make_bucket(&self, config: &Config) -> Result<(), Status> {
-        if let Some(limit) = self.space.quotas.buckets
-            && self.count_buckets().await? >= limit
-        {
-            return Err(status::over_quota("buckets", limit));
-        }
-        match self.connection().api::<Info>(format!("STREAM.CREATE.{}", config.name), config).await {
-            // Somebody else has just made it, otherwise than this would have.
-            Err(status) if status.code() == Code::AlreadyExists => Ok(()),
-            made => made.map(drop),
-        }
-    }
-}
-
-fn missing(kind: RawMessageErrorKind) -> Result<Option<Entry>, Status> {
-    match kind {
-        RawMessageErrorKind::NoMessageFound => Ok(None),
-        RawMessageErrorKind::JetStream(error) => if_found(Err(error.into_status())),
-        _ => Err(Status::unavailable("JetStream is not available")),
-    }
 }
 
 /// The revision that a request expects, if any.
@@ -231,7 +192,8 @@ impl Unary for pb::KvPutRequest {
         let expected = expected(self.expected_revision)?;
         call.room_for(size).await?;
         let revision = match expected {
-            Some(0) => call.create(&bucket, subject, self.value).await?,
+            // Boxed, as it stores twice, and would make every put larger.
+            Some(0) => Box::pin(call.create(&bucket, subject, self.value)).await?,
             // Nothing is made for what cannot be.
             Some(_) if !call.has_bucket(&bucket.stream).await? => return Err(mismatch()),
             expected => call.store(&bucket, subject, expecting(expected), self.value).await?,
@@ -295,9 +257,7 @@ impl Unary for pb::KvKeysRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::KvKeysResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        // One that was deleted lately is a failure of what follows, and not told from others.
-        call.connection().verified().remove(&bucket.stream);
-        if !call.has_bucket(&bucket.stream).await? {
+        if !call.has_bucket_now(&bucket.stream).await? {
             return Ok(pb::KvKeysResponse::default());
         }
         let failed = |error: &(dyn std::error::Error + 'static)| {

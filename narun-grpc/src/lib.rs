@@ -110,7 +110,6 @@ mod connection;
 mod consume;
 mod consumers;
 mod convert;
-mod deadline;
 mod grpc;
 mod health;
 mod kv;
@@ -122,6 +121,7 @@ mod objects;
 mod pubsub;
 mod pulls;
 mod quota;
+mod random;
 mod record;
 #[cfg(feature = "consul")]
 pub mod registrar;

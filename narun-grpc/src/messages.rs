@@ -137,9 +137,7 @@ impl Pull {
             let message = match timeout_at(deadline, next).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(status::disconnected()),
-                Err(_) if taken.0.is_empty() => {
-                    return Err(Status::deadline_exceeded("JetStream did not answer in time"));
-                }
+                Err(_) if taken.0.is_empty() => return Err(status::jetstream_late()),
                 Err(_) => return Ok(taken),
             };
             match message.status {

@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use data_encoding::BASE64URL;
 use futures::StreamExt;
+use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use self::reader::Reader;
@@ -54,6 +55,11 @@ impl Bucket {
     /// The subject of the pieces of an object's version.
     fn chunks(&self, id: &str) -> String {
         format!("$O.{}.C.{id}", self.name)
+    }
+
+    /// The request to JetStream's API, with its subject there, that removes these pieces.
+    fn purge(&self, id: &str) -> (String, Value) {
+        (format!("STREAM.PURGE.{}", self.stream), json!({ "filter": self.chunks(id) }))
     }
 
     fn config(&self, settings: &BucketSettings) -> Config {
@@ -216,9 +222,7 @@ impl Unary for pb::ObjectListRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::ObjectListResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        // One that was deleted lately is a failure of what follows, and not told from others.
-        call.connection().verified().remove(&bucket.stream);
-        if !call.has_bucket(&bucket.stream).await? {
+        if !call.has_bucket_now(&bucket.stream).await? {
             return Ok(pb::ObjectListResponse::default());
         }
         let failed = |error: &(dyn std::error::Error + 'static)| {
@@ -243,12 +247,4 @@ impl Unary for pb::ObjectListRequest {
         objects.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(pb::ObjectListResponse { objects })
     }
-}
-
-/// Pieces of an object are of this many bytes, as those of other NATS clients.
-const CHUNK: usize = 128 << 10;
-
-/// A piece of at most [`CHUNK`] bytes off the front.
-fn split_chunk(data: &mut Bytes) -> Option<Bytes> {
-    (!data.is_empty()).then(|| data.split_to(data.len().min(CHUNK)))
 }

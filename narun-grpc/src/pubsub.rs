@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, StatusCode};
+use async_nats::{HeaderMap, StatusCode, Subject};
 use bytes::Bytes;
-use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt;
-use rand::Rng;
 use tokio::time::timeout;
 use tonic::Status;
 
 use crate::call::{Call, Unary};
 use crate::convert::{filter_subject, header_length, patience, publish_subject, reply_subject};
+use crate::random::token;
 use crate::status::{self, OrStatus};
 use crate::{Method, pb};
 
@@ -21,22 +20,25 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A message that can be published.
 struct Outgoing {
-    subject: String,
+    subject: Subject,
     reply: Option<String>,
     headers: Option<HeaderMap>,
     payload: Bytes,
 }
 
 impl Call<'_> {
+    fn subject(&self, subject: &str) -> Result<Subject, Status> {
+        publish_subject(self.tenant(), subject).map(Subject::from)
+    }
+
     /// Checks a client's message.
     fn outgoing(
         &self,
-        subject: &str,
+        subject: Subject,
         reply_to: &str,
         headers: &BTreeMap<String, String>,
         payload: Bytes,
     ) -> Result<Outgoing, Status> {
-        let subject = publish_subject(self.tenant(), subject)?;
         let reply = reply_subject(self.tenant(), &subject, reply_to)?;
         let headers = self.shared.headers(headers)?;
         self.fits(header_length(headers.as_ref()) + payload.len())?;
@@ -71,12 +73,31 @@ impl Call<'_> {
     }
 }
 
+/// A client's subject, and what it is to NATS.
+type Named = Option<(String, Subject)>;
+
+impl Call<'_> {
+    /// Sends a message of a batch. Mostly it has the subject of the one before, which was checked already.
+    async fn send_next(&self, message: pb::NatsMessage, before: &mut Named) -> Result<(), Status> {
+        let pb::NatsMessage { subject: name, data, headers, reply_to, .. } = message;
+        let subject = match before {
+            Some((before, subject)) if *before == name => subject.clone(),
+            _ => {
+                let subject = self.subject(&name)?;
+                before.insert((name, subject)).1.clone()
+            }
+        };
+        self.send(self.outgoing(subject, &reply_to, &headers, data)?).await
+    }
+}
+
 impl Unary for pb::PublishRequest {
     const METHOD: Method = Method::Publish;
     type Response = pb::PublishResponse;
 
     async fn run(self, call: &Call<'_>) -> Result<pb::PublishResponse, Status> {
-        let message = call.outgoing(&self.subject, &self.reply_to, &self.headers, self.data)?;
+        let subject = call.subject(&self.subject)?;
+        let message = call.outgoing(subject, &self.reply_to, &self.headers, self.data)?;
         let mark = call.connection().mark()?;
         call.send(message).await?;
         call.connection().confirm(mark).await?;
@@ -90,14 +111,9 @@ impl Unary for pb::PublishBatchRequest {
 
     async fn run(self, call: &Call<'_>) -> Result<pb::PublishBatchResponse, Status> {
         let mark = call.connection().mark()?;
-        let (mut published_count, mut errors) = (0, Vec::new());
+        let (mut published_count, mut errors, mut before) = (0, Vec::new(), None);
         for (index, message) in self.messages.into_iter().enumerate() {
-            let pb::NatsMessage { subject, data, headers, reply_to, .. } = message;
-            let sent = match call.outgoing(&subject, &reply_to, &headers, data) {
-                Ok(message) => call.send(message).await,
-                Err(status) => Err(status),
-            };
-            match sent {
+            match call.send_next(message, &mut before).await {
                 Ok(()) => published_count += 1,
                 Err(status) => errors.push(format!("message {index}: {}", status.message())),
             }
@@ -121,7 +137,7 @@ impl Unary for pb::RequestRequest {
         let wait = self.patience().min(call.time_to_wait());
         // Within the tenant's own subjects, so that a subscriber can answer with a Publish.
         let inbox = format!("_INBOX.{}", token());
-        let message = call.outgoing(&self.subject, &inbox, &BTreeMap::new(), self.data)?;
+        let message = call.outgoing(call.subject(&self.subject)?, &inbox, &BTreeMap::new(), self.data)?;
         call.connection().mark()?;
         let client = call.connection().client();
         let mut answers = client.subscribe(publish_subject(call.tenant(), &inbox)?).await.or_status()?;
@@ -150,11 +166,4 @@ impl Unary for pb::UnsubscribeRequest {
         call.connection().confirm(mark).await?;
         Ok(pb::UnsubscribeResponse { success: true })
     }
-}
-
-/// A token that nobody can guess.
-fn token() -> String {
-    let mut bits = [0; 16];
-    rand::rng().fill_bytes(&mut bits);
-    BASE64URL_NOPAD.encode(&bits)
 }

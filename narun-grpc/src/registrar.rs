@@ -2,11 +2,12 @@
 
 mod consul;
 
+use std::error::Error;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 pub use self::consul::{Consul, ConsulError};
@@ -18,14 +19,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often it is registered anew, should the registry have lost it.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// How long an attempt may take, and the last one, to be gone from the registry.
+/// How long an attempt may take, and being taken out.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Something that knows where services are.
 #[tonic::async_trait]
 pub trait ServiceRegistrar: Send + Sync + 'static {
     /// Why it did not work.
-    type Error: std::error::Error + Send;
+    type Error: Error + Send;
 
     /// Puts the service in. Called again from time to time, it must not matter that it is there.
     ///
@@ -61,7 +62,7 @@ impl Registration {
         Self { stop, keeper: tokio::spawn(keep(registrar, stopped)) }
     }
 
-    /// Takes the service out, which may take up to 5 s; to be called before the server is shut down. Only dropped, it
+    /// Takes the service out, which may take up to 10 s; to be called before the server is shut down. Only dropped, it
     /// stays in until the registry finds out.
     pub async fn end(mut self) {
         self.stop.send_replace(true);
@@ -77,39 +78,53 @@ impl Drop for Registration {
 }
 
 async fn keep(registrar: impl ServiceRegistrar, mut stopped: watch::Receiver<bool>) {
-    tokio::select! {
-        () = register(&registrar) => {}
-        _ = stopped.wait_for(|stopped| *stopped) => {}
+    let (mut pause, mut registered, mut told) = (PAUSE, false, None);
+    loop {
+        // Seen to its end even when all is to stop: the registry may act on it later than on what takes the service out.
+        let failure = match timeout(LIMIT, registrar.register()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(_) => Some("no answer in time".to_owned()),
+        };
+        let wait = match &failure {
+            None => {
+                if !registered {
+                    info!("registered");
+                }
+                pause = PAUSE;
+                AGAIN
+            }
+            Some(error) => {
+                // Once for each reason, as the next one may be the one that has to be seen to.
+                if failure == told {
+                    debug!(error, "not registered");
+                } else {
+                    warn!(error, "not registered");
+                }
+                let wait = pause;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                wait
+            }
+        };
+        (registered, told) = (failure.is_none(), failure);
+        if timeout(wait, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
+            break;
+        }
     }
     match timeout(LIMIT, registrar.deregister()).await {
         Ok(Ok(())) => info!("deregistered"),
-        Ok(Err(error)) => warn!(%error, "not deregistered"),
+        Ok(Err(error)) => warn!(error = chain(&error), "not deregistered"),
         Err(_) => warn!("not deregistered in time"),
     }
 }
 
-/// Never ends.
-async fn register(registrar: &impl ServiceRegistrar) {
-    let (mut pause, mut registered) = (PAUSE, false);
-    loop {
-        let error = match timeout(LIMIT, registrar.register()).await {
-            Ok(Ok(())) => {
-                if !std::mem::replace(&mut registered, true) {
-                    info!("registered");
-                }
-                pause = PAUSE;
-                sleep(AGAIN).await;
-                continue;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        if std::mem::replace(&mut registered, false) || pause == PAUSE {
-            warn!(error, "not registered");
-        } else {
-            debug!(error, "not registered");
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+/// What went wrong, and why.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
     }
+    text
 }

@@ -82,20 +82,22 @@ impl NatsService {
         NatsServiceBuilder {
             client,
             authenticator: (),
-            domain: None,
-            scope: Scope::User,
-            quotas: Quotas::new(),
-            tenancy: None,
-            audit: None,
-            peer: None,
-            timeout: Duration::from_secs(30),
-            longest: Duration::from_secs(300),
-            message_limit: MESSAGE_LIMIT,
-            allowed_headers: None,
-            ack_token_key: None,
-            queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
-            kv_buckets: BucketSettings::new(),
-            object_buckets: BucketSettings::new(),
+            options: Options {
+                domain: None,
+                scope: Scope::User,
+                quotas: Quotas::new(),
+                tenancy: None,
+                audit: None,
+                peer: None,
+                timeout: Duration::from_secs(30),
+                longest: Duration::from_secs(300),
+                message_limit: MESSAGE_LIMIT,
+                allowed_headers: None,
+                ack_token_key: None,
+                queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
+                kv_buckets: BucketSettings::new(),
+                object_buckets: BucketSettings::new(),
+            },
         }
     }
 
@@ -140,6 +142,11 @@ impl fmt::Debug for NatsService {
 pub struct NatsServiceBuilder<A> {
     client: Client,
     authenticator: A,
+    options: Options,
+}
+
+/// All that has a default.
+struct Options {
     domain: Option<String>,
     scope: Scope,
     quotas: Quotas,
@@ -159,61 +166,44 @@ pub struct NatsServiceBuilder<A> {
 impl<A> NatsServiceBuilder<A> {
     /// Who finds out who is calling. There is no default.
     pub fn authenticator<B: Authenticator>(self, authenticator: B) -> NatsServiceBuilder<B> {
-        NatsServiceBuilder {
-            client: self.client,
-            authenticator,
-            domain: self.domain,
-            scope: self.scope,
-            quotas: self.quotas,
-            tenancy: self.tenancy,
-            audit: self.audit,
-            peer: self.peer,
-            timeout: self.timeout,
-            longest: self.longest,
-            message_limit: self.message_limit,
-            allowed_headers: self.allowed_headers,
-            ack_token_key: self.ack_token_key,
-            queue: self.queue,
-            kv_buckets: self.kv_buckets,
-            object_buckets: self.object_buckets,
-        }
+        NatsServiceBuilder { client: self.client, authenticator, options: self.options }
     }
 
     /// The domain that JetStream is in. Default: that of the server.
     pub fn jetstream_domain(mut self, domain: impl Into<String>) -> Self {
-        self.domain = Some(domain.into());
+        self.options.domain = Some(domain.into());
         self
     }
 
     /// What a tenant is. Default: a user.
     pub const fn scope(mut self, scope: Scope) -> Self {
-        self.scope = scope;
+        self.options.scope = scope;
         self
     }
 
     /// How much each tenant may have. Default [`Quotas::new`].
     pub const fn quotas(mut self, quotas: Quotas) -> Self {
-        self.quotas = quotas;
+        self.options.quotas = quotas;
         self
     }
 
     /// Who finds the space of a call; [`scope`](Self::scope) and [`quotas`](Self::quotas) are not looked at then.
     /// Default: all tenants share this connection.
     pub fn tenancy(mut self, tenancy: impl Tenancy) -> Self {
-        self.tenancy = Some(Box::new(tenancy));
+        self.options.tenancy = Some(Box::new(tenancy));
         self
     }
 
     /// Who takes the record of each call. Default [`TracingAudit`].
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
-        self.audit = Some(Box::new(sink));
+        self.options.audit = Some(Box::new(sink));
         self
     }
 
     /// How a call's peer address is found in its extensions. Default: as tonic's own server puts it there, with the
     /// feature `transport`; without, none.
     pub fn peer(mut self, peer: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static) -> Self {
-        self.peer = Some(Box::new(peer));
+        self.options.peer = Some(Box::new(peer));
         self
     }
 
@@ -221,20 +211,20 @@ impl<A> NatsServiceBuilder<A> {
     /// does not end streams, once open. A call begins here when its request has come: for clients that never finish
     /// theirs, set a timeout at the server.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.options.timeout = timeout;
         self
     }
 
     /// How long a call may take at most, whatever deadline its client sets. Default 5 minutes. It does not end
     /// streams.
     pub const fn longest_timeout(mut self, timeout: Duration) -> Self {
-        self.longest = timeout;
+        self.options.longest = timeout;
         self
     }
 
     /// The largest message of gRPC in bytes, in both directions. Default 16 MiB.
     pub const fn message_limit(mut self, bytes: usize) -> Self {
-        self.message_limit = bytes;
+        self.options.message_limit = bytes;
         self
     }
 
@@ -242,7 +232,7 @@ impl<A> NatsServiceBuilder<A> {
     /// are one. Default: `Nats-Msg-Id`.
     pub fn allowed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let names = names.into_iter().map(|name| name.as_ref().to_ascii_lowercase());
-        self.allowed_headers = Some(names.collect());
+        self.options.allowed_headers = Some(names.collect());
         self
     }
 
@@ -250,7 +240,7 @@ impl<A> NatsServiceBuilder<A> {
     /// those that have not still acknowledge by sequence, for consumers where each message has to be acknowledged.
     /// Default: a random one.
     pub fn ack_token_key(mut self, key: impl Into<Vec<u8>>) -> Self {
-        self.ack_token_key = Some(key.into());
+        self.options.ack_token_key = Some(key.into());
         self
     }
 
@@ -258,18 +248,19 @@ impl<A> NatsServiceBuilder<A> {
     /// Default 4,096 messages and 8 MiB. No more either is taken at a time of what ConsumeMessages and KVWatch give, but
     /// for one message that is larger.
     pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
-        self.queue = QueueLimits { messages, bytes };
+        self.options.queue = QueueLimits { messages, bytes };
         self
     }
+
     /// How key-value buckets are made. Default: one value of each key, kept for ever on one server's disk.
     pub const fn kv_buckets(mut self, settings: BucketSettings) -> Self {
-        self.kv_buckets = settings;
+        self.options.kv_buckets = settings;
         self
     }
 
     /// How object buckets are made. Default: kept for ever on one server's disk.
     pub const fn object_buckets(mut self, settings: BucketSettings) -> Self {
-        self.object_buckets = settings;
+        self.options.object_buckets = settings;
         self
     }
 }
@@ -278,29 +269,30 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
     /// The service. Has to be called within a tokio runtime.
     #[must_use]
     pub fn build(self) -> NatsService {
-        let connection = match self.domain {
-            Some(domain) => Connection::with_domain(self.client, domain),
-            None => Connection::new(self.client),
+        let Self { client, authenticator, options } = self;
+        let connection = match options.domain {
+            Some(domain) => Connection::with_domain(client, domain),
+            None => Connection::new(client),
         };
-        let (scope, quotas) = (self.scope, self.quotas);
+        let (scope, quotas) = (options.scope, options.quotas);
         let shared =
             || Box::new(SharedAccount { connection: connection.clone(), scope, quotas }) as Box<dyn Tenancy>;
         NatsService(Arc::new(Shared {
-            tenancy: self.tenancy.unwrap_or_else(shared),
+            tenancy: options.tenancy.unwrap_or_else(shared),
             connection,
-            authenticator: Box::new(self.authenticator),
-            audit: self.audit.unwrap_or_else(|| Box::new(TracingAudit)),
-            peer: self.peer.or_else(default_peer),
+            authenticator: Box::new(authenticator),
+            audit: options.audit.unwrap_or_else(|| Box::new(TracingAudit)),
+            peer: options.peer.or_else(default_peer),
             metrics: Metrics::new(),
             tallies: Tallies::default(),
-            timeout: self.timeout,
-            longest: self.longest.min(FAR),
-            message_limit: self.message_limit,
-            allowed_headers: self.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
-            queue: self.queue,
-            kv_buckets: self.kv_buckets,
-            object_buckets: self.object_buckets,
-            tokens: AckTokens::new(self.ack_token_key),
+            timeout: options.timeout,
+            longest: options.longest.min(FAR),
+            message_limit: options.message_limit,
+            allowed_headers: options.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
+            queue: options.queue,
+            kv_buckets: options.kv_buckets,
+            object_buckets: options.object_buckets,
+            tokens: AckTokens::new(options.ack_token_key),
             recent: Recent::default(),
             stopping: watch::Sender::new(false),
         }))
@@ -310,8 +302,8 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
 impl<A> fmt::Debug for NatsServiceBuilder<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsServiceBuilder")
-            .field("scope", &self.scope)
-            .field("quotas", &self.quotas)
+            .field("scope", &self.options.scope)
+            .field("quotas", &self.options.quotas)
             .finish_non_exhaustive()
     }
 }

@@ -43,6 +43,8 @@ struct Credentials {
     tls_ca: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    #[cfg(feature = "consul")]
+    consul: Option<String>,
 }
 
 /// A setting that cannot be used.
@@ -80,7 +82,8 @@ impl Settings {
     ///
     /// Beside the fields' variables, these are read for [`connect_options`](Self::connect_options): `NATS_USERNAME`
     /// with `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CREDS` (a file), `NATS_NKEY` (a seed), `NATS_TLS_CA` (a file), and
-    /// `NATS_TLS_CERT` with `NATS_TLS_KEY` (files). A variable that is empty is as one that is not there.
+    /// `NATS_TLS_CERT` with `NATS_TLS_KEY` (files); and `CONSUL_HTTP_TOKEN`, for registration with Consul. A variable that
+    /// is empty is as one that is not there.
     ///
     /// # Errors
     ///
@@ -116,6 +119,8 @@ impl Settings {
             tls_ca: path("NATS_TLS_CA")?,
             tls_cert: path("NATS_TLS_CERT")?,
             tls_key: path("NATS_TLS_KEY")?,
+            #[cfg(feature = "consul")]
+            consul: text("CONSUL_HTTP_TOKEN")?,
         };
         credentials.check()?;
         let urls = text("NATS_URLS")?.unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
@@ -142,6 +147,11 @@ impl Settings {
             service_hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
             credentials,
         })
+    }
+
+    #[cfg(feature = "consul")]
+    pub(crate) fn consul_token(&self) -> Option<&str> {
+        self.credentials.consul.as_deref()
     }
 
     /// What to connect to [`nats_urls`](Self::nats_urls) with.
@@ -268,6 +278,7 @@ mod tests {
             ("NATS_PASSWORD", "secret"),
             ("NATS_TOKEN", "secret"),
             ("NATS_NKEY", "secret"),
+            ("CONSUL_HTTP_TOKEN", "secret"),
         ]);
         assert!(!format!("{:?}", settings.unwrap()).contains("secret"));
     }

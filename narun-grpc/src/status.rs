@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use async_nats::client::{PublishErrorKind, SubscribeErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::context::PublishErrorKind as StoreErrorKind;
+use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
 use tonic::{Code, Status};
 use tracing::debug;
 
@@ -23,7 +24,7 @@ pub(crate) fn disconnected() -> Status {
     Status::unavailable("no connection to NATS")
 }
 
-/// Something of this server is full.
+/// A tenant has as much as it may have.
 pub(crate) fn over_quota(what: &str, limit: impl std::fmt::Display) -> Status {
     Status::resource_exhausted(format!("over the limit of {limit} {what}"))
 }
@@ -110,6 +111,16 @@ impl IntoStatus for jetstream::Error {
     }
 }
 
+impl IntoStatus for LastRawMessageError {
+    fn into_status(self) -> Status {
+        match self.kind() {
+            LastRawMessageErrorKind::NoMessageFound => Status::not_found("no such message"),
+            LastRawMessageErrorKind::JetStream(error) => error.into_status(),
+            _ => no_jetstream(),
+        }
+    }
+}
+
 /// An error whose kinds hide what JetStream said: what its sources tell.
 pub(crate) fn from_source(error: &(dyn StdError + 'static), otherwise: &'static str) -> Status {
     refusal(error)
@@ -142,6 +153,11 @@ pub(crate) fn no_jetstream() -> Status {
     Status::unavailable("JetStream is not available")
 }
 
+/// JetStream is there, and slow.
+pub(crate) fn jetstream_late() -> Status {
+    Status::deadline_exceeded("JetStream did not answer in time")
+}
+
 /// JetStream's own error codes, and the HTTP-like class that it gives besides.
 fn api(error: u64, class: usize) -> Status {
     let (code, message) = match error {
@@ -170,14 +186,14 @@ fn api(error: u64, class: usize) -> Status {
         10093 => (Code::InvalidArgument, "the filter is outside the stream's subjects"),
         10039 | 10076 | 10035 => return no_jetstream(),
         10005 | 10007 | 10008 | 10009 | 10041 | 10118 | 10119 | 10167 | 10194 | 10195 => {
-            return Status::unavailable("JetStream cannot do it at the moment");
+            (Code::Unavailable, "JetStream cannot do it at the moment")
         }
         // Of class 500, though it is the request that is wrong.
         10052 => (Code::InvalidArgument, "JetStream does not take this configuration"),
         _ => match class {
             400 => (Code::InvalidArgument, "JetStream does not take this configuration"),
             404 => (Code::NotFound, "there is no such thing"),
-            408 => (Code::DeadlineExceeded, "JetStream did not answer in time"),
+            408 => return jetstream_late(),
             503 => (Code::Unavailable, "JetStream cannot do it at the moment"),
             _ => (Code::Internal, "JetStream failed"),
         },

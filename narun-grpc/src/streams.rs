@@ -1,7 +1,6 @@
 //! CreateStream, DeleteStream, GetStreamInfo, ListStreams, UpdateStream and PurgeStream.
 
 use async_nats::jetstream::stream::{Info, PurgeResponse};
-use serde::Deserialize;
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -12,14 +11,6 @@ use crate::{Method, pb, status};
 
 /// What a stream's metadata says of its owner, beside its name.
 const OWNER: &str = "narun-tenant";
-
-/// A page of a list.
-#[derive(Deserialize)]
-struct Page {
-    total: usize,
-    // Null if there are none.
-    streams: Option<Vec<Info>>,
-}
 
 impl Call<'_> {
     /// NATS's name of the tenant's stream of this name.
@@ -67,18 +58,11 @@ impl Call<'_> {
     /// All of the tenant's streams.
     pub(crate) async fn all_streams(&self) -> Result<Vec<Info>, Status> {
         let subject = filter_subject(self.tenant(), ">")?;
-        let (mut offset, mut streams) = (0, Vec::new());
-        loop {
-            let request = json!({ "offset": offset, "subject": subject });
-            let page: Page = self.connection().api("STREAM.LIST".to_owned(), &request).await?;
-            let infos = page.streams.unwrap_or_default();
-            offset += infos.len();
-            let done = infos.is_empty() || offset >= page.total;
-            streams.extend(infos.into_iter().filter(|info| is_owned(self.tenant(), info)));
-            if done {
-                return Ok(streams);
-            }
-        }
+        let mut streams = Vec::new();
+        let request = json!({ "subject": subject });
+        self.connection().list("STREAM.LIST", request, |info| streams.push(info)).await?;
+        streams.retain(|info| is_owned(self.tenant(), info));
+        Ok(streams)
     }
 }
 

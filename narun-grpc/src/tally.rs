@@ -64,9 +64,7 @@ impl Tally {
         }
         Ok(place)
     }
-}
 
-impl Tally {
     /// What is stored, as found.
     pub(crate) fn found_stored(&self, bytes: u64) {
         *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), bytes));

@@ -31,10 +31,11 @@ enum Means {
     FanOut,
 }
 
-/// A deed that can be done, with the subscribers of a subject of its own.
+/// A deed that can be done, with the subscribers of its subject or its inbox.
 pub(super) struct Doer {
     connector: Connector,
     subject: String,
+    inbox: String,
     subscribers: Vec<Subscriber>,
 }
 
@@ -82,13 +83,17 @@ impl Connect for Connector {
 
     async fn connect(&self) -> Result<Doer, Error> {
         let subject = unique("direct");
+        let inbox = self.client.new_inbox();
+        let (subscribed, count) = match self.means {
+            Means::FanOut => (&subject, SUBSCRIBERS),
+            Means::Publish => (&inbox, 1),
+            _ => (&inbox, 0),
+        };
         let mut subscribers = Vec::new();
-        if let Means::FanOut = self.means {
-            for _ in 0..SUBSCRIBERS {
-                subscribers.push(self.client.subscribe(subject.clone()).await?);
-            }
+        for _ in 0..count {
+            subscribers.push(self.client.subscribe(subscribed.clone()).await?);
         }
-        Ok(Doer { connector: self.clone(), subject, subscribers })
+        Ok(Doer { connector: self.clone(), subject, inbox, subscribers })
     }
 }
 
@@ -104,7 +109,11 @@ impl Doer {
         match means {
             Means::Publish => {
                 client.publish(self.subject.clone(), body.clone()).await?;
-                client.flush().await?;
+                // The server has it once what was sent after it is back: a flush ends when it is written.
+                client.publish(self.inbox.clone(), Bytes::new()).await?;
+                for subscriber in &mut self.subscribers {
+                    next(subscriber).await?;
+                }
             }
             Means::PublishBatch => {
                 for _ in 0..BATCH {
@@ -129,12 +138,18 @@ impl Doer {
                 }
                 for subscriber in &mut self.subscribers {
                     for _ in 0..BATCH {
-                        let message = tokio::time::timeout(Duration::from_secs(10), subscriber.next()).await;
-                        message?.ok_or("the NATS connection is gone")?;
+                        next(subscriber).await?;
                     }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Waits for what comes next.
+async fn next(subscriber: &mut Subscriber) -> Result<(), Error> {
+    let message = tokio::time::timeout(Duration::from_secs(10), subscriber.next()).await;
+    message?.ok_or("the NATS connection is gone")?;
+    Ok(())
 }

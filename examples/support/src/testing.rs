@@ -1,11 +1,13 @@
-//! What tests of several crates need: ways to wait, a look at metrics, NATS by hand.
+//! What tests of several crates need: ways to wait, a look at metrics, NATS by hand, generated code.
 //!
 //! All of it panics where it fails, as tests do.
 
 mod metrics;
 mod raw;
 
+use std::path::Path;
 use std::time::Duration;
+use std::{env, fs};
 
 use async_nats::Client;
 use bytes::Bytes;
@@ -53,4 +55,22 @@ pub async fn settle(client: &Client) {
     let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
     client.publish(inbox, Bytes::new()).await.expect("a message sent");
     soon("a round trip", echo.next()).await.expect("an open subscription");
+}
+
+/// Checks that a generated file has this content, which it is given before if `NARUN_REGENERATE` is set.
+///
+/// # Panics
+///
+/// If it has not, or cannot be written.
+pub fn check_generated(path: impl AsRef<Path>, content: &[u8]) {
+    let path = path.as_ref();
+    if env::var_os("NARUN_REGENERATE").is_some() {
+        fs::write(path, content).expect("a writable file");
+    }
+    let stored = fs::read(path).unwrap_or_default();
+    assert!(
+        stored == content,
+        "{} is not what the .proto gives: set NARUN_REGENERATE and run again",
+        path.display()
+    );
 }

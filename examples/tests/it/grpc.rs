@@ -2,10 +2,10 @@ use std::io::Write;
 
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::program::{PATIENCE, Program, get, run};
+use crate::program::{PATIENCE, Program, get, run, run_with};
 
 /// A server on a port of its own, and its URL.
 async fn server(arguments: &[&str]) -> (Program, String) {
@@ -58,24 +58,92 @@ async fn audit_records_come_to_loki() {
     assert!(text.ends_with("3 records shipped, all is well\n"), "{text}");
 }
 
-/// Answers one request to a Consul agent: its line, and its body.
-async fn asked(agent: &TcpListener) -> (String, String) {
-    let asked = async {
-        let mut stream = BufReader::new(agent.accept().await.expect("a connection").0);
-        let (mut head, mut length) = (String::new(), 0);
-        while !head.ends_with("\r\n\r\n") {
-            let start = head.len();
-            stream.read_line(&mut head).await.expect("a line");
-            if let Some(value) = head[start..].to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length");
+/// Reads a request: its head and its body.
+async fn read(stream: &mut BufReader<TcpStream>) -> (String, String) {
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let start = head.len();
+        stream.read_line(&mut head).await.expect("a line");
+        if let Some(value) = head[start..].to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.expect("a body");
+    (head, String::from_utf8(body).expect("text"))
+}
+
+/// Answers it, and closes.
+async fn answer(mut stream: BufReader<TcpStream>, status: &str, text: &str) {
+    let length = text.len();
+    let response =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}");
+    stream.write_all(response.as_bytes()).await.expect("it is answered");
+}
+
+/// Ships records to a Loki that answers with these, and with the last one from then on, or not at all where there is
+/// none. Returns what became of it, and what was pushed.
+async fn ship(answers: &[Option<(&str, &str)>]) -> ((Option<i32>, String, String), Vec<String>) {
+    let loki = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", loki.local_addr().expect("an address"));
+    let mut pushed = Vec::new();
+    let play = async {
+        loop {
+            let mut stream = BufReader::new(loki.accept().await.expect("a connection").0);
+            let answered = answers[pushed.len().min(answers.len() - 1)];
+            let (head, body) = read(&mut stream).await;
+            // As Loki does, which takes all else for protobuf.
+            let json = head.to_lowercase().contains("\r\ncontent-type: application/json\r\n");
+            assert!(head.starts_with("POST /loki/api/v1/push HTTP/1.1\r\n") && json, "{head}");
+            pushed.push(body);
+            if let Some((status, text)) = answered {
+                answer(stream, status, text).await;
             }
         }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await.expect("a body");
-        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-        stream.write_all(response).await.expect("it is answered");
-        let line = head.lines().next().unwrap_or_default().to_owned();
-        (line, String::from_utf8(body).expect("text"))
+    };
+    let variables = [("LOKI_URL", url.as_str())];
+    let ended = tokio::select! {
+        ended = run_with("audit_loki", [""; 0], &variables) => ended,
+        () = play => unreachable!("it never ends"),
+    };
+    (ended, pushed)
+}
+
+#[tokio::test]
+async fn audit_records_wait_for_a_loki_that_is_away() {
+    let limit = "Ingestion rate limit exceeded for user fake (limit: 52 bytes/sec)";
+    let answers = [
+        None,
+        Some(("500 Internal Server Error", "empty ring")),
+        Some(("429 Too Many Requests", limit)),
+        Some(("204 No Content", "")),
+    ];
+    let ((code, text, error), pushed) = ship(&answers).await;
+    assert_eq!((code, text.as_str()), (Some(0), "3 records shipped, all is well\n"), "{error}");
+    assert!(error.contains("audit records wait for Loki"), "{error}");
+    assert!(pushed.len() == 4 && pushed.iter().all(|body| *body == pushed[0]), "{pushed:?}");
+}
+
+#[tokio::test]
+async fn what_loki_says_to_a_refusal_is_told() {
+    let why = "entry for stream '{service=\"nats-grpc-service\"}' has timestamp too old";
+    let ((code, text, error), pushed) = ship(&[Some(("400 Bad Request", why))]).await;
+    assert_eq!((code, text.as_str()), (Some(1), ""), "{error}");
+    assert!(error.contains("has timestamp too old"), "{error}");
+    assert!(error.contains("0 records were shipped, 3 dropped"), "{error}");
+    // It would say so again.
+    assert_eq!(pushed.len(), 1, "{pushed:?}");
+}
+
+/// Answers one request to a Consul agent: its line, its token, and its body.
+async fn asked(agent: &TcpListener) -> (String, String, String) {
+    let asked = async {
+        let mut stream = BufReader::new(agent.accept().await.expect("a connection").0);
+        let (head, body) = read(&mut stream).await;
+        answer(stream, "200 OK", "").await;
+        let token = head.lines().find_map(|line| line.strip_prefix("x-consul-token: "));
+        let line = head.lines().next().unwrap_or_default();
+        (line.to_owned(), token.unwrap_or_default().to_owned(), body)
     };
     timeout(PATIENCE, asked).await.expect("it asks in time")
 }
@@ -88,15 +156,17 @@ async fn consul_knows_the_server_for_as_long_as_it_serves() {
         ("GRPC_PORT", "0"),
         ("CONSUL_ENABLED", "true"),
         ("CONSUL_PORT", &port),
+        ("CONSUL_HTTP_TOKEN", "secret"),
         ("SERVICE_HOSTNAME", "127.0.0.1"),
     ];
     let mut server = Program::start_with("grpc_server", [""; 0], &variables);
     let address = server.line("ready ").await;
-    let (line, body) = asked(&agent).await;
+    let (line, token, body) = asked(&agent).await;
+    assert_eq!(token, "secret");
     assert!(line.starts_with("PUT /v1/agent/service/register?"), "{line}");
     let service: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(service["Check"]["GRPC"], address, "{service}");
-    let (ended, (line, _)) = tokio::join!(server.end(Signal::TERM), asked(&agent));
+    let (ended, (line, ..)) = tokio::join!(server.end(Signal::TERM), asked(&agent));
     assert!(ended.success());
     assert_eq!(line, "PUT /v1/agent/service/deregister/nats-service-127.0.0.1 HTTP/1.1");
 }

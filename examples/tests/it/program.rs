@@ -46,7 +46,18 @@ pub(crate) async fn run<A: AsRef<OsStr>>(
     example: &str,
     arguments: impl IntoIterator<Item = A>,
 ) -> (Option<i32>, String, String) {
-    let output = timeout(PATIENCE, command(example).args(arguments).output()).await;
+    run_with(example, arguments, &[]).await
+}
+
+/// The same with these environment variables.
+pub(crate) async fn run_with<A: AsRef<OsStr>>(
+    example: &str,
+    arguments: impl IntoIterator<Item = A>,
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String, String) {
+    let mut command = command(example);
+    command.envs(variables.iter().copied());
+    let output = timeout(PATIENCE, command.args(arguments).output()).await;
     let output = output.expect("it ends in time").expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))

@@ -2,13 +2,10 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::Failure;
-use crate::fields::X_REQUEST_ID;
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+use crate::fields::{GRPC_MESSAGE, GRPC_STATUS, X_REQUEST_ID};
 
 /// What the response to a [`Failure`] depends on, besides the failure.
 #[derive(Clone, Debug)]

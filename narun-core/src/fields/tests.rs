@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::{ConnectionOptions, is_forbidden_in_trailers, is_hop_by_hop, remove_hop_by_hop};
+use super::{ConnectionOptions, grpc_timeout, is_forbidden_in_trailers, is_hop_by_hop, remove_hop_by_hop};
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
     let field = |(name, value): &(&str, &str)| {
@@ -85,4 +87,44 @@ fn options_are_the_fields_that_are_named_and_there() {
     }
     let none = ConnectionOptions::of(&map(&[("connection", "close"), ("a", "")]));
     assert!(!none.contain(&HeaderName::from_static("a")));
+}
+
+#[test]
+fn timeouts_are_read_as_grpc_writes_them() {
+    let timeout_of = |text: &str| grpc_timeout(&map(&[("grpc-timeout", text)]));
+    for (text, timeout) in [
+        ("1H", Duration::from_secs(3600)),
+        ("2M", Duration::from_secs(120)),
+        ("3S", Duration::from_secs(3)),
+        ("30S", Duration::from_secs(30)),
+        ("4m", Duration::from_millis(4)),
+        ("99999999m", Duration::from_millis(99_999_999)),
+        ("5u", Duration::from_micros(5)),
+        ("6n", Duration::from_nanos(6)),
+        ("0n", Duration::ZERO),
+        ("00000010S", Duration::from_secs(10)),
+        ("99999999H", Duration::from_secs(99_999_999 * 3600)),
+    ] {
+        assert_eq!(timeout_of(text), Some(timeout), "{text}");
+    }
+    for text in [
+        "",
+        "S",
+        "1",
+        "15",
+        "1s",
+        "1h",
+        "-1S",
+        "+1S",
+        "1.5S",
+        " 1S",
+        "1S ",
+        "1 S",
+        "100000000S",
+        "123456789S",
+        "ä",
+    ] {
+        assert_eq!(timeout_of(text), None, "{text:?}");
+    }
+    assert_eq!(grpc_timeout(&HeaderMap::new()), None);
 }

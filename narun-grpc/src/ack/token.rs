@@ -2,7 +2,6 @@ use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac};
-use rand::Rng;
 use sha2::Sha256;
 
 /// Longest subject in a token, in bytes: twice what names of the longest kind take.
@@ -17,11 +16,7 @@ pub(crate) struct AckTokens(Hmac<Sha256>);
 
 impl AckTokens {
     pub(crate) fn new(key: Option<Vec<u8>>) -> Self {
-        let key = key.unwrap_or_else(|| {
-            let mut key = vec![0; 32];
-            rand::rng().fill_bytes(&mut key);
-            key
-        });
+        let key = key.unwrap_or_else(|| rand::random::<[u8; 32]>().into());
         // A key of any length will do.
         Self(<Hmac<Sha256> as Mac>::new_from_slice(&key).unwrap_or_else(|_| Hmac::new(&Default::default())))
     }

@@ -21,7 +21,7 @@ use crate::call::{Call, Streaming, Weighed};
 use crate::convert::{date, saturating};
 use crate::live::{Live, Source};
 use crate::pulls::{Limits, Pulled, Pulls, insist};
-use crate::{Connection, Method, pb};
+use crate::{Connection, Method, pb, random};
 
 /// Entries that are taken before they are sent, at most.
 const AHEAD: usize = 256;
@@ -230,7 +230,7 @@ impl Ordered {
         subject: &str,
         from: Option<u64>,
     ) -> Result<(Self, u64), Status> {
-        let (stream, name) = (&bucket.stream, format!("watch-{:032x}", rand::random::<u128>()));
+        let (stream, name) = (&bucket.stream, format!("watch-{}", random::token()));
         let mut config = json!({
             "name": name,
             "filter_subject": subject,

@@ -3,15 +3,15 @@
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_ROLLUP};
 use async_nats::jetstream::object_store::ObjectInfo;
-use async_nats::jetstream::stream::{DirectGetErrorKind, RawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::Value;
 use tonic::{Code, Status};
 use tracing::warn;
 
 use super::{Bucket, damaged};
 use crate::call::Call;
-use crate::status::{IntoStatus, OrStatus};
+use crate::status::OrStatus;
 use crate::streams::if_found;
 
 /// How often it is tried to change an object that others change at the same time: one of them succeeds each time.
@@ -32,7 +32,7 @@ impl Call<'_> {
         if !self.has_bucket(&bucket.stream).await? {
             return Ok(None);
         }
-        let stream = self.bucket_stream(bucket).await?;
+        let stream = self.connection().bucket(&bucket.stream).await?;
         match stream.direct_get_last_for_subject(subject.as_str()).await {
             Ok(message) => read(&message.payload),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
@@ -74,28 +74,14 @@ impl Call<'_> {
         Err(conflict)
     }
 
-    async fn bucket_stream(&self, bucket: &Bucket) -> Result<Stream<()>, Status> {
-        let stream = self.connection().jetstream()?.get_stream_no_info(&bucket.stream).await;
-        stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))
-    }
-
     /// As the stream's leader has it.
     async fn before(&self, bucket: &Bucket, subject: &str) -> Result<Before, Status> {
         self.connection().mark()?;
-        let message = self.bucket_stream(bucket).await?.get_last_raw_message_by_subject(subject).await;
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => {
-                return match error.kind() {
-                    RawMessageErrorKind::NoMessageFound => Ok(Before::default()),
-                    RawMessageErrorKind::JetStream(error) => {
-                        if_found(Err(error.into_status())).map(Option::unwrap_or_default)
-                    }
-                    _ => Err(Status::unavailable("JetStream is not available")),
-                };
-            }
-        };
-        Ok(Before { sequence: message.sequence, object: read(&message.payload)? })
+        let stream = self.connection().bucket(&bucket.stream).await?;
+        match if_found(stream.get_last_raw_message_by_subject(subject).await.or_status())? {
+            Some(message) => Ok(Before { sequence: message.sequence, object: read(&message.payload)? }),
+            None => Ok(Before::default()),
+        }
     }
 
     async fn store_meta(
@@ -118,9 +104,8 @@ impl Call<'_> {
     }
 
     async fn purge(&self, bucket: &Bucket, id: &str) -> Result<(), Status> {
-        let request = json!({ "filter": bucket.chunks(id) });
-        let subject = format!("STREAM.PURGE.{}", bucket.stream);
-        self.connection().api::<serde_json::Value>(subject, &request).await.map(drop)
+        let (subject, request) = bucket.purge(id);
+        self.connection().api::<Value>(subject, &request).await.map(drop)
     }
 }
 

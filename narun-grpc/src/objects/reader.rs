@@ -2,17 +2,20 @@ use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
 use data_encoding::BASE64URL;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
+use futures::{FutureExt, StreamExt};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::{Bucket, damaged};
-use crate::Connection;
+use crate::{Connection, status};
 
-/// How many pieces are asked for at once: enough to hide the time that an answer takes.
-const AHEAD: usize = 4;
+/// How many pieces are asked for at once, for one who takes them slowly.
+const FEWEST_AHEAD: usize = 2;
+
+/// The same, for one who would wait otherwise: enough to hide the time that an answer takes.
+const MOST_AHEAD: usize = 16;
 
 /// Reads the pieces of an object in order, a few ahead of what is wanted, and checks size and digest.
 pub(super) struct Reader {
@@ -26,6 +29,8 @@ pub(super) struct Reader {
     /// The first piece from one sequence on, from the next one on, and so forth. Mostly these are different pieces; where
     /// other objects' lie between, some come twice, and none is left out.
     ahead: FuturesOrdered<BoxFuture<'static, Result<(u64, Bytes), Status>>>,
+    /// How many these are to be.
+    width: usize,
     /// How many pieces are still to come.
     chunks: usize,
     size: usize,
@@ -39,14 +44,14 @@ impl Reader {
         bucket: &Bucket,
         info: &ObjectInfo,
     ) -> Result<Self, Status> {
-        let stream = connection.jetstream()?.get_stream_no_info(&bucket.stream).await;
         Ok(Self {
-            stream: stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))?,
+            stream: connection.bucket(&bucket.stream).await?,
             connection: connection.clone(),
             subject: bucket.chunks(&info.nuid),
             sequence: 1,
             asked: 1,
             ahead: FuturesOrdered::new(),
+            width: FEWEST_AHEAD,
             chunks: info.chunks,
             size: info.size,
             digest: Sha256::new(),
@@ -65,8 +70,17 @@ impl Reader {
         self.connection.mark()?;
         loop {
             self.ask();
-            let Some(found) = self.ahead.next().await else { return Err(damaged()) };
-            let (sequence, piece) = found?;
+            let found = match self.ahead.next().now_or_never() {
+                Some(found) => {
+                    self.width = FEWEST_AHEAD.max(self.width - 1);
+                    found
+                }
+                None => {
+                    self.width = MOST_AHEAD.min(self.width * 2);
+                    self.ahead.next().await
+                }
+            };
+            let (sequence, piece) = found.ok_or_else(damaged)??;
             // One that another question has found before is passed over.
             if sequence >= self.sequence {
                 self.sequence = sequence + 1;
@@ -81,7 +95,7 @@ impl Reader {
 
     /// Asks for as many pieces as there still are, but a few: so no question is for what lies behind the last one.
     fn ask(&mut self) {
-        while self.ahead.len() < self.chunks.min(AHEAD) {
+        while self.ahead.len() < self.chunks.min(self.width) {
             let (stream, subject, from) = (self.stream.clone(), self.subject.clone(), self.asked);
             self.ahead.push_back(Box::pin(async move {
                 let message = stream.direct_get_next_for_subject(subject, Some(from)).await;
@@ -90,10 +104,8 @@ impl Reader {
                     DirectGetErrorKind::NotFound => {
                         Status::aborted("the object was changed while it was read")
                     }
-                    DirectGetErrorKind::TimedOut => {
-                        Status::deadline_exceeded("JetStream did not answer in time")
-                    }
-                    _ => Status::unavailable("JetStream is not available"),
+                    DirectGetErrorKind::TimedOut => status::jetstream_late(),
+                    _ => status::no_jetstream(),
                 })?;
                 Ok((message.sequence, message.payload))
             }));

@@ -5,16 +5,18 @@ use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use bytes::{Bytes, BytesMut};
-use data_encoding::{BASE64URL, BASE64URL_NOPAD};
+use data_encoding::BASE64URL;
 use futures::FutureExt;
-use rand::Rng;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{Bucket, CHUNK, split_chunk};
+use super::Bucket;
 use crate::Connection;
+use crate::random::token;
 use crate::status::OrStatus;
+
+/// Pieces of an object are of this many bytes, as those of other NATS clients.
+const CHUNK: usize = 128 << 10;
 
 /// Pieces that are on their way to JetStream, at most: 2 MiB.
 const IN_FLIGHT: usize = 16;
@@ -35,12 +37,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(connection: Connection, bucket: Bucket) -> Self {
-        let mut bits = [0; 16];
-        rand::rng().fill_bytes(&mut bits);
         Self {
             connection,
             bucket,
-            id: BASE64URL_NOPAD.encode(&bits),
+            id: token(),
             rest: BytesMut::new(),
             stored: VecDeque::with_capacity(IN_FLIGHT),
             digest: Sha256::new(),
@@ -63,9 +63,7 @@ impl Writer {
             self.publish(chunk).await?;
         }
         while data.len() >= CHUNK {
-            if let Some(chunk) = split_chunk(&mut data) {
-                self.publish(chunk).await?;
-            }
+            self.publish(data.split_to(CHUNK)).await?;
         }
         self.rest.extend_from_slice(&data);
         Ok(())
@@ -124,8 +122,8 @@ impl Drop for Writer {
         }
         // Nobody waits for the answer; JetStream wants to have somebody to send it to.
         let client = self.connection.client();
-        let subject = self.connection.api_subject(&format!("STREAM.PURGE.{}", self.bucket.stream));
-        let request = json!({ "filter": self.bucket.chunks(&self.id) }).to_string();
-        let _ = client.publish_with_reply(subject, client.new_inbox(), request.into()).now_or_never();
+        let (subject, request) = self.bucket.purge(&self.id);
+        let (subject, request) = (self.connection.api_subject(&subject), request.to_string().into());
+        let _ = client.publish_with_reply(subject, client.new_inbox(), request).now_or_never();
     }
 }

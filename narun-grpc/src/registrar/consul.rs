@@ -1,6 +1,9 @@
+use std::net::{Ipv6Addr, SocketAddr};
+
 use bytes::Bytes;
 use data_encoding::{Encoding, HEXUPPER};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -13,10 +16,13 @@ use crate::Settings;
 /// The tags of the service.
 const TAGS: [&str; 4] = ["grpc", "nats", "messaging", "eventbus"];
 
+/// Of what the agent says to a refusal, in bytes.
+const LONGEST_REASON: usize = 256;
+
 /// A Consul agent, over plain HTTP.
 ///
 /// The service is registered with a gRPC health check every 10 s, of 5 s at most, and taken out by Consul itself when
-/// that fails for 30 s. Its id is `nats-service-{hostname}`.
+/// that fails for more than a minute. Its id is `nats-service-{hostname}`.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Consul {
@@ -50,9 +56,15 @@ pub enum ConsulError {
     /// What it was to be told is no request.
     #[error("a setting that does not fit a request")]
     Request(#[source] http::Error),
-    /// It refused.
-    #[error("the Consul agent answered {0}")]
-    Refused(StatusCode),
+    /// It refused, and said why, of which the beginning is here.
+    #[error("the Consul agent answered {status}: {reason}")]
+    #[non_exhaustive]
+    Refused {
+        /// Its answer: 403 for a token that may not register the name, for example.
+        status: StatusCode,
+        /// The first 256 bytes of its words.
+        reason: String,
+    },
 }
 
 impl Consul {
@@ -68,10 +80,15 @@ impl Consul {
         }
     }
 
-    /// As the settings say, for the port that is served at, whatever it was to be.
+    /// As the settings say, with the token of `CONSUL_HTTP_TOKEN` if that is set, for the port that is served at, whatever
+    /// it was to be.
     pub fn from_settings(settings: &Settings, port: u16) -> Self {
         let agent = format!("{}:{}", settings.consul_host, settings.consul_port);
-        Self::new(agent, &settings.service_hostname, port).name(&settings.service_name)
+        let consul = Self::new(agent, &settings.service_hostname, port).name(&settings.service_name);
+        match settings.consul_token() {
+            Some(token) => consul.token(token),
+            None => consul,
+        }
     }
 
     /// The name of the service. Default `nats-grpc-service`.
@@ -103,7 +120,10 @@ impl Consul {
     }
 
     fn definition(&self, id: &str, name: &str) -> Value {
-        let address = format!("{}:{}", self.hostname, self.port);
+        let address = match self.hostname.parse::<Ipv6Addr>() {
+            Ok(address) => SocketAddr::from((address, self.port)).to_string(),
+            Err(_) => format!("{}:{}", self.hostname, self.port),
+        };
         json!({
             "ID": id,
             "Name": name,
@@ -114,7 +134,8 @@ impl Consul {
                 "GRPC": address,
                 "Interval": "10s",
                 "Timeout": "5s",
-                "DeregisterCriticalServiceAfter": "30s",
+                // The least that Consul does: it warns of less, each time, and takes it for this.
+                "DeregisterCriticalServiceAfter": "1m",
             },
         })
     }
@@ -132,20 +153,26 @@ impl Consul {
             request = request.header("x-consul-token", token);
         }
         let request = request.body(Full::new(body)).map_err(ConsulError::Request)?;
-        let response = sender.send_request(request);
-        tokio::pin!(response, connection);
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let reason =
+                if status.is_success() { String::new() } else { beginning(response.into_body()).await };
+            Ok((status, reason))
+        };
+        tokio::pin!(answer, connection);
         // The connection is driven here, and ends with the request. It may end with the answer too.
-        let response = tokio::select! {
-            response = &mut response => response,
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
             ended = &mut connection => {
                 ended.map_err(ConsulError::Http)?;
-                response.await
+                answer.await
             }
         };
-        let response = response.map_err(ConsulError::Http)?;
-        match response.status() {
+        let (status, reason) = answer.map_err(ConsulError::Http)?;
+        match status {
             status if status.is_success() => Ok(()),
-            status => Err(ConsulError::Refused(status)),
+            status => Err(ConsulError::Refused { status, reason }),
         }
     }
 }
@@ -163,15 +190,29 @@ impl ServiceRegistrar for Consul {
     }
 
     async fn deregister(&self) -> Result<(), ConsulError> {
+        let mut result = Ok(());
         for (id, _) in self.services() {
             match self.put(&format!("/v1/agent/service/deregister/{}", encoded(&id)), Bytes::new()).await {
                 // It is not there, which is what was wanted.
-                Ok(()) | Err(ConsulError::Refused(StatusCode::NOT_FOUND)) => {}
-                Err(error) => return Err(error),
+                Ok(()) | Err(ConsulError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+                // The others are to go all the same.
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        Ok(())
+        result
     }
+}
+
+/// The beginning of what the agent says, as one line.
+async fn beginning(mut body: Incoming) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < LONGEST_REASON
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    }
+    bytes.truncate(LONGEST_REASON);
+    String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// An id as a segment of a path.

@@ -1,7 +1,5 @@
 //! Audit records: of every call, wherever they go.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,15 +8,13 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::Extensions;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use narun_grpc::Method;
 use narun_grpc::audit::{AuditRecord, AuditSink, JetStreamAudit};
 use narun_grpc::pb::{ObjectChunk, PublishRequest, SubscribeRequest};
+use narun_support::testing::Metrics;
 use tonic::Code;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
+use crate::events::Events;
 use crate::harness::{Service, connect, eventually, new_user, soon};
 
 /// Keeps all records.
@@ -173,68 +169,22 @@ async fn records_go_into_a_stream() {
 
 #[tokio::test]
 async fn records_that_no_stream_takes_are_counted_and_hold_nothing_up() {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    // Leaked, so that the guard needs no lifetime; the test's runtime has one thread only.
-    let _guard = metrics::set_default_local_recorder(Box::leak(Box::new(recorder)));
+    let metrics = Metrics::install();
     let context = jetstream::new(connect().await);
     let mut service =
         Service::with(|builder| builder.audit(JetStreamAudit::new(context, "audit.nowhere"))).await;
     service.client.publish(hello(&new_user())).await.unwrap();
-    eventually("a count", async || handle.render().contains("nats_grpc_audit_dropped_total 1")).await;
-}
-
-/// Keeps the fields of audit events.
-#[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<HashMap<String, String>>>>);
-
-#[derive(Default)]
-struct Fields(HashMap<String, String>);
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.to_owned());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}"));
-    }
-}
-
-impl Subscriber for Events {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        if event.metadata().target() == "narun::audit" {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
-            self.0.lock().unwrap().push(fields.0);
-        }
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
+    eventually("a count", async || metrics.value("nats_grpc_audit_dropped_total", &[]) == 1.0).await;
 }
 
 #[tokio::test]
 async fn records_are_events_by_default() {
-    let events = Events::default();
+    let events = Events::of(|metadata| metadata.target() == "narun::audit");
     // For this thread, which is all that the test's runtime has.
     let _guard = tracing::subscriber::set_default(events.clone());
     let (mut service, user) = (Service::start().await, new_user());
     service.client.publish(hello(&user)).await.unwrap();
-    let events = std::mem::take(&mut *events.0.lock().unwrap());
+    let events = events.take();
     let [event] = events.as_slice() else { panic!("{events:?}") };
     for (field, value) in [
         ("principal", user.as_str()),

@@ -4,20 +4,14 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, StorageType};
-use bytes::Bytes;
 use narun_grpc::BucketSettings;
-use narun_grpc::pb::{KvGetRequest, KvKeysRequest, KvPutRequest, ObjectPutRequest};
+use narun_grpc::pb::{KvGetRequest, KvKeysRequest, KvPutRequest};
 
 use crate::harness::{Service, connect, eventually, new_user};
+use crate::{kv, objects};
 
 fn put(user: &str) -> KvPutRequest {
-    KvPutRequest {
-        user_id: user.to_owned(),
-        bucket: "b".into(),
-        key: "k".into(),
-        value: Bytes::from_static(b"v"),
-        ..Default::default()
-    }
+    kv::put(user, "b", "k", "v")
 }
 
 async fn config(stream: String) -> Config {
@@ -32,13 +26,7 @@ async fn buckets_are_made_as_set() {
     let objects = BucketSettings::new().max_age(age * 2).memory(true);
     let mut service = Service::with(|builder| builder.kv_buckets(kv).object_buckets(objects)).await;
     service.client.kv_put(put(&user)).await.unwrap();
-    let object = ObjectPutRequest {
-        user_id: user.clone(),
-        bucket: "b".into(),
-        object_name: "o".into(),
-        ..Default::default()
-    };
-    service.client.object_put(object).await.unwrap();
+    service.client.object_put(objects::put(&user, "o", "")).await.unwrap();
     let made = config(format!("KV_kv-user-{user}-b")).await;
     assert_eq!((made.max_messages_per_subject, made.max_age, made.storage), (5, age, StorageType::Memory));
     let made = config(format!("OBJ_obj-user-{user}-b")).await;

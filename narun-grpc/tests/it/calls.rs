@@ -1,8 +1,8 @@
 //! What is around every call: metrics and deadlines.
 
 use bytes::Bytes;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use narun_grpc::pb::{KvGetRequest, KvPutRequest, PublishRequest, SubscribeRequest};
+use narun_support::testing::Metrics;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 
@@ -34,10 +34,7 @@ async fn messages_may_be_compressed_and_have_a_limit() {
 
 #[tokio::test]
 async fn metrics_are_by_method_and_code_and_never_by_user() {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    // Leaked, so that the guard needs no lifetime; the test's runtime has one thread only.
-    let _guard = metrics::set_default_local_recorder(Box::leak(Box::new(recorder)));
+    let metrics = Metrics::install();
     let (service, user) = (Service::start().await, new_user());
     let subscribe = SubscribeRequest { user_id: user.clone(), subject: "a".into(), ..Default::default() };
     let mut stream = service.client.clone().subscribe(subscribe).await.unwrap().into_inner();
@@ -50,7 +47,7 @@ async fn metrics_are_by_method_and_code_and_never_by_user() {
     service.client.clone().publish(publish("a")).await.unwrap();
     service.client.clone().publish(publish("")).await.unwrap_err();
     soon("a message", stream.message()).await.unwrap().unwrap();
-    let text = handle.render();
+    let text = metrics.render();
     for line in [
         "nats_grpc_calls_total{method=\"Publish\",code=\"OK\"} 1",
         "nats_grpc_calls_total{method=\"Publish\",code=\"INVALID_ARGUMENT\"} 1",
@@ -63,5 +60,5 @@ async fn metrics_are_by_method_and_code_and_never_by_user() {
     }
     assert!(!text.contains(&user));
     drop(stream);
-    eventually("no subscription", async || handle.render().contains("nats_grpc_subscriptions 0")).await;
+    eventually("no subscription", async || metrics.render().contains("nats_grpc_subscriptions 0")).await;
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http::uri::PathAndQuery;
+use narun_grpc::pb::NatsHealthCheckRequest;
 use narun_grpc::pb::nats_service_server::NatsServiceServer;
-use narun_grpc::pb::{NatsHealthCheckRequest, ObjectPutRequest};
 use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, SERVICE};
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -20,6 +20,7 @@ use self::wire::Random;
 pub(crate) use self::wire::Raw;
 use crate::consumers::{consumer, durable};
 use crate::harness::{Service, new_user, soon};
+use crate::objects;
 use crate::streams::{create, named, store};
 
 /// Requests of each method.
@@ -40,13 +41,7 @@ async fn no_request_breaks_anything() {
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     service.client.create_consumer(consumer(&user, durable("c"))).await.unwrap();
     store(&service.client, &user, "s.a", "x").await;
-    let object = ObjectPutRequest {
-        user_id: user.clone(),
-        bucket: "b".into(),
-        object_name: "o".into(),
-        ..Default::default()
-    };
-    service.client.object_put(object).await.unwrap();
+    service.client.object_put(objects::put(&user, "o", "")).await.unwrap();
 
     let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
     let mut random = Random::new(StdRng::seed_from_u64(seed), &files, &user);

@@ -22,6 +22,7 @@ use tonic::{Code, Response, Status, Streaming};
 use crate::consumers::{consumer, durable};
 use crate::harness::{GrpcClient, Service, settle, soon};
 use crate::streams::{create, named, publish, store};
+use crate::{kv, objects};
 
 /// The one who is attacked, and one whose id is the beginning of it.
 const VICTIM: &str = "ann";
@@ -133,23 +134,11 @@ fn history(user: &str, bucket: &str, key: &str) -> KvHistoryRequest {
 }
 
 fn kv_put(user: &str, bucket: &str, key: &str) -> KvPutRequest {
-    KvPutRequest {
-        user_id: user.to_owned(),
-        bucket: bucket.to_owned(),
-        key: key.to_owned(),
-        value: Bytes::copy_from_slice(user.as_bytes()),
-        ..Default::default()
-    }
+    kv::put(user, bucket, key, user)
 }
 
 fn object_put(user: &str, bucket: &str, name: &str) -> ObjectPutRequest {
-    ObjectPutRequest {
-        user_id: user.to_owned(),
-        bucket: bucket.to_owned(),
-        object_name: name.to_owned(),
-        data: Bytes::copy_from_slice(user.as_bytes()),
-        ..Default::default()
-    }
+    ObjectPutRequest { bucket: bucket.to_owned(), ..objects::put(user, name, user.to_owned()) }
 }
 
 fn list(user: &str) -> ListStreamsRequest {

@@ -7,6 +7,7 @@ mod buckets;
 mod calls;
 mod consume;
 mod consumers;
+mod events;
 mod every;
 mod health;
 mod hostile;

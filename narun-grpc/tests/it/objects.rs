@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::harness::{GrpcClient, Service, connect, eventually, new_user, soon};
 
-fn put(user: &str, name: &str, data: impl Into<Bytes>) -> ObjectPutRequest {
+pub(crate) fn put(user: &str, name: &str, data: impl Into<Bytes>) -> ObjectPutRequest {
     ObjectPutRequest {
         user_id: user.to_owned(),
         bucket: "b".into(),

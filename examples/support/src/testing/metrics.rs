@@ -16,10 +16,15 @@ impl Metrics {
         Self { handle: recorder.handle(), _guard: metrics::set_default_local_recorder(recorder) }
     }
 
+    /// All of them, as Prometheus reads them.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
     /// The sum of all values of this metric that have these labels; 0 if there are none.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let rendered = self.handle.render();
+        let rendered = self.render();
         let of_name = rendered
             .lines()
             .filter_map(|line| line.strip_prefix(name))
