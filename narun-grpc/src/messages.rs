@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use async_nats::StatusCode;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use tokio::time::{Instant, timeout_at};
-use tonic::Status;
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{Code, Status};
 
 use crate::call::{Call, Unary};
 use crate::connection::{Due, Inbox, ends_the_one_before};
@@ -26,8 +28,28 @@ const WAIT: Duration = Duration::from_secs(1);
 /// How long the server may take to say that there is no more, once it should.
 const SLACK: Duration = Duration::from_secs(5);
 
+/// How long it may take to find out why nobody takes a message.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// What an answer has to spare for a message's fields beside its payload.
 const OVERHEAD: usize = 256;
+
+impl Call<'_> {
+    /// Why nobody takes what is for something of JetStream's, as a look at it tells: it is not there, or in a cluster has
+    /// no leader at the moment.
+    pub(crate) async fn nobody<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
+        match timeout(LOOK.min(self.time_to_wait()), look).await {
+            Ok(Err(status)) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => status,
+            _ => status::no_leader(),
+        }
+    }
+
+    /// As [`nobody`](Self::nobody), of a consumer by NATS's names of its stream and of itself.
+    pub(crate) async fn nobody_at(&self, stream: &str, consumer: &str) -> Status {
+        let info = format!("CONSUMER.INFO.{stream}.{consumer}");
+        self.nobody(self.connection().api::<Info>(info, &())).await
+    }
+}
 
 impl Unary for pb::PublishToStreamRequest {
     const METHOD: Method = Method::PublishToStream;
@@ -43,8 +65,14 @@ impl Unary for pb::PublishToStreamRequest {
         call.room_for(size).await?;
         call.connection().mark()?;
         let message = PublishMessage::build().payload(self.data).headers(headers);
-        let ack = call.connection().jetstream()?.send_publish(subject, message).await.or_status()?;
-        let ack = ack.await.or_status()?;
+        let ack = call.connection().jetstream()?.send_publish(subject.clone(), message).await.or_status()?;
+        let ack = match ack.await {
+            Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
+                call.connection().verified().remove(&stream);
+                return Err(call.nobody(call.stream_of(&self.stream_name, &subject)).await);
+            }
+            result => result.or_status()?,
+        };
         call.received(1, size);
         Ok(pb::PublishToStreamResponse {
             success: true,
@@ -94,8 +122,9 @@ impl Unary for pb::PullMessagesRequest {
 
 /// A pull of a consumer, on an inbox that is its own meanwhile.
 struct Pull<'a> {
-    connection: &'a Connection,
-    next: String,
+    call: &'a Call<'a>,
+    stream: &'a str,
+    consumer: &'a str,
     /// None once it is given away.
     inbox: Option<Inbox>,
     /// What can still come. With nothing, others can have the inbox.
@@ -108,25 +137,24 @@ struct Pull<'a> {
 struct Taken(Vec<async_nats::Message>, Connection);
 
 impl<'a> Pull<'a> {
-    async fn open(call: &'a Call<'_>, stream: &str, consumer: &str) -> Result<Self, Status> {
-        let connection = call.connection();
-        connection.mark()?;
-        let inbox = Some(connection.inbox().await?);
-        let next = connection.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
+    async fn open(call: &'a Call<'a>, stream: &'a str, consumer: &'a str) -> Result<Self, Status> {
+        call.connection().mark()?;
+        let inbox = Some(call.connection().inbox().await?);
         let room = call.shared.message_limit;
-        Ok(Self { connection, next, inbox, due: Due::Nothing, room })
+        Ok(Self { call, stream, consumer, inbox, due: Due::Nothing, room })
     }
 
     async fn ask(&mut self, due: Due, what: &str) -> Result<(), Status> {
         let request = format!("{{{what},\"max_bytes\":{}}}", self.room * 9 / 10);
         let inbox = self.inbox.as_ref().map(|inbox| inbox.subject.clone()).unwrap_or_default();
-        let client = self.connection.client();
+        let connection = self.call.connection();
+        let next = connection.api_subject(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer));
         self.due = due;
-        client.publish_with_reply(self.next.clone(), inbox, request.into()).await.or_status()
+        connection.client().publish_with_reply(next, inbox, request.into()).await.or_status()
     }
 
     async fn take(&mut self, batch: usize, deadline: Instant) -> Result<Taken, Status> {
-        let mut taken = Taken(Vec::new(), self.connection.clone());
+        let mut taken = Taken(Vec::new(), self.call.connection().clone());
         while taken.0.len() < batch {
             let next = async { self.inbox.as_mut()?.next().await };
             let message = match timeout_at(deadline, next).await {
@@ -152,7 +180,7 @@ impl<'a> Pull<'a> {
                 }
                 Some(StatusCode::NO_RESPONDERS) => {
                     self.due = Due::Nothing;
-                    return Err(Status::not_found("no such consumer"));
+                    return Err(self.call.nobody_at(self.stream, self.consumer).await);
                 }
                 // No messages, the time is over, or the limit of bytes was met.
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,
@@ -235,8 +263,8 @@ impl Drop for Taken {
 impl Drop for Pull<'_> {
     fn drop(&mut self) {
         match (self.inbox.take(), self.due) {
-            (Some(inbox), Due::Nothing) => self.connection.keep(inbox),
-            (Some(inbox), due) => self.connection.leave(inbox, due),
+            (Some(inbox), Due::Nothing) => self.call.connection().keep(inbox),
+            (Some(inbox), due) => self.call.connection().leave(inbox, due),
             (None, _) => {}
         }
     }

@@ -86,7 +86,8 @@ impl IntoStatus for jetstream::context::PublishError {
     fn into_status(self) -> Status {
         debug!(error = %self, "JetStream publish failed");
         match self.kind() {
-            StoreErrorKind::StreamNotFound => Status::not_found("no stream takes this subject"),
+            // They are looked at before.
+            StoreErrorKind::StreamNotFound => no_leader(),
             StoreErrorKind::WrongLastMessageId | StoreErrorKind::WrongLastSequence => {
                 Status::failed_precondition("the stream is not at the expected message")
             }
@@ -129,6 +130,11 @@ pub(crate) fn from_source(error: &(dyn StdError + 'static), otherwise: &'static 
 /// JetStream is not there.
 pub(crate) fn no_jetstream() -> Status {
     Status::unavailable("JetStream is not available")
+}
+
+/// What is there has nobody to answer for it, as in a cluster while its servers elect a leader.
+pub(crate) fn no_leader() -> Status {
+    Status::unavailable("there is no leader at the moment")
 }
 
 /// JetStream's own error codes, and the HTTP-like class that it gives besides.

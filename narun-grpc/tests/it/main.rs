@@ -5,6 +5,7 @@ mod harness;
 mod audit;
 mod buckets;
 mod calls;
+mod cluster;
 mod consumers;
 mod every;
 mod health;
