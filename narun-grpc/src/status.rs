@@ -144,7 +144,8 @@ fn api(error: u64, class: usize) -> Status {
         10014 | 10149 => (Code::NotFound, "no such consumer"),
         10037 | 10043 => (Code::NotFound, "no such message"),
         10058 => (Code::AlreadyExists, "there is a stream of this name with another configuration"),
-        10013 | 10105 | 10106 | 10148 => {
+        // The first is that of a change which cannot be made.
+        10012 | 10013 | 10105 | 10106 | 10148 => {
             (Code::AlreadyExists, "there is a consumer of this name with another configuration")
         }
         10065 => (Code::FailedPrecondition, "the subjects are those of another stream"),
