@@ -14,7 +14,7 @@ use async_nats::jetstream::consumer::{AckPolicy, Info};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::time::timeout;
-use tonic::Status;
+use tonic::{Code, Status};
 
 pub(crate) use self::recent::Recent;
 pub(crate) use self::token::AckTokens;
@@ -67,12 +67,16 @@ impl Call<'_> {
     }
 
     /// Sends it, and waits until it is confirmed; false if it is not.
-    async fn acknowledge(&self, subject: String, what: Bytes) -> Result<bool, Status> {
+    async fn acknowledge(&self, named: &Named<'_>, subject: String, what: Bytes) -> Result<bool, Status> {
         self.connection().mark()?;
         let request = self.connection().request(subject, what);
         match timeout(CONFIRMED_WITHIN.min(self.time_to_wait()), request).await {
-            // There is nobody for the subject if the consumer is gone.
-            Ok(answer) => answer.map(|answer| answer.is_some()),
+            Ok(Err(status)) => Err(status),
+            Ok(Ok(Some(_))) => Ok(true),
+            Ok(Ok(None)) => match self.nobody_at(&named.stream, named.consumer).await {
+                status if status.code() == Code::NotFound => Ok(false),
+                status => Err(status),
+            },
             Err(_) => Ok(false),
         }
     }
@@ -106,7 +110,7 @@ impl Unary for pb::AckMessageRequest {
                 subject
             }
         };
-        let success = call.acknowledge(subject, Bytes::from_static(b"+ACK")).await?;
+        let success = call.acknowledge(&named, subject, Bytes::from_static(b"+ACK")).await?;
         Ok(pb::AckMessageResponse { success })
     }
 }
@@ -136,7 +140,7 @@ impl Unary for pb::NakMessageRequest {
             0 => "-NAK".to_owned(),
             delay => format!("-NAK {}", json!({ "delay": delay })),
         };
-        let success = call.acknowledge(subject, what.into()).await?;
+        let success = call.acknowledge(&named, subject, what.into()).await?;
         Ok(pb::NakMessageResponse { success })
     }
 }

@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use async_nats::StatusCode;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use tokio::time::{Instant, timeout_at};
-use tonic::Status;
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{Code, Status};
 
 use crate::call::{Call, Unary};
 use crate::connection::{Due, Inbox, ends_the_one_before};
@@ -28,8 +30,28 @@ const WAIT: Duration = Duration::from_secs(1);
 /// How long the server may take to say that there is no more, once it should.
 const SLACK: Duration = Duration::from_secs(5);
 
+/// How long it may take to find out why nobody takes a message.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// What an answer has to spare for a message's fields beside its payload.
 const OVERHEAD: usize = 256;
+
+impl Call<'_> {
+    /// Why nobody takes what is for something of JetStream's, as a look at it tells: it is not there, or in a cluster has
+    /// no leader at the moment.
+    pub(crate) async fn nobody<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
+        match timeout(LOOK.min(self.time_to_wait()), look).await {
+            Ok(Err(status)) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => status,
+            _ => status::no_leader(),
+        }
+    }
+
+    /// As [`nobody`](Self::nobody), of a consumer by NATS's names of its stream and of itself.
+    pub(crate) async fn nobody_at(&self, stream: &str, consumer: &str) -> Status {
+        let info = format!("CONSUMER.INFO.{stream}.{consumer}");
+        self.nobody(self.connection().api::<Info>(info, &())).await
+    }
+}
 
 impl Unary for pb::PublishToStreamRequest {
     const METHOD: Method = Method::PublishToStream;
@@ -45,8 +67,14 @@ impl Unary for pb::PublishToStreamRequest {
         call.room_for(size).await?;
         call.connection().mark()?;
         let message = PublishMessage::build().payload(self.data).headers(headers);
-        let ack = call.connection().jetstream()?.send_publish(subject, message).await.or_status()?;
-        let ack = ack.await.or_status()?;
+        let ack = call.connection().jetstream()?.send_publish(subject.clone(), message).await.or_status()?;
+        let ack = match ack.await {
+            Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
+                call.connection().verified().remove(&stream);
+                return Err(call.nobody(call.stream_of(&self.stream_name, &subject)).await);
+            }
+            result => result.or_status()?,
+        };
         call.received(1, size);
         Ok(pb::PublishToStreamResponse {
             success: true,
@@ -80,14 +108,14 @@ impl Unary for pb::PullMessagesRequest {
         // both by itself: to stop listening before it has would lose what is on its way.
         let batch = usize::try_from(batch).unwrap_or_default();
         pull.ask(Due::AtOnce(batch), &format!("\"batch\":{batch},\"no_wait\":true")).await?;
-        let mut taken = pull.take(batch, Instant::now() + SLACK).await?;
+        let mut taken = pull.take(call, batch, Instant::now() + SLACK).await?;
         if taken.0.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
                 // One is waited for, and what comes with it is taken.
                 pull.ask(Due::Waiting(1), &format!("\"batch\":1,\"expires\":{expires}")).await?;
-                taken = pull.take(1, deadline + SLACK).await?;
+                taken = pull.take(call, 1, deadline + SLACK).await?;
             }
         }
         taken.into_response(call, &stream, consumer)
@@ -97,7 +125,8 @@ impl Unary for pb::PullMessagesRequest {
 /// A pull of a consumer, on an inbox that is its own meanwhile.
 pub(crate) struct Pull {
     connection: Connection,
-    next: String,
+    stream: String,
+    consumer: String,
     /// None once it is given away.
     pub(crate) inbox: Option<Inbox>,
     /// What can still come. With nothing, others can have the inbox.
@@ -117,20 +146,26 @@ impl Pull {
         consumer: &str,
     ) -> Result<Self, Status> {
         connection.mark()?;
-        let inbox = Some(connection.inbox().await?);
-        let next = connection.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
-        Ok(Self { connection: connection.clone(), next, inbox, due: Due::Nothing, room })
+        Ok(Self {
+            inbox: Some(connection.inbox().await?),
+            connection: connection.clone(),
+            stream: stream.to_owned(),
+            consumer: consumer.to_owned(),
+            due: Due::Nothing,
+            room,
+        })
     }
 
     pub(crate) async fn ask(&mut self, due: Due, what: &str) -> Result<(), Status> {
         let request = format!("{{{what},\"max_bytes\":{}}}", self.room * 9 / 10);
         let inbox = self.inbox.as_ref().map(|inbox| inbox.subject.clone()).unwrap_or_default();
-        let client = self.connection.client();
+        let next = format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
+        let next = self.connection.api_subject(&next);
         self.due = due;
-        client.publish_with_reply(self.next.clone(), inbox, request.into()).await.or_status()
+        self.connection.client().publish_with_reply(next, inbox, request.into()).await.or_status()
     }
 
-    async fn take(&mut self, batch: usize, deadline: Instant) -> Result<Taken, Status> {
+    async fn take(&mut self, call: &Call<'_>, batch: usize, deadline: Instant) -> Result<Taken, Status> {
         let mut taken = Taken(Vec::new(), self.connection.clone());
         while taken.0.len() < batch {
             let next = async { self.inbox.as_mut()?.next().await };
@@ -155,7 +190,7 @@ impl Pull {
                 }
                 Some(StatusCode::NO_RESPONDERS) => {
                     self.due = Due::Nothing;
-                    return Err(Status::not_found("no such consumer"));
+                    return Err(call.nobody_at(&self.stream, &self.consumer).await);
                 }
                 // No messages, the time is over, or the limit of bytes was met.
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,

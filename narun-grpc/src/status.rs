@@ -87,7 +87,8 @@ impl IntoStatus for jetstream::context::PublishError {
     fn into_status(self) -> Status {
         debug!(error = %self, "JetStream publish failed");
         match self.kind() {
-            StoreErrorKind::StreamNotFound => Status::not_found("no stream takes this subject"),
+            // They are looked at before.
+            StoreErrorKind::StreamNotFound => no_leader(),
             StoreErrorKind::WrongLastMessageId | StoreErrorKind::WrongLastSequence => {
                 Status::failed_precondition("the stream is not at the expected message")
             }
@@ -158,6 +159,11 @@ pub(crate) fn jetstream_late() -> Status {
     Status::deadline_exceeded("JetStream did not answer in time")
 }
 
+/// What is there has nobody to answer for it, as in a cluster while its servers elect a leader.
+pub(crate) fn no_leader() -> Status {
+    Status::unavailable("there is no leader at the moment")
+}
+
 /// JetStream's own error codes, and the HTTP-like class that it gives besides.
 fn api(error: u64, class: usize) -> Status {
     let (code, message) = match error {
@@ -165,7 +171,8 @@ fn api(error: u64, class: usize) -> Status {
         10014 | 10149 => (Code::NotFound, "no such consumer"),
         10037 | 10043 => (Code::NotFound, "no such message"),
         10058 => (Code::AlreadyExists, "there is a stream of this name with another configuration"),
-        10013 | 10105 | 10106 | 10148 => {
+        // The first is that of a change which cannot be made.
+        10012 | 10013 | 10105 | 10106 | 10148 => {
             (Code::AlreadyExists, "there is a consumer of this name with another configuration")
         }
         10065 => (Code::FailedPrecondition, "the subjects are those of another stream"),

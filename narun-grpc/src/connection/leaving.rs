@@ -104,3 +104,50 @@ async fn give_back(client: &Client, message: Message) {
         let _ = client.publish(reply, Bytes::from_static(b"-NAK")).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_nats::RequestErrorKind;
+    use bytes::Bytes;
+    use narun_support::Server;
+    use narun_support::testing::{eventually, settle};
+    use tokio::time::timeout;
+
+    use super::{Due, Leaving};
+    use crate::connection::inboxes::Inboxes;
+
+    #[tokio::test]
+    async fn an_inbox_that_is_left_ends_whatever_is_on_its_way() {
+        let server = Server::start().expect("a nats-server");
+        let client = async_nats::connect(server.url()).await.expect("a connection");
+        let other = async_nats::connect(server.url()).await.expect("a connection");
+        let leaving = Leaving::default();
+        for (due, messages) in
+            [(Due::Waiting, 0), (Due::Waiting, 1), (Due::Waiting, 3), (Due::AtOnce(1000), 1000)]
+        {
+            let inbox = Inboxes::default().take(&client).await.expect("an inbox");
+            let subject = inbox.subject.clone();
+            settle(&client).await;
+            for _ in 0..messages {
+                other.publish(subject.clone(), Bytes::new()).await.expect("a message");
+            }
+            settle(&other).await;
+            leaving.leave(&client, Vec::new(), Some((inbox, due)));
+            eventually("an end", async || {
+                let request = other.request(subject.clone(), Bytes::new());
+                let answer = timeout(Duration::from_millis(100), request).await;
+                let error = answer.ok().and_then(Result::err);
+                error.is_some_and(|error| error.kind() == RequestErrorKind::NoResponders)
+            })
+            .await;
+        }
+        eventually("no more tasks", async || {
+            let mut leaving = leaving.0.lock().expect("no panic");
+            while leaving.try_join_next().is_some() {}
+            leaving.is_empty()
+        })
+        .await;
+    }
+}

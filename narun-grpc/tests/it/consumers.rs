@@ -86,6 +86,28 @@ async fn every_policy_is_kept() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_changed_is_told() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let config = ConsumerConfig { max_deliver: 3, ..durable("c") };
+    service.client.create_consumer(consumer(&user, config.clone())).await.unwrap();
+    // The same again, and with what can be changed.
+    for max_deliver in [3, 4] {
+        let config = ConsumerConfig { max_deliver, ..config.clone() };
+        let response = service.client.create_consumer(consumer(&user, config)).await.unwrap().into_inner();
+        assert_eq!(response.consumer.unwrap().config.unwrap().max_deliver, max_deliver);
+    }
+    for config in [
+        ConsumerConfig { delivery_policy: DeliveryPolicy::DeliveryNew.into(), ..config.clone() },
+        ConsumerConfig { ack_policy: AckPolicy::AckAll.into(), ..config.clone() },
+        ConsumerConfig { replay_policy: ReplayPolicy::ReplayOriginal.into(), ..config.clone() },
+    ] {
+        let status = service.client.create_consumer(consumer(&user, config)).await.unwrap_err();
+        assert_eq!(status.code(), Code::AlreadyExists, "{status:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_consumer_is_deleted_once() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();

@@ -5,6 +5,7 @@ mod harness;
 mod audit;
 mod buckets;
 mod calls;
+mod cluster;
 mod consume;
 mod consumers;
 mod events;
