@@ -115,7 +115,8 @@ mod tests {
     use narun_support::testing::{eventually, settle};
     use tokio::time::timeout;
 
-    use super::{Due, Leaving};
+    use super::{Due, Leaving, SAID};
+    use crate::connection::Mark;
     use crate::connection::inboxes::Inboxes;
 
     #[tokio::test]
@@ -124,10 +125,14 @@ mod tests {
         let client = async_nats::connect(server.url()).await.expect("a connection");
         let other = async_nats::connect(server.url()).await.expect("a connection");
         let leaving = Leaving::default();
-        for (due, messages) in
-            [(Due::Waiting, 0), (Due::Waiting, 1), (Due::Waiting, 3), (Due::AtOnce(1000), 1000)]
-        {
-            let inbox = Inboxes::default().take(&client).await.expect("an inbox");
+        for (due, messages) in [
+            (Due::Waiting(1), 0),
+            (Due::Waiting(1), 1),
+            (Due::Waiting(1), 1 + SAID),
+            (Due::Waiting(100), 50),
+            (Due::AtOnce(1000), 1000),
+        ] {
+            let inbox = Inboxes::default().take(&client, Mark(1)).await.expect("an inbox");
             let subject = inbox.subject.clone();
             settle(&client).await;
             for _ in 0..messages {
