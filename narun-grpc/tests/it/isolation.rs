@@ -1,5 +1,7 @@
 //! What a tenant tries against another, and against the service.
 
+mod requests;
+
 use std::collections::BTreeSet;
 
 use async_nats::jetstream;
@@ -8,21 +10,20 @@ use futures::{FutureExt, StreamExt};
 use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
-    AckMessageRequest, ConsumeMessagesRequest, ConsumerConfig, CreateConsumerRequest, DeleteConsumerRequest,
-    DeleteStreamRequest, GetStreamInfoRequest, GetStreamStatsRequest, KvDeleteRequest, KvEntry, KvGetRequest,
-    KvHistoryRequest, KvKeysRequest, KvPutRequest, KvWatchRequest, ListConsumersRequest, ListStreamsRequest,
-    MessageResponse, NakMessageRequest, NatsMessage, ObjectDeleteRequest, ObjectGetRequest,
-    ObjectListRequest, ObjectPutRequest, PublishBatchRequest, PublishRequest, PublishToStreamRequest,
+    AckMessageRequest, ConsumerConfig, CreateConsumerRequest, DeleteConsumerRequest, DeleteStreamRequest,
+    GetStreamInfoRequest, GetStreamStatsRequest, KvDeleteRequest, KvEntry, KvGetRequest, KvKeysRequest,
+    KvPutRequest, ListConsumersRequest, MessageResponse, NakMessageRequest, NatsMessage, ObjectDeleteRequest,
+    ObjectGetRequest, ObjectListRequest, PublishBatchRequest, PublishRequest, PublishToStreamRequest,
     PullMessagesRequest, PurgeStreamRequest, QueueSubscribeRequest, RequestRequest, StreamConfig,
     SubscribeRequest, UnsubscribeRequest, UpdateStreamRequest,
 };
 use narun_support::Server;
 use tonic::{Code, Response, Status, Streaming};
 
+use self::requests::{consume, history, kv_put, list, object_put, pull, watch};
 use crate::consumers::{consumer, durable};
 use crate::harness::{GrpcClient, Service, settle, soon};
 use crate::streams::{create, named, publish, store};
-use crate::{kv, objects};
 
 /// The one who is attacked, and one whose id is the beginning of it.
 const VICTIM: &str = "ann";
@@ -102,47 +103,6 @@ impl Victim {
         let own: Vec<_> = names.iter().filter(|name| name.contains("user-ann-")).collect();
         assert_eq!(own, ["KV_kv-user-ann-b", "OBJ_obj-user-ann-b", "user-ann-s"]);
     }
-}
-
-fn pull(user: &str) -> PullMessagesRequest {
-    PullMessagesRequest {
-        user_id: user.to_owned(),
-        stream_name: "s".into(),
-        consumer_name: "c".into(),
-        max_wait: Some(prost_types::Duration::default()),
-        ..Default::default()
-    }
-}
-
-fn consume(user: &str, stream: &str) -> ConsumeMessagesRequest {
-    ConsumeMessagesRequest {
-        user_id: user.to_owned(),
-        stream_name: stream.to_owned(),
-        consumer_name: "c".into(),
-        ..Default::default()
-    }
-}
-
-fn watch(user: &str, bucket: &str, key: &str) -> KvWatchRequest {
-    let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
-    KvWatchRequest { user_id, bucket, key, include_history: true, ..Default::default() }
-}
-
-fn history(user: &str, bucket: &str, key: &str) -> KvHistoryRequest {
-    let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
-    KvHistoryRequest { user_id, bucket, key, ..Default::default() }
-}
-
-fn kv_put(user: &str, bucket: &str, key: &str) -> KvPutRequest {
-    kv::put(user, bucket, key, user)
-}
-
-fn object_put(user: &str, bucket: &str, name: &str) -> ObjectPutRequest {
-    ObjectPutRequest { bucket: bucket.to_owned(), ..objects::put(user, name, user.to_owned()) }
-}
-
-fn list(user: &str) -> ListStreamsRequest {
-    ListStreamsRequest { user_id: user.to_owned(), ..Default::default() }
 }
 
 /// It was refused, which is as good as to have reached one's own only.
