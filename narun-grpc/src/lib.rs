@@ -46,7 +46,7 @@
 //! | a quota, a full stream, a message over a limit; a subscriber who reads too slowly | RESOURCE_EXHAUSTED |
 //! | what is there does not fit what is asked; a NATS server that is too old | FAILED_PRECONDITION |
 //! | a key that is not at the expected revision; an object that changed while it was read; one that is damaged | ABORTED; ABORTED; DATA_LOSS |
-//! | no NATS, no JetStream; the connection broke and what was sent may be lost; a server that stops | UNAVAILABLE |
+//! | no NATS, no JetStream; no leader in a cluster at the moment; the connection broke and what was sent may be lost; a server that stops | UNAVAILABLE |
 //! | the call's time is over | DEADLINE_EXCEEDED |
 //!
 //! A negative answer that a response has a field for is no failure: `found`, `success`, `errors`.
