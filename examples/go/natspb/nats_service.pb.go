@@ -305,7 +305,7 @@ type NATSMessage struct {
 	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
 	// What.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	// Headers; printable ASCII. Those that steer JetStream are refused.
+	// Headers, 4096 at most; printable ASCII. Those that steer JetStream are refused.
 	Headers map[string]string `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Where answers are to go.
 	ReplyTo string `protobuf:"bytes,4,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
@@ -385,7 +385,7 @@ type StreamConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name: no white space, dots, wildcards or slashes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it captures. Wildcards are allowed; empty means the subject of its name.
+	// What it captures, 65536 at most. Wildcards are allowed; empty means the subject of its name.
 	Subjects []string `protobuf:"bytes,2,rep,name=subjects,proto3" json:"subjects,omitempty"`
 	// Where messages are kept.
 	Storage StorageType `protobuf:"varint,3,opt,name=storage,proto3,enum=isa.nats.StorageType" json:"storage,omitempty"`
@@ -992,7 +992,7 @@ type PublishRequest struct {
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// What.
 	Data []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
-	// Headers; printable ASCII. Those that steer JetStream are refused.
+	// Headers, 4096 at most; printable ASCII. Those that steer JetStream are refused.
 	Headers map[string]string `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Where answers are to go: a subject of the tenant's own.
 	ReplyTo       string `protobuf:"bytes,6,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
@@ -2951,7 +2951,7 @@ type PublishToStreamRequest struct {
 	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
 	// What.
 	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
-	// Headers; printable ASCII. Those that steer JetStream are refused, but for Nats-Msg-Id.
+	// Headers, 4096 at most; printable ASCII. Those that steer JetStream are refused, but for Nats-Msg-Id.
 	Headers       map[string]string `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4561,7 +4561,7 @@ type ObjectPutRequest struct {
 	ObjectName string `protobuf:"bytes,4,opt,name=object_name,json=objectName,proto3" json:"object_name,omitempty"`
 	// What it is.
 	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
-	// What else is to be known of it.
+	// What else is to be known of it: 4096 entries at most.
 	Metadata      map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5146,7 +5146,7 @@ type ObjectChunk struct {
 	ObjectName string `protobuf:"bytes,4,opt,name=object_name,json=objectName,proto3" json:"object_name,omitempty"`
 	// The next bytes of it; may be empty.
 	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
-	// What else is known of it.
+	// What else is known of it: 4096 entries at most in an upload.
 	Metadata map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The size in bytes. An upload that says it is refused if anything else comes; 0 says nothing.
 	Size          int64 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`

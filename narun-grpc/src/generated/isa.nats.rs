@@ -8,7 +8,7 @@ pub struct NatsMessage {
     /// What.
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
-    /// Headers; printable ASCII. Those that steer JetStream are refused.
+    /// Headers, 4096 at most; printable ASCII. Those that steer JetStream are refused.
     #[prost(btree_map = "string, string", tag = "3")]
     pub headers: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -27,7 +27,7 @@ pub struct StreamConfig {
     /// Its name: no white space, dots, wildcards or slashes.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// What it captures. Wildcards are allowed; empty means the subject of its name.
+    /// What it captures, 65536 at most. Wildcards are allowed; empty means the subject of its name.
     #[prost(string, repeated, tag = "2")]
     pub subjects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Where messages are kept.
@@ -187,7 +187,7 @@ pub struct PublishRequest {
     /// What.
     #[prost(bytes = "bytes", tag = "4")]
     pub data: ::prost::bytes::Bytes,
-    /// Headers; printable ASCII. Those that steer JetStream are refused.
+    /// Headers, 4096 at most; printable ASCII. Those that steer JetStream are refused.
     #[prost(btree_map = "string, string", tag = "5")]
     pub headers: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -590,7 +590,7 @@ pub struct PublishToStreamRequest {
     /// What.
     #[prost(bytes = "bytes", tag = "5")]
     pub data: ::prost::bytes::Bytes,
-    /// Headers; printable ASCII. Those that steer JetStream are refused, but for Nats-Msg-Id.
+    /// Headers, 4096 at most; printable ASCII. Those that steer JetStream are refused, but for Nats-Msg-Id.
     #[prost(btree_map = "string, string", tag = "6")]
     pub headers: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -952,7 +952,7 @@ pub struct ObjectPutRequest {
     /// What it is.
     #[prost(bytes = "bytes", tag = "5")]
     pub data: ::prost::bytes::Bytes,
-    /// What else is to be known of it.
+    /// What else is to be known of it: 4096 entries at most.
     #[prost(btree_map = "string, string", tag = "6")]
     pub metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -1081,7 +1081,7 @@ pub struct ObjectChunk {
     /// The next bytes of it; may be empty.
     #[prost(bytes = "bytes", tag = "5")]
     pub data: ::prost::bytes::Bytes,
-    /// What else is known of it.
+    /// What else is known of it: 4096 entries at most in an upload.
     #[prost(btree_map = "string, string", tag = "6")]
     pub metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
