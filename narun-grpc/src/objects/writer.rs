@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use tonic::Status;
 use super::Bucket;
 use crate::Connection;
 use crate::random::token;
-use crate::status::OrStatus;
+use crate::status::{IntoStatus, OrStatus};
 
 /// Pieces of an object are of this many bytes, as those of other NATS clients.
 const CHUNK: usize = 128 << 10;
@@ -70,10 +70,8 @@ impl Writer {
     }
 
     async fn publish(&mut self, chunk: Bytes) -> Result<(), Status> {
-        if self.stored.len() >= IN_FLIGHT
-            && let Some(first) = self.stored.pop_front()
-        {
-            first.await.or_status()?;
+        if self.stored.len() >= IN_FLIGHT {
+            self.wait_for_one().await?;
         }
         self.connection.mark()?;
         let message = PublishMessage::build().payload(chunk).expected_stream(&self.bucket.stream);
@@ -83,14 +81,25 @@ impl Writer {
         Ok(())
     }
 
+    async fn wait_for_one(&mut self) -> Result<(), Status> {
+        let Some(first) = self.stored.pop_front() else { return Ok(()) };
+        first.await.map(drop).map_err(|error| {
+            if error.kind() == PublishErrorKind::StreamNotFound {
+                // So that the next one looks whether it was deleted, and then makes another.
+                self.connection.verified().remove(&self.bucket.stream);
+            }
+            error.into_status()
+        })
+    }
+
     /// Waits until all is stored, and tells what it is; its name and metadata are not known here.
     pub(super) async fn finish(&mut self) -> Result<ObjectInfo, Status> {
         let last = self.rest.split().freeze();
         if !last.is_empty() {
             self.publish(last).await?;
         }
-        while let Some(next) = self.stored.pop_front() {
-            next.await.or_status()?;
+        while !self.stored.is_empty() {
+            self.wait_for_one().await?;
         }
         let digest = self.digest.clone().finalize();
         Ok(ObjectInfo {

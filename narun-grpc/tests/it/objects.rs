@@ -190,6 +190,20 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_was_deleted_is_made_again() {
+    let (mut service, user) = (Service::start().await, new_user());
+    service.client.object_put(put(&user, "o", "one")).await.unwrap();
+    service.client.object_put(put(&user, "o", "one more")).await.unwrap();
+    let context = jetstream::new(connect().await);
+    context.delete_object_store(format!("obj-user-{user}-b")).await.unwrap();
+    // That it is there is remembered for a while, as far as it is not found to be otherwise.
+    let status = service.client.object_put(put(&user, "o", "two")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    service.client.object_put(put(&user, "o", "two")).await.unwrap();
+    assert_eq!(get(&service.client, &user, "o").await.data, "two");
+}
+
+#[tokio::test]
 async fn other_clients_see_the_same_objects_and_damage_is_found() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.object_put(put(&user, "here", "from here")).await.unwrap();
