@@ -118,6 +118,7 @@ mod messages;
 mod method;
 mod metrics;
 mod objects;
+mod ordered;
 mod pubsub;
 mod pulls;
 mod quota;

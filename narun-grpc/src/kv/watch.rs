@@ -4,14 +4,9 @@
 //! missing of what it delivers, or it itself, as after the server was away, another one is made that begins after the
 //! last revision that was seen.
 
-use std::time::Duration;
-
 use async_nats::datetime::DateTime;
-use async_nats::jetstream::{Context, Message, consumer, stream};
-use bytes::Bytes;
-use futures::FutureExt;
+use async_nats::jetstream::stream;
 use futures::stream::BoxStream;
-use serde_json::json;
 use tonic::Status;
 
 use super::Bucket;
@@ -20,14 +15,12 @@ use super::operation::operation;
 use crate::call::{Call, Streaming, Weighed};
 use crate::convert::{date, saturating};
 use crate::live::{Live, Source};
-use crate::pulls::{Limits, Pulled, Pulls, insist};
-use crate::{Connection, Method, pb, random};
+use crate::ordered::{Ordered, Placed};
+use crate::pulls::{Limits, Pulled, insist};
+use crate::{Connection, Method, pb};
 
 /// Entries that are taken before they are sent, at most.
 const AHEAD: usize = 256;
-
-/// After so long without a pull the server forgets a consumer.
-const FORGOTTEN: Duration = Duration::from_secs(60);
 
 impl Weighed for pb::KvEntry {
     fn weight(&self) -> u64 {
@@ -74,7 +67,6 @@ pub(super) enum Beginning {
 /// What is done to keys, in order.
 pub(super) struct Watch {
     connection: Connection,
-    jetstream: Context,
     limits: Limits,
     bucket: Bucket,
     subject: String,
@@ -89,16 +81,6 @@ pub(super) struct Watch {
     ordered: Ordered,
 }
 
-/// A consumer that acknowledges nothing.
-struct Ordered {
-    pulls: Pulls,
-    /// The subject that deletes it.
-    delete: String,
-    connection: Connection,
-    /// How many messages it has delivered.
-    delivered: u64,
-}
-
 impl Watch {
     /// Begins to watch the keys of a subject; NOT_FOUND if there is no such bucket.
     pub(super) async fn open(
@@ -108,15 +90,13 @@ impl Watch {
         beginning: Beginning,
     ) -> Result<Self, Status> {
         let (connection, limits) = (call.connection().clone(), call.limits(AHEAD));
-        let jetstream = connection.jetstream()?.clone();
         let info = bucket_info(&connection, &bucket).await?;
         let revision = if beginning == Beginning::Now { info.state.last_sequence } else { 0 };
         let from = if beginning == Beginning::Last { None } else { Some(revision + 1) };
-        let (ordered, there) = Ordered::make(&connection, limits, &bucket, &subject, from).await?;
+        let (ordered, there) = Ordered::make(&connection, limits, &bucket.stream, &subject, from).await?;
         let missing = Some(if beginning == Beginning::Now { 0 } else { there });
         Ok(Self {
             connection,
-            jetstream,
             limits,
             bucket,
             subject,
@@ -143,7 +123,7 @@ impl Watch {
         // The last of each key, until all were told: of them, those are left out that were.
         let is_last = self.beginning == Beginning::Last && self.missing.is_some();
         let from = if is_last { None } else { Some(self.revision + 1) };
-        Ordered::make(&self.connection, self.limits, &self.bucket, &self.subject, from).await
+        Ordered::make(&self.connection, self.limits, &self.bucket.stream, &self.subject, from).await
     }
 
     /// Whether what was there has all come, which is said once.
@@ -157,20 +137,14 @@ impl Watch {
 
     /// An entry, if it is one; fails if there should have been another before it.
     fn take(&mut self, message: async_nats::Message) -> Result<Option<pb::KvEntry>, Gap> {
-        let message = Message { message, context: self.jetstream.clone() };
-        let info = message.info().map_err(|_| Gap)?;
-        if info.consumer_sequence != self.ordered.delivered + 1 {
-            return Err(Gap);
-        }
-        self.ordered.delivered += 1;
-        let missing = |missing: u64| if info.pending == 0 { 0 } else { missing.saturating_sub(1) };
+        let Placed { sequence: revision, pending, published, message } =
+            self.ordered.take(message).ok_or(Gap)?;
+        let missing = |missing: u64| if pending == 0 { 0 } else { missing.saturating_sub(1) };
         self.missing = self.missing.map(missing);
-        let (revision, created) = (info.stream_sequence, date(info.published));
         if revision <= self.revision {
             return Ok(None);
         }
         self.revision = revision;
-        let message = message.message;
         let prefix = format!("$KV.{}.", self.bucket.name);
         // Those that somebody else in the account has put under a name that this would write otherwise are not told.
         let key = message.subject.strip_prefix(&prefix).and_then(unescape_key);
@@ -178,7 +152,7 @@ impl Watch {
         Ok(key.map(|key| pb::KvEntry {
             key,
             revision: saturating(revision),
-            created,
+            created: date(published),
             operation: operation.into(),
             value: message.payload,
             up_to_date: false,
@@ -219,44 +193,4 @@ async fn bucket_info(connection: &Connection, bucket: &Bucket) -> Result<stream:
         tonic::Code::NotFound => Status::not_found("no such bucket"),
         _ => status,
     })
-}
-
-impl Ordered {
-    /// One that begins at a revision, or with the last of each key, and how much there is of that.
-    async fn make(
-        connection: &Connection,
-        limits: Limits,
-        bucket: &Bucket,
-        subject: &str,
-        from: Option<u64>,
-    ) -> Result<(Self, u64), Status> {
-        let (stream, name) = (&bucket.stream, format!("watch-{}", random::token()));
-        let mut config = json!({
-            "name": name,
-            "filter_subject": subject,
-            "deliver_policy": if from.is_some() { "by_start_sequence" } else { "last_per_subject" },
-            "ack_policy": "none",
-            "replay_policy": "instant",
-            "inactive_threshold": u64::try_from(FORGOTTEN.as_nanos()).unwrap_or(u64::MAX),
-            "num_replicas": 1,
-            "mem_storage": true,
-        });
-        if let Some(from) = from {
-            config["opt_start_seq"] = from.into();
-        }
-        let request = json!({ "stream_name": stream, "config": config });
-        let info: consumer::Info =
-            connection.api(format!("CONSUMER.CREATE.{stream}.{name}"), &request).await?;
-        let delete = connection.api_subject(&format!("CONSUMER.DELETE.{stream}.{name}"));
-        let pulls = Pulls::open(connection, limits, stream, &name).await?;
-        Ok((Self { pulls, delete, connection: connection.clone(), delivered: 0 }, info.num_pending))
-    }
-}
-
-impl Drop for Ordered {
-    fn drop(&mut self) {
-        self.pulls.discard();
-        // With no room in the client's queue, the server forgets it by itself.
-        let _ = self.connection.client().publish(self.delete.clone(), Bytes::new()).now_or_never();
-    }
 }

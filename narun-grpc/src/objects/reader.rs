@@ -1,41 +1,45 @@
+use std::time::Duration;
+
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
 use data_encoding::BASE64URL;
-use futures::future::BoxFuture;
-use futures::stream::FuturesOrdered;
-use futures::{FutureExt, StreamExt};
 use sha2::{Digest, Sha256};
-use tonic::Status;
+use tokio::time::timeout;
+use tonic::{Code, Status};
 
 use super::{Bucket, damaged};
-use crate::{Connection, status};
+use crate::Connection;
+use crate::ordered::{Ordered, Placed};
+use crate::pulls::{Limits, Pulled, insist};
+use crate::status;
 
-/// How many pieces are asked for at once, for one who takes them slowly.
-const FEWEST_AHEAD: usize = 2;
+/// Pieces that are asked for one by one, at most. For more, a consumer is made, which is faster once it is there.
+const FEW: usize = 4;
 
-/// The same, for one who would wait otherwise: enough to hide the time that an answer takes.
-const MOST_AHEAD: usize = 16;
+/// How long an object may stay away, as while a cluster elects a leader.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the pieces of an object in order, a few ahead of what is wanted, and checks size and digest.
+/// Reads the pieces of an object in order, and checks size and digest.
 pub(super) struct Reader {
-    stream: Stream<()>,
     connection: Connection,
+    bucket: String,
     subject: String,
+    limits: Limits,
+    pieces: Pieces,
     /// The sequence from which on the next piece is.
     sequence: u64,
-    /// The one from which on a piece is asked for next.
-    asked: u64,
-    /// The first piece from one sequence on, from the next one on, and so forth. Mostly these are different pieces; where
-    /// other objects' lie between, some come twice, and none is left out.
-    ahead: FuturesOrdered<BoxFuture<'static, Result<(u64, Bytes), Status>>>,
-    /// How many these are to be.
-    width: usize,
     /// How many pieces are still to come.
     chunks: usize,
     size: usize,
     digest: Sha256,
     expected: Option<String>,
+}
+
+/// Where pieces come from.
+enum Pieces {
+    Few(Stream<()>),
+    Many(Ordered),
 }
 
 impl Reader {
@@ -44,14 +48,21 @@ impl Reader {
         bucket: &Bucket,
         info: &ObjectInfo,
     ) -> Result<Self, Status> {
+        let (subject, sequence) = (bucket.chunks(&info.nuid), 1);
+        // Of those that other clients have written larger, fewer come at a time.
+        let largest = connection.client().max_payload() * 2;
+        let limits = Limits { messages: FEW, bytes: 1 << 20, largest };
+        let pieces = match info.chunks {
+            ..=FEW => Pieces::Few(connection.bucket(&bucket.stream).await?),
+            _ => Pieces::Many(ordered(connection, limits, &bucket.stream, &subject, sequence).await?),
+        };
         Ok(Self {
-            stream: connection.bucket(&bucket.stream).await?,
             connection: connection.clone(),
-            subject: bucket.chunks(&info.nuid),
-            sequence: 1,
-            asked: 1,
-            ahead: FuturesOrdered::new(),
-            width: FEWEST_AHEAD,
+            bucket: bucket.stream.clone(),
+            subject,
+            limits,
+            pieces,
+            sequence,
             chunks: info.chunks,
             size: info.size,
             digest: Sha256::new(),
@@ -67,49 +78,72 @@ impl Reader {
             let right = self.size == 0 && self.expected.as_ref().is_none_or(|expected| *expected == found);
             return if right { Ok(None) } else { Err(damaged()) };
         }
-        self.connection.mark()?;
-        loop {
-            self.ask();
-            let found = match self.ahead.next().now_or_never() {
-                Some(found) => {
-                    self.width = FEWEST_AHEAD.max(self.width - 1);
-                    found
-                }
-                None => {
-                    self.width = MOST_AHEAD.min(self.width * 2);
-                    self.ahead.next().await
-                }
-            };
-            let (sequence, piece) = found.ok_or_else(damaged)??;
-            // One that another question has found before is passed over.
-            if sequence >= self.sequence {
-                self.sequence = sequence + 1;
-                self.asked = self.asked.max(self.sequence);
-                self.chunks -= 1;
-                self.size = self.size.checked_sub(piece.len()).ok_or_else(damaged)?;
-                self.digest.update(&piece);
-                return Ok(Some(piece));
-            }
-        }
+        let (sequence, piece) = self.piece().await?;
+        self.sequence = sequence + 1;
+        self.chunks -= 1;
+        self.size = self.size.checked_sub(piece.len()).ok_or_else(damaged)?;
+        self.digest.update(&piece);
+        Ok(Some(piece))
     }
 
-    /// Asks for as many pieces as there still are, but a few: so no question is for what lies behind the last one.
-    fn ask(&mut self) {
-        while self.ahead.len() < self.chunks.min(self.width) {
-            let (stream, subject, from) = (self.stream.clone(), self.subject.clone(), self.asked);
-            self.ahead.push_back(Box::pin(async move {
-                let message = stream.direct_get_next_for_subject(subject, Some(from)).await;
-                let message = message.map_err(|error| match error.kind() {
-                    // Another version has taken its place meanwhile, or it was deleted.
-                    DirectGetErrorKind::NotFound => {
-                        Status::aborted("the object was changed while it was read")
+    /// A piece, and its sequence.
+    async fn piece(&mut self) -> Result<(u64, Bytes), Status> {
+        loop {
+            let many = match &mut self.pieces {
+                Pieces::Few(stream) => {
+                    self.connection.mark()?;
+                    return one(stream, &self.subject, self.sequence).await;
+                }
+                Pieces::Many(many) => many,
+            };
+            match many.pulls.next().await? {
+                Pulled::Message(message) => {
+                    if let Some(Placed { sequence, message, .. }) = many.take(message) {
+                        return Ok((sequence, message.payload));
                     }
-                    DirectGetErrorKind::TimedOut => status::jetstream_late(),
-                    _ => status::no_jetstream(),
-                })?;
-                Ok((message.sequence, message.payload))
-            }));
-            self.asked += 1;
+                }
+                Pulled::Nothing => return Err(changed()),
+                Pulled::Lost => {}
+            }
+            // Some of them are missing, or the consumer was lost with its server or the connection.
+            let Self { connection, bucket, subject, limits, sequence, .. } = &*self;
+            let again = insist(|| ordered(connection, *limits, bucket, subject, *sequence));
+            let again = timeout(PATIENCE, again).await.map_err(|_| status::disconnected())??;
+            self.pieces = Pieces::Many(again);
         }
     }
+}
+
+/// The first piece from this sequence on, and its own.
+async fn one(stream: &Stream<()>, subject: &str, from: u64) -> Result<(u64, Bytes), Status> {
+    let message = stream.direct_get_next_for_subject(subject, Some(from)).await;
+    let message = message.map_err(|error| match error.kind() {
+        DirectGetErrorKind::NotFound => changed(),
+        DirectGetErrorKind::TimedOut => status::jetstream_late(),
+        _ => status::no_jetstream(),
+    })?;
+    Ok((message.sequence, message.payload))
+}
+
+/// The pieces from this sequence on.
+async fn ordered(
+    connection: &Connection,
+    limits: Limits,
+    stream: &str,
+    subject: &str,
+    from: u64,
+) -> Result<Ordered, Status> {
+    let made = Ordered::make(connection, limits, stream, subject, Some(from)).await;
+    let (mut ordered, _) = made.map_err(|status| match status.code() {
+        Code::NotFound => changed(),
+        _ => status,
+    })?;
+    // All of them are there.
+    ordered.pulls.wait = false;
+    Ok(ordered)
+}
+
+/// Another version has taken its place meanwhile, or it was deleted.
+fn changed() -> Status {
+    Status::aborted("the object was changed while it was read")
 }
