@@ -146,7 +146,8 @@ type NATSServiceClient interface {
 	ObjectList(ctx context.Context, in *ObjectListRequest, opts ...grpc.CallOption) (*ObjectListResponse, error)
 	// Stores an object of any size, in pieces. The first chunk names it; an object whose upload broke off is not there.
 	ObjectUpload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ObjectChunk, ObjectPutResponse], error)
-	// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none.
+	// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none. ABORTED if it is
+	// changed meanwhile. One of many pieces goes on where it was after NATS was away, for half a minute at most.
 	ObjectDownload(ctx context.Context, in *ObjectGetRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ObjectChunk], error)
 	// Tells what the tenant has stored, and what went through this replica for it.
 	GetStatistics(ctx context.Context, in *GetStatisticsRequest, opts ...grpc.CallOption) (*GetStatisticsResponse, error)
@@ -655,7 +656,8 @@ type NATSServiceServer interface {
 	ObjectList(context.Context, *ObjectListRequest) (*ObjectListResponse, error)
 	// Stores an object of any size, in pieces. The first chunk names it; an object whose upload broke off is not there.
 	ObjectUpload(grpc.ClientStreamingServer[ObjectChunk, ObjectPutResponse]) error
-	// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none.
+	// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none. ABORTED if it is
+	// changed meanwhile. One of many pieces goes on where it was after NATS was away, for half a minute at most.
 	ObjectDownload(*ObjectGetRequest, grpc.ServerStreamingServer[ObjectChunk]) error
 	// Tells what the tenant has stored, and what went through this replica for it.
 	GetStatistics(context.Context, *GetStatisticsRequest) (*GetStatisticsResponse, error)

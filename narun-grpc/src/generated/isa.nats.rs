@@ -2252,7 +2252,8 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "ObjectUpload"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none.
+        /// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none. ABORTED if it is
+        /// changed meanwhile. One of many pieces goes on where it was after NATS was away, for half a minute at most.
         pub async fn object_download(
             &mut self,
             request: impl tonic::IntoRequest<super::ObjectGetRequest>,
@@ -2642,7 +2643,8 @@ pub mod nats_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none.
+        /// Reads an object of any size, in pieces. The first chunk describes it; NOT_FOUND if there is none. ABORTED if it is
+        /// changed meanwhile. One of many pieces goes on where it was after NATS was away, for half a minute at most.
         async fn object_download(
             &self,
             request: tonic::Request<super::ObjectGetRequest>,

@@ -20,6 +20,7 @@ use tonic::{Code, Request};
 use crate::consumers::{consumer, durable};
 use crate::every::{call, prepare, requests, send};
 use crate::harness::{Service, channel, eventually, new_user, soon};
+use crate::objects;
 use crate::streams::{create, named, publish, store};
 
 pub(crate) async fn serve(
@@ -191,6 +192,35 @@ async fn all_goes_on_after_a_server_died() {
     }
     publish(&client, "u", "kept", "x").await;
     assert_eq!(soon("a message", stream.message()).await.unwrap().unwrap().data, "x");
+}
+
+#[tokio::test]
+async fn a_download_goes_on_after_the_server_died() {
+    let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
+    let service = serve(&server, |builder| builder).await;
+    let mut client = service.client.clone();
+    // More than fits on the way to the client.
+    let data: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    client.object_put(objects::put("u", "o", data.clone())).await.unwrap();
+    let get = ObjectGetRequest {
+        user_id: "u".into(),
+        bucket: "b".into(),
+        object_name: "o".into(),
+        ..Default::default()
+    };
+    let mut chunks = client.object_download(get).await.unwrap().into_inner();
+    let mut read = chunks.message().await.unwrap().expect("a description").data.to_vec();
+    server.kill().unwrap();
+    eventually("refusals", async || {
+        let publish = PublishRequest { user_id: "u".into(), subject: "a".into(), ..Default::default() };
+        client.publish(publish).await.is_err_and(|status| status.code() == Code::Unavailable)
+    })
+    .await;
+    server.restart().unwrap();
+    while let Some(chunk) = soon("a chunk", chunks.message()).await.unwrap() {
+        read.extend_from_slice(&chunk.data);
+    }
+    assert!(read == data);
 }
 
 #[tokio::test]
