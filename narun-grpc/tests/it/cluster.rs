@@ -16,11 +16,10 @@ use narun_grpc::{BucketSettings, NatsService};
 use narun_support::Cluster;
 use prost::Message;
 use tokio::task::{JoinSet, block_in_place};
-use tonic::transport::Channel;
-use tonic::{Code, Request};
+use tonic::Code;
 
 use crate::consumers::{consumer, durable};
-use crate::every::{call, send};
+use crate::every::{call, insist};
 use crate::harness::{Service, channel, new_user, soon};
 use crate::streams::{create, named};
 
@@ -46,24 +45,6 @@ fn requests() -> Vec<(&'static str, Bytes)> {
         "KVGet": KvGetRequest { bucket: "b".into(), key: "k".into() },
         "ObjectPut": ObjectPutRequest { bucket: "b".into(), object_name: "o".into(), data: data.clone() },
         "ObjectGet": ObjectGetRequest { bucket: "b".into(), object_name: "o".into() },
-    }
-}
-
-/// Calls a method again and again, until a call that began when a server was dead has succeeded.
-async fn insist(channel: Channel, method: &'static str, request: Bytes, dead: Arc<AtomicBool>) {
-    loop {
-        let after = dead.load(Ordering::Acquire);
-        let mut request = Request::new(request.clone());
-        request.set_timeout(Duration::from_secs(2));
-        match soon(method, send(&channel, method, request)).await {
-            Ok(_) if after => return,
-            Ok(_) => {}
-            Err(status) => assert!(
-                matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled),
-                "{method}: {status:?}"
-            ),
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -117,7 +98,7 @@ async fn what_is_kept_three_times_outlives_a_server() {
     let dead = Arc::<AtomicBool>::default();
     let mut calls = JoinSet::new();
     for (method, request) in requests() {
-        calls.spawn(insist(channel.clone(), method, request, dead.clone()));
+        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(2), dead.clone()));
     }
     let leader = block_in_place(|| cluster.stream_leader("user-u-s")).expect("a leader");
     block_in_place(|| cluster.server(leader).kill()).expect("a dead server");

@@ -1,5 +1,9 @@
 //! A request of each unary method, for a user who has a bit of everything.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use narun_grpc::SERVICE;
@@ -14,9 +18,10 @@ use narun_grpc::pb::{
 };
 use prost::Message;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::consumers::{consumer, durable};
+use crate::harness::soon;
 use crate::hostile::Raw;
 
 /// Makes what the requests are about: streams, a consumer, a bucket with a key, and one with an object.
@@ -104,4 +109,29 @@ pub(crate) async fn send(channel: &Channel, method: &str, request: Request<Bytes
     client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
     let path = PathAndQuery::try_from(format!("/{SERVICE}/{method}")).expect("a path");
     client.unary(request, path, Raw).await.map(tonic::Response::into_inner)
+}
+
+/// Calls a method again and again, each time for so long at most, until one call has succeeded that began after it was to.
+pub(crate) async fn insist(
+    channel: Channel,
+    method: &'static str,
+    request: Bytes,
+    patience: Duration,
+    is_to: Arc<AtomicBool>,
+) {
+    loop {
+        let after = is_to.load(Ordering::Acquire);
+        let mut request = Request::new(request.clone());
+        request.set_timeout(patience);
+        match soon(method, send(&channel, method, request)).await {
+            Ok(_) if after => return,
+            Ok(_) => {}
+            Err(status) => match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                code => panic!("{method}: {code:?} {status:?}"),
+            },
+        }
+    }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
     ConsumeMessagesRequest, ConsumerConfig, KvWatchRequest, ObjectChunk, ObjectGetRequest, PublishRequest,
@@ -14,11 +13,10 @@ use narun_grpc::pb::{
 use narun_grpc::{Method, NatsService, NatsServiceBuilder};
 use narun_support::Server;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use crate::consumers::{consumer, durable};
-use crate::every::{call, prepare, requests, send};
+use crate::every::{call, insist, prepare, requests};
 use crate::harness::{Service, channel, eventually, new_user, soon};
 use crate::objects;
 use crate::streams::{create, named, publish, store};
@@ -87,25 +85,6 @@ async fn every_call_ends_in_time_though_its_client_sets_none() {
     }
 }
 
-/// Calls a method again and again, until one call that began after the restart has succeeded.
-async fn insist(channel: Channel, method: &'static str, request: Bytes, restarted: Arc<AtomicBool>) {
-    loop {
-        let after = restarted.load(Ordering::Acquire);
-        let mut request = Request::new(request.clone());
-        request.set_timeout(Duration::from_secs(1));
-        match soon(method, send(&channel, method, request)).await {
-            Ok(_) if after => return,
-            Ok(_) => {}
-            Err(status) => match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                code => panic!("{method}: {code:?} {status:?}"),
-            },
-        }
-    }
-}
-
 #[tokio::test]
 async fn all_goes_on_after_a_server_died() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
@@ -146,7 +125,7 @@ async fn all_goes_on_after_a_server_died() {
     let restarted = Arc::new(AtomicBool::new(false));
     let mut calls = JoinSet::new();
     for (method, request) in requests("u") {
-        calls.spawn(insist(channel.clone(), method, request, restarted.clone()));
+        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(1), restarted.clone()));
     }
     for _ in 0..2 {
         // In the midst of calls.
