@@ -58,8 +58,7 @@ impl Call<'_> {
     }
 
     async fn info_of(&self, named: &Named<'_>) -> Result<Info, Status> {
-        let subject = format!("CONSUMER.INFO.{}.{}", named.stream, named.consumer);
-        let info: Info = self.connection().api(subject, &()).await?;
+        let info: Info = self.connection().consumer_info(&named.stream, named.consumer).await?;
         match info.config.ack_policy {
             AckPolicy::None => Err(Status::failed_precondition("this consumer takes no acknowledgements")),
             _ => Ok(info),

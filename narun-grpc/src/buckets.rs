@@ -95,7 +95,7 @@ impl Call<'_> {
         if self.connection().verified().subjects(stream).is_some() {
             return Ok(true);
         }
-        let info = self.connection().api::<Info>(format!("STREAM.INFO.{stream}"), &()).await;
+        let info = self.connection().stream_info(stream).await;
         let Some(info) = if_found(info)? else { return Ok(false) };
         self.connection().verified().add(stream, &info.config.subjects);
         Ok(true)

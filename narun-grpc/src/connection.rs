@@ -15,6 +15,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::response::Response;
+use async_nats::jetstream::{consumer, stream};
 use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -162,6 +163,20 @@ impl Connection {
             Ok(Response::Err { error }) => Ok(Err(error)),
             Err(_) => Err(Status::internal("an answer of JetStream that cannot be read")),
         }
+    }
+
+    /// A stream as it is now, by NATS's name of it.
+    pub(crate) fn stream_info(&self, stream: &str) -> impl Future<Output = Result<stream::Info, Status>> {
+        self.api(format!("STREAM.INFO.{stream}"), &())
+    }
+
+    /// A consumer as it is now, by NATS's names of its stream and of itself.
+    pub(crate) fn consumer_info(
+        &self,
+        stream: &str,
+        consumer: &str,
+    ) -> impl Future<Output = Result<consumer::Info, Status>> {
+        self.api(format!("CONSUMER.INFO.{stream}.{consumer}"), &())
     }
 
     /// Asks JetStream's API for a list, page after page.

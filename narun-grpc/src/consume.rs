@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_nats::jetstream::consumer::Info;
 use async_nats::jetstream::{Context, Message};
 use futures::stream::BoxStream;
 use tonic::Status;
@@ -71,8 +70,7 @@ struct Consumer {
 impl Consumer {
     /// Pulls of it, if it is there.
     async fn pull(&self) -> Result<Pulls, Status> {
-        let subject = format!("CONSUMER.INFO.{}.{}", self.stream, self.name);
-        let info: Info = self.connection.api(subject, &()).await?;
+        let info = self.connection.consumer_info(&self.stream, &self.name).await?;
         if info.config.deliver_subject.is_some() {
             return Err(Status::failed_precondition("nothing is pulled from this consumer"));
         }

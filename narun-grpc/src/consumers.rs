@@ -30,7 +30,7 @@ impl Call<'_> {
     pub(crate) async fn consumer(&self, stream: &str, consumer: &str) -> Result<(String, Info), Status> {
         let consumer = consumer_name(consumer)?;
         let (stream, _) = self.stream(stream).await?;
-        let info = self.connection().api(format!("CONSUMER.INFO.{stream}.{consumer}"), &()).await?;
+        let info = self.connection().consumer_info(&stream, consumer).await?;
         Ok((stream, info))
     }
 

@@ -1,8 +1,8 @@
 //! NATS for many tenants over gRPC: a tonic service for any Rust program's own server.
 //!
 //! The service is `isa.nats.NATSService`; its methods publish, subscribe and request, keep streams and consumers and
-//! deliver their messages, and use and watch key-value stores and object stores. Clients need no NATS library, only the contract, `proto/nats_service.proto`, and see no
-//! names but their own: each request is for a user, or for an organization, whose id becomes part of every subject,
+//! deliver their messages, and use and watch key-value stores and object stores. Clients need no NATS library, only the
+//! contract, `proto/nats_service.proto`, and see no names but their own: each request is for a user, or for an organization, whose id becomes part of every subject,
 //! stream and bucket, in such a way that no id reaches another's (see [`tenant`]).
 //!
 //! ```no_run

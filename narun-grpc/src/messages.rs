@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use async_nats::StatusCode;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::Info;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -48,8 +47,7 @@ impl Call<'_> {
 
     /// As [`nobody`](Self::nobody), of a consumer by NATS's names of its stream and of itself.
     pub(crate) async fn nobody_at(&self, stream: &str, consumer: &str) -> Status {
-        let info = format!("CONSUMER.INFO.{stream}.{consumer}");
-        self.nobody(self.connection().api::<Info>(info, &())).await
+        self.nobody(self.connection().consumer_info(stream, consumer)).await
     }
 }
 
@@ -124,7 +122,7 @@ impl Unary for pb::PullMessagesRequest {
 
 /// A pull of a consumer, on an inbox that is its own meanwhile.
 pub(crate) struct Pull {
-    connection: Connection,
+    pub(crate) connection: Connection,
     stream: String,
     consumer: String,
     /// None once it is given away.
@@ -209,7 +207,7 @@ impl Pull {
     }
 }
 
-fn exceeds_room(message: &async_nats::Message) -> bool {
+pub(crate) fn exceeds_room(message: &async_nats::Message) -> bool {
     message.description.as_deref().is_some_and(|text| text.contains("MaxBytes"))
 }
 

@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use data_encoding::BASE64URL;
 use futures::StreamExt;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tonic::{Code, Status};
 
 use self::reader::Reader;
@@ -115,6 +116,11 @@ impl Call<'_> {
         }
         Ok(Writer::new(self.connection().clone(), bucket.clone()))
     }
+}
+
+/// A digest as all NATS clients write it.
+fn digest_text(digest: Sha256) -> String {
+    format!("SHA-256={}", BASE64URL.encode(&digest.finalize()))
 }
 
 fn damaged() -> Status {

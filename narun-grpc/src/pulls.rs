@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::Connection;
 use crate::connection::{Due, Mark, ends_the_one_before};
-use crate::messages::{Pull, refusal};
+use crate::messages::{Pull, exceeds_room, refusal};
 use crate::status;
 
 /// How often it is looked whether the connection is still the one that the pull went through.
@@ -40,7 +40,6 @@ pub(crate) struct Limits {
 /// The pulls of one consumer.
 pub(crate) struct Pulls {
     pull: Pull,
-    connection: Connection,
     limits: Limits,
     /// Whether the server waits for what is to come, or says that there is nothing.
     pub(crate) wait: bool,
@@ -73,7 +72,6 @@ impl Pulls {
         let mark = connection.mark()?;
         Ok(Self {
             pull: Pull::open(connection, limits.bytes, stream, consumer).await?,
-            connection: connection.clone(),
             limits,
             wait: true,
             mark,
@@ -88,7 +86,7 @@ impl Pulls {
     pub(crate) async fn next(&mut self) -> Result<Pulled, Status> {
         loop {
             if self.left == 0 {
-                match self.connection.mark() {
+                match self.pull.connection.mark() {
                     Ok(mark) => self.ask(mark).await?,
                     Err(_) => return Ok(Pulled::Lost),
                 }
@@ -103,7 +101,7 @@ impl Pulls {
                 }
                 Ok(None) => return Err(status::disconnected()),
                 Err(_) => {
-                    let is_same = self.connection.mark().is_ok_and(|mark| mark == self.mark);
+                    let is_same = self.pull.connection.mark().is_ok_and(|mark| mark == self.mark);
                     if !is_same || self.heard.elapsed() > SILENCE {
                         return Ok(Pulled::Lost);
                     }
@@ -152,7 +150,7 @@ impl Pulls {
         if status == StatusCode::NOT_FOUND || status == StatusCode::TIMEOUT {
             return Ok(Some(Pulled::Nothing));
         }
-        if says("MaxBytes") && !self.alone {
+        if exceeds_room(&message) && !self.alone {
             // The next one comes with the next pull, or if it was the first, by itself.
             self.alone = self.brought == 0;
             return Ok(None);

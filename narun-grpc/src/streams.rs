@@ -21,7 +21,7 @@ impl Call<'_> {
     /// The tenant's stream of this name, and NATS's name of it.
     pub(crate) async fn stream(&self, name: &str) -> Result<(String, Info), Status> {
         let name = self.stream_name(name)?;
-        let info: Info = self.connection().api(format!("STREAM.INFO.{name}"), &()).await?;
+        let info = self.connection().stream_info(&name).await?;
         // Names are the tenants' already. This is for those that somebody else in the account has made.
         match is_owned(self.tenant(), &info) {
             true => {

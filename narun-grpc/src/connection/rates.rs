@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::stream::{Info, State};
+use async_nats::jetstream::stream::State;
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -116,7 +116,7 @@ async fn sample(connection: Weak<Inner>, streams: Arc<Mutex<Streams>>, every: Du
             return;
         }
         let infos = futures::stream::iter(names).map(async |name: String| {
-            let info = timeout(LIMIT, connection.api::<Info>(format!("STREAM.INFO.{name}"), &())).await;
+            let info = timeout(LIMIT, connection.stream_info(&name)).await;
             (name, info)
         });
         let mut infos = infos.buffer_unordered(AT_ONCE);

@@ -188,7 +188,7 @@ impl Source for Watch {
 }
 
 async fn bucket_info(connection: &Connection, bucket: &Bucket) -> Result<stream::Info, Status> {
-    let info = connection.api(format!("STREAM.INFO.{}", bucket.stream), &()).await;
+    let info = connection.stream_info(&bucket.stream).await;
     info.map_err(|status| match status.code() {
         tonic::Code::NotFound => Status::not_found("no such bucket"),
         _ => status,

@@ -3,12 +3,11 @@ use std::time::Duration;
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
-use data_encoding::BASE64URL;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{Bucket, damaged};
+use super::{Bucket, damaged, digest_text};
 use crate::Connection;
 use crate::ordered::{Ordered, Placed};
 use crate::pulls::{Limits, Pulled, insist};
@@ -73,8 +72,7 @@ impl Reader {
     /// The next piece; none at the end, once all was found to be as it was written.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         if self.chunks == 0 {
-            let digest = self.digest.clone().finalize();
-            let found = format!("SHA-256={}", BASE64URL.encode(&digest));
+            let found = digest_text(self.digest.clone());
             let right = self.size == 0 && self.expected.as_ref().is_none_or(|expected| *expected == found);
             return if right { Ok(None) } else { Err(damaged()) };
         }

@@ -5,12 +5,11 @@ use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use bytes::{Bytes, BytesMut};
-use data_encoding::BASE64URL;
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::Bucket;
+use super::{Bucket, digest_text};
 use crate::Connection;
 use crate::random::token;
 use crate::status::{IntoStatus, OrStatus};
@@ -101,7 +100,6 @@ impl Writer {
         while !self.stored.is_empty() {
             self.wait_for_one().await?;
         }
-        let digest = self.digest.clone().finalize();
         Ok(ObjectInfo {
             name: String::new(),
             description: None,
@@ -113,7 +111,7 @@ impl Writer {
             size: self.size,
             chunks: self.chunks,
             modified: Some(SystemTime::now().into()),
-            digest: Some(format!("SHA-256={}", BASE64URL.encode(&digest))),
+            digest: Some(digest_text(self.digest.clone())),
             deleted: false,
         })
     }
