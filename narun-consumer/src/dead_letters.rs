@@ -8,9 +8,10 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, RawMessageError, RawMessageErrorKind, Stream};
 use http::request;
-use narun_core::durable::{BodiesError, DeclareError, OutcomeError, Tasks, header};
 use narun_core::frame::{ObjectRef, RequestFrame, RequestHead};
-use narun_core::{App, ExchangeId, Limits, NameError, Namespace, StreamSettings};
+use narun_core::{App, ExchangeId, Limits, NameError, Namespace};
+use narun_nats::jetstream::StreamSettings;
+use narun_nats::jetstream::{BodiesError, DeclareError, OutcomeError, Tasks, header};
 
 /// How many are listed at once at most.
 const PAGE: usize = 256;

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use async_nats::Client;
-use narun_core::durable::Tasks;
-use narun_core::{App, Namespace, StreamSettings};
+use narun_core::{App, Namespace};
+use narun_nats::jetstream::StreamSettings;
+use narun_nats::jetstream::Tasks;
 
 use crate::error::ServeError;
 use crate::run::MIN_ACK_WAIT;

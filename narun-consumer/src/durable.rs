@@ -11,8 +11,8 @@ mod worker;
 
 use std::sync::Arc;
 
-use narun_core::durable::{Bodies, DeclareError, Outcomes, Tasks};
-use narun_core::link::Link;
+use narun_nats::Link;
+use narun_nats::jetstream::{Bodies, DeclareError, Outcomes, Tasks};
 use tokio::sync::OnceCell;
 
 use crate::admission::Admission;
@@ -56,7 +56,7 @@ impl Shared {
 
     /// How large a response may be.
     fn room(&self) -> usize {
-        narun_core::durable::room(self.consumer.endpoint.link().client().max_payload())
+        narun_nats::jetstream::room(self.consumer.endpoint.link().client().max_payload())
     }
 
     fn is_connected(&self) -> bool {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, response};
 use narun_core::Body;
-use narun_core::link::{Collect, CollectError, has_content};
+use narun_nats::body::{Collect, CollectError, has_content};
 use pin_project::pin_project;
 use tower_service::Service;
 

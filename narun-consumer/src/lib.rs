@@ -214,5 +214,6 @@ pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
 pub use declare::declare;
 pub use error::{BoxError, ServeError};
 pub use extensions::{Delivery, Received};
-pub use narun_core::{App, Body, BodyError, BodyErrorKind, ExchangeId, NameError, Storage, StreamSettings};
+pub use narun_core::{App, Body, BodyError, BodyErrorKind, ExchangeId, NameError};
+pub use narun_nats::jetstream::{Storage, StreamSettings};
 pub use serve::{Serve, serve};

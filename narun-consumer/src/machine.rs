@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_nats::Subject;
 use narun_core::exchange::Callee;
-use narun_core::link::Shared;
+use narun_nats::drive::Shared;
 
 /// The state of an exchange: shared with whoever reads the request's body, if that comes piece by piece.
 pub(crate) enum Machine {

@@ -5,7 +5,7 @@ use metrics::{
     histogram,
 };
 use narun_core::exchange::Cancelled;
-use narun_core::link::Notice;
+use narun_nats::inbox::Notice;
 
 const REQUESTS: &str = "http_consumer_requests_total";
 const DURATION: &str = "http_consumer_request_duration_seconds";

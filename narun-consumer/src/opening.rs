@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::Body;
-use narun_core::link::Joined;
+use narun_nats::body::Joined;
 use pin_project::pin_project;
 
 /// A body of which first what is there at once is taken, then the rest, part by part.

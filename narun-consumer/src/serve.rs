@@ -9,8 +9,9 @@ use async_nats::Client;
 use futures::future::BoxFuture;
 use http::{Request, Response, request};
 use narun_core::exchange::{Budget, FlowConfig};
-use narun_core::link::ReplyPolicy;
-use narun_core::{App, Body, Namespace, StreamSettings};
+use narun_core::{App, Body, Namespace};
+use narun_nats::inbox::ReplyPolicy;
+use narun_nats::jetstream::StreamSettings;
 use tower_service::Service;
 use tracing::Span;
 

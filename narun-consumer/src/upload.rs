@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use narun_core::exchange::Callee;
-use narun_core::link::Incoming;
 use narun_core::{BodyError, BodyErrorKind};
+use narun_nats::drive::Incoming;
 
 /// A request's body that comes piece by piece, held against the length that the request tells.
 pub(crate) struct Upload {

@@ -38,8 +38,7 @@ impl Body {
         self
     }
 
-    /// A body that comes piece by piece: for narun-gateway and narun-consumer, not public API.
-    #[doc(hidden)]
+    /// A body that comes piece by piece.
     pub fn streaming<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Sync + 'static,

@@ -47,7 +47,6 @@
 //! | [`exchange`] | one request and its response, from both sides, as state machines |
 //! | [`fields`] | which HTTP fields cross, and changes to them |
 //! | [`names`] | apps, namespaces and their subjects |
-//! | [`tenant`] | tenants' ids as parts of NATS names |
 //!
 //! # Subjects
 //!
@@ -62,31 +61,16 @@
 //!
 //! Decoding takes any bytes: it never panics, and [`Limits`] are checked before anything is allocated for what a payload
 //! claims. Bodies, targets and field values are slices of the payload, so it lives as long as they do.
-//!
-//! # Features
-//!
-//! | feature | default | what it adds |
-//! |---|---|---|
-//! | `nats` | off | what narun-gateway and narun-consumer share over async-nats and tokio; not public API |
 
 pub mod exchange;
 pub mod fields;
 pub mod frame;
 pub mod names;
-pub mod tenant;
-
-#[cfg(feature = "nats")]
-#[doc(hidden)]
-pub mod durable;
-#[cfg(feature = "nats")]
-#[doc(hidden)]
-pub mod link;
 
 mod body;
 mod failure;
 mod id;
 mod limits;
-mod stream;
 mod time;
 
 pub use body::{Body, BodyError, BodyErrorKind};
@@ -94,5 +78,4 @@ pub use failure::{Failure, FailureContext, FailureKind, GrpcCode};
 pub use id::{ExchangeId, ParseIdError};
 pub use limits::Limits;
 pub use names::{App, NameError, Namespace};
-pub use stream::{Storage, StreamSettings};
 pub use time::Time;

@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use async_nats::Client;
 use narun_core::exchange::Budget;
-use narun_core::link::ReplyPolicy;
-use narun_core::{Limits, Namespace, StreamSettings};
+use narun_core::{Limits, Namespace};
+use narun_nats::inbox::ReplyPolicy;
+use narun_nats::jetstream::StreamSettings;
 
 use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::gateway::Settings;

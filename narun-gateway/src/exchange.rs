@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, Version, header, request};
 use http_body::Body as _;
-use narun_core::link::{Call, IncomingResponse, NatsLink};
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
+use narun_nats::NatsLink;
+use narun_nats::drive::{Call, IncomingResponse};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 use tracing::{Span, field};

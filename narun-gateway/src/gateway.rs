@@ -5,11 +5,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_nats::{Client, Subject};
 use http::{HeaderMap, Response, request};
-use narun_core::durable::caller_scope;
 use narun_core::exchange::{Budget, CallerConfig, FlowConfig};
 use narun_core::frame::RequestHead;
-use narun_core::link::{Endpoint, Link, NatsEndpoint, NatsLink, ReplyPolicy};
-use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace, StreamSettings};
+use narun_core::{App, Body, ExchangeId, Failure, FailureContext, Limits, Namespace};
+use narun_nats::inbox::{Endpoint, ReplyPolicy};
+use narun_nats::jetstream::StreamSettings;
+use narun_nats::jetstream::caller_scope;
+use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 

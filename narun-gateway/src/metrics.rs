@@ -7,7 +7,7 @@ use metrics::{
     histogram,
 };
 use narun_core::FailureKind;
-use narun_core::link::Notice;
+use narun_nats::inbox::Notice;
 
 const REQUESTS: &str = "http_gateway_requests_total";
 const DURATION: &str = "http_gateway_request_duration_seconds";

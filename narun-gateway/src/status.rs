@@ -4,8 +4,8 @@ mod paths;
 mod response;
 
 use http::{HeaderValue, Method, Response, header, request};
-use narun_core::durable::State;
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
+use narun_nats::jetstream::State;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Gateway;

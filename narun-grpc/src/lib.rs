@@ -134,6 +134,7 @@ mod streams;
 mod subscribe;
 mod tally;
 pub mod tenancy;
+pub mod tenant;
 
 /// The generated code of the contract: messages, server and, with the feature `client`, client.
 // Written by prost and tonic as they are: nobody changes it, so what lints say of it helps nobody.
@@ -151,7 +152,7 @@ pub use connection::Connection;
 #[cfg(feature = "health")]
 pub use health::HealthWatch;
 pub use method::Method;
-pub use narun_core::tenant;
+
 pub use service::{NatsService, NatsServiceBuilder};
 pub use settings::{Settings, SettingsError};
 

@@ -5,8 +5,8 @@ use std::fmt;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use http::StatusCode;
-use narun_core::durable::{Tasks, header};
 use narun_core::{App, ExchangeId};
+use narun_nats::jetstream::{Tasks, header};
 
 use super::acks::Delivered;
 use crate::handler::HandlerError;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use narun_core::durable::Tasks;
+use narun_nats::jetstream::Tasks;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use narun_core::link::{Lost, NatsEndpoint};
+use narun_nats::{Lost, NatsEndpoint};
 use tokio::time::timeout;
 
 use super::acks::{Claim, Delivered};

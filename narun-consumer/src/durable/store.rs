@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narun_core::ExchangeId;
-use narun_core::durable::{Bodies, BodiesError, DeclareError, OutcomeError, Outcomes, State};
 use narun_core::frame::{ObjectRef, OutcomeRef};
+use narun_nats::jetstream::{Bodies, BodiesError, DeclareError, OutcomeError, Outcomes, State};
 use tokio::time::{Instant, sleep};
 
 use super::Shared;

@@ -3,9 +3,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use narun_core::durable::{Bodies, BodiesError};
 use narun_core::frame::ObjectRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
+use narun_nats::jetstream::{Bodies, BodiesError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use http::Response;
-use narun_core::durable::{keyed_id, request_digest};
 use narun_core::frame::RequestHead;
-use narun_core::link::Link;
 use narun_core::{Body, Failure, FailureKind};
+use narun_nats::Link;
+use narun_nats::jetstream::{keyed_id, request_digest};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Delivery, Failed, Published, Received, response};

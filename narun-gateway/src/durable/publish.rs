@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use narun_core::exchange::SubmissionConfig;
 use narun_core::frame::RequestHead;
-use narun_core::link::{NatsLink, Submit, Task};
-use narun_core::{Failure, FailureKind, durable};
+use narun_core::{Failure, FailureKind};
+use narun_nats::NatsLink;
+use narun_nats::drive::{Submit, Task};
+use narun_nats::jetstream;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field};
 
@@ -122,7 +124,7 @@ impl Delivery<'_> {
         body: &Bytes,
     ) -> Result<Option<Bytes>, Failure> {
         let endpoint = self.gateway.endpoint();
-        let room = durable::room(endpoint.link().client().max_payload());
+        let room = jetstream::room(endpoint.link().client().max_payload());
         if body.len() > room {
             return Ok(None);
         }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::connection::State;
-use narun_core::durable::{Bodies, DeclareError, Outcomes, Tasks};
-use narun_core::{Failure, FailureKind, Namespace, StreamSettings};
+use narun_core::{Failure, FailureKind, Namespace};
+use narun_nats::jetstream::StreamSettings;
+use narun_nats::jetstream::{Bodies, DeclareError, Outcomes, Tasks};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::AbortHandle;

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, header};
 use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
-use narun_core::link::{IncomingResponse, NatsLink, has_content};
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
+use narun_nats::NatsLink;
+use narun_nats::body::has_content;
+use narun_nats::drive::IncomingResponse;
 use tokio::time::Instant;
 
 use crate::Gateway;

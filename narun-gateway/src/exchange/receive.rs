@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, request};
-use narun_core::link::{Collect, CollectError, Link, NatsLink, Timer, TokioTimer};
 use narun_core::{ExchangeId, Failure, FailureKind, Time};
+use narun_nats::body::{Collect, CollectError};
+use narun_nats::{Link, NatsLink, Timer, TokioTimer};
 use pin_project::pin_project;
 
 use super::{broken_off, too_large};

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::request;
 use narun_core::exchange::Caller;
 use narun_core::frame::{EncodeError, RequestHead};
-use narun_core::link::{Call, Conversation, IncomingResponse, Link, NatsLink};
 use narun_core::{ExchangeId, Failure, FailureKind};
+use narun_nats::drive::{Call, Conversation, IncomingResponse};
+use narun_nats::{Link, NatsLink};
 
 use super::rest::Rest;
 use super::start::Beginning;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, header, request};
 use narun_core::Failure;
-use narun_core::link::Joined;
+use narun_nats::body::Joined;
 
 use super::{broken_off, too_large};
 use crate::body::BoxError;

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use narun_core::durable::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
 use narun_core::frame::OutcomeRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
+use narun_nats::jetstream::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// The pauses between looks at a record that is to change.

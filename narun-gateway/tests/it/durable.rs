@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use http::{HeaderValue, StatusCode};
-use narun_core::durable::header;
 use narun_gateway::{Gateway, Route};
+use narun_nats::jetstream::header;
 
 use crate::harness::{
     Metrics, SERVER, connect, eventually, get, grpc, new_app, new_namespace, open_tokens, post, send, settle,

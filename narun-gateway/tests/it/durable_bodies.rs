@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use narun_core::StreamSettings as Settings;
-use narun_core::durable::Tasks;
 use narun_gateway::StreamSettings;
+use narun_nats::jetstream::StreamSettings as Settings;
+use narun_nats::jetstream::Tasks;
 
 use crate::harness::{SERVER, connect, eventually, new_app, new_namespace, post, send, spawn};
 use crate::proxy::Proxy;

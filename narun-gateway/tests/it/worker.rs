@@ -5,10 +5,10 @@ use async_nats::jetstream::{AckKind, Context, Message, stream};
 use async_nats::{Client, HeaderMap};
 use futures::{FutureExt, StreamExt};
 use http::Response;
-use narun_core::durable::header;
 use narun_core::frame::RequestFrame;
 use narun_core::{App, Body, Limits, Namespace};
 use narun_gateway::{Gateway, GatewayBuilder, Route};
+use narun_nats::jetstream::header;
 
 use crate::consumer::encode_response;
 use crate::harness::{connect, new_app, new_namespace, settle, soon};

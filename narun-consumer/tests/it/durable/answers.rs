@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use narun_consumer::{Body, Delivery, Received};
 use narun_core::Limits;
-use narun_core::durable::header;
 use narun_core::frame::ResponseFrame;
+use narun_nats::jetstream::header;
 use tower::service_fn;
 
 use super::{Handler, World, new_head, start, through};

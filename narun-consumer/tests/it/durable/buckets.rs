@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response, StatusCode};
 use narun_consumer::{Body, BoxError};
-use narun_core::durable::{BodiesError, State};
 use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
+use narun_nats::jetstream::{BodiesError, State};
 
 use super::{Handler, World, new_head, start, take_and_give_back, through};
 use crate::gate::Gate;

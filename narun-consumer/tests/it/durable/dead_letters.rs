@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use narun_consumer::DeadLetterError;
-use narun_core::durable::State;
 use narun_core::frame::OutcomeRef;
+use narun_nats::jetstream::State;
 
 use super::{Handler, World, new_head, start};
 use crate::harness::eventually;

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use narun_core::Limits;
-use narun_core::durable::{State, header};
 use narun_core::frame::{ObjectRef, OutcomeRef, ResponseFrame};
+use narun_nats::jetstream::{State, header};
 
 use super::{Handler, World, new_head, start};
 use crate::harness::Metrics;

@@ -14,8 +14,10 @@ use narun_consumer::{Body, BoxError};
 use narun_core::exchange::{Caller, CallerConfig, FlowConfig};
 use narun_core::fields::Edit;
 use narun_core::frame::ResponseFrame;
-use narun_core::link::{Conversation, Endpoint, IncomingResponse, Link, NatsEndpoint, NatsLink, ReplyPolicy};
 use narun_core::{Failure, FailureKind, Limits};
+use narun_nats::drive::{Conversation, IncomingResponse};
+use narun_nats::inbox::{Endpoint, ReplyPolicy};
+use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tower::service_fn;
 
 use super::{boxed, consumer, watched};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::request::Parts;
-use narun_core::durable::{State, caller_scope};
 use narun_gateway::Body;
+use narun_nats::jetstream::{State, caller_scope};
 
 use super::site::{Site, keyed, located, plain, route, settings, with};
 use crate::harness::{eventually, get, pair, send, spawn};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use narun_core::durable::State;
 use narun_gateway::{Body, GatewayBuilder, Route};
+use narun_nats::jetstream::State;
 
 use super::site::{Site, later, located, plain, route, with};
 use crate::harness::{eventually, get, grpc, new_app, open_tokens, send, spawn};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::connection;
 use http::StatusCode;
-use narun_core::durable::{Kept, State};
+use narun_nats::jetstream::{Kept, State};
 
 use super::site::{Site, keyed, located, plain, route, settings, with};
 use crate::harness::{SERVER, eventually, send, spawn};

@@ -7,11 +7,11 @@ use async_nats::{HeaderMap, Subject, jetstream};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Method, Request, Response};
-use narun_core::durable::{Kept, Outcome, Outcomes, State, Tasks, header, keyed_id, request_digest};
 use narun_core::fields::Edit;
 use narun_core::frame::{RequestFrame, RequestHead};
 use narun_core::{App, ExchangeId, Limits, Namespace};
 use narun_gateway::{Body, Gateway, GatewayBuilder, Route, Storage, StreamSettings};
+use narun_nats::jetstream::{Kept, Outcome, Outcomes, State, Tasks, header, keyed_id, request_digest};
 
 use crate::consumer::encode_response;
 use crate::harness::{Answer, connect, soon};

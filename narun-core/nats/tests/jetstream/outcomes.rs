@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
-use narun_core::durable::{Created, Outcome, OutcomeError, State, Tasks};
 use narun_core::frame::OutcomeRef;
+use narun_nats::jetstream::{Created, Outcome, OutcomeError, State, Tasks};
 
 use crate::harness::{ID, in_memory, tasks};
 

@@ -1,46 +1,10 @@
-//! The driver of exchanges, for narun-gateway and narun-consumer alone: not public API.
-
-mod ack;
-mod call;
-mod collect;
-mod conversation;
-mod endpoint;
-mod inbox;
-mod joined;
-mod mailbox;
-mod nats;
-mod outgoing;
-mod reply;
-mod shared;
-mod submit;
-
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Method, StatusCode};
-
-use crate::Time;
-
-pub use call::Call;
-pub use collect::{Collect, CollectError};
-pub use conversation::{Conversation, Head, IncomingResponse};
-pub use endpoint::{Endpoint, Notice};
-pub use inbox::{Registration, Token};
-pub use joined::Joined;
-pub use mailbox::{Mail, Mailbox};
-pub use nats::{Lost, NatsEndpoint, NatsLink, TokioTimer};
-pub use outgoing::Outgoing;
-pub use reply::ReplyPolicy;
-pub use shared::{Incoming, Machine, Shared};
-pub use submit::{Submit, Task};
-
-/// Whether the response to such a request has content (RFC 9110 6.4.1).
-pub fn has_content(method: &Method, status: StatusCode) -> bool {
-    *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
+use narun_core::Time;
 
 /// A message bus, as far as an exchange needs one.
 pub trait Link: Send + Sync + 'static {

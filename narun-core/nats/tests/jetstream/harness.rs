@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::Client;
-use narun_core::durable::Tasks;
-use narun_core::{ExchangeId, Namespace, Storage, StreamSettings};
+use narun_core::{ExchangeId, Namespace};
+use narun_nats::jetstream::Tasks;
+use narun_nats::jetstream::{Storage, StreamSettings};
 use narun_support::Server;
 
 /// The server of all tests that need none of their own.

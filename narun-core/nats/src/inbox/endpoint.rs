@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::inbox::Inbox;
-use super::{Link, Mail, Mailbox, Outgoing, PublishError, Registration, ReplyPolicy};
-use crate::Limits;
-use crate::exchange::Connection;
-use crate::frame::{Frame, Reset, ResetCode, encode_probe};
+use super::tokens::Inbox;
+use super::{Mail, Mailbox, Registration, ReplyPolicy};
+use crate::outgoing::Outgoing;
+use crate::{Link, PublishError};
+use narun_core::Limits;
+use narun_core::exchange::Connection;
+use narun_core::frame::{Frame, Reset, ResetCode, encode_probe};
 
 /// How many strangers a second are told that their exchange is gone.
 const GONE_PER_SECOND: u64 = 1000;

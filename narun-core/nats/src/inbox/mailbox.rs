@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::exchange::Connection;
+use narun_core::exchange::Connection;
 
 /// How many messages wait for one exchange at the most; flow control keeps honest peers far below.
 const CAPACITY: usize = 1024;

@@ -12,8 +12,8 @@ use tracing::warn;
 
 use super::api::{self, Problem};
 
-use crate::ExchangeId;
-use crate::frame::ObjectRef;
+use narun_core::ExchangeId;
+use narun_core::frame::ObjectRef;
 
 /// Bodies that do not fit a message, as objects of a NATS object store.
 #[derive(Clone, Debug)]

@@ -6,12 +6,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use pin_project::{pin_project, pinned_drop};
 
-use super::{
-    Conversation, Endpoint, IncomingResponse, Link, Mail, Outgoing, PublishError, Registration, Timer,
-};
-use crate::exchange::{Caller, CallerConfig, CallerEvent, FlowConfig, Transmit};
-use crate::frame::{Frame, RequestHead, ResponseFrame};
-use crate::{Failure, FailureKind, Time};
+use super::{Conversation, IncomingResponse};
+use crate::inbox::{Endpoint, Mail, Registration};
+use crate::outgoing::Outgoing;
+use crate::{Link, PublishError, Timer};
+use narun_core::exchange::{Caller, CallerConfig, CallerEvent, FlowConfig, Transmit};
+use narun_core::frame::{Frame, RequestHead, ResponseFrame};
+use narun_core::{Failure, FailureKind, Time};
 
 /// One exchange as the gateway sees it: a future of the response.
 ///

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::api::{self, Problem, Stored};
 use super::record;
-use crate::ExchangeId;
-use crate::frame::OutcomeRef;
+use narun_core::ExchangeId;
+use narun_core::frame::OutcomeRef;
 
 /// The bucket of outcomes: what became of requests, under their ids.
 #[derive(Clone, Debug)]

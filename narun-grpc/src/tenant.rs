@@ -12,14 +12,14 @@
 //! | object bucket | `obj-user-{id}-{bucket}` | `obj-org-{id}-{bucket}` | 251 bytes |
 //!
 //! ```
-//! use narun_core::tenant::Tenant;
+//! use narun_grpc::tenant::Tenant;
 //!
 //! let (a, ab) = (Tenant::user("a")?, Tenant::user("a-b")?);
 //! assert_eq!(a.stream("b-c")?, "user-a-b-c");
 //! assert_eq!(ab.stream("c")?, "user-a_2db-c");
 //! assert_eq!(ab.own_stream("user-a_2db-c"), Some("c"));
 //! assert_eq!(a.own_stream("user-a_2db-c"), None);
-//! # Ok::<(), narun_core::tenant::TenantError>(())
+//! # Ok::<(), narun_grpc::tenant::TenantError>(())
 //! ```
 
 use std::fmt::Write;

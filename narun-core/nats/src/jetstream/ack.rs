@@ -4,8 +4,8 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 
-use crate::exchange::Ack;
-use crate::{Failure, FailureKind};
+use narun_core::exchange::Ack;
+use narun_core::{Failure, FailureKind};
 
 /// Confirmations are some dozens of bytes.
 const LONGEST: usize = 4096;
@@ -14,7 +14,7 @@ const LONGEST: usize = 4096;
 const DUPLICATE_IN_PROCESS: ErrorCode = ErrorCode(10158);
 
 /// What a PubAck says; none if it is none, or leaves it open.
-pub(super) fn read(payload: &[u8]) -> Option<Result<Ack, Failure>> {
+pub(crate) fn read(payload: &[u8]) -> Option<Result<Ack, Failure>> {
     if payload.len() > LONGEST {
         return None;
     }

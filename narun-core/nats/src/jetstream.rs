@@ -1,4 +1,4 @@
-//! What a namespace keeps in JetStream, for narun-gateway and narun-consumer alone: not public API.
+//! What a namespace keeps in JetStream.
 //!
 //! | what | name | made by |
 //! |---|---|---|
@@ -8,18 +8,21 @@
 //! | bucket of outcomes | `<namespace>-outcomes` | [`Tasks::outcomes`] |
 //! | bucket of bodies | `<namespace>-bodies` | [`Tasks::bodies`] |
 
+pub(crate) mod ack;
 mod api;
-mod bodies;
 mod compare;
 mod declare;
 mod digest;
+mod objects;
 mod outcomes;
 mod record;
+mod settings;
 
-pub use bodies::{Bodies, BodiesError};
 pub use declare::{DeclareError, Tasks};
 pub use digest::{caller_scope, keyed_id, request_digest};
+pub use objects::{Bodies, BodiesError};
 pub use outcomes::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
+pub use settings::{Storage, StreamSettings};
 
 /// How large a frame may be in the stream, or as an answer that is kept, where the server takes messages of `max_payload`
 /// bytes: the rest is for headers, those included that JetStream adds.

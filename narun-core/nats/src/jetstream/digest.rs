@@ -1,7 +1,7 @@
 use http::Method;
 use sha2::{Digest, Sha256};
 
-use crate::{App, ExchangeId, Namespace};
+use narun_core::{App, ExchangeId, Namespace};
 
 /// SHA-256 of a request's method, target and body.
 pub fn request_digest(method: &Method, target: &str, body: &[u8]) -> [u8; 32] {

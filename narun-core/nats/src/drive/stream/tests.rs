@@ -11,11 +11,12 @@ use http_body_util::combinators::MapErr;
 use http_body_util::{BodyExt, Full};
 
 use super::*;
-use crate::exchange::{Callee, CalleeConfig, CallerConfig, FlowConfig};
-use crate::fields::Edit;
-use crate::frame::{RequestFrame, ResponseHead};
-use crate::link::{Call, ReplyPolicy};
-use crate::{Body, BodyErrorKind, ExchangeId, Limits, Time};
+use crate::drive::Call;
+use crate::inbox::ReplyPolicy;
+use narun_core::exchange::{Callee, CalleeConfig, CallerConfig, FlowConfig};
+use narun_core::fields::Edit;
+use narun_core::frame::{RequestFrame, ResponseHead};
+use narun_core::{Body, BodyErrorKind, ExchangeId, Limits, Time};
 
 type Sent = (String, Option<String>, Bytes);
 

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use crate::exchange::{Callee, Caller};
-use crate::{BodyError, BodyErrorKind};
+use narun_core::exchange::{Callee, Caller};
+use narun_core::{BodyError, BodyErrorKind};
 
 /// A machine whose other side's body is read.
 pub trait Machine: Send + 'static {

@@ -13,9 +13,10 @@ use futures::stream::StreamExt;
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 
-use super::{Endpoint, Link, PublishError, Timer};
-use crate::Time;
-use crate::exchange::Connection;
+use crate::inbox::Endpoint;
+use crate::link::{Link, PublishError, Timer};
+use narun_core::Time;
+use narun_core::exchange::Connection;
 
 /// How often the client's state is looked at: it tells nobody by itself.
 const WATCH_EVERY: Duration = Duration::from_millis(50);

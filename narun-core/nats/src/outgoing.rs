@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Link, PublishError};
+use crate::{Link, PublishError};
 
 /// Publishes one message after the other, waiting only while the client's queue is full.
 #[derive(Default)]

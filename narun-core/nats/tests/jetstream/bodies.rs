@@ -4,8 +4,8 @@ use async_nats::jetstream::object_store;
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
 use data_encoding::BASE64URL;
-use narun_core::durable::{BodiesError, Tasks};
 use narun_core::frame::ObjectRef;
+use narun_nats::jetstream::{BodiesError, Tasks};
 
 use crate::harness::{ID, in_memory, messages, tasks};
 

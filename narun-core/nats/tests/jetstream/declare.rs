@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{consumer, kv, object_store};
 use futures::future::join_all;
-use narun_core::durable::{DeclareError, Tasks};
-use narun_core::{App, Storage, StreamSettings};
+use narun_core::App;
+use narun_nats::jetstream::{DeclareError, Tasks};
+use narun_nats::jetstream::{Storage, StreamSettings};
 use narun_support::{Binary, Server};
 
 use crate::harness::{connect, connect_to, in_memory, new_namespace, tasks};

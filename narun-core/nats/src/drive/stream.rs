@@ -7,10 +7,13 @@ use bytes::{Buf, Bytes};
 use pin_project::{pin_project, pinned_drop};
 
 use super::call::undeliverable;
-use super::{Endpoint, Incoming, Link, Mail, Outgoing, PublishError, Registration, Shared, Timer};
-use crate::exchange::{Caller, CallerEvent, Transmit};
-use crate::frame::{Frame, RequestHead, ResetCode, ResponseFrame};
-use crate::{Failure, FailureKind};
+use super::{Incoming, Shared};
+use crate::inbox::{Endpoint, Mail, Registration};
+use crate::outgoing::Outgoing;
+use crate::{Link, PublishError, Timer};
+use narun_core::exchange::{Caller, CallerEvent, Transmit};
+use narun_core::frame::{Frame, RequestHead, ResetCode, ResponseFrame};
+use narun_core::{Failure, FailureKind};
 
 /// How many times in a row it goes round before others get their turn: what it has published by then waits in memory for
 /// the client's task.

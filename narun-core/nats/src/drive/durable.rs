@@ -8,11 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::call::undeliverable;
-use super::{Endpoint, Link, Mail, Outgoing, Registration, Timer, ack};
-use crate::durable::header;
-use crate::exchange::{Submission, SubmissionConfig, SubmissionEvent};
-use crate::frame::{Frame, ResponseFrame};
-use crate::{ExchangeId, Failure};
+use crate::inbox::{Endpoint, Mail, Registration};
+use crate::jetstream::ack;
+use crate::jetstream::header;
+use crate::outgoing::Outgoing;
+use crate::{Link, Timer};
+use narun_core::exchange::{Submission, SubmissionConfig, SubmissionEvent};
+use narun_core::frame::{Frame, ResponseFrame};
+use narun_core::{ExchangeId, Failure};
 
 /// The token to which answers come; the first, which is told about the connection too.
 const ANSWER: u8 = 0;

@@ -9,8 +9,8 @@ use serde_json::json;
 use tracing::{debug, warn};
 
 use super::api::{self, Problem};
-use super::{Bodies, Outcomes, compare};
-use crate::{App, Namespace, Storage, StreamSettings};
+use super::{Bodies, Outcomes, Storage, StreamSettings, compare};
+use narun_core::{App, Namespace};
 
 /// What a namespace keeps in JetStream. Cheap to clone.
 #[derive(Clone, Debug)]

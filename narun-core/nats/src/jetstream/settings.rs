@@ -8,7 +8,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use narun_core::{Storage, StreamSettings};
+/// use narun_nats::jetstream::{Storage, StreamSettings};
 ///
 /// let settings = StreamSettings::new().replicas(3).max_bytes(10 << 30).outcome_ttl(Duration::from_secs(3600));
 /// assert_eq!(settings.clone().storage(Storage::File), settings);
