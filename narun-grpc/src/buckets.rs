@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 
 use crate::call::Call;
 use crate::convert::LONGEST;
-use crate::streams::if_found;
+use crate::methods::streams::if_found;
 use crate::{Connection, status};
 
 /// How buckets are made, which is when something is first put into one. Those that are there stay as they are.

@@ -3,6 +3,10 @@
 //!
 //! A method is an implementation of [`Unary`] or [`Streaming`] for its request, and knows nothing of all that.
 
+pub(crate) mod live;
+pub(crate) mod quota;
+pub(crate) mod record;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,9 +21,9 @@ use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span, field, info_span};
 
 use crate::auth::Caller;
-use crate::record::Record;
+use crate::call::record::Record;
 use crate::service::Shared;
-use crate::tally::Tally;
+use crate::state::tally::Tally;
 use crate::tenancy::Space;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, SERVICE, pb, status};

@@ -1,3 +1,5 @@
+mod dispatch;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,12 +10,12 @@ use async_nats::Client;
 use http::Extensions;
 use tokio::sync::watch;
 
-use crate::ack::{AckTokens, Recent};
 use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::pb::nats_service_server::NatsServiceServer;
-use crate::tally::Tallies;
+use crate::state::tally::Tallies;
+use crate::state::{AckTokens, Recent};
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
 use crate::{BucketSettings, Connection};
 

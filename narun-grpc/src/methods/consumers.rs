@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::call::{Call, Unary};
 use crate::convert::{from_consumer, to_consumer};
-use crate::streams::if_found;
+use crate::methods::streams::if_found;
 use crate::{Method, pb, status};
 
 /// Longest name of a consumer, in bytes, as JetStream has it.

@@ -5,9 +5,6 @@
 //! up, as of it the server then looks at the stream sequence only. On a consumer whose acknowledgements take in all
 //! messages before, a made-up one would spoil the consumer for good.
 
-mod recent;
-mod token;
-
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Info};
@@ -16,11 +13,10 @@ use serde_json::json;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-pub(crate) use self::recent::Recent;
-pub(crate) use self::token::AckTokens;
 use crate::call::{Call, Unary};
-use crate::consumers::consumer_name;
 use crate::convert::duration;
+use crate::methods::consumers::consumer_name;
+use crate::state::ack_tokens::stream_sequence;
 use crate::{Method, pb};
 
 /// How long the server may take to confirm. It never does so for what was not delivered.
@@ -124,7 +120,7 @@ impl Unary for pb::NakMessageRequest {
             call.named(&self.stream_name, &self.consumer_name, self.sequence, &self.ack_token).await?;
         // The server confirms a nak of anything, so it is looked first.
         let info = call.info_of(&named).await?;
-        let sequence = named.subject.as_deref().and_then(token::stream_sequence).unwrap_or(named.sequence);
+        let sequence = named.subject.as_deref().and_then(stream_sequence).unwrap_or(named.sequence);
         let pending = info.num_ack_pending > 0
             && (info.ack_floor.stream_sequence + 1..=info.delivered.stream_sequence).contains(&sequence);
         if !pending {

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use serde_json::json;
 use tonic::Status;
 
-use crate::pulls::{Limits, Pulls};
+use crate::pull::pulls::{Limits, Pulls};
 use crate::{Connection, random};
 
 /// After so long without a pull the server forgets a consumer.

@@ -23,8 +23,8 @@ use self::key::{escape_key, unescape_key};
 use self::operation::{OPERATION, operation};
 use crate::call::{Call, Unary};
 use crate::convert::{date, header_length, saturating};
+use crate::methods::streams::if_found;
 use crate::status::{self, IntoStatus, OrStatus};
-use crate::streams::if_found;
 use crate::tenant::Tenant;
 use crate::{BucketSettings, Method, pb};
 

@@ -6,10 +6,10 @@ use async_nats::jetstream::{Context, Message};
 use futures::stream::BoxStream;
 use tonic::Status;
 
+use crate::call::live::{Live, Source};
 use crate::call::{Call, Streaming, Weighed};
-use crate::consumers::consumer_name;
-use crate::live::{Live, Source};
-use crate::pulls::{Limits, Pulled, Pulls, insist};
+use crate::methods::consumers::consumer_name;
+use crate::pull::pulls::{Limits, Pulled, Pulls, insist};
 use crate::service::Shared;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};

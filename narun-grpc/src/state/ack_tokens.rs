@@ -57,7 +57,7 @@ impl fmt::Debug for AckTokens {
 }
 
 /// The stream sequence in the subject that a message came with.
-pub(super) fn stream_sequence(subject: &str) -> Option<u64> {
+pub(crate) fn stream_sequence(subject: &str) -> Option<u64> {
     let tokens: Vec<_> = subject.strip_prefix("$JS.ACK.")?.split('.').collect();
     // The longer form has domain and account in front, and perhaps something at the end.
     tokens.get(if tokens.len() > 7 { 5 } else { 3 })?.parse().ok()

@@ -12,11 +12,11 @@ use tonic::Status;
 use super::Bucket;
 use super::key::unescape_key;
 use super::operation::operation;
+use crate::call::live::{Live, Source};
 use crate::call::{Call, Streaming, Weighed};
 use crate::convert::{date, saturating};
-use crate::live::{Live, Source};
-use crate::ordered::{Ordered, Placed};
-use crate::pulls::{Limits, Pulled, insist};
+use crate::pull::ordered::{Ordered, Placed};
+use crate::pull::pulls::{Limits, Pulled, insist};
 use crate::{Connection, Method, pb};
 
 /// Entries that are taken before they are sent, at most.

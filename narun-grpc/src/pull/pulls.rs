@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::Connection;
 use crate::connection::{Due, Mark, ends_the_one_before};
-use crate::messages::{Pull, exceeds_room, refusal};
+use crate::methods::messages::{Pull, exceeds_room, refusal};
 use crate::status;
 
 /// How often it is looked whether the connection is still the one that the pull went through.

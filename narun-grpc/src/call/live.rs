@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use crate::call::Call;
-use crate::tally::Place;
+use crate::state::tally::Place;
 
 /// A live subscription, as it is counted.
 pub(crate) struct Live {

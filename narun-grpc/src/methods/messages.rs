@@ -12,8 +12,8 @@ use tonic::{Code, Status};
 
 use crate::call::{Call, Unary};
 use crate::connection::{Due, Inbox, ends_the_one_before};
-use crate::consumers::consumer_name;
 use crate::convert::{date, header_length, patience, publish_subject, saturating, timestamp, to_headers};
+use crate::methods::consumers::consumer_name;
 use crate::service::Shared;
 use crate::status::{self, OrStatus};
 use crate::tenant::Tenant;

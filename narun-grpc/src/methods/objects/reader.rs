@@ -9,8 +9,8 @@ use tonic::{Code, Status};
 
 use super::{Bucket, damaged, digest_text};
 use crate::Connection;
-use crate::ordered::{Ordered, Placed};
-use crate::pulls::{Limits, Pulled, insist};
+use crate::pull::ordered::{Ordered, Placed};
+use crate::pull::pulls::{Limits, Pulled, insist};
 use crate::status;
 
 /// Pieces that are asked for one by one, at most. For more, a consumer is made, which is faster once it is there.

@@ -3,8 +3,9 @@
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::call::Responses;
+use crate::methods::{health, objects};
 use crate::pb::nats_service_server;
-use crate::{NatsService, health, objects, pb};
+use crate::{NatsService, pb};
 
 macro_rules! methods {
     (

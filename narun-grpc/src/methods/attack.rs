@@ -7,8 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::convert::{covers, filter_subject, publish_subject};
-use crate::kv;
-use crate::objects;
+use crate::methods::{kv, objects};
 use crate::tenant::{Tenant, escape};
 
 /// Those who attack each other: 100,128 pairs.

@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use self::queue::Queue;
+use crate::call::live::{Live, stopped};
 use crate::call::{Call, Streaming, Weighed};
 use crate::connection::Ending;
 use crate::convert::{filter_subject, queue_group, timestamp, to_headers};
-use crate::live::{Live, stopped};
 use crate::status::{self, OrStatus};
 use crate::tenant::Tenant;
 use crate::{Method, pb};

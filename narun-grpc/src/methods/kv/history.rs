@@ -4,9 +4,9 @@ use tonic::Status;
 
 use super::Bucket;
 use super::watch::{Beginning, Watch};
+use crate::call::live::Source;
 use crate::call::{Call, Unary};
-use crate::live::Source;
-use crate::streams::if_found;
+use crate::methods::streams::if_found;
 use crate::{Method, pb};
 
 impl Unary for pb::KvHistoryRequest {
