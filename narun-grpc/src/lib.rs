@@ -133,9 +133,9 @@ pub mod with_consul {}
 pub use buckets::BucketSettings;
 pub use connection::Connection;
 pub use method::Method;
-#[cfg(feature = "health")]
-pub use methods::health::HealthWatch;
 
+#[cfg(feature = "health")]
+pub use service::HealthWatch;
 pub use service::{NatsService, NatsServiceBuilder};
 pub use settings::{Settings, SettingsError};
 

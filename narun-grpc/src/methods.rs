@@ -3,13 +3,15 @@
 mod ack;
 #[cfg(test)]
 mod attack;
-mod consume;
-pub(crate) mod consumers;
+mod consume_messages;
+mod consumers;
 pub(crate) mod health;
 mod kv;
-pub(crate) mod messages;
 pub(crate) mod objects;
 mod publish;
+mod publish_to_stream;
+mod pull_messages;
+mod request;
 mod statistics;
-pub(crate) mod streams;
+mod streams;
 mod subscribe;

@@ -28,12 +28,12 @@ pub(crate) trait Source: Send + 'static {
 impl Live {
     /// One more, unless the tenant has as many as it may have, or the service stops.
     pub(crate) fn open(call: &Call<'_>) -> Result<Self, Status> {
-        let mut stopping = call.shared.stopping.subscribe();
+        let mut stopping = call.state.stopping.subscribe();
         if *stopping.borrow_and_update() {
             return Err(stopped());
         }
         let _place = call.tally.subscribe(call.space.quotas.subscriptions)?;
-        let gauge = call.shared.metrics.subscriptions.clone();
+        let gauge = call.state.metrics.subscriptions.clone();
         gauge.increment(1);
         Ok(Self { gauge, stopping, _place })
     }

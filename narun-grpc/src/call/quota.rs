@@ -9,6 +9,14 @@ use crate::status;
 use crate::tenant::Tenant;
 
 impl Call<'_> {
+    /// Whether the NATS server takes this many bytes of headers and payload.
+    pub(crate) fn fits(&self, size: usize) -> Result<(), Status> {
+        match self.connection().client().max_payload() {
+            limit if size > limit => Err(status::too_large(size, limit)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the tenant may store as many bytes more.
     pub(crate) async fn room_for(&self, bytes: usize) -> Result<(), Status> {
         let Some(limit) = self.space.quotas.stored_bytes else { return Ok(()) };

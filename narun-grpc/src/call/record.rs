@@ -7,14 +7,14 @@ use tonic::Code;
 use crate::Method;
 use crate::audit::AuditRecord;
 use crate::auth::Caller;
-use crate::service::Shared;
+use crate::state::ServiceState;
 
 /// Longest text from a client in an audit record, in bytes.
 const LONGEST: usize = 256;
 
 /// A call on its way: counted while there is one of these, audited when it is dropped.
 pub(crate) struct Record {
-    shared: Arc<Shared>,
+    state: Arc<ServiceState>,
     method: Method,
     began: Instant,
     /// None once the client has left, which nobody tells.
@@ -36,13 +36,13 @@ struct Audited {
 
 impl Record {
     pub(crate) fn begin(
-        shared: &Arc<Shared>,
+        state: &Arc<ServiceState>,
         method: Method,
         caller: &Caller<'_>,
         resource: impl FnOnce() -> String,
     ) -> Self {
-        shared.metrics.of(method).begun();
-        let audit = shared.audit.enabled().then(|| {
+        state.metrics.of(method).begun();
+        let audit = state.audit.enabled().then(|| {
             Box::new(Audited {
                 time: SystemTime::now(),
                 principal: None,
@@ -53,7 +53,7 @@ impl Record {
             })
         });
         Self {
-            shared: shared.clone(),
+            state: state.clone(),
             method,
             began: Instant::now(),
             code: None,
@@ -86,22 +86,22 @@ impl Record {
 
     pub(crate) fn received(&self, messages: u64, bytes: u64) {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.metrics.of(self.method).received(messages, bytes);
+        self.state.metrics.of(self.method).received(messages, bytes);
     }
 
     pub(crate) fn sent(&self, messages: u64, bytes: u64) {
         self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.metrics.of(self.method).sent(messages, bytes);
+        self.state.metrics.of(self.method).sent(messages, bytes);
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let (code, duration) = (self.code.unwrap_or(Code::Cancelled), self.began.elapsed());
-        self.shared.metrics.of(self.method).ended(code, duration);
+        self.state.metrics.of(self.method).ended(code, duration);
         let Some(audit) = self.audit.take() else { return };
         let Audited { time, principal, user, organization, peer, resource } = *audit;
-        self.shared.audit.record(AuditRecord {
+        self.state.audit.record(AuditRecord {
             time,
             principal,
             user,

@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
+use crate::call::consumers::consumer_name;
 use crate::call::{Call, Unary};
 use crate::convert::duration;
-use crate::methods::consumers::consumer_name;
 use crate::state::ack_tokens::stream_sequence;
 use crate::{Method, pb};
 
@@ -45,11 +45,11 @@ impl Call<'_> {
             return Err(Status::invalid_argument("neither a sequence nor an ack_token"));
         }
         let stream = self.owned_stream(stream).await?;
-        let subject = self.shared.tokens.subject(&stream, consumer, token);
+        let subject = self.state.tokens.subject(&stream, consumer, token);
         if sequence == 0 && subject.is_none() {
             return Err(Status::invalid_argument("the ack_token is not of a message of this consumer"));
         }
-        let subject = subject.or_else(|| self.shared.recent.subject(&stream, consumer, sequence));
+        let subject = subject.or_else(|| self.state.recent.subject(&stream, consumer, sequence));
         Ok(Named { stream, consumer, sequence, subject })
     }
 

@@ -4,36 +4,13 @@ use async_nats::jetstream::consumer::Info;
 use serde_json::json;
 use tonic::Status;
 
+use crate::call::consumers::consumer_name;
 use crate::call::{Call, Unary};
 use crate::convert::{from_consumer, to_consumer};
-use crate::methods::streams::if_found;
+use crate::status::if_found;
 use crate::{Method, pb, status};
 
-/// Longest name of a consumer, in bytes, as JetStream has it.
-const LONGEST: usize = 255;
-
-/// Checks the name of a consumer, which is within a stream and needs no tenant.
-pub(crate) fn consumer_name(name: &str) -> Result<&str, Status> {
-    let bad = |character: char| {
-        character.is_whitespace() || character.is_control() || ['.', '*', '>', '/', '\\'].contains(&character)
-    };
-    if name.is_empty() || name.len() > LONGEST || name.contains(bad) {
-        return Err(Status::invalid_argument(format!(
-            "a consumer name has 1 to {LONGEST} bytes, and no white space, dots, wildcards or slashes"
-        )));
-    }
-    Ok(name)
-}
-
 impl Call<'_> {
-    /// A consumer of the tenant's stream, and NATS's name of the stream.
-    pub(crate) async fn consumer(&self, stream: &str, consumer: &str) -> Result<(String, Info), Status> {
-        let consumer = consumer_name(consumer)?;
-        let (stream, _) = self.stream(stream).await?;
-        let info = self.connection().consumer_info(&stream, consumer).await?;
-        Ok((stream, info))
-    }
-
     async fn all_consumers(&self, stream: &str) -> Result<Vec<Info>, Status> {
         let (subject, mut consumers) = (format!("CONSUMER.LIST.{stream}"), Vec::new());
         self.connection().list(&subject, json!({}), |info| consumers.push(info)).await?;

@@ -3,6 +3,7 @@
 //! A bucket is a stream, and a key one of its subjects: just what other NATS clients make of them, so that these can
 //! use them too. They are asked for directly, as a client's own calls would look the bucket up first.
 
+mod bucket;
 mod history;
 mod key;
 mod operation;
@@ -14,68 +15,21 @@ use async_nats::header::{
 };
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy};
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
 use futures::StreamExt;
 use tonic::{Code, Status};
 
-use self::key::{escape_key, unescape_key};
+use self::bucket::Bucket;
+#[cfg(test)]
+pub(crate) use self::bucket::names;
+use self::key::unescape_key;
 use self::operation::{OPERATION, operation};
 use crate::call::{Call, Unary};
 use crate::convert::{date, header_length, saturating};
-use crate::methods::streams::if_found;
+use crate::status::if_found;
 use crate::status::{self, IntoStatus, OrStatus};
-use crate::tenant::Tenant;
-use crate::{BucketSettings, Method, pb};
-
-/// A bucket's NATS names.
-struct Bucket {
-    name: String,
-    stream: String,
-}
-
-impl Bucket {
-    fn new(tenant: &Tenant, bucket: &str) -> Result<Self, Status> {
-        let name = tenant.kv_bucket(bucket).map_err(|error| status::tenant(&error))?;
-        Ok(Self { stream: format!("KV_{name}"), name })
-    }
-
-    /// The subject of a key.
-    fn subject(&self, key: &str) -> Result<String, Status> {
-        if key.is_empty() {
-            return Err(Status::invalid_argument("a key is empty"));
-        }
-        let subject = format!("$KV.{}.{}", self.name, escape_key(key));
-        match subject.len() {
-            ..=Tenant::LONGEST_SUBJECT => Ok(subject),
-            _ => Err(Status::invalid_argument("a key is too long")),
-        }
-    }
-
-    fn config(&self, settings: &BucketSettings) -> Config {
-        settings.apply(Config {
-            name: self.stream.clone(),
-            subjects: vec![format!("$KV.{}.>", self.name)],
-            max_messages_per_subject: settings.values(),
-            max_messages: -1,
-            max_bytes: -1,
-            max_message_size: -1,
-            discard: DiscardPolicy::New,
-            allow_rollup: true,
-            deny_delete: true,
-            allow_direct: true,
-            ..Default::default()
-        })
-    }
-}
-
-/// The stream of a bucket and the subject of a key.
-#[cfg(test)]
-pub(crate) fn names(tenant: &Tenant, bucket: &str, key: &str) -> Result<(String, String), Status> {
-    let bucket = Bucket::new(tenant, bucket)?;
-    let subject = bucket.subject(key)?;
-    Ok((bucket.stream, subject))
-}
+use crate::{Method, pb};
 
 /// What was last put or deleted under a key.
 struct Entry {
@@ -142,7 +96,7 @@ impl Call<'_> {
         self.connection().mark()?;
         let jetstream = self.connection().jetstream()?;
         if !self.has_bucket(&bucket.stream).await? {
-            self.make_bucket(&bucket.config(&self.shared.kv_buckets)).await?;
+            self.make_bucket(&bucket.config(&self.state.kv_buckets)).await?;
         }
         let stored = async || {
             let message = PublishMessage::build().payload(value.clone()).headers(headers.clone());
@@ -151,7 +105,7 @@ impl Call<'_> {
         let result = match stored().await {
             // It has just been deleted.
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
-                self.make_bucket(&bucket.config(&self.shared.kv_buckets)).await?;
+                self.make_bucket(&bucket.config(&self.state.kv_buckets)).await?;
                 stored().await
             }
             result => result,
@@ -266,7 +220,7 @@ impl Unary for pb::KvKeysRequest {
         let store = call.connection().jetstream()?.get_key_value(&bucket.name).await;
         let store = store.map_err(|error| failed(&error))?;
         let mut names = store.keys().await.map_err(|error| failed(&error))?;
-        let (mut keys, mut room) = (Vec::new(), call.shared.message_limit);
+        let (mut keys, mut room) = (Vec::new(), call.state.message_limit);
         while let Some(key) = names.next().await {
             // Those that somebody else in the account has put under a name that this would write otherwise are not told.
             let Some(key) = unescape_key(&key.map_err(|error| failed(&error))?) else { continue };

@@ -3,6 +3,7 @@
 //! A bucket is a stream, of an object's pieces and of what is known of it: just as other NATS clients have it. Pieces
 //! are written and read here with a bound on what is in memory, and removed when an object does not come to be.
 
+mod bucket;
 mod meta;
 mod reader;
 mod upload;
@@ -11,81 +12,20 @@ mod writer;
 use std::collections::BTreeMap;
 
 use async_nats::jetstream::object_store::ObjectInfo;
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::BytesMut;
-use data_encoding::BASE64URL;
 use futures::StreamExt;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tonic::{Code, Status};
 
+use self::bucket::Bucket;
+#[cfg(test)]
+pub(crate) use self::bucket::names;
 use self::reader::Reader;
 pub(crate) use self::upload::upload;
 use self::writer::Writer;
 use crate::call::{Call, Streaming, Unary, Weighed};
 use crate::convert::{date, saturating};
 use crate::status;
-use crate::tenant::Tenant;
-use crate::{BucketSettings, Method, pb};
-
-/// A bucket's NATS names.
-#[derive(Clone)]
-struct Bucket {
-    name: String,
-    stream: String,
-}
-
-impl Bucket {
-    fn new(tenant: &Tenant, bucket: &str) -> Result<Self, Status> {
-        let name = tenant.object_bucket(bucket).map_err(|error| status::tenant(&error))?;
-        Ok(Self { stream: format!("OBJ_{name}"), name })
-    }
-
-    /// The subject of what is known of an object.
-    fn meta(&self, object: &str) -> Result<String, Status> {
-        if object.is_empty() {
-            return Err(Status::invalid_argument("an object name is empty"));
-        }
-        let subject = format!("$O.{}.M.{}", self.name, BASE64URL.encode(object.as_bytes()));
-        match subject.len() {
-            ..=Tenant::LONGEST_SUBJECT => Ok(subject),
-            _ => Err(Status::invalid_argument("an object name is too long")),
-        }
-    }
-
-    /// The subject of the pieces of an object's version.
-    fn chunks(&self, id: &str) -> String {
-        format!("$O.{}.C.{id}", self.name)
-    }
-
-    /// The request to JetStream's API, with its subject there, that removes these pieces.
-    fn purge(&self, id: &str) -> (String, Value) {
-        (format!("STREAM.PURGE.{}", self.stream), json!({ "filter": self.chunks(id) }))
-    }
-
-    fn config(&self, settings: &BucketSettings) -> Config {
-        settings.apply(Config {
-            name: self.stream.clone(),
-            subjects: vec![format!("$O.{}.C.>", self.name), format!("$O.{}.M.>", self.name)],
-            max_messages: -1,
-            max_bytes: -1,
-            max_messages_per_subject: -1,
-            max_message_size: -1,
-            discard: DiscardPolicy::New,
-            allow_rollup: true,
-            allow_direct: true,
-            ..Default::default()
-        })
-    }
-}
-
-/// The stream of a bucket, and the subjects of what is known of an object and of its pieces.
-#[cfg(test)]
-pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(String, String, String), Status> {
-    let bucket = Bucket::new(tenant, bucket)?;
-    let (meta, chunks) = (bucket.meta(object)?, bucket.chunks("id"));
-    Ok((bucket.stream, meta, chunks))
-}
+use crate::{Method, pb};
 
 impl Call<'_> {
     /// Makes an object of what was written, in the place of the one before, if there is one.
@@ -112,19 +52,10 @@ impl Call<'_> {
     /// A new object's pieces, in a bucket that is made if need be.
     async fn write(&self, bucket: &Bucket) -> Result<Writer, Status> {
         if !self.has_bucket(&bucket.stream).await? {
-            self.make_bucket(&bucket.config(&self.shared.object_buckets)).await?;
+            self.make_bucket(&bucket.config(&self.state.object_buckets)).await?;
         }
         Ok(Writer::new(self.connection().clone(), bucket.clone()))
     }
-}
-
-/// A digest as all NATS clients write it.
-fn digest_text(digest: Sha256) -> String {
-    format!("SHA-256={}", BASE64URL.encode(&digest.finalize()))
-}
-
-fn damaged() -> Status {
-    Status::data_loss("the object is damaged")
 }
 
 fn metadata(info: &ObjectInfo) -> BTreeMap<String, String> {
@@ -157,8 +88,8 @@ impl Unary for pb::ObjectGetRequest {
         let Some(info) = call.object(&bucket, &self.object_name).await? else {
             return Ok(pb::ObjectGetResponse::default());
         };
-        if info.size > call.shared.message_limit {
-            let limit = call.shared.message_limit;
+        if info.size > call.state.message_limit {
+            let limit = call.state.message_limit;
             let message =
                 format!("an object of {} bytes is over the limit of {limit}; download it", info.size);
             return Err(Status::resource_exhausted(message));
@@ -237,7 +168,7 @@ impl Unary for pb::ObjectListRequest {
         let store = call.connection().jetstream()?.get_object_store(&bucket.name).await;
         let store = store.map_err(|error| failed(&error))?;
         let mut infos = store.list().await.map_err(|error| failed(&error))?;
-        let (mut objects, mut room) = (Vec::new(), call.shared.message_limit);
+        let (mut objects, mut room) = (Vec::new(), call.state.message_limit);
         while let Some(info) = infos.next().await {
             let info = info.map_err(|error| failed(&error))?;
             let object = pb::ObjectInfo {

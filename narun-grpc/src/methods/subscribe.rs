@@ -1,4 +1,4 @@
-//! Subscribe and QueueSubscribe.
+//! Subscribe, QueueSubscribe and Unsubscribe.
 
 mod queue;
 
@@ -15,7 +15,7 @@ use tonic::Status;
 
 use self::queue::Queue;
 use crate::call::live::{Live, stopped};
-use crate::call::{Call, Streaming, Weighed};
+use crate::call::{Call, Streaming, Unary, Weighed};
 use crate::connection::Ending;
 use crate::convert::{filter_subject, queue_group, timestamp, to_headers};
 use crate::status::{self, OrStatus};
@@ -50,6 +50,19 @@ impl Streaming for pb::QueueSubscribeRequest {
     }
 }
 
+impl Unary for pb::UnsubscribeRequest {
+    const METHOD: Method = Method::Unsubscribe;
+    type Response = pb::UnsubscribeResponse;
+
+    async fn run(self, call: &Call<'_>) -> Result<pb::UnsubscribeResponse, Status> {
+        let subject = filter_subject(call.tenant(), &self.subject)?;
+        let mark = call.connection().mark()?;
+        call.connection().live().await?.end(&subject).await?;
+        call.connection().confirm(mark).await?;
+        Ok(pb::UnsubscribeResponse { success: true })
+    }
+}
+
 /// The messages of a subject. Dropped when the client leaves, it takes no more at once.
 pub(crate) struct Subscription {
     queue: Arc<Queue>,
@@ -74,7 +87,7 @@ impl Subscription {
         // The client is told once nothing can be missed any more.
         connection.confirm(mark).await?;
 
-        let queue = Arc::new(Queue::new(call.shared.queue));
+        let queue = Arc::new(Queue::new(call.state.queue));
         Ok(Self {
             reader: tokio::spawn(read(subscriber, queue.clone(), ending, live.stopping())),
             queue,

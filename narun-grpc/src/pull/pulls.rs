@@ -11,7 +11,8 @@ use tonic::{Code, Status};
 
 use crate::Connection;
 use crate::connection::{Due, Mark, ends_the_one_before};
-use crate::methods::messages::{Pull, exceeds_room, refusal};
+use crate::pull::single::{Pull, exceeds_room, refusal};
+use crate::state::ServiceState;
 use crate::status;
 
 /// How often it is looked whether the connection is still the one that the pull went through.
@@ -28,6 +29,9 @@ const SILENCE: Duration = Duration::from_secs(12);
 const PAUSE: Duration = Duration::from_millis(500);
 const ATTEMPT: Duration = Duration::from_secs(5);
 
+/// Bytes that are taken at a time in any case; JetStream takes none for no limit.
+const LEAST_BYTES: usize = 1 << 10;
+
 /// How much a pull may bring.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
@@ -35,6 +39,15 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
     /// What one message may have that is alone, should it have more than `bytes`.
     pub(crate) largest: usize,
+}
+
+impl Limits {
+    /// How much is taken at a time of what a client reads.
+    pub(crate) fn of(state: &ServiceState, messages: usize) -> Self {
+        let (queue, largest) = (state.queue, state.message_limit);
+        let messages = messages.min(queue.messages).max(1);
+        Self { messages, bytes: queue.bytes.max(LEAST_BYTES).min(largest), largest }
+    }
 }
 
 /// The pulls of one consumer.

@@ -2,11 +2,11 @@
 
 use tonic::Status;
 
-use super::Bucket;
+use super::bucket::Bucket;
 use super::watch::{Beginning, Watch};
 use crate::call::live::Source;
 use crate::call::{Call, Unary};
-use crate::methods::streams::if_found;
+use crate::status::if_found;
 use crate::{Method, pb};
 
 impl Unary for pb::KvHistoryRequest {
@@ -16,7 +16,7 @@ impl Unary for pb::KvHistoryRequest {
     async fn run(self, call: &Call<'_>) -> Result<pb::KvHistoryResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let subject = bucket.subject(&self.key)?;
-        let (mut entries, mut room) = (Vec::new(), call.shared.message_limit);
+        let (mut entries, mut room) = (Vec::new(), call.state.message_limit);
         let watch = Watch::open(call, bucket, subject, Beginning::History).await;
         let Some(mut watch) = if_found(watch)? else { return Ok(pb::KvHistoryResponse { entries }) };
         loop {

@@ -9,7 +9,7 @@ use async_nats::jetstream::stream;
 use futures::stream::BoxStream;
 use tonic::Status;
 
-use super::Bucket;
+use super::bucket::Bucket;
 use super::key::unescape_key;
 use super::operation::operation;
 use crate::call::live::{Live, Source};
@@ -89,7 +89,7 @@ impl Watch {
         subject: String,
         beginning: Beginning,
     ) -> Result<Self, Status> {
-        let (connection, limits) = (call.connection().clone(), call.limits(AHEAD));
+        let (connection, limits) = (call.connection().clone(), Limits::of(call.state, AHEAD));
         let info = bucket_info(&connection, &bucket).await?;
         let revision = if beginning == Beginning::Now { info.state.last_sequence } else { 0 };
         let from = if beginning == Beginning::Last { None } else { Some(revision + 1) };

@@ -9,10 +9,10 @@ use serde_json::Value;
 use tonic::{Code, Status};
 use tracing::warn;
 
-use super::{Bucket, damaged};
+use super::bucket::{Bucket, damaged};
 use crate::call::Call;
-use crate::methods::streams::if_found;
 use crate::status::OrStatus;
+use crate::status::if_found;
 
 /// How often it is tried to change an object that others change at the same time: one of them succeeds each time.
 const ATTEMPTS: usize = 64;

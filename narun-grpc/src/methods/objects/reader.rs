@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{Bucket, damaged, digest_text};
+use super::bucket::{Bucket, damaged, digest_text};
 use crate::Connection;
 use crate::pull::ordered::{Ordered, Placed};
 use crate::pull::pulls::{Limits, Pulled, insist};

@@ -3,20 +3,20 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Bucket;
+use super::bucket::Bucket;
 use crate::call::next_of;
 use crate::convert::saturating;
-use crate::service::Shared;
+use crate::state::ServiceState;
 use crate::{Method, pb};
 
 /// ObjectUpload, the one method whose request is a stream.
 ///
 /// It may take as long as it likes, if pieces keep coming.
 pub(crate) async fn upload(
-    shared: &Arc<Shared>,
+    state: &Arc<ServiceState>,
     request: Request<Streaming<pb::ObjectChunk>>,
 ) -> Result<Response<pb::ObjectPutResponse>, Status> {
-    shared
+    state
         .client_streaming(Method::ObjectUpload, request, async |call, mut first, mut chunks| {
             let bucket = Bucket::new(call.tenant(), &first.bucket)?;
             bucket.meta(&first.object_name)?;
@@ -28,7 +28,7 @@ pub(crate) async fn upload(
                 call.room_for(size).await?;
                 writer.write(data).await?;
                 call.received(1, size);
-                data = match timeout(shared.timeout, next_of(&mut chunks)).await {
+                data = match timeout(state.timeout, next_of(&mut chunks)).await {
                     Ok(Ok(Some(chunk))) => chunk.data,
                     Ok(Ok(None)) => break,
                     Ok(Err(status)) => return Err(status),

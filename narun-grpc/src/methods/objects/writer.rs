@@ -9,7 +9,7 @@ use futures::FutureExt;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{Bucket, digest_text};
+use super::bucket::{Bucket, digest_text};
 use crate::Connection;
 use crate::random::token;
 use crate::status::{IntoStatus, OrStatus};

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use async_nats::Message;
 use tonic::Status;
 
-use crate::service::QueueLimits;
+use crate::state::QueueLimits;
 
 /// Messages that wait for a client to read them: a queue that takes no memory while it is empty, and is bounded in
 /// messages and bytes.

@@ -6,20 +6,17 @@ use async_nats::jetstream::{Context, Message};
 use futures::stream::BoxStream;
 use tonic::Status;
 
+use crate::call::consumers::consumer_name;
 use crate::call::live::{Live, Source};
 use crate::call::{Call, Streaming, Weighed};
-use crate::methods::consumers::consumer_name;
 use crate::pull::pulls::{Limits, Pulled, Pulls, insist};
-use crate::service::Shared;
+use crate::state::ServiceState;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};
 
 /// Messages that are taken before they are sent, if the request does not say, and at most.
 const IN_FLIGHT: usize = 100;
 const MOST_IN_FLIGHT: usize = 1000;
-
-/// Bytes that are taken at a time in any case; JetStream takes none for no limit.
-const LEAST_BYTES: usize = 1 << 10;
 
 impl Weighed for pb::JetStreamMessage {
     fn weight(&self) -> u64 {
@@ -41,21 +38,12 @@ impl Streaming for pb::ConsumeMessagesRequest {
         call.stream_name(&self.stream_name)?;
         let live = Live::open(call)?;
         let stream = call.owned_stream(&self.stream_name).await?;
-        let (connection, limits) = (call.connection().clone(), call.limits(messages));
+        let (connection, limits) = (call.connection().clone(), Limits::of(call.state, messages));
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
         let pulls = consumer.pull().await?;
         let jetstream = call.connection().jetstream()?.clone();
-        let (shared, tenant) = (call.shared.clone(), call.tenant().clone());
-        Ok(live.items(Consuming { pulls, consumer, jetstream, shared, tenant }))
-    }
-}
-
-impl Call<'_> {
-    /// How much is taken at a time of what a client reads.
-    pub(crate) fn limits(&self, messages: usize) -> Limits {
-        let (queue, largest) = (self.shared.queue, self.shared.message_limit);
-        let messages = messages.min(queue.messages).max(1);
-        Limits { messages, bytes: queue.bytes.max(LEAST_BYTES).min(largest), largest }
+        let (state, tenant) = (call.state.clone(), call.tenant().clone());
+        Ok(live.items(Consuming { pulls, consumer, jetstream, state, tenant }))
     }
 }
 
@@ -84,7 +72,7 @@ struct Consuming {
     pulls: Pulls,
     consumer: Consumer,
     jetstream: Context,
-    shared: Arc<Shared>,
+    state: Arc<ServiceState>,
     tenant: Tenant,
 }
 
@@ -97,7 +85,7 @@ impl Source for Consuming {
                 Pulled::Message(message) => {
                     let message = Message { message, context: self.jetstream.clone() };
                     let Consumer { stream, name, .. } = &self.consumer;
-                    let message = self.shared.delivered(&self.tenant, stream, name, message);
+                    let message = self.state.delivered(&self.tenant, stream, name, message);
                     if let Some(message) = message {
                         return Ok(message);
                     }
