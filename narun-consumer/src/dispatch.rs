@@ -22,7 +22,7 @@ use crate::handler::{Extent, Handler};
 use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::opening::Part;
-use crate::serve::MakeSpan;
+use crate::settings::MakeSpan;
 
 /// How many times in a row an exchange goes round before others get their turn, the client's task among them, which what
 /// was published until then waits for in memory; and how many messages it takes in each time.

@@ -19,7 +19,7 @@ use crate::admission::Admission;
 use crate::dispatch::Consumer;
 use crate::error::ServeError;
 use crate::metrics::DurableMetrics;
-use crate::serve::DurableSettings;
+use crate::settings::DurableSettings;
 
 use doubt::Doubt;
 

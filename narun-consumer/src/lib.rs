@@ -204,6 +204,7 @@ mod metrics;
 mod opening;
 mod run;
 mod serve;
+mod settings;
 mod trace;
 mod upload;
 

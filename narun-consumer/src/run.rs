@@ -26,14 +26,11 @@ use crate::error::{BoxError, ServeError};
 use crate::extensions::{Delivery, Received};
 use crate::machine::Machine;
 use crate::metrics::{self, Metrics};
-use crate::serve::{DurableSettings, Settings};
+use crate::settings::{Settings, Slots};
 use crate::upload::Upload;
 
 /// How long the server may take to say that it has everything.
 const CONFIRMATION: Duration = Duration::from_secs(2);
-
-/// The shortest ack wait: words of a busy process come late.
-pub(crate) const MIN_ACK_WAIT: Duration = Duration::from_millis(100);
 
 /// Between two looks at whether there is a connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -142,36 +139,6 @@ where
         tracing::warn!(%app, "no confirmation that the last responses have reached the server");
     }
     Ok(())
-}
-
-/// How many requests are handled, and how many wait for that.
-struct Slots {
-    direct: u32,
-    queue: u32,
-    durable: u32,
-}
-
-impl Slots {
-    fn of(concurrency: usize, queue: usize, durable: &DurableSettings) -> Result<Self, ServeError> {
-        let of_durable = durable.concurrency.unwrap_or(concurrency);
-        let delay = &durable.redelivery_delay;
-        for (wrong, why) in [
-            (concurrency == 0, "a concurrency of zero handles nothing"),
-            (of_durable == 0, "a concurrency of zero handles no durable requests"),
-            (durable.max_deliveries == 0, "no request can be done in no delivery"),
-            (durable.ack_wait < MIN_ACK_WAIT, "an ack wait of less than 100 ms cannot be kept"),
-            (delay.start() > delay.end(), "the first redelivery delay is over the longest one"),
-        ] {
-            if wrong {
-                return Err(ServeError::Setting(why));
-            }
-        }
-        let total = u32::try_from(concurrency.saturating_add(queue));
-        match (u32::try_from(concurrency), u32::try_from(queue), u32::try_from(of_durable), total) {
-            (Ok(direct), Ok(queue), Ok(durable), Ok(_)) => Ok(Self { direct, queue, durable }),
-            _ => Err(ServeError::Setting("concurrency and queue are over 4,294,967,295 together")),
-        }
-    }
 }
 
 /// Completes once the server knows of everything subscribed so far.
