@@ -16,7 +16,7 @@ use narun_nats::jetstream::{Bodies, DeclareError, Outcomes, Tasks};
 use tokio::sync::OnceCell;
 
 use crate::admission::Admission;
-use crate::dispatch::Consumer;
+use crate::consumer::Consumer;
 use crate::error::ServeError;
 use crate::metrics::DurableMetrics;
 use crate::settings::DurableSettings;
