@@ -20,11 +20,11 @@ use super::Shared;
 use super::acks::{Ack, Claim, Delivered};
 use super::dead::{Failed, Reason, bury};
 use super::store::{Trouble, trying};
-use crate::answer::{encode, report, too_large, unsendable};
 use crate::error::BoxError;
 use crate::extensions::{Delivery, Received};
 use crate::handler::{Answered, Extent, Handler, HandlerError};
 use crate::metrics::{self, HandlerFailure};
+use crate::response::{encode, report, too_large, unsendable};
 
 /// How long the server may take to confirm an acknowledgement.
 const CONFIRMATION: Duration = Duration::from_secs(2);
