@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use tracing::{Instrument, Span};
 
-use super::Shared;
 use super::acks::{Ack, Claim, Delivered};
 use super::dead::{Failed, Reason, bury};
+use super::state::Shared;
 use super::store::{Trouble, trying};
 use crate::error::BoxError;
 use crate::extensions::{Delivery, Received};

@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
-use super::Shared;
 use super::job::{Job, Work};
 use super::lanes::Lanes;
 use super::pull::{Incoming, Pulls};
+use super::state::Shared;
 use crate::error::{BoxError, ServeError};
 use crate::metrics;
 
