@@ -1,6 +1,9 @@
 //! Durable delivery: requests out of the namespace's stream.
 
 mod acks;
+mod backoff;
+mod call;
+mod conclude;
 mod dead;
 mod doubt;
 mod job;
@@ -8,6 +11,7 @@ mod lanes;
 mod pull;
 mod state;
 mod store;
+mod work;
 mod worker;
 
 pub(crate) use state::Shared;
