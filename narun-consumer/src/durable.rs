@@ -16,10 +16,10 @@ use narun_nats::jetstream::{Bodies, DeclareError, Outcomes, Tasks};
 use tokio::sync::OnceCell;
 
 use crate::admission::Admission;
-use crate::dispatch::Consumer;
+use crate::consumer::Consumer;
 use crate::error::ServeError;
 use crate::metrics::DurableMetrics;
-use crate::serve::DurableSettings;
+use crate::settings::DurableSettings;
 
 use doubt::Doubt;
 

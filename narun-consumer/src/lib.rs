@@ -191,9 +191,11 @@
 
 mod admission;
 mod answer;
+mod consumer;
 mod dead_letters;
 mod declare;
 mod dispatch;
+mod dispatcher;
 mod drain;
 mod durable;
 mod error;
@@ -202,8 +204,10 @@ mod handler;
 mod machine;
 mod metrics;
 mod opening;
+mod reader;
 mod run;
 mod serve;
+mod settings;
 mod trace;
 mod upload;
 
