@@ -16,13 +16,13 @@ use tower_service::Service;
 use tracing::Span;
 
 use crate::admission::Place;
-use crate::answer::{Answer, Encoded, Rest, report, unsendable};
 use crate::consumer::{Admitted, Consumer};
 use crate::error::BoxError;
 use crate::handler::{Extent, Handler};
 use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::opening::Part;
+use crate::response::{Answer, Encoded, Rest, report, unsendable};
 
 /// How many times in a row an exchange goes round before others get their turn, the client's task among them, which what
 /// was published until then waits for in memory; and how many messages it takes in each time.

@@ -190,7 +190,6 @@
 //! Each request has a `tracing` span `http.consumer`; see [`Serve::make_span`].
 
 mod admission;
-mod answer;
 mod consumer;
 mod dead_letters;
 mod declare;
@@ -205,6 +204,7 @@ mod machine;
 mod metrics;
 mod opening;
 mod reader;
+mod response;
 mod run;
 mod serve;
 mod settings;
