@@ -8,7 +8,7 @@ use narun_core::Body;
 use pin_project::pin_project;
 
 use crate::body::{BoxError, ResponseBody};
-use crate::exchange::Exchange;
+use crate::request::Exchange;
 
 /// The future of a [`GatewayService`](crate::GatewayService)'s response.
 ///

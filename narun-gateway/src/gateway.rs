@@ -15,11 +15,11 @@ use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::durable::Store;
 use crate::forward::fields::FieldChanges;
 use crate::forward::{ForwardedPolicy, PeerHook};
 use crate::grpc;
 use crate::idempotency::CallerHook;
+use crate::jetstream::Store;
 use crate::metrics::{self, RouteMetrics};
 use crate::route::{Route, RouteError, RouteTable};
 use crate::service::NotFound;

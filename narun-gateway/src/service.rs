@@ -9,8 +9,8 @@ use tower_service::Service;
 
 use crate::Gateway;
 use crate::body::{BoxError, ResponseBody};
-use crate::exchange::Exchange;
 use crate::future::ResponseFuture;
+use crate::request::Exchange;
 use crate::route::{Lookup, host};
 use crate::status;
 

@@ -1,10 +1,8 @@
 //! A request on its way through a stream: its outcome's record made if it is kept, its body stored if it is large,
 //! published, confirmed, answered.
 
-mod chores;
-mod kept;
+mod outcome;
 mod publish;
-mod store;
 
 use std::fmt;
 use std::pin::Pin;
@@ -20,10 +18,8 @@ use tokio::time::Instant;
 use crate::Gateway;
 use crate::gateway::{DurableRoute, RouteEntry};
 
-use kept::Terms;
+use outcome::Terms;
 use publish::Published;
-
-pub(crate) use store::Store;
 
 /// A request that has been received whole.
 #[derive(Debug)]

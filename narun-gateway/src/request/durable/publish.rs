@@ -10,9 +10,9 @@ use narun_nats::jetstream;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field};
 
-use super::chores::Parked;
 use super::{Delivery, Received};
-use crate::exchange::unsendable;
+use crate::jetstream::Parked;
+use crate::request::direct::unsendable;
 
 /// A request that the stream has.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! One request on its way over NATS: received, encoded, called, answered.
 
-mod answer;
-mod receive;
-mod rest;
-mod send;
-mod start;
+mod collect;
+mod direct;
+mod durable;
+mod prefix;
+mod remaining;
+mod response;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,14 +23,12 @@ use tracing::{Span, field};
 
 use crate::Gateway;
 use crate::body::BoxError;
-use crate::durable::{DurableFuture, Failed, Received};
 use crate::forward::request_id::RequestId;
 use crate::gateway::RouteEntry;
-use receive::Receiving;
-use send::{Sent, converse, send};
-use start::{Beginning, Start, head_len};
-
-pub(crate) use send::unsendable;
+use collect::Receiving;
+use direct::{Sent, converse, send};
+use durable::{DurableFuture, Failed, Received};
+use prefix::{Beginning, Start, head_len};
 
 /// How long each part of a body is waited for that cannot be sent anywhere.
 const LINGER: Duration = Duration::from_secs(1);
@@ -100,7 +99,7 @@ impl<B: http_body::Body> Exchange<B> {
         route.metrics().begin();
         let started = Instant::now();
         let client = Client::new(&parts, id, &route, started);
-        let announced = start::announced(&parts, &body);
+        let announced = prefix::announced(&parts, &body);
         let state = if is_tunnel(&parts) {
             State::Refused(FailureKind::NotImplemented.into())
         } else if expects(&parts) && gateway.is_disconnected() {
@@ -187,11 +186,11 @@ where
                     this.route.metrics().exchanged(Some(counted), call.attempts());
                     let method = &this.client.method;
                     let answer = outcome.and_then(|frame| match frame.head.end {
-                        true => answer::whole(method, frame),
+                        true => response::whole(method, frame),
                         false => {
                             let incoming = converse::<B>(this.gateway, call);
                             let deadline = this.client.deadline;
-                            answer::streamed(this.gateway, this.route, method, deadline, frame, incoming)
+                            response::streamed(this.gateway, this.route, method, deadline, frame, incoming)
                         }
                     });
                     answer.map_err(Failed::from)
@@ -203,10 +202,10 @@ where
                     this.route.metrics().exchanged(Some(counted), incoming.attempts());
                     let (method, incoming) = (&this.client.method, streaming.take());
                     let answer = outcome.and_then(|frame| match incoming.filter(|_| !frame.head.end) {
-                        None => answer::whole(method, frame),
+                        None => response::whole(method, frame),
                         Some(incoming) => {
                             let deadline = this.client.deadline;
-                            answer::streamed(this.gateway, this.route, method, deadline, frame, incoming)
+                            response::streamed(this.gateway, this.route, method, deadline, frame, incoming)
                         }
                     });
                     answer.map_err(Failed::from)

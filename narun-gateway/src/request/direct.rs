@@ -12,8 +12,8 @@ use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::drive::{Call, Conversation, IncomingResponse};
 use narun_nats::{Link, NatsLink};
 
-use super::rest::Rest;
-use super::start::Beginning;
+use super::prefix::Beginning;
+use super::remaining::Rest;
 use crate::Gateway;
 use crate::body::BoxError;
 use crate::gateway::RouteEntry;
