@@ -281,6 +281,8 @@ mod request;
 mod respond;
 mod route;
 mod service;
+mod settings;
+mod state;
 mod status;
 
 pub use body::{BoxError, ResponseBody};
