@@ -138,7 +138,7 @@ impl Store {
     }
 
     /// The bucket of bodies, declared when it is first needed.
-    pub(super) async fn bodies(&self) -> Result<Bodies, Failure> {
+    pub(crate) async fn bodies(&self) -> Result<Bodies, Failure> {
         let bodies = self.inner.bodies.get_or_try_init(|| self.inner.tasks.bodies()).await;
         bodies.cloned().map_err(|error| unavailable(&error))
     }

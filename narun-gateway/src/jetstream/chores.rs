@@ -23,7 +23,7 @@ pub(crate) struct Chores {
 
 /// A body that is held as an object for one request. Dropped, it is deleted, unless it is [kept](Parked::keep).
 #[derive(Debug)]
-pub(super) struct Parked {
+pub(crate) struct Parked {
     chores: Weak<Chores>,
     bodies: Bodies,
     object: ObjectRef,
@@ -31,12 +31,12 @@ pub(super) struct Parked {
 }
 
 impl Chores {
-    pub(super) fn new(runtime: Handle) -> Self {
+    pub(crate) fn new(runtime: Handle) -> Self {
         Self { tasks: Mutex::default(), runtime }
     }
 
     /// Stores a body. Cancel safe: what is stored then is deleted again.
-    pub(super) async fn park(
+    pub(crate) async fn park(
         self: &Arc<Self>,
         bodies: Bodies,
         id: ExchangeId,
@@ -58,7 +58,7 @@ impl Chores {
     }
 
     /// Does this, whatever becomes of the request that it is for.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.runtime);
@@ -66,17 +66,17 @@ impl Chores {
 }
 
 impl Parked {
-    pub(super) const fn object(&self) -> &ObjectRef {
+    pub(crate) const fn object(&self) -> &ObjectRef {
         &self.object
     }
 
     /// From now on the request may be stored, whose consumer deletes the body.
-    pub(super) const fn keep(&mut self) {
+    pub(crate) const fn keep(&mut self) {
         self.kept = true;
     }
 
     /// No request refers to it: it is deleted.
-    pub(super) fn discard(mut self) {
+    pub(crate) fn discard(mut self) {
         self.kept = false;
     }
 }
