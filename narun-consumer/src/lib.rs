@@ -190,10 +190,11 @@
 //! Each request has a `tracing` span `http.consumer`; see [`Serve::make_span`].
 
 mod admission;
-mod answer;
+mod consumer;
 mod dead_letters;
 mod declare;
 mod dispatch;
+mod dispatcher;
 mod drain;
 mod durable;
 mod error;
@@ -202,8 +203,11 @@ mod handler;
 mod machine;
 mod metrics;
 mod opening;
+mod reader;
+mod response;
 mod run;
 mod serve;
+mod settings;
 mod trace;
 mod upload;
 
