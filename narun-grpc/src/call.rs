@@ -28,8 +28,8 @@ use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span, field, info_span};
 
 use self::identified::Identified;
-use self::record::Record;
-use crate::auth::Caller;
+use self::record::CallRecord;
+use crate::auth::AuthRequest;
 use crate::state::ServiceState;
 use crate::state::tally::Tally;
 use crate::tenancy::Space;
@@ -46,7 +46,7 @@ pub(crate) trait Unary: Identified + Send {
         Duration::ZERO
     }
 
-    fn run(self, call: &Call<'_>) -> impl Future<Output = Result<Self::Response, Status>> + Send;
+    fn run(self, call: &MethodCall<'_>) -> impl Future<Output = Result<Self::Response, Status>> + Send;
 }
 
 /// A request with a stream of responses.
@@ -55,7 +55,7 @@ pub(crate) trait Streaming: Identified + Send {
     type Item: Weighed + Send + 'static;
     type Items: Stream<Item = Result<Self::Item, Status>> + Send + 'static;
 
-    fn open(self, call: &Call<'_>) -> impl Future<Output = Result<Self::Items, Status>> + Send;
+    fn open(self, call: &MethodCall<'_>) -> impl Future<Output = Result<Self::Items, Status>> + Send;
 }
 
 /// Something of which there are bytes to count.
@@ -67,15 +67,15 @@ pub(crate) trait Weighed {
 pub(crate) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A call whose caller is known.
-pub(crate) struct Call<'a> {
+pub(crate) struct MethodCall<'a> {
     pub(crate) state: &'a Arc<ServiceState>,
     pub(crate) space: Space,
     pub(crate) tally: Arc<Tally>,
     deadline: Instant,
-    record: &'a Record,
+    record: &'a CallRecord,
 }
 
-impl Call<'_> {
+impl MethodCall<'_> {
     pub(crate) const fn tenant(&self) -> &Tenant {
         &self.space.tenant
     }
@@ -116,7 +116,7 @@ impl ServiceState {
         let (metadata, extensions, request) = request.into_parts();
         let nobody = self.nobody(&metadata, &extensions);
         let deadline = self.deadline(grpc_timeout(metadata.as_ref()), request.patience());
-        let mut record = Record::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
+        let mut record = CallRecord::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
             // Pinned where it is made: what is moved takes its place, and is copied, once more each time.
@@ -140,7 +140,7 @@ impl ServiceState {
         let nobody = self.nobody(&metadata, &extensions);
         let asked = grpc_timeout(metadata.as_ref());
         let deadline = self.deadline(asked, Duration::ZERO);
-        let mut record = Record::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
+        let mut record = CallRecord::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
             let work = pin!(async {
@@ -167,13 +167,13 @@ impl ServiceState {
         self: &Arc<Self>,
         method: Method,
         request: Request<tonic::Streaming<R>>,
-        work: impl AsyncFnOnce(&Call<'_>, R, tonic::Streaming<R>) -> Result<T, Status>,
+        work: impl AsyncFnOnce(&MethodCall<'_>, R, tonic::Streaming<R>) -> Result<T, Status>,
     ) -> Result<Response<T>, Status> {
         let (metadata, extensions, mut messages) = request.into_parts();
         let asked = grpc_timeout(metadata.as_ref());
         let deadline = self.deadline(asked, Duration::ZERO);
         let nobody = self.nobody(&metadata, &extensions);
-        let mut record = Record::begin(self, method, &nobody, String::new);
+        let mut record = CallRecord::begin(self, method, &nobody, String::new);
         let work = async {
             let first = timeout_at(deadline, next_of(&mut messages)).await;
             let first = first.unwrap_or_else(|_| Err(status::late()))?;
@@ -200,7 +200,7 @@ impl ServiceState {
         extensions: &Extensions,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
-        let mut record = Record::begin(self, method, &self.nobody(metadata, extensions), String::new);
+        let mut record = CallRecord::begin(self, method, &self.nobody(metadata, extensions), String::new);
         let deadline = self.deadline(grpc_timeout(metadata.as_ref()), Duration::ZERO);
         let result = timeout_at(deadline, work.instrument(span(method))).await;
         let result = result.unwrap_or_else(|_| Err(status::late()));
@@ -209,9 +209,9 @@ impl ServiceState {
     }
 
     /// Who calls without having said who that is.
-    fn nobody<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> Caller<'a> {
+    fn nobody<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> AuthRequest<'a> {
         let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
-        Caller { metadata, extensions, peer, user_id: "", organization_id: "" }
+        AuthRequest { metadata, extensions, peer, user_id: "", organization_id: "" }
     }
 
     fn deadline(&self, asked: Option<Duration>, patience: Duration) -> Instant {
@@ -222,22 +222,22 @@ impl ServiceState {
     /// Finds out who is calling, and whose names the call is about.
     async fn enter<'a>(
         self: &'a Arc<Self>,
-        caller: &Caller<'_>,
+        caller: &AuthRequest<'_>,
         deadline: Instant,
-        record: &'a mut Record,
-    ) -> Result<Call<'a>, Status> {
+        record: &'a mut CallRecord,
+    ) -> Result<MethodCall<'a>, Status> {
         let principal = self.authenticator.authenticate(caller).await?;
         record.is_by(principal.name());
         principal.check(caller.user_id, caller.organization_id)?;
         let space = self.tenancy.space(&principal, caller.user_id, caller.organization_id).await?;
         let tally = self.tallies.of(&space.tenant);
-        Ok(Call { state: self, space, tally, deadline, record })
+        Ok(MethodCall { state: self, space, tally, deadline, record })
     }
 }
 
 /// Who calls, as the request says.
-fn named<'a>(nobody: Caller<'a>, request: &'a impl Identified) -> Caller<'a> {
-    Caller { user_id: request.user_id(), organization_id: request.organization_id(), ..nobody }
+fn named<'a>(nobody: AuthRequest<'a>, request: &'a impl Identified) -> AuthRequest<'a> {
+    AuthRequest { user_id: request.user_id(), organization_id: request.organization_id(), ..nobody }
 }
 
 /// The next message of a client's stream.
@@ -259,7 +259,7 @@ struct Recorded<S> {
     items: Pin<Box<S>>,
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,
     tally: Arc<Tally>,
-    record: Record,
+    record: CallRecord,
 }
 
 impl<T: Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recorded<S> {

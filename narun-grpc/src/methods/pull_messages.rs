@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::call::consumers::consumer_name;
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::connection::{Due, ends_the_one_before};
 use crate::convert::patience;
 use crate::pull::single::{Pull, exceeds_room, refusal};
@@ -35,7 +35,7 @@ impl Unary for pb::PullMessagesRequest {
         patience(self.max_wait.as_ref(), WAIT)
     }
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::PullMessagesResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::PullMessagesResponse, Status> {
         let batch = match self.batch_size {
             ..=0 => BATCH,
             size => size.min(LARGEST_BATCH),
@@ -68,7 +68,12 @@ impl Unary for pb::PullMessagesRequest {
 struct Taken(Vec<async_nats::Message>, Connection);
 
 /// Takes what a pull brings.
-async fn take(pull: &mut Pull, call: &Call<'_>, batch: usize, deadline: Instant) -> Result<Taken, Status> {
+async fn take(
+    pull: &mut Pull,
+    call: &MethodCall<'_>,
+    batch: usize,
+    deadline: Instant,
+) -> Result<Taken, Status> {
     let mut taken = Taken(Vec::new(), pull.connection.clone());
     while taken.0.len() < batch {
         let next = async { pull.inbox.as_mut()?.next().await };
@@ -114,7 +119,7 @@ async fn take(pull: &mut Pull, call: &Call<'_>, batch: usize, deadline: Instant)
 impl Taken {
     fn into_response(
         mut self,
-        call: &Call<'_>,
+        call: &MethodCall<'_>,
         stream: &str,
         consumer: &str,
     ) -> Result<pb::PullMessagesResponse, Status> {

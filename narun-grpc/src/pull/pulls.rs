@@ -34,14 +34,14 @@ const LEAST_BYTES: usize = 1 << 10;
 
 /// How much a pull may bring.
 #[derive(Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct PullLimits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
     /// What one message may have that is alone, should it have more than `bytes`.
     pub(crate) largest: usize,
 }
 
-impl Limits {
+impl PullLimits {
     /// How much is taken at a time of what a client reads.
     pub(crate) fn of(state: &ServiceState, messages: usize) -> Self {
         let (queue, largest) = (state.queue, state.message_limit);
@@ -53,7 +53,7 @@ impl Limits {
 /// The pulls of one consumer.
 pub(crate) struct Pulls {
     pull: Pull,
-    limits: Limits,
+    limits: PullLimits,
     /// Whether the server waits for what is to come, or says that there is nothing.
     pub(crate) wait: bool,
     /// The connection that the pull went through.
@@ -78,7 +78,7 @@ pub(crate) enum Pulled {
 impl Pulls {
     pub(crate) async fn open(
         connection: &Connection,
-        limits: Limits,
+        limits: PullLimits,
         stream: &str,
         consumer: &str,
     ) -> Result<Self, Status> {
@@ -124,7 +124,7 @@ impl Pulls {
     }
 
     async fn ask(&mut self, mark: Mark) -> Result<(), Status> {
-        let Limits { messages, bytes, largest } = self.limits;
+        let PullLimits { messages, bytes, largest } = self.limits;
         let (batch, room) = if self.alone { (1, largest) } else { (messages, bytes) };
         let patience = match self.wait {
             true => format!("\"expires\":{EXPIRES},\"idle_heartbeat\":{HEARTBEAT}"),
