@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::StatusCode;
 use async_nats::jetstream::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::call::consumers::consumer_name;
 use crate::call::{MethodCall, Unary};
-use crate::connection::{Due, ends_the_one_before};
+use crate::connection::Due;
 use crate::convert::patience;
-use crate::pull::single::{Pull, exceeds_room, refusal};
+use crate::pull::single::{Pull, PullStatus, refusal};
 use crate::{Connection, Method, pb, status};
 
 /// Messages that PullMessages takes if it does not say, and at most.
@@ -83,7 +82,7 @@ async fn take(
             Err(_) if taken.0.is_empty() => return Err(status::jetstream_late()),
             Err(_) => return Ok(taken),
         };
-        match message.status {
+        match PullStatus::of(&message) {
             None => {
                 let size = message.length + OVERHEAD;
                 let fits = size <= pull.room || taken.0.is_empty();
@@ -96,19 +95,17 @@ async fn take(
                     return Ok(taken);
                 }
             }
-            Some(StatusCode::NO_RESPONDERS) => {
+            Some(PullStatus::GoesOn) => {}
+            Some(PullStatus::Ended) => break,
+            // There is no room for the next one, which is the next pull's.
+            Some(PullStatus::TooLarge) if !taken.0.is_empty() => break,
+            Some(PullStatus::NoResponders) => {
                 pull.due = Due::Nothing;
                 return Err(call.nobody_at(&pull.stream, &pull.consumer).await);
             }
-            // No messages, the time is over, or the limit of bytes was met.
-            Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,
-            // That of the pull before, all of which had come.
-            Some(_) if ends_the_one_before(&message) => {}
-            // There is no room for the next one, which is the next pull's.
-            Some(_) if exceeds_room(&message) && !taken.0.is_empty() => break,
-            Some(status) => {
+            Some(PullStatus::TooLarge | PullStatus::Lost | PullStatus::Refused) => {
                 pull.due = Due::Nothing;
-                return Err(refusal(status, message.description.as_deref()));
+                return Err(refusal(&message));
             }
         }
     }

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, StatusCode};
+use async_nats::Message;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
 use crate::Connection;
-use crate::connection::{Due, Mark, ends_the_one_before};
-use crate::pull::single::{Pull, exceeds_room, refusal};
+use crate::connection::{Due, Mark};
+use crate::pull::single::{Pull, PullStatus, refusal};
 use crate::state::ServiceState;
 use crate::status;
 
@@ -146,33 +146,28 @@ impl Pulls {
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Pulled>, Status> {
-        let Some(status) = message.status else {
+        let Some(status) = PullStatus::of(&message) else {
             self.brought += 1;
             self.left = self.left.saturating_sub(1);
             self.pull.due = self.due();
             self.alone = false;
             return Ok(Some(Pulled::Message(message)));
         };
-        let description = message.description.as_deref().unwrap_or_default();
-        let says = |text: &str| description.contains(text);
-        if status == StatusCode::IDLE_HEARTBEAT || ends_the_one_before(&message) {
-            return Ok(None);
+        if status != PullStatus::GoesOn {
+            self.left = 0;
+            self.pull.due = Due::Nothing;
         }
-        self.left = 0;
-        self.pull.due = Due::Nothing;
-        if status == StatusCode::NOT_FOUND || status == StatusCode::TIMEOUT {
-            return Ok(Some(Pulled::Nothing));
+        match status {
+            PullStatus::GoesOn => Ok(None),
+            PullStatus::Ended => Ok(Some(Pulled::Nothing)),
+            PullStatus::TooLarge if !self.alone => {
+                // The next one comes with the next pull, or if it was the first, by itself.
+                self.alone = self.brought == 0;
+                Ok(None)
+            }
+            PullStatus::NoResponders | PullStatus::Lost => Ok(Some(Pulled::Lost)),
+            PullStatus::TooLarge | PullStatus::Refused => Err(refusal(&message)),
         }
-        if exceeds_room(&message) && !self.alone {
-            // The next one comes with the next pull, or if it was the first, by itself.
-            self.alone = self.brought == 0;
-            return Ok(None);
-        }
-        let lost = ["Consumer Deleted", "Leadership Change", "Server Shutdown"];
-        if status == StatusCode::NO_RESPONDERS || lost.into_iter().any(says) {
-            return Ok(Some(Pulled::Lost));
-        }
-        Err(refusal(status, Some(description)))
     }
 
     /// Lets what has come go, of a consumer that takes nothing back.
