@@ -75,6 +75,7 @@ impl Space {
 
 /// What a tenant is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Scope {
     /// A user: what another user of the same organization publishes is not seen.
     #[default]
