@@ -13,8 +13,8 @@ use super::executions::Executions;
 use super::plan::Plan;
 use crate::Error;
 use crate::process::Process;
-use crate::role::{Durable, Job, Role};
-use crate::task::Task;
+use crate::role::{DurableSetup, Job, Role};
+use crate::test_request::TestRequest;
 
 const NAMESPACE: &str = "FAULTS";
 
@@ -31,7 +31,7 @@ pub(super) struct Site {
     pub(super) gateways: Vec<Process>,
     pub(super) consumers: Vec<Process>,
     pub(super) nats: Nats,
-    pub(super) setup: Durable,
+    pub(super) setup: DurableSetup,
     context: Context,
     _scratch: TempDir,
 }
@@ -81,10 +81,10 @@ impl Site {
         plan: &Plan,
         gateways: usize,
         consumers: usize,
-        change: impl FnOnce(&mut Durable),
+        change: impl FnOnce(&mut DurableSetup),
     ) -> Result<Self, Error> {
         let scratch = tempfile::Builder::new().prefix("narun-faults-").tempdir()?;
-        let mut setup = Durable {
+        let mut setup = DurableSetup {
             nats: nats.urls(),
             namespace: NAMESPACE.to_owned(),
             app: "jobs".to_owned(),
@@ -176,7 +176,7 @@ impl Site {
     pub(super) async fn dead(&self) -> Result<Vec<(u64, DeadLetter)>, Error> {
         let letters = DeadLetters::new(self.context.client(), NAMESPACE)?;
         let letters = time::timeout(PATIENCE, letters.list(None, 1, usize::MAX)).await??;
-        let number = |letter: &DeadLetter| Some(Task::of_path(letter.request()?.uri.path())?.number);
+        let number = |letter: &DeadLetter| Some(TestRequest::of_path(letter.request()?.uri.path())?.number);
         Ok(letters.into_iter().filter_map(|letter| Some((number(&letter)?, letter))).collect())
     }
 
