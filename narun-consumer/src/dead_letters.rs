@@ -11,7 +11,7 @@ use http::request;
 use narun_core::frame::{ObjectRef, RequestFrame, RequestHead};
 use narun_core::{App, ExchangeId, Limits, NameError, Namespace};
 use narun_nats::jetstream::StreamSettings;
-use narun_nats::jetstream::{BodiesError, DeclareError, OutcomeError, Tasks, header};
+use narun_nats::jetstream::{BodyStoreError, DeclareError, OutcomeError, TaskStreams, header};
 
 /// How many are listed at once at most.
 const PAGE: usize = 256;
@@ -222,8 +222,8 @@ impl DeadLetters {
         context.get_stream_no_info(self.namespace.dead_stream()).await.map_err(DeadLetterError::unavailable)
     }
 
-    fn tasks(&self) -> Tasks {
-        Tasks::new(self.client.clone(), self.namespace.clone(), self.settings.clone().declare(false))
+    fn tasks(&self) -> TaskStreams {
+        TaskStreams::new(self.client.clone(), self.namespace.clone(), self.settings.clone().declare(false))
     }
 
     /// The head of a request that consumers would take.
@@ -331,8 +331,8 @@ impl From<OutcomeError> for DeadLetterError {
     }
 }
 
-impl From<BodiesError> for DeadLetterError {
-    fn from(error: BodiesError) -> Self {
+impl From<BodyStoreError> for DeadLetterError {
+    fn from(error: BodyStoreError) -> Self {
         Self::unavailable(error)
     }
 }

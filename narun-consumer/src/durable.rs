@@ -12,7 +12,7 @@ mod worker;
 use std::sync::Arc;
 
 use narun_nats::Link;
-use narun_nats::jetstream::{Bodies, DeclareError, Outcomes, Tasks};
+use narun_nats::jetstream::{BodyStore, DeclareError, OutcomeStore, TaskStreams};
 use tokio::sync::OnceCell;
 
 use crate::admission::Admission;
@@ -28,19 +28,24 @@ pub(crate) use worker::{Control, work};
 /// What all deliveries share.
 pub(crate) struct Shared {
     consumer: Arc<Consumer>,
-    tasks: Tasks,
+    tasks: TaskStreams,
     settings: DurableSettings,
     /// Those of durable requests; there is no queue, as no more is asked for than there are slots.
     slots: Admission,
     concurrency: usize,
     metrics: DurableMetrics,
     doubt: Doubt,
-    outcomes: OnceCell<Outcomes>,
-    bodies: OnceCell<Bodies>,
+    outcomes: OnceCell<OutcomeStore>,
+    bodies: OnceCell<BodyStore>,
 }
 
 impl Shared {
-    pub(crate) fn new(consumer: Arc<Consumer>, tasks: Tasks, settings: DurableSettings, slots: u32) -> Self {
+    pub(crate) fn new(
+        consumer: Arc<Consumer>,
+        tasks: TaskStreams,
+        settings: DurableSettings,
+        slots: u32,
+    ) -> Self {
         Self {
             slots: Admission::new(slots, 0),
             concurrency: slots as usize,

@@ -5,7 +5,7 @@ mod response;
 
 use http::{HeaderValue, Method, Response, header, request};
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
-use narun_nats::jetstream::State;
+use narun_nats::jetstream::OutcomeState;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Gateway;
@@ -54,7 +54,7 @@ async fn status(gateway: &Gateway, parts: &request::Parts) -> Result<Response<Bo
         .filter(|outcome| outcome.scope == scope)
         .ok_or(FailureKind::UnknownRequest)?;
     match outcome.state {
-        State::Done { response } => stored(&response, gateway.endpoint().limits()),
-        State::Pending { .. } => Ok(response::pending(&id)),
+        OutcomeState::Done { response } => stored(&response, gateway.endpoint().limits()),
+        OutcomeState::Pending { .. } => Ok(response::pending(&id)),
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! | what | name | made by |
 //! |---|---|---|
-//! | stream of durable requests | `<namespace>` | [`Tasks::declare_stream`] |
-//! | stream of dead letters | `<namespace>-dead` | [`Tasks::declare_dead_letters`] |
-//! | durable consumer of an app | `<app>` | [`Tasks::declare_consumer`] |
-//! | bucket of outcomes | `<namespace>-outcomes` | [`Tasks::outcomes`] |
-//! | bucket of bodies | `<namespace>-bodies` | [`Tasks::bodies`] |
+//! | stream of durable requests | `<namespace>` | [`TaskStreams::declare_stream`] |
+//! | stream of dead letters | `<namespace>-dead` | [`TaskStreams::declare_dead_letters`] |
+//! | durable consumer of an app | `<app>` | [`TaskStreams::declare_consumer`] |
+//! | bucket of outcomes | `<namespace>-outcomes` | [`TaskStreams::outcomes`] |
+//! | bucket of bodies | `<namespace>-bodies` | [`TaskStreams::bodies`] |
 
 pub(crate) mod ack;
 mod api;
@@ -18,10 +18,10 @@ mod outcomes;
 mod record;
 mod settings;
 
-pub use declare::{DeclareError, Tasks};
+pub use declare::{DeclareError, TaskStreams};
 pub use digest::{caller_scope, keyed_id, request_digest};
-pub use objects::{Bodies, BodiesError};
-pub use outcomes::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
+pub use objects::{BodyStore, BodyStoreError};
+pub use outcomes::{Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
 pub use settings::{Storage, StreamSettings};
 
 /// How large a frame may be in the stream, or as an answer that is kept, where the server takes messages of `max_payload`

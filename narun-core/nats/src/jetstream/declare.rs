@@ -8,13 +8,13 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Storag
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::api::{self, Problem};
-use super::{Bodies, Outcomes, Storage, StreamSettings, compare};
+use super::api::{self, ApiError};
+use super::{BodyStore, OutcomeStore, Storage, StreamSettings, compare};
 use narun_core::{App, Namespace};
 
 /// What a namespace keeps in JetStream. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Tasks {
+pub struct TaskStreams {
     context: Context,
     namespace: Namespace,
     settings: StreamSettings,
@@ -63,16 +63,16 @@ impl DeclareError {
 }
 
 impl DeclareError {
-    fn from_problem(what: &str, problem: Problem) -> Self {
+    fn from_api(what: &str, error: ApiError) -> Self {
         let what = what.to_owned();
-        match problem {
-            Problem::Unavailable(why) => Self::Unavailable { what, why },
+        match error {
+            ApiError::Unavailable(why) => Self::Unavailable { what, why },
             refused => Self::Refused { what, why: refused.words() },
         }
     }
 }
 
-impl Tasks {
+impl TaskStreams {
     /// Of this namespace, reached through this client; nothing is sent yet. To be called in a runtime of tokio's.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
         Self { context: ContextBuilder::new().timeout(api::LIMIT).build(client), namespace, settings }
@@ -136,25 +136,23 @@ impl Tasks {
             ..consumer::Config::default()
         };
         let mut found = self.consumer(app).await;
-        if matches!(&found, Err(problem) if problem.is(ErrorCode::CONSUMER_NOT_FOUND))
-            && self.settings.declare
-        {
+        if matches!(&found, Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND)) && self.settings.declare {
             found = match self.create_consumer(app, &wanted).await {
                 // Somebody else was faster, with other settings.
-                Err(Problem::Refused { code: ErrorCode(10013 | 10105 | 10148), .. }) => {
+                Err(ApiError::Refused { code: ErrorCode(10013 | 10105 | 10148), .. }) => {
                     self.consumer(app).await
                 }
                 created => created,
             };
         }
-        let found = found.map_err(|problem| match problem {
-            Problem::Refused { code: ErrorCode::CONSUMER_NOT_FOUND, .. } => {
+        let found = found.map_err(|error| match error {
+            ApiError::Refused { code: ErrorCode::CONSUMER_NOT_FOUND, .. } => {
                 DeclareError::Missing { what: what.clone() }
             }
-            Problem::Refused { code: ErrorCode::STREAM_NOT_FOUND, .. } => {
+            ApiError::Refused { code: ErrorCode::STREAM_NOT_FOUND, .. } => {
                 DeclareError::Missing { what: format!("stream {}", self.namespace) }
             }
-            problem => DeclareError::from_problem(&what, problem),
+            error => DeclareError::from_api(&what, error),
         })?;
         if let Some(difference) = compare::consumer_difference(&wanted, &found) {
             return Err(DeclareError::Mismatch { what, difference });
@@ -166,7 +164,7 @@ impl Tasks {
     }
 
     /// The bucket of outcomes, which is declared if need be.
-    pub async fn outcomes(&self) -> Result<Outcomes, DeclareError> {
+    pub async fn outcomes(&self) -> Result<OutcomeStore, DeclareError> {
         let bucket = self.namespace.outcomes_bucket();
         // As clients in all languages make a key-value bucket.
         let wanted = stream::Config {
@@ -182,11 +180,11 @@ impl Tasks {
             ..self.common()
         };
         self.ensure(&format!("bucket {bucket}"), &wanted).await?;
-        Ok(Outcomes::new(self.context.clone(), bucket))
+        Ok(OutcomeStore::new(self.context.clone(), bucket))
     }
 
     /// The bucket of bodies, which is declared if need be.
-    pub async fn bodies(&self) -> Result<Bodies, DeclareError> {
+    pub async fn bodies(&self) -> Result<BodyStore, DeclareError> {
         let bucket = self.namespace.bodies_bucket();
         // As clients in all languages make an object store.
         let wanted = stream::Config {
@@ -197,7 +195,7 @@ impl Tasks {
             ..self.common()
         };
         self.ensure(&format!("bucket {bucket}"), &wanted).await?;
-        Ok(Bodies::new(self.context.clone(), bucket))
+        Ok(BodyStore::new(self.context.clone(), bucket))
     }
 
     /// What all streams have in common. A duplicate window that is left out is the server's default of 2 minutes, or
@@ -221,19 +219,18 @@ impl Tasks {
     /// Sees to it that a stream exists as it should be.
     async fn ensure(&self, what: &str, wanted: &stream::Config) -> Result<(), DeclareError> {
         let mut found = self.stream(&wanted.name).await;
-        if matches!(&found, Err(problem) if problem.is(ErrorCode::STREAM_NOT_FOUND)) && self.settings.declare
-        {
+        if matches!(&found, Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND)) && self.settings.declare {
             debug!(what, "declaring what is missing");
             found = match self.create_stream(wanted).await {
                 // Somebody else was faster, with other settings.
-                Err(problem) if problem.is(ErrorCode::STREAM_NAME_EXIST) => self.stream(&wanted.name).await,
+                Err(error) if error.is(ErrorCode::STREAM_NAME_EXIST) => self.stream(&wanted.name).await,
                 // What was just created is compared as well: old servers drop settings that they do not know.
                 created => created,
             };
         }
-        let found = found.map_err(|problem| match problem.is(ErrorCode::STREAM_NOT_FOUND) {
+        let found = found.map_err(|error| match error.is(ErrorCode::STREAM_NOT_FOUND) {
             true => DeclareError::Missing { what: what.to_owned() },
-            false => DeclareError::from_problem(what, problem),
+            false => DeclareError::from_api(what, error),
         })?;
         if let Some(difference) = compare::stream_difference(wanted, &found) {
             return Err(DeclareError::Mismatch { what: what.to_owned(), difference });
@@ -244,19 +241,19 @@ impl Tasks {
         Ok(())
     }
 
-    async fn stream(&self, name: &str) -> Result<stream::Config, Problem> {
+    async fn stream(&self, name: &str) -> Result<stream::Config, ApiError> {
         let info: stream::Info =
             api::answer(self.context.request(format!("STREAM.INFO.{name}"), &())).await?;
         Ok(info.config)
     }
 
-    async fn create_stream(&self, wanted: &stream::Config) -> Result<stream::Config, Problem> {
+    async fn create_stream(&self, wanted: &stream::Config) -> Result<stream::Config, ApiError> {
         let subject = format!("STREAM.CREATE.{}", wanted.name);
         let info: stream::Info = api::answer(self.context.request(subject, wanted)).await?;
         Ok(info.config)
     }
 
-    async fn consumer(&self, app: &App) -> Result<consumer::Config, Problem> {
+    async fn consumer(&self, app: &App) -> Result<consumer::Config, ApiError> {
         let subject = format!("CONSUMER.INFO.{}.{app}", self.namespace);
         let info: consumer::Info = api::answer(self.context.request(subject, &json!({}))).await?;
         Ok(info.config)
@@ -266,7 +263,7 @@ impl Tasks {
         &self,
         app: &App,
         wanted: &consumer::Config,
-    ) -> Result<consumer::Config, Problem> {
+    ) -> Result<consumer::Config, ApiError> {
         let subject = format!("CONSUMER.CREATE.{}.{app}.{}", self.namespace, wanted.filter_subject);
         // Servers before 2.10 do not know the action, and would change a consumer that has come in between.
         let request =
