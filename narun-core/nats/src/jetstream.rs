@@ -10,19 +10,18 @@
 
 pub(crate) mod ack;
 mod api;
+mod bodies;
 mod compare;
-mod declare;
 mod digest;
-mod objects;
 mod outcomes;
-mod record;
 mod settings;
+mod task_streams;
 
-pub use declare::{DeclareError, TaskStreams};
+pub use bodies::{BodyStore, BodyStoreError};
 pub use digest::{caller_scope, keyed_id, request_digest};
-pub use objects::{BodyStore, BodyStoreError};
 pub use outcomes::{Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
 pub use settings::{Storage, StreamSettings};
+pub use task_streams::{DeclareError, TaskStreams};
 
 /// How large a frame may be in the stream, or as an answer that is kept, where the server takes messages of `max_payload`
 /// bytes: the rest is for headers, those included that JetStream adds.

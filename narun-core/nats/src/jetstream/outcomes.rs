@@ -1,3 +1,5 @@
+mod record;
+
 use std::time::{Duration, SystemTime};
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -6,7 +8,6 @@ use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
 use super::api::{self, ApiError, StoredMessage};
-use super::record;
 use narun_core::ExchangeId;
 use narun_core::frame::OutcomeRef;
 
