@@ -1,5 +1,7 @@
 mod record;
 
+pub use record::{Outcome, OutcomeState};
+
 use std::time::{Duration, SystemTime};
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -17,32 +19,6 @@ pub struct OutcomeStore {
     context: Context,
     bucket: String,
     stream: String,
-}
-
-/// What is kept of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// SHA-256 of method, target and body.
-    pub digest: [u8; 32],
-    /// SHA-256 of the caller's name, if the outcome is told to that caller only.
-    pub scope: Option<[u8; 32]>,
-    /// What became of it.
-    pub state: OutcomeState,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OutcomeState {
-    /// It is not done.
-    Pending {
-        /// Whether the stream is known to have taken it.
-        published: bool,
-    },
-    /// It is done: this RESPONSE frame was the answer.
-    Done {
-        /// The frame.
-        response: Bytes,
-    },
 }
 
 /// An outcome as it is kept.

@@ -1,15 +1,15 @@
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{self, AckPolicy};
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
-use serde_json::json;
-use tracing::{debug, warn};
 
-use super::api::{self, ApiError};
-use super::{BodyStore, OutcomeStore, Storage, StreamSettings, compare};
+use super::bodies::BodyStore;
+use super::declare::{DeclareError, declare_consumer, declare_stream};
+use super::outcomes::OutcomeStore;
+use super::settings::{Storage, StreamSettings};
+use super::{api, compare};
 use narun_core::{App, Namespace};
 
 /// What a namespace keeps in JetStream. Cheap to clone.
@@ -18,58 +18,6 @@ pub struct TaskStreams {
     context: Context,
     namespace: Namespace,
     settings: StreamSettings,
-}
-
-/// Why something is not there as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeclareError {
-    /// It exists otherwise, which breaks a guarantee: for people to mend.
-    #[error("{what} has {difference}")]
-    Mismatch {
-        /// Such as "stream TASK".
-        what: String,
-        /// Such as "retention limits, not work queue".
-        difference: String,
-    },
-    /// It does not exist, and is not to be declared.
-    #[error("{what} does not exist")]
-    Missing {
-        /// Such as "stream TASK".
-        what: String,
-    },
-    /// The server refuses: for people to mend.
-    #[error("{what} cannot be declared: {why}")]
-    Refused {
-        /// Such as "stream TASK".
-        what: String,
-        /// The server's words.
-        why: String,
-    },
-    /// No answer, no connection, no leader: worth trying again.
-    #[error("{what} cannot be reached: {why}")]
-    Unavailable {
-        /// Such as "stream TASK".
-        what: String,
-        /// What went wrong.
-        why: String,
-    },
-}
-
-impl DeclareError {
-    /// Whether trying again may help without anybody doing anything.
-    pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-}
-
-impl DeclareError {
-    fn from_api(what: &str, error: ApiError) -> Self {
-        let what = what.to_owned();
-        match error {
-            ApiError::Unavailable(why) => Self::Unavailable { what, why },
-            refused => Self::Refused { what, why: refused.words() },
-        }
-    }
 }
 
 impl TaskStreams {
@@ -108,7 +56,7 @@ impl TaskStreams {
             duplicate_window: self.duplicate_window(),
             ..self.common()
         };
-        self.ensure(&format!("stream {}", wanted.name), &wanted).await
+        self.declare(&format!("stream {}", wanted.name), &wanted).await
     }
 
     /// Sees to it that the stream of dead letters exists.
@@ -119,13 +67,12 @@ impl TaskStreams {
             allow_direct: true,
             ..self.common()
         };
-        self.ensure(&format!("stream {}", wanted.name), &wanted).await
+        self.declare(&format!("stream {}", wanted.name), &wanted).await
     }
 
     /// Sees to it that the app's durable consumer exists, with this ack wait if it has to be declared; returns the one
     /// that is in force.
     pub async fn declare_consumer(&self, app: &App, ack_wait: Duration) -> Result<Duration, DeclareError> {
-        let what = format!("consumer {app} of stream {}", self.namespace);
         let wanted = consumer::Config {
             durable_name: Some(app.to_string()),
             ack_policy: AckPolicy::Explicit,
@@ -135,31 +82,8 @@ impl TaskStreams {
             filter_subject: self.namespace.task_subject(app),
             ..consumer::Config::default()
         };
-        let mut found = self.consumer(app).await;
-        if matches!(&found, Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND)) && self.settings.declare {
-            found = match self.create_consumer(app, &wanted).await {
-                // Somebody else was faster, with other settings.
-                Err(ApiError::Refused { code: ErrorCode(10013 | 10105 | 10148), .. }) => {
-                    self.consumer(app).await
-                }
-                created => created,
-            };
-        }
-        let found = found.map_err(|error| match error {
-            ApiError::Refused { code: ErrorCode::CONSUMER_NOT_FOUND, .. } => {
-                DeclareError::Missing { what: what.clone() }
-            }
-            ApiError::Refused { code: ErrorCode::STREAM_NOT_FOUND, .. } => {
-                DeclareError::Missing { what: format!("stream {}", self.namespace) }
-            }
-            error => DeclareError::from_api(&what, error),
-        })?;
-        if let Some(difference) = compare::consumer_difference(&wanted, &found) {
-            return Err(DeclareError::Mismatch { what, difference });
-        }
-        for difference in compare::consumer_remarks(&wanted, &found) {
-            warn!(%what, %difference, "a consumer is not as set");
-        }
+        let (stream, create) = (self.namespace.task_stream(), self.settings.declare);
+        let found = declare_consumer(&self.context, stream, app.as_str(), &wanted, create).await?;
         Ok(compare::ack_wait(&found))
     }
 
@@ -179,7 +103,7 @@ impl TaskStreams {
             allow_direct: true,
             ..self.common()
         };
-        self.ensure(&format!("bucket {bucket}"), &wanted).await?;
+        self.declare(&format!("bucket {bucket}"), &wanted).await?;
         Ok(OutcomeStore::new(self.context.clone(), bucket))
     }
 
@@ -194,8 +118,12 @@ impl TaskStreams {
             allow_direct: true,
             ..self.common()
         };
-        self.ensure(&format!("bucket {bucket}"), &wanted).await?;
+        self.declare(&format!("bucket {bucket}"), &wanted).await?;
         Ok(BodyStore::new(self.context.clone(), bucket))
+    }
+
+    async fn declare(&self, what: &str, wanted: &stream::Config) -> Result<(), DeclareError> {
+        declare_stream(&self.context, what, wanted, self.settings.declare).await
     }
 
     /// What all streams have in common. A duplicate window that is left out is the server's default of 2 minutes, or
@@ -214,62 +142,6 @@ impl TaskStreams {
             max_messages_per_subject: -1,
             ..stream::Config::default()
         }
-    }
-
-    /// Sees to it that a stream exists as it should be.
-    async fn ensure(&self, what: &str, wanted: &stream::Config) -> Result<(), DeclareError> {
-        let mut found = self.stream(&wanted.name).await;
-        if matches!(&found, Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND)) && self.settings.declare {
-            debug!(what, "declaring what is missing");
-            found = match self.create_stream(wanted).await {
-                // Somebody else was faster, with other settings.
-                Err(error) if error.is(ErrorCode::STREAM_NAME_EXIST) => self.stream(&wanted.name).await,
-                // What was just created is compared as well: old servers drop settings that they do not know.
-                created => created,
-            };
-        }
-        let found = found.map_err(|error| match error.is(ErrorCode::STREAM_NOT_FOUND) {
-            true => DeclareError::Missing { what: what.to_owned() },
-            false => DeclareError::from_api(what, error),
-        })?;
-        if let Some(difference) = compare::stream_difference(wanted, &found) {
-            return Err(DeclareError::Mismatch { what: what.to_owned(), difference });
-        }
-        for difference in compare::stream_remarks(wanted, &found) {
-            warn!(what, %difference, "a stream is not as set");
-        }
-        Ok(())
-    }
-
-    async fn stream(&self, name: &str) -> Result<stream::Config, ApiError> {
-        let info: stream::Info =
-            api::answer(self.context.request(format!("STREAM.INFO.{name}"), &())).await?;
-        Ok(info.config)
-    }
-
-    async fn create_stream(&self, wanted: &stream::Config) -> Result<stream::Config, ApiError> {
-        let subject = format!("STREAM.CREATE.{}", wanted.name);
-        let info: stream::Info = api::answer(self.context.request(subject, wanted)).await?;
-        Ok(info.config)
-    }
-
-    async fn consumer(&self, app: &App) -> Result<consumer::Config, ApiError> {
-        let subject = format!("CONSUMER.INFO.{}.{app}", self.namespace);
-        let info: consumer::Info = api::answer(self.context.request(subject, &json!({}))).await?;
-        Ok(info.config)
-    }
-
-    async fn create_consumer(
-        &self,
-        app: &App,
-        wanted: &consumer::Config,
-    ) -> Result<consumer::Config, ApiError> {
-        let subject = format!("CONSUMER.CREATE.{}.{app}.{}", self.namespace, wanted.filter_subject);
-        // Servers before 2.10 do not know the action, and would change a consumer that has come in between.
-        let request =
-            json!({ "stream_name": self.namespace.task_stream(), "config": wanted, "action": "create" });
-        let info: consumer::Info = api::answer(self.context.request(subject, &request)).await?;
-        Ok(info.config)
     }
 }
 

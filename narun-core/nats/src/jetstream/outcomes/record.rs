@@ -11,8 +11,6 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Outcome, OutcomeState};
-
 const VERSION: u8 = 1;
 const PENDING: u8 = 0;
 const PUBLISHED: u8 = 1;
@@ -20,6 +18,32 @@ const DONE: u8 = 2;
 
 /// Bytes of all but the response, at most.
 const HEAD: usize = 1 + 1 + 32 + 1 + 32;
+
+/// What is kept of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// SHA-256 of method, target and body.
+    pub digest: [u8; 32],
+    /// SHA-256 of the caller's name, if the outcome is told to that caller only.
+    pub scope: Option<[u8; 32]>,
+    /// What became of it.
+    pub state: OutcomeState,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutcomeState {
+    /// It is not done.
+    Pending {
+        /// Whether the stream is known to have taken it.
+        published: bool,
+    },
+    /// It is done: this RESPONSE frame was the answer.
+    Done {
+        /// The frame.
+        response: Bytes,
+    },
+}
 
 pub(super) fn encode(outcome: &Outcome) -> Bytes {
     let (state, response) = match &outcome.state {
