@@ -1,17 +1,18 @@
 //! Durable requests that were given up: to be looked at, put back or deleted.
 
-use std::fmt;
-use std::time::{Duration, SystemTime};
+mod error;
+mod letter;
 
 use async_nats::Client;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::{DeleteMessageErrorKind, RawMessageError, RawMessageErrorKind, Stream};
-use http::request;
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
 use narun_core::frame::{ObjectRef, RequestFrame, RequestHead};
-use narun_core::{App, ExchangeId, Limits, NameError, Namespace};
-use narun_nats::jetstream::StreamSettings;
-use narun_nats::jetstream::{BodyStoreError, DeclareError, OutcomeError, TaskStreams, header};
+use narun_core::{App, Limits, NameError, Namespace};
+use narun_nats::jetstream::{DeclareError, StreamSettings, TaskStreams};
+
+pub use error::DeadLetterError;
+pub use letter::DeadLetter;
 
 /// How many are listed at once at most.
 const PAGE: usize = 256;
@@ -46,39 +47,6 @@ pub struct DeadLetters {
     client: Client,
     namespace: Namespace,
     settings: StreamSettings,
-}
-
-/// A durable request that was given up.
-#[derive(Clone, Debug)]
-pub struct DeadLetter {
-    sequence: u64,
-    app: String,
-    reason: String,
-    deliveries: u64,
-    accepted: Option<SystemTime>,
-    /// None if the message is no request.
-    request: Option<(ExchangeId, request::Parts)>,
-}
-
-/// Why dead letters were not listed, put back or deleted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeadLetterError {
-    /// There is none with this sequence, or not any more.
-    #[error("there is no such dead letter")]
-    NotFound,
-    /// It is no request, which no consumer could read either: it can only be deleted.
-    #[error("the dead letter is no request: {0}")]
-    Unreadable(String),
-    /// It refers to buckets of another namespace, so that no consumer takes it: it can only be deleted.
-    #[error("the dead letter refers to a bucket that is not its namespace's")]
-    Foreign,
-    /// A stream or a bucket is not as it must be: for people to mend.
-    #[error("{0}")]
-    Declaration(String),
-    /// No answer, no connection, no leader, a full stream: worth trying again.
-    #[error("JetStream does not answer as it should: {0}")]
-    Unavailable(String),
 }
 
 impl DeadLetters {
@@ -243,96 +211,5 @@ impl DeadLetters {
     fn app_of(&self, message: &StreamMessage) -> Option<App> {
         let subjects = self.namespace.dead_subjects();
         App::new(message.subject.strip_prefix(subjects.strip_suffix('>')?)?).ok()
-    }
-}
-
-impl DeadLetter {
-    fn read(message: &StreamMessage, namespace: &Namespace) -> Self {
-        let subjects = namespace.dead_subjects();
-        let app = message.subject.strip_prefix(subjects.trim_end_matches('>')).unwrap_or_default();
-        let text = |name: &str| message.headers.get(name).map_or("", |value| value.as_str());
-        let accepted = text(header::ACCEPTED).parse().ok().map(Duration::from_millis);
-        let frame = RequestFrame::decode(&message.payload, &Limits::default()).ok();
-        Self {
-            sequence: message.sequence,
-            app: app.to_owned(),
-            reason: text(header::REASON).to_owned(),
-            deliveries: text(header::DELIVERIES).parse().unwrap_or_default(),
-            accepted: accepted.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time)),
-            request: frame.map(|frame| (frame.head.id, frame.parts)),
-        }
-    }
-
-    /// Its number, by which it is put back and deleted. Those of later ones are larger.
-    pub const fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    /// The app that it was for.
-    pub fn app(&self) -> &str {
-        &self.app
-    }
-
-    /// Why it was given up, for people: at most 256 characters of visible ASCII.
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    /// How often it was delivered.
-    pub const fn deliveries(&self) -> u64 {
-        self.deliveries
-    }
-
-    /// When the stream took it, or took it back, by the server's clock. None if that is not known.
-    pub const fn accepted(&self) -> Option<SystemTime> {
-        self.accepted
-    }
-
-    /// The id of its exchange, as in [`Received::id`](crate::Received::id). None if the message is no request.
-    pub fn id(&self) -> Option<ExchangeId> {
-        self.request.as_ref().map(|(id, _)| *id)
-    }
-
-    /// Its method, target, version and fields. None if the message is no request.
-    pub fn request(&self) -> Option<&request::Parts> {
-        self.request.as_ref().map(|(_, parts)| parts)
-    }
-}
-
-impl DeadLetterError {
-    fn unavailable(error: impl fmt::Display) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-
-    fn from_raw(error: RawMessageError) -> Self {
-        match error.kind() {
-            RawMessageErrorKind::NoMessageFound => Self::NotFound,
-            // There is no stream.
-            RawMessageErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                Self::NotFound
-            }
-            _ => Self::unavailable(error),
-        }
-    }
-}
-
-impl From<DeclareError> for DeadLetterError {
-    fn from(error: DeclareError) -> Self {
-        match error.is_temporary() {
-            true => Self::unavailable(error),
-            false => Self::Declaration(error.to_string()),
-        }
-    }
-}
-
-impl From<OutcomeError> for DeadLetterError {
-    fn from(error: OutcomeError) -> Self {
-        Self::unavailable(error)
-    }
-}
-
-impl From<BodyStoreError> for DeadLetterError {
-    fn from(error: BodyStoreError) -> Self {
-        Self::unavailable(error)
     }
 }

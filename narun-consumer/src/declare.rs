@@ -6,7 +6,7 @@ use narun_nats::jetstream::StreamSettings;
 use narun_nats::jetstream::TaskStreams;
 
 use crate::error::ServeError;
-use crate::run::MIN_ACK_WAIT;
+use crate::settings::MIN_ACK_WAIT;
 
 /// Declares what the durable delivery of a namespace needs in JetStream: the stream of requests, that of dead letters, a
 /// consumer for each app, and the buckets of outcomes and large bodies.

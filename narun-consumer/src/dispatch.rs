@@ -6,47 +6,28 @@ use std::task::{Context, Poll, Waker, ready};
 
 use async_nats::Subject;
 use http::{Request, Response};
-use narun_core::exchange::{Callee, CalleeConfig, CalleeEvent, Transmit};
+use narun_core::exchange::{Callee, CalleeEvent, Transmit};
 use narun_core::frame::{Frame, ResetCode};
-use narun_core::{App, Body, FailureContext, Time};
+use narun_core::{Body, FailureContext, Time};
 use narun_nats::inbox::{Mail, Registration};
-use narun_nats::{Link, NatsEndpoint, Outgoing, PublishError, Timer, TokioTimer};
+use narun_nats::{Link, Outgoing, PublishError, Timer, TokioTimer};
 use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 use tracing::Span;
 
-use crate::admission::{Admission, Place};
-use crate::answer::{Answer, Encoded, Rest, report, unsendable};
+use crate::admission::Place;
+use crate::consumer::{Admitted, Consumer};
 use crate::error::BoxError;
 use crate::handler::{Extent, Handler};
 use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::opening::Part;
-use crate::serve::MakeSpan;
+use crate::response::{Answer, Encoded, Rest, report, unsendable};
 
 /// How many times in a row an exchange goes round before others get their turn, the client's task among them, which what
 /// was published until then waits for in memory; and how many messages it takes in each time.
 const ROUNDS: usize = 4;
 const BATCH: usize = 64;
-
-/// What all requests of a consumer share.
-pub(crate) struct Consumer {
-    pub(crate) app: App,
-    pub(crate) make_span: MakeSpan,
-    pub(crate) endpoint: Arc<NatsEndpoint>,
-    pub(crate) admission: Admission,
-    pub(crate) exchange: CalleeConfig,
-    pub(crate) metrics: Metrics,
-}
-
-/// A request that was read and has a place.
-pub(crate) struct Admitted {
-    pub(crate) request: Request<Body>,
-    pub(crate) machine: Machine,
-    pub(crate) received: Time,
-    pub(crate) span: Span,
-    pub(crate) place: Place,
-}
 
 /// A future that ends with the exchange, whatever becomes of it.
 ///

@@ -1,4 +1,5 @@
 use narun_core::NameError;
+use narun_nats::jetstream::DeclareError;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -20,4 +21,10 @@ pub enum ServeError {
     /// The NATS client is dead for good, which no reconnect mends: start anew with another one.
     #[error("the NATS client is dead")]
     ClientLost,
+}
+
+impl From<DeclareError> for ServeError {
+    fn from(error: DeclareError) -> Self {
+        Self::Stream(error.to_string())
+    }
 }

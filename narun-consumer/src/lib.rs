@@ -40,7 +40,7 @@
 //! idempotent (RFC 9110 9.2.2), and then a request may run twice, at once or one after the other, with the same
 //! [`Received::id`].
 //!
-//! # Bodies
+//! # BodyStore
 //!
 //! Bodies are streamed both ways, in constant memory. What fits one message of 64 KiB with its head goes with that; a
 //! longer request is handed to the handler at once, and the rest of its body comes while the handler reads it. What it
@@ -190,10 +190,11 @@
 //! Each request has a `tracing` span `http.consumer`; see [`Serve::make_span`].
 
 mod admission;
-mod answer;
+mod consumer;
 mod dead_letters;
 mod declare;
 mod dispatch;
+mod dispatcher;
 mod drain;
 mod durable;
 mod error;
@@ -202,8 +203,11 @@ mod handler;
 mod machine;
 mod metrics;
 mod opening;
+mod reader;
+mod response;
 mod run;
 mod serve;
+mod settings;
 mod trace;
 mod upload;
 

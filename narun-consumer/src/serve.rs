@@ -1,14 +1,11 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::ops::RangeInclusive;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
 use futures::future::BoxFuture;
 use http::{Request, Response, request};
-use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::{App, Body, Namespace};
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
@@ -17,6 +14,7 @@ use tracing::Span;
 
 use crate::error::{BoxError, ServeError};
 use crate::run::run;
+use crate::settings::{DurableSettings, Settings, StreamedSettings};
 use crate::trace;
 
 /// Serves `app` with `service` until it is shut down.
@@ -74,85 +72,6 @@ pub struct Serve<S> {
     service: S,
     settings: Settings,
 }
-
-/// All settings of a consumer but its service.
-pub(crate) struct Settings {
-    pub(crate) client: Client,
-    pub(crate) app: String,
-    pub(crate) namespace: String,
-    pub(crate) concurrency: usize,
-    pub(crate) queue: usize,
-    pub(crate) instance: Option<String>,
-    pub(crate) replies: ReplyPolicy,
-    pub(crate) make_span: MakeSpan,
-    pub(crate) on_ready: Option<Box<dyn FnOnce() + Send>>,
-    pub(crate) shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    pub(crate) shutdown_timeout: Duration,
-    /// Whether durable requests are served as well.
-    pub(crate) from_stream: bool,
-    pub(crate) durable: DurableSettings,
-    pub(crate) streams: StreamedSettings,
-}
-
-/// The settings of bodies that are streamed.
-pub(crate) struct StreamedSettings {
-    window: u64,
-    budget: u64,
-}
-
-impl Default for StreamedSettings {
-    fn default() -> Self {
-        Self { window: 1024 * 1024, budget: Budget::DEFAULT }
-    }
-}
-
-impl StreamedSettings {
-    /// More messages than go into the largest window do not fit an exchange's mailbox.
-    const WINDOWS: RangeInclusive<u64> = 64 * 1024..=16 * 1024 * 1024;
-
-    pub(crate) fn check(&self) -> Result<(), ServeError> {
-        if !Self::WINDOWS.contains(&self.window) {
-            return Err(ServeError::Setting("a window has 64 KiB to 16 MiB"));
-        }
-        if self.budget < self.window {
-            return Err(ServeError::Setting("the budget of all windows is less than one of them"));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn flow(&self) -> FlowConfig {
-        let budget = Arc::new(Budget::new(self.budget));
-        FlowConfig { window: self.window, budget, ..FlowConfig::default() }
-    }
-}
-
-/// The settings of durable delivery.
-pub(crate) struct DurableSettings {
-    pub(crate) stream: StreamSettings,
-    pub(crate) ack_wait: Duration,
-    pub(crate) max_deliveries: u64,
-    pub(crate) redelivery_delay: RangeInclusive<Duration>,
-    pub(crate) retry_server_errors: bool,
-    pub(crate) handler_timeout: Option<Duration>,
-    pub(crate) concurrency: Option<usize>,
-}
-
-impl Default for DurableSettings {
-    fn default() -> Self {
-        Self {
-            stream: StreamSettings::new(),
-            ack_wait: Duration::from_secs(5),
-            max_deliveries: 5,
-            redelivery_delay: Duration::from_secs(1)..=Duration::from_secs(60),
-            retry_server_errors: false,
-            handler_timeout: None,
-            concurrency: None,
-        }
-    }
-}
-
-/// Makes the span in which a request is handled.
-pub(crate) type MakeSpan = Box<dyn Fn(&request::Parts, &App) -> Span + Send + Sync>;
 
 impl<S> Serve<S> {
     /// The namespace of the app, which gateways share. Default `TASK`.

@@ -11,7 +11,7 @@ use narun_nats::jetstream::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::Shared;
+use super::state::Shared;
 
 /// How long something is tried that may work later. The work is held all the while.
 const PERSISTENCE: Duration = Duration::from_secs(30);

@@ -15,10 +15,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
-use super::Shared;
-use super::job::{Job, Work};
+use super::backoff::Backoff;
+use super::job::Job;
 use super::lanes::Lanes;
 use super::pull::{Incoming, Pulls};
+use super::state::Shared;
+use super::work::Work;
 use crate::error::{BoxError, ServeError};
 use crate::metrics;
 
@@ -76,7 +78,7 @@ where
         epoch: shared.consumer.endpoint.link().epoch(),
         lanes,
         jobs: JoinSet::new(),
-        rest: Rest::new(),
+        rest: Backoff::new(),
         declaring: None,
         ack_wait,
         service,
@@ -94,7 +96,7 @@ where
 
 /// Declares everything, as soon as it can be done; gives the ack wait in force.
 async fn declared(shared: &Shared) -> Result<Duration, DeclareError> {
-    let mut rest = Rest::new();
+    let mut rest = Backoff::new();
     loop {
         match declare(shared).await {
             Err(error) if error.is_temporary() => {
@@ -138,7 +140,7 @@ struct Worker<S> {
     /// The connection on which pulls are under way.
     epoch: u64,
     jobs: JoinSet<()>,
-    rest: Rest,
+    rest: Backoff,
     /// Under way while the stream or its consumer is missing.
     declaring: Option<BoxFuture<'static, Result<Duration, DeclareError>>>,
     ack_wait: Duration,
@@ -189,10 +191,10 @@ where
     fn take(&mut self, lane: usize, message: Message) {
         match self.pulls.take(lane, &message, Instant::now()) {
             Incoming::Task => {
-                self.rest = Rest::new();
+                self.rest = Backoff::new();
                 self.start(message);
             }
-            Incoming::Alive => self.rest = Rest::new(),
+            Incoming::Alive => self.rest = Backoff::new(),
             Incoming::Nothing => {}
             Incoming::Disturbed => {
                 tracing::debug!(status = message.description.as_deref(), "a pull was turned away");
@@ -263,36 +265,5 @@ where
             self.pulls.reset();
             self.shared.doubt.begin();
         }
-    }
-}
-
-/// Pauses that grow, as long as nothing works.
-struct Rest {
-    next: Duration,
-    until: Instant,
-}
-
-impl Rest {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    fn new() -> Self {
-        Self { next: Self::FIRST, until: Instant::now() }
-    }
-
-    /// Begins the next pause; true if it is the first one.
-    fn grow(&mut self) -> bool {
-        let is_first = self.next == Self::FIRST;
-        self.until = Instant::now() + self.next;
-        self.next = Self::LONGEST.min(self.next * 2);
-        is_first
-    }
-
-    fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
-    }
-
-    fn is_over(&self) -> bool {
-        self.until <= Instant::now()
     }
 }

@@ -7,7 +7,7 @@ use narun_core::fields::Edit;
 use narun_core::frame::ResponseHead;
 use narun_core::{Failure, FailureContext, FailureKind};
 
-use crate::dispatch::Consumer;
+use crate::consumer::Consumer;
 use crate::handler::{Answered, HandlerError};
 use crate::metrics::{HandlerFailure, Metrics};
 use crate::opening::Part;

@@ -1,0 +1,120 @@
+//! What all requests of a consumer share, and how a message becomes a request.
+
+use std::sync::Arc;
+
+use async_nats::Message;
+use http::Request;
+use narun_core::exchange::{Callee, CalleeConfig};
+use narun_core::frame::{DecodeError, Refusal, Refused, RequestFrame, VERSIONS};
+use narun_core::{App, Body, Time};
+use narun_nats::drive::Shared;
+use narun_nats::{Link, NatsEndpoint};
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::admission::{Admission, Place};
+use crate::extensions::{Delivery, Received};
+use crate::machine::Machine;
+use crate::metrics::{self, Metrics};
+use crate::settings::MakeSpan;
+use crate::upload::Upload;
+
+/// What all requests of a consumer share.
+pub(crate) struct Consumer {
+    pub(crate) app: App,
+    pub(crate) make_span: MakeSpan,
+    pub(crate) endpoint: Arc<NatsEndpoint>,
+    pub(crate) admission: Admission,
+    pub(crate) exchange: CalleeConfig,
+    pub(crate) metrics: Metrics,
+}
+
+/// A request that was read and has a place.
+pub(crate) struct Admitted {
+    pub(crate) request: Request<Body>,
+    pub(crate) machine: Machine,
+    pub(crate) received: Time,
+    pub(crate) span: Span,
+    pub(crate) place: Place,
+}
+
+/// A message with a place, on its way from the reader to the dispatcher.
+pub(crate) struct Incoming {
+    pub(crate) message: Message,
+    pub(crate) received: Time,
+    pub(crate) place: Place,
+}
+
+impl Consumer {
+    /// Makes an HTTP request of a message, or turns it away.
+    pub(crate) fn read(&self, incoming: Incoming) -> Option<Admitted> {
+        let Incoming { message, received, place } = incoming;
+        let Self { endpoint, exchange, metrics, .. } = self;
+        let frame = match RequestFrame::decode(&message.payload, endpoint.limits()) {
+            Ok(frame) if frame.head.object.is_none() => frame,
+            Ok(_) => return self.turn_away(message, Refusal::BadFrame, "a body that is not here"),
+            Err(error @ DecodeError::Version(_)) => return self.turn_away(message, Refusal::Version, error),
+            Err(error) => return self.turn_away(message, Refusal::BadFrame, error),
+        };
+        let machine = Callee::new(received, &frame.head, message.reply?, exchange);
+        let link = endpoint.link();
+        let now = link.now();
+        if machine.deadline().is_some_and(|deadline| deadline <= now) {
+            metrics.cancelled(narun_core::exchange::Cancelled::Deadline, false);
+            return None;
+        }
+        let span = (self.make_span)(&frame.parts, &self.app);
+        let deadline = machine.deadline();
+        let (machine, body) = if frame.head.end {
+            (Machine::Own(machine), Body::from(frame.body).with_trailers(frame.trailers))
+        } else {
+            let config = self.streaming();
+            let machine = machine.with_body(received, frame.head.head_timeout, frame.body, &config);
+            let (shared, incoming) = Shared::new(machine);
+            let upload = Upload::new(incoming, &frame.parts.headers);
+            (Machine::Shared(shared), Body::streaming(upload))
+        };
+        let mut request = Request::from_parts(frame.parts, body);
+        request.extensions_mut().insert(Received {
+            id: frame.head.id,
+            app: self.app.clone(),
+            peer: frame.head.peer,
+            scheme: frame.head.scheme,
+            deadline: deadline.map(|deadline| Instant::now() + (deadline - now)),
+            delivery: Delivery::Direct { attempt: frame.head.attempt },
+        });
+        Some(Admitted { request, machine, received, span, place })
+    }
+
+    /// The largest frame that may be sent at the moment.
+    pub(crate) fn room(&self) -> usize {
+        self.endpoint.limits().frame.min(self.endpoint.link().client().max_payload())
+    }
+
+    /// The settings of an exchange that streams, by what the server says of itself now.
+    pub(crate) fn streaming(&self) -> CalleeConfig {
+        let mut config = self.exchange.clone();
+        config.flow.frame = self.room();
+        config.max_payload = self.endpoint.link().client().max_payload() as u64;
+        config
+    }
+
+    fn turn_away(&self, message: Message, reason: Refusal, why: impl std::fmt::Display) -> Option<Admitted> {
+        tracing::debug!(%why, "refused a message");
+        self.metrics.refused(match reason {
+            Refusal::Version => metrics::Refusal::Version,
+            _ => metrics::Refusal::BadFrame,
+        });
+        refuse(&self.endpoint, message, reason);
+        None
+    }
+}
+
+/// Tells the gateway that its request was not executed.
+pub(crate) fn refuse(endpoint: &NatsEndpoint, message: Message, reason: Refusal) {
+    let Some(reply) = message.reply else { return };
+    let versions = if reason == Refusal::Version { VERSIONS.to_vec() } else { Vec::new() };
+    let refused = Refused { reason, retry_after: None, versions };
+    // Whoever cannot be told for a full queue hears nothing, and sends again or gives up.
+    let _ = endpoint.publish_or_drop(reply, None, refused.encode());
+}

@@ -1,0 +1,115 @@
+//! The call of the user's service for a durable request.
+
+use std::future::poll_fn;
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use narun_core::{Body, FailureContext};
+use tokio::time::{Instant, timeout};
+use tower_service::Service;
+use tracing::Span;
+
+use super::dead::Failed;
+use super::state::Shared;
+use super::work::Work;
+use crate::error::BoxError;
+use crate::handler::{Answered, Extent, Handler, HandlerError};
+use crate::metrics::HandlerFailure;
+use crate::response::{report, too_large, unsendable};
+
+impl Work {
+    /// Runs the handler; gives the encoded answer.
+    pub(super) async fn handle<S, B>(
+        &self,
+        service: S,
+        request: Request<Body>,
+        context: &FailureContext,
+        received: Instant,
+        span: &Span,
+    ) -> Result<Bytes, Failed>
+    where
+        S: Service<Request<Body>, Response = Response<B>>,
+        S::Error: Into<BoxError>,
+        B: http_body::Body,
+        B::Error: Into<BoxError>,
+    {
+        let Shared { consumer, settings, .. } = self.shared.as_ref();
+        let outcome = match settings.handler_timeout {
+            None => Some(self.call(service, request).await),
+            Some(limit) => timeout(limit, self.call(service, request)).await.ok(),
+        };
+        let (status, answer) = match outcome {
+            Some(Ok(collected)) => {
+                let status = collected.parts.status;
+                let failed = settings.retry_server_errors && status.is_server_error();
+                (
+                    status,
+                    if failed { Err(Failed::Status(status)) } else { Ok(self.encode(&collected, context)) },
+                )
+            }
+            Some(Err(HandlerError::TooLarge)) => {
+                let problem = too_large(self.shared.room());
+                unsendable(&problem, &consumer.metrics);
+                (StatusCode::BAD_GATEWAY, Ok(self.bad_answer(problem, context)))
+            }
+            Some(Err(error)) => {
+                report(&error, &consumer.metrics);
+                (StatusCode::INTERNAL_SERVER_ERROR, Err(Failed::from(error)))
+            }
+            None => (StatusCode::INTERNAL_SERVER_ERROR, Err(Failed::TimedOut)),
+        };
+        span.record("http.response.status_code", status.as_u16());
+        consumer.metrics.handled(status, received.elapsed());
+        match answer {
+            Err(Failed::TimedOut) => consumer.metrics.failed(HandlerFailure::TimedOut),
+            Err(Failed::Status(_)) => consumer.metrics.failed(HandlerFailure::Status),
+            // Counted where it was reported.
+            _ => {}
+        }
+        answer
+    }
+
+    /// Calls the service, and measures how long its first poll takes.
+    async fn call<S, B>(&self, service: S, request: Request<Body>) -> Result<Answered, HandlerError>
+    where
+        S: Service<Request<Body>, Response = Response<B>>,
+        S::Error: Into<BoxError>,
+        B: http_body::Body,
+        B::Error: Into<BoxError>,
+    {
+        let Shared { slots, consumer, .. } = self.shared.as_ref();
+        // One waits for a slot only if more has come than was asked for.
+        let slot = slots.try_slot().ok_or_else(|| slots.slot());
+        let mut handler = pin!(Handler::new(service, request, slot, Extent::Whole(self.shared.room())));
+        let mut in_flight = None;
+        poll_fn(|cx| {
+            let before = in_flight.is_none().then(Instant::now);
+            let poll = handler.as_mut().poll(cx);
+            if let Some(before) = before
+                && handler.has_started()
+            {
+                slots.first_poll_took(before.elapsed());
+                in_flight = Some(InFlight::new(&consumer.metrics.in_flight));
+            }
+            poll
+        })
+        .await
+    }
+}
+
+/// Counts a request in a handler, until it is dropped.
+struct InFlight<'a>(&'a ::metrics::Gauge);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a ::metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

@@ -1,0 +1,57 @@
+//! What all deliveries share.
+
+use std::sync::Arc;
+
+use narun_nats::Link;
+use narun_nats::jetstream::{BodyStore, OutcomeStore, TaskStreams};
+use tokio::sync::OnceCell;
+
+use super::doubt::Doubt;
+use crate::admission::Admission;
+use crate::consumer::Consumer;
+use crate::metrics::DurableMetrics;
+use crate::settings::DurableSettings;
+
+/// What all deliveries share.
+pub(crate) struct Shared {
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) tasks: TaskStreams,
+    pub(super) settings: DurableSettings,
+    /// Those of durable requests; there is no queue, as no more is asked for than there are slots.
+    pub(super) slots: Admission,
+    pub(super) concurrency: usize,
+    pub(super) metrics: DurableMetrics,
+    pub(super) doubt: Doubt,
+    pub(super) outcomes: OnceCell<OutcomeStore>,
+    pub(super) bodies: OnceCell<BodyStore>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        consumer: Arc<Consumer>,
+        tasks: TaskStreams,
+        settings: DurableSettings,
+        slots: u32,
+    ) -> Self {
+        Self {
+            slots: Admission::new(slots, 0),
+            concurrency: slots as usize,
+            metrics: DurableMetrics::new(consumer.app.as_str()),
+            consumer,
+            tasks,
+            settings,
+            doubt: Doubt::new(),
+            outcomes: OnceCell::new(),
+            bodies: OnceCell::new(),
+        }
+    }
+
+    /// How large a response may be.
+    pub(super) fn room(&self) -> usize {
+        narun_nats::jetstream::room(self.consumer.endpoint.link().client().max_payload())
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.consumer.endpoint.link().is_connected()
+    }
+}

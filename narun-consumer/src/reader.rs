@@ -1,0 +1,88 @@
+//! Takes messages off the subscription, until the consumer has left its queue group.
+
+use std::sync::Arc;
+
+use async_nats::{Client, Message};
+use futures::StreamExt;
+use narun_core::frame::Refusal;
+use narun_core::{App, Namespace};
+use narun_nats::Link;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use crate::consumer::{Consumer, Incoming, refuse};
+use crate::drain::Meter;
+use crate::error::ServeError;
+use crate::metrics;
+
+/// Takes messages off the subscription; runs no user code, and waits for nothing else.
+pub(crate) struct Reader {
+    subscriber: async_nats::Subscriber,
+    consumer: Arc<Consumer>,
+    sender: mpsc::Sender<Incoming>,
+    meter: Meter,
+}
+
+impl Reader {
+    pub(crate) async fn open(
+        client: &Client,
+        namespace: &Namespace,
+        app: &App,
+        consumer: Arc<Consumer>,
+        sender: mpsc::Sender<Incoming>,
+    ) -> Result<Self, ServeError> {
+        let subscriber = client
+            .queue_subscribe(namespace.call_subject(app), app.as_str().to_owned())
+            .await
+            .map_err(|_| ServeError::ClientLost)?;
+        let meter = Meter::new(consumer.endpoint.link().epoch());
+        Ok(Self { subscriber, consumer, sender, meter })
+    }
+
+    /// Reads until the subscription ends. Cancel safe: no message is lost.
+    pub(crate) async fn run(&mut self) {
+        while let Some(message) = self.subscriber.next().await {
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        let endpoint = &self.consumer.endpoint;
+        let received = endpoint.link().now();
+        self.meter.count(received, endpoint.link().epoch());
+        let answerable = message.reply.as_ref().is_some_and(|reply| endpoint.replies().allows(reply));
+        if !answerable {
+            return metrics::foreign_reply();
+        }
+        match self.consumer.admission.admit() {
+            // The channel has as much room as there are places.
+            Some(place) => drop(self.sender.try_send(Incoming { message, received, place })),
+            None => {
+                self.consumer.metrics.refused(metrics::Refusal::Overloaded);
+                refuse(endpoint, message, Refusal::Overloaded);
+            }
+        }
+    }
+
+    /// Leaves the queue group, and takes what the server has sent until it knows.
+    pub(crate) async fn drain(&mut self) {
+        let endpoint = self.consumer.endpoint.clone();
+        let asked = Instant::now();
+        let round_trip = async {
+            let _ = timeout(Meter::PATIENCE, endpoint.round_trip()).await;
+            asked.elapsed()
+        };
+        let round_trip = tokio::select! {
+            () = self.run() => return,
+            round_trip = round_trip => round_trip,
+        };
+        if let Some(last) = self.meter.last_message(endpoint.link().now(), round_trip) {
+            let _ = self.subscriber.unsubscribe_after(last).await;
+            if timeout(Meter::PATIENCE, self.run()).await.is_ok() {
+                return;
+            }
+        }
+        let _ = self.subscriber.drain().await;
+        let _ = timeout(Meter::PATIENCE, self.run()).await;
+    }
+}
