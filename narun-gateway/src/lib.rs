@@ -267,20 +267,22 @@ pub mod config;
 
 mod body;
 mod builder;
-mod durable;
 mod error;
-mod exchange;
 mod forward;
 mod future;
 mod gateway;
 mod grpc;
 mod idempotency;
+mod jetstream;
 mod layer;
 mod metrics;
 mod prefer;
+mod request;
 mod respond;
 mod route;
 mod service;
+mod settings;
+mod state;
 mod status;
 
 pub use body::{BoxError, ResponseBody};
