@@ -26,9 +26,12 @@ async fn a_request_crosses_nats_and_others_stay() {
 }
 
 #[test]
-fn they_need_no_helper_and_25_lines() {
+fn they_are_small_and_stand_in_the_readme() {
+    let readme = include_str!("../../../README.md");
     for text in [include_str!("../../smallest_gateway.rs"), include_str!("../../smallest_consumer.rs")] {
         assert!(text.lines().count() <= 25, "{text}");
         assert!(!text.contains("narun_examples") && !text.contains("narun_support"), "{text}");
+        let code = text.lines().skip_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
+        assert!(readme.contains(code.trim()), "README.md has another version of\n{text}");
     }
 }
