@@ -1,10 +1,8 @@
 //! A request on its way through a stream: its outcome's record made if it is kept, its body stored if it is large,
 //! published, confirmed, answered.
 
-mod chores;
-mod kept;
+mod outcome;
 mod publish;
-mod store;
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,17 +15,15 @@ use narun_core::frame::{RequestHead, ResponseFrame};
 use narun_core::{Body, ExchangeId, Failure, FailureKind};
 use tokio::time::Instant;
 
-use crate::Gateway;
-use crate::gateway::{DurableRoute, RouteEntry};
+use crate::route::compiled::{CompiledRoute, DurableRoute};
+use crate::state::GatewayState;
 
-use kept::Terms;
+use outcome::Terms;
 use publish::Published;
-
-pub(crate) use store::Store;
 
 /// A request that has been received whole.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct DurableInput {
     /// The request's id for logs and `X-Request-Id`, and that of the exchange unless a key decides.
     pub(crate) id: ExchangeId,
     pub(crate) parts: request::Parts,
@@ -37,25 +33,27 @@ pub(crate) struct Received {
 
 /// Why there is no response, and where one may be later.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct DurableFailure {
     pub(crate) failure: Failure,
     pub(crate) location: Option<HeaderValue>,
 }
 
-impl<F: Into<Failure>> From<F> for Failed {
+impl<F: Into<Failure>> From<F> for DurableFailure {
     fn from(failure: F) -> Self {
         Self { failure: failure.into(), location: None }
     }
 }
 
 /// A future of the response to a durable request. Boxed, so that direct ones need not be as large.
-pub(crate) struct DurableFuture(Pin<Box<dyn Future<Output = Result<Response<Body>, Failed>> + Send>>);
+pub(crate) struct DurableFuture(Pin<Box<dyn Future<Output = Result<Response<Body>, DurableFailure>> + Send>>);
 
 impl DurableFuture {
-    pub(crate) fn new(gateway: Gateway, route: Arc<RouteEntry>, received: Received) -> Self {
+    pub(crate) fn new(state: Arc<GatewayState>, route: Arc<CompiledRoute>, received: DurableInput) -> Self {
         Self(Box::pin(async move {
             match route.durable() {
-                Some(durable) => Delivery { gateway: &gateway, route: &route, durable }.run(received).await,
+                Some(durable) => {
+                    DurableDelivery { state: &state, route: &route, durable }.run(received).await
+                }
                 None => Err(FailureKind::StreamMissing.into()),
             }
         }))
@@ -63,7 +61,7 @@ impl DurableFuture {
 }
 
 impl Future for DurableFuture {
-    type Output = Result<Response<Body>, Failed>;
+    type Output = Result<Response<Body>, DurableFailure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx)
@@ -77,17 +75,17 @@ impl fmt::Debug for DurableFuture {
 }
 
 /// What the delivery of a request depends on besides the request.
-struct Delivery<'a> {
-    gateway: &'a Gateway,
-    route: &'a RouteEntry,
+struct DurableDelivery<'a> {
+    state: &'a GatewayState,
+    route: &'a CompiledRoute,
     durable: &'a DurableRoute,
 }
 
-impl Delivery<'_> {
-    async fn run(&self, received: Received) -> Result<Response<Body>, Failed> {
+impl DurableDelivery<'_> {
+    async fn run(&self, received: DurableInput) -> Result<Response<Body>, DurableFailure> {
         let deadline = Instant::now() + self.route.wait();
         let terms = Terms::of(&received, self.durable.respond_async, deadline)?;
-        self.gateway.store().ready(deadline).await?;
+        self.state.store().ready(deadline).await?;
         if let Some(terms) = terms {
             // Boxed, as what is not kept need not be as large.
             return Box::pin(self.run_kept(received, terms)).await;

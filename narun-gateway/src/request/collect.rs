@@ -11,13 +11,13 @@ use narun_nats::body::{Collect, CollectError};
 use narun_nats::{Link, NatsLink, Timer, TokioTimer};
 use pin_project::pin_project;
 
-use super::{broken_off, too_large};
+use super::failures::{body_failed, too_large};
 use crate::body::BoxError;
 
 /// A request whose body is being received.
 #[derive(Debug)]
 #[pin_project]
-pub(super) struct Receiving<B> {
+pub(super) struct Collecting<B> {
     pub(super) id: ExchangeId,
     pub(super) parts: request::Parts,
     #[pin]
@@ -30,7 +30,7 @@ pub(super) struct Receiving<B> {
     deadline: Time,
 }
 
-impl<B> Receiving<B> {
+impl<B> Collecting<B> {
     /// Receives at most `limit` bytes, with pauses of this length at most.
     pub(super) fn new(
         id: ExchangeId,
@@ -52,7 +52,7 @@ impl<B> Receiving<B> {
     }
 }
 
-impl<B> Receiving<B>
+impl<B> Collecting<B>
 where
     B: http_body::Body,
     B::Error: Into<BoxError>,
@@ -67,7 +67,7 @@ where
         if let Poll::Ready(collected) = this.body.as_mut().poll(cx) {
             return Poll::Ready(collected.map_err(|error| match error {
                 CollectError::TooLarge => too_large(this.body.limit()),
-                CollectError::Body(error) => broken_off(error),
+                CollectError::Body(error) => body_failed(error),
             }));
         }
         if *this.progress != this.body.received() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use narun_core::frame::ObjectRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
-use narun_nats::jetstream::{Bodies, BodiesError};
+use narun_nats::jetstream::{BodyStore, BodyStoreError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -23,22 +23,22 @@ pub(crate) struct Chores {
 
 /// A body that is held as an object for one request. Dropped, it is deleted, unless it is [kept](Parked::keep).
 #[derive(Debug)]
-pub(super) struct Parked {
+pub(crate) struct Parked {
     chores: Weak<Chores>,
-    bodies: Bodies,
+    bodies: BodyStore,
     object: ObjectRef,
     kept: bool,
 }
 
 impl Chores {
-    pub(super) fn new(runtime: Handle) -> Self {
+    pub(crate) fn new(runtime: Handle) -> Self {
         Self { tasks: Mutex::default(), runtime }
     }
 
     /// Stores a body. Cancel safe: what is stored then is deleted again.
-    pub(super) async fn park(
+    pub(crate) async fn park(
         self: &Arc<Self>,
-        bodies: Bodies,
+        bodies: BodyStore,
         id: ExchangeId,
         body: Bytes,
     ) -> Result<Parked, Failure> {
@@ -58,7 +58,7 @@ impl Chores {
     }
 
     /// Does this, whatever becomes of the request that it is for.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.runtime);
@@ -66,17 +66,17 @@ impl Chores {
 }
 
 impl Parked {
-    pub(super) const fn object(&self) -> &ObjectRef {
+    pub(crate) const fn object(&self) -> &ObjectRef {
         &self.object
     }
 
     /// From now on the request may be stored, whose consumer deletes the body.
-    pub(super) const fn keep(&mut self) {
+    pub(crate) const fn keep(&mut self) {
         self.kept = true;
     }
 
     /// No request refers to it: it is deleted.
-    pub(super) fn discard(mut self) {
+    pub(crate) fn discard(mut self) {
         self.kept = false;
     }
 }
@@ -99,9 +99,9 @@ impl Drop for Parked {
     }
 }
 
-fn failure(error: &BodiesError) -> Failure {
+fn failure(error: &BodyStoreError) -> Failure {
     let kind = match error {
-        BodiesError::Full => FailureKind::StreamFull,
+        BodyStoreError::Full => FailureKind::StreamFull,
         _ => FailureKind::JetStreamUnavailable,
     };
     Failure::new(kind).with_detail(error.to_string())

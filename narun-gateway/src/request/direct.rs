@@ -7,16 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request;
 use narun_core::exchange::Caller;
-use narun_core::frame::{EncodeError, RequestHead};
+use narun_core::frame::RequestHead;
 use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::drive::{Call, Conversation, IncomingResponse};
 use narun_nats::{Link, NatsLink};
 
-use super::rest::Rest;
-use super::start::Beginning;
-use crate::Gateway;
+use super::failures::unsendable;
+use super::prefix::Beginning;
+use super::remaining::RemainingBody;
 use crate::body::BoxError;
-use crate::gateway::RouteEntry;
+use crate::route::compiled::CompiledRoute;
+use crate::state::GatewayState;
 
 /// An exchange with a consumer.
 #[expect(clippy::large_enum_variant, reason = "the large variant is the one that most requests take")]
@@ -30,8 +31,8 @@ pub(super) enum Sent {
 /// Encodes a request with the beginning of its body, ready to be published; a body with more to come gets its task.
 /// So much time has passed since it came.
 pub(super) fn send<B>(
-    gateway: &Gateway,
-    route: &Arc<RouteEntry>,
+    state: &GatewayState,
+    route: &Arc<CompiledRoute>,
     id: ExchangeId,
     parts: &request::Parts,
     mut beginning: Beginning<B>,
@@ -41,13 +42,13 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let endpoint = gateway.endpoint();
+    let endpoint = state.endpoint();
     let config = route.caller_config(parts, passed);
     if config.total_timeout.is_some_and(|left| left.is_zero()) {
         return Err(FailureKind::TimedOut.into());
     }
     let mut head = RequestHead::new(id);
-    let fields = gateway.complete(&mut head, parts, id);
+    let fields = state.complete(&mut head, parts, id);
     head.head_timeout = Some(config.head_timeout).filter(|_| config.idle.is_none());
     head.total_timeout = config.total_timeout;
     head.credit = config.credit;
@@ -59,11 +60,11 @@ where
     };
     let mut frame = encode(&head, &beginning)?;
     let mut tail = Bytes::new();
-    if let over @ 1.. = frame.len().saturating_sub(gateway.room()) {
+    if let over @ 1.. = frame.len().saturating_sub(state.room()) {
         head.end = false;
         tail = beginning.inline.split_off(beginning.inline.len().saturating_sub(over));
         frame = encode(&head, &beginning)?;
-        if frame.len() > gateway.room() {
+        if frame.len() > state.room() {
             let detail = "the head does not fit a message of the NATS server";
             return Err(Failure::new(FailureKind::FieldsTooLarge).with_detail(detail));
         }
@@ -74,34 +75,26 @@ where
     let seed = u64::from_le_bytes(seed);
     let (endpoint, to) = (endpoint.clone(), route.subject().clone());
     if head.end {
-        return Ok(Sent::Whole(Call::new(endpoint, to, frame, config, seed).streaming(gateway.flow())));
+        return Ok(Sent::Whole(Call::new(endpoint, to, frame, config, seed).streaming(state.flow())));
     }
     let now = endpoint.link().now();
-    let machine = Caller::new(now, config, seed).with_body(now, inline as u64, gateway.flow());
+    let machine = Caller::new(now, config, seed).with_body(now, inline as u64, state.flow());
     let Beginning { more, body, trailers, .. } = beginning;
-    let rest = Rest::new(inline, [tail, more], body, trailers, route.clone());
+    let rest = RemainingBody::new(inline, [tail, more], body, trailers, route.clone());
     let registration = endpoint.register();
     let (conversation, incoming) = Conversation::new(endpoint, to, frame, machine, registration, Some(rest));
-    gateway.keep(conversation);
+    state.spawn(conversation);
     Ok(Sent::Streaming(incoming))
 }
 
 /// Goes on with a response that is longer than one message, to a request that was not.
-pub(super) fn converse<B>(gateway: &Gateway, call: Pin<&mut Call<NatsLink>>) -> IncomingResponse<NatsLink>
+pub(super) fn converse<B>(state: &GatewayState, call: Pin<&mut Call<NatsLink>>) -> IncomingResponse<NatsLink>
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     // Of the same type as the others, so that there is one kind of task.
-    let (conversation, incoming) = call.converse::<Rest<Pin<Box<B>>>>();
-    gateway.keep(conversation);
+    let (conversation, incoming) = call.converse::<RemainingBody<Pin<Box<B>>>>();
+    state.spawn(conversation);
     incoming
-}
-
-pub(crate) fn unsendable(error: &EncodeError) -> Failure {
-    let kind = match error {
-        EncodeError::TargetTooLong { .. } => FailureKind::UriTooLong,
-        _ => FailureKind::FieldsTooLarge,
-    };
-    Failure::new(kind).with_detail(error.to_string())
 }

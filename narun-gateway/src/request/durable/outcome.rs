@@ -9,7 +9,7 @@ use narun_nats::Link;
 use narun_nats::jetstream::{keyed_id, request_digest};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Delivery, Failed, Published, Received, response};
+use super::{DurableDelivery, DurableFailure, DurableInput, Published, response};
 use crate::idempotency::{Claim, Record, key_of};
 use crate::prefer::Prefer;
 use crate::status::{accepted, stored};
@@ -39,7 +39,7 @@ impl Terms {
     ///
     /// [`FailureKind::BadIdempotencyKey`].
     pub(super) fn of(
-        received: &Received,
+        received: &DurableInput,
         always_later: bool,
         deadline: Instant,
     ) -> Result<Option<Self>, Failure> {
@@ -54,38 +54,42 @@ impl Terms {
     }
 }
 
-impl Delivery<'_> {
+impl DurableDelivery<'_> {
     /// Sees to it that the request is done once, and that its outcome can be read.
-    pub(super) async fn run_kept(&self, received: Received, terms: Terms) -> Result<Response<Body>, Failed> {
+    pub(super) async fn run_kept(
+        &self,
+        received: DurableInput,
+        terms: Terms,
+    ) -> Result<Response<Body>, DurableFailure> {
         let record = timeout_at(terms.deadline, self.record(&received)).await;
         let record = record.map_err(|_| FailureKind::JetStreamUnavailable)??;
-        let window = self.gateway.store().tasks().duplicate_window();
+        let window = self.state.store().tasks().duplicate_window();
         let claim = record.claim(window, terms.wait, terms.deadline).await.inspect_err(|failure| {
             if failure.kind() == FailureKind::JetStreamUnavailable {
-                self.gateway.store().missed();
+                self.state.store().missed();
             }
         })?;
         let (revision, attempt) = match claim {
             Claim::Publish { revision, attempt } => (revision, attempt),
-            Claim::Done(response) => return Ok(stored(&response, self.gateway.endpoint().limits())?),
+            Claim::Done(response) => return Ok(stored(&response, self.state.endpoint().limits())?),
             Claim::Pending => return self.unfinished(&record, terms, FailureKind::InProgress),
         };
         let mut head = RequestHead::new(record.id());
         head.attempt = attempt;
         head.outcome = Some(Box::new(record.reference()));
         let answer = terms.wait > Instant::now();
-        let epoch = self.gateway.endpoint().link().epoch();
+        let epoch = self.state.endpoint().link().epoch();
         let Published { mut submit, duplicate } =
             match self.publish(head, &received, answer, terms.deadline).await {
                 Ok(published) => published,
                 Err(unpublished) => {
                     let id = record.id();
-                    let location = unpublished.may_be_stored.then(|| self.gateway.status().location(&id));
+                    let location = unpublished.may_be_stored.then(|| self.state.status().location(&id));
                     // What was taken over from another gateway may have been published by that.
                     if !unpublished.may_be_stored && attempt == 0 {
                         self.afterwards(async move { record.forget(revision).await });
                     }
-                    return Err(Failed { failure: unpublished.failure, location });
+                    return Err(DurableFailure { failure: unpublished.failure, location });
                 }
             };
         drop(received);
@@ -113,23 +117,23 @@ impl Delivery<'_> {
         }
         // Somebody else published it, and gets the answer; or it may have been lost with the connection.
         match record.answer(terms.wait, terms.deadline).await? {
-            Some(response) => Ok(stored(&response, self.gateway.endpoint().limits())?),
+            Some(response) => Ok(stored(&response, self.state.endpoint().limits())?),
             None => self.unfinished(&record, terms, late),
         }
     }
 
     /// Completes once the connection is not the one that had this number.
     async fn reconnected_since(&self, epoch: u64) {
-        while self.gateway.endpoint().link().epoch() == epoch {
+        while self.state.endpoint().link().epoch() == epoch {
             sleep(LOOK).await;
         }
     }
 
-    async fn record(&self, received: &Received) -> Result<Record, Failure> {
-        let Received { id, parts, body, .. } = received;
-        let store = self.gateway.store();
+    async fn record(&self, received: &DurableInput) -> Result<Record, Failure> {
+        let DurableInput { id, parts, body, .. } = received;
+        let store = self.state.store();
         let outcomes = store.outcomes().await?;
-        let scope = self.gateway.scope(parts);
+        let scope = self.state.scope(parts);
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         let digest = request_digest(&parts.method, target, body);
         let id = match key_of(&parts.headers)? {
@@ -140,17 +144,22 @@ impl Delivery<'_> {
     }
 
     /// What is answered as long as the request is not done: 202 where that is an answer, otherwise this failure.
-    fn unfinished(&self, record: &Record, terms: Terms, kind: FailureKind) -> Result<Response<Body>, Failed> {
-        let (id, paths) = (record.id(), self.gateway.status());
+    fn unfinished(
+        &self,
+        record: &Record,
+        terms: Terms,
+        kind: FailureKind,
+    ) -> Result<Response<Body>, DurableFailure> {
+        let (id, paths) = (record.id(), self.state.status());
         if terms.later {
             return Ok(accepted(paths, &id, terms.preferred));
         }
         let failure = Failure::new(kind).with_detail(format!("request {id}"));
-        Err(Failed { failure, location: Some(paths.location(&id)) })
+        Err(DurableFailure { failure, location: Some(paths.location(&id)) })
     }
 
     /// What no client waits for, and must not end with its request.
     fn afterwards(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.gateway.store().chores().spawn(task);
+        self.state.store().chores().spawn(task);
     }
 }

@@ -14,9 +14,10 @@ use narun_nats::body::has_content;
 use narun_nats::drive::IncomingResponse;
 use tokio::time::Instant;
 
-use crate::Gateway;
-use crate::gateway::RouteEntry;
+use super::context::RequestContext;
 use crate::grpc;
+use crate::route::compiled::CompiledRoute;
+use crate::state::GatewayState;
 
 /// A response that has come whole.
 pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
@@ -32,20 +33,19 @@ pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Respon
 
 /// A response whose content is still to come; a gRPC call ends with a status at its deadline.
 pub(super) fn streamed(
-    gateway: &Gateway,
-    route: &Arc<RouteEntry>,
-    method: &Method,
-    deadline: Option<Instant>,
+    state: &Arc<GatewayState>,
+    route: &Arc<CompiledRoute>,
+    context: &RequestContext,
     frame: Box<ResponseFrame>,
     incoming: IncomingResponse<NatsLink>,
 ) -> Result<Response<Body>, Failure> {
     // Without a reader the exchange is cancelled.
-    if !has_content(method, frame.parts.status) {
+    if !has_content(&context.method, frame.parts.status) {
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     let left = announced(&frame.parts.headers)?;
-    let (route, _gateway) = (route.clone(), gateway.clone());
-    let content = Content { incoming: Some(incoming), left, deadline, route, _gateway };
+    let (route, _state) = (route.clone(), state.clone());
+    let content = Content { incoming: Some(incoming), left, deadline: context.deadline, route, _state };
     Ok(Response::from_parts(frame.parts, Body::streaming(content)))
 }
 
@@ -71,9 +71,9 @@ struct Content {
     left: Option<u64>,
     /// When a gRPC call is late.
     deadline: Option<Instant>,
-    route: Arc<RouteEntry>,
+    route: Arc<CompiledRoute>,
     /// Keeps the tasks of exchanges alive.
-    _gateway: Gateway,
+    _state: Arc<GatewayState>,
 }
 
 impl Content {

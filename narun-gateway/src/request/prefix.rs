@@ -8,7 +8,7 @@ use http::{HeaderMap, header, request};
 use narun_core::Failure;
 use narun_nats::body::Joined;
 
-use super::{broken_off, too_large};
+use super::failures::{body_failed, too_large};
 use crate::body::BoxError;
 
 /// What a REQUEST has beside what [`head_len`] counts, at most: numbers, the fields that a gateway adds, CBOR.
@@ -103,7 +103,7 @@ where
                 },
             };
             self.looked = false;
-            match frame.transpose().map_err(broken_off)?.map(http_body::Frame::into_data) {
+            match frame.transpose().map_err(body_failed)?.map(http_body::Frame::into_data) {
                 Some(Ok(mut data)) => {
                     if data.remaining() > self.limit - self.inline.received() {
                         return Poll::Ready(Err(too_large(self.limit)));

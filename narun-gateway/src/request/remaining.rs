@@ -10,14 +10,14 @@ use http_body::Frame;
 use narun_core::Failure;
 use pin_project::pin_project;
 
-use super::{broken_off, too_large};
+use super::failures::{body_failed, too_large};
 use crate::body::BoxError;
-use crate::gateway::RouteEntry;
+use crate::route::compiled::CompiledRoute;
 
 /// What is sent of a request's body after its inline bytes, up to the route's limit.
 #[derive(Debug)]
 #[pin_project]
-pub(crate) struct Rest<B> {
+pub(crate) struct RemainingBody<B> {
     /// What has come already.
     pieces: [Bytes; 2],
     /// What is still to come.
@@ -26,24 +26,24 @@ pub(crate) struct Rest<B> {
     trailers: Option<HeaderMap>,
     /// How many bytes `body` may have.
     left: usize,
-    route: Arc<RouteEntry>,
+    route: Arc<CompiledRoute>,
 }
 
-impl<B> Rest<B> {
+impl<B> RemainingBody<B> {
     /// What follows `inline` bytes.
     pub(super) fn new(
         inline: usize,
         pieces: [Bytes; 2],
         body: Option<B>,
         trailers: Option<HeaderMap>,
-        route: Arc<RouteEntry>,
+        route: Arc<CompiledRoute>,
     ) -> Self {
         let received = pieces.iter().fold(inline, |length, piece| length + piece.len());
         Self { left: route.max_body().saturating_sub(received), pieces, body, trailers, route }
     }
 }
 
-impl<B> http_body::Body for Rest<B>
+impl<B> http_body::Body for RemainingBody<B>
 where
     B: http_body::Body,
     B::Error: Into<BoxError>,
@@ -61,7 +61,7 @@ where
             return Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         };
         let Some(frame) = ready!(body.poll_frame(cx)) else { return Poll::Ready(None) };
-        let frame = match frame.map_err(broken_off) {
+        let frame = match frame.map_err(body_failed) {
             Ok(frame) => frame.map_data(|mut data| data.copy_to_bytes(data.remaining())),
             Err(failure) => return Poll::Ready(Some(Err(failure))),
         };

@@ -10,9 +10,9 @@ use narun_nats::jetstream;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field};
 
-use super::chores::Parked;
-use super::{Delivery, Received};
-use crate::exchange::unsendable;
+use super::{DurableDelivery, DurableInput};
+use crate::jetstream::Parked;
+use crate::request::failures::unsendable;
 
 /// A request that the stream has.
 #[derive(Debug)]
@@ -36,17 +36,17 @@ impl<F: Into<Failure>> From<F> for Unpublished {
     }
 }
 
-impl Delivery<'_> {
+impl DurableDelivery<'_> {
     /// Puts the request into the stream; `answer` if one is waited for afterwards.
     pub(super) async fn publish(
         &self,
         mut head: RequestHead,
-        received: &Received,
+        received: &DurableInput,
         answer: bool,
         deadline: Instant,
     ) -> Result<Published, Unpublished> {
         Span::current().record("messaging.message.id", field::display(head.id));
-        let store = self.gateway.store();
+        let store = self.state.store();
         let (frame, mut parked) = self.frame(&mut head, received, deadline).await?;
         let task = Task {
             to: self.route.subject().clone(),
@@ -62,7 +62,7 @@ impl Delivery<'_> {
             retry_for: store.tasks().duplicate_window() / 2,
             ..SubmissionConfig::default()
         };
-        let mut submit = Submit::new(self.gateway.endpoint().clone(), task, config);
+        let mut submit = Submit::new(self.state.endpoint().clone(), task, config);
         if let Some(parked) = &mut parked {
             parked.keep();
         }
@@ -92,13 +92,13 @@ impl Delivery<'_> {
     async fn frame(
         &self,
         head: &mut RequestHead,
-        received: &Received,
+        received: &DurableInput,
         deadline: Instant,
     ) -> Result<(Bytes, Option<Parked>), Failure> {
         if let Some(frame) = self.encode(head, received, &received.body)? {
             return Ok((frame, None));
         }
-        let store = self.gateway.store();
+        let store = self.state.store();
         let parking =
             async { store.chores().park(store.bodies().await?, head.id, received.body.clone()).await };
         // Boxed, as what fits need not be as large.
@@ -120,15 +120,15 @@ impl Delivery<'_> {
     fn encode(
         &self,
         head: &mut RequestHead,
-        received: &Received,
+        received: &DurableInput,
         body: &Bytes,
     ) -> Result<Option<Bytes>, Failure> {
-        let endpoint = self.gateway.endpoint();
+        let endpoint = self.state.endpoint();
         let room = jetstream::room(endpoint.link().client().max_payload());
         if body.len() > room {
             return Ok(None);
         }
-        let fields = self.gateway.complete(head, &received.parts, received.id);
+        let fields = self.state.complete(head, &received.parts, received.id);
         let trailers = received.trailers.as_ref();
         let frame = head
             .encode(&received.parts, fields.edit(), body.clone(), trailers, endpoint.limits())
