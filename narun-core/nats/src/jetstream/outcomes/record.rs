@@ -11,8 +11,6 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Outcome, State};
-
 const VERSION: u8 = 1;
 const PENDING: u8 = 0;
 const PUBLISHED: u8 = 1;
@@ -21,11 +19,37 @@ const DONE: u8 = 2;
 /// Bytes of all but the response, at most.
 const HEAD: usize = 1 + 1 + 32 + 1 + 32;
 
+/// What is kept of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// SHA-256 of method, target and body.
+    pub digest: [u8; 32],
+    /// SHA-256 of the caller's name, if the outcome is told to that caller only.
+    pub scope: Option<[u8; 32]>,
+    /// What became of it.
+    pub state: OutcomeState,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutcomeState {
+    /// It is not done.
+    Pending {
+        /// Whether the stream is known to have taken it.
+        published: bool,
+    },
+    /// It is done: this RESPONSE frame was the answer.
+    Done {
+        /// The frame.
+        response: Bytes,
+    },
+}
+
 pub(super) fn encode(outcome: &Outcome) -> Bytes {
     let (state, response) = match &outcome.state {
-        State::Pending { published: false } => (PENDING, &[][..]),
-        State::Pending { published: true } => (PUBLISHED, &[][..]),
-        State::Done { response } => (DONE, &response[..]),
+        OutcomeState::Pending { published: false } => (PENDING, &[][..]),
+        OutcomeState::Pending { published: true } => (PUBLISHED, &[][..]),
+        OutcomeState::Done { response } => (DONE, &response[..]),
     };
     let mut value = BytesMut::with_capacity(HEAD + response.len());
     value.put_slice(&[VERSION, state]);
@@ -51,9 +75,9 @@ pub(super) fn decode(value: &Bytes) -> Result<Outcome, &'static str> {
     };
     let state = match state {
         PENDING | PUBLISHED if !rest.is_empty() => return Err("it is pending, with a response"),
-        PENDING | PUBLISHED => State::Pending { published: state == PUBLISHED },
+        PENDING | PUBLISHED => OutcomeState::Pending { published: state == PUBLISHED },
         DONE if rest.is_empty() => return Err("it is done, without a response"),
-        DONE => State::Done { response: value.slice_ref(rest) },
+        DONE => OutcomeState::Done { response: value.slice_ref(rest) },
         _ => return Err("it has a state that is not known"),
     };
     Ok(Outcome { digest: *digest, scope, state })
@@ -69,11 +93,14 @@ mod tests {
         let value = |state, rest: &[&[u8]]| [&[1, state], &digest[..], &rest.concat()].concat();
         let response = Bytes::from_static(b"response");
         [
-            (outcome(None, State::Pending { published: false }), value(0, &[&[0]])),
-            (outcome(Some([0x5c; 32]), State::Pending { published: true }), value(1, &[&[1], &[0x5c; 32]])),
-            (outcome(None, State::Done { response: response.clone() }), value(2, &[&[0], &response])),
+            (outcome(None, OutcomeState::Pending { published: false }), value(0, &[&[0]])),
             (
-                outcome(Some([0x5c; 32]), State::Done { response: response.clone() }),
+                outcome(Some([0x5c; 32]), OutcomeState::Pending { published: true }),
+                value(1, &[&[1], &[0x5c; 32]]),
+            ),
+            (outcome(None, OutcomeState::Done { response: response.clone() }), value(2, &[&[0], &response])),
+            (
+                outcome(Some([0x5c; 32]), OutcomeState::Done { response: response.clone() }),
                 value(2, &[&[1], &[0x5c; 32], &response]),
             ),
         ]
@@ -90,7 +117,7 @@ mod tests {
     #[test]
     fn nothing_else_is_an_outcome() {
         for (outcome, value) in outcomes() {
-            let done = matches!(outcome.state, State::Done { .. });
+            let done = matches!(outcome.state, OutcomeState::Done { .. });
             let head = value.len() - if done { b"response".len() } else { 0 };
             for length in 0..=head - usize::from(!done) {
                 assert!(decode(&Bytes::copy_from_slice(&value[..length])).is_err(), "{length} bytes");

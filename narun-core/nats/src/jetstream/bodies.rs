@@ -10,14 +10,14 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
-use super::api::{self, Problem};
+use super::api::{self, ApiError};
 
 use narun_core::ExchangeId;
 use narun_core::frame::ObjectRef;
 
 /// Bodies that do not fit a message, as objects of a NATS object store.
 #[derive(Clone, Debug)]
-pub struct Bodies {
+pub struct BodyStore {
     context: Context,
     bucket: String,
     stream: String,
@@ -25,7 +25,7 @@ pub struct Bodies {
 
 /// Why a body was not stored, read or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodiesError {
+pub enum BodyStoreError {
     /// There is no such object.
     #[error("the body is not there any more")]
     Missing,
@@ -49,7 +49,7 @@ const SMALLEST_CHUNK: usize = 4 * 1024;
 /// Chunks that are under way at once.
 const IN_FLIGHT: usize = 8;
 
-impl Bodies {
+impl BodyStore {
     pub(super) fn new(context: Context, bucket: String) -> Self {
         Self { context, stream: format!("OBJ_{bucket}"), bucket }
     }
@@ -58,7 +58,7 @@ impl Bodies {
     /// if that fails, as far as the server can be reached.
     ///
     /// Dropped in the middle, the future leaves behind what was stored until then: run it in a task that is not aborted.
-    pub async fn put(&self, id: ExchangeId, body: Bytes) -> Result<ObjectRef, BodiesError> {
+    pub async fn put(&self, id: ExchangeId, body: Bytes) -> Result<ObjectRef, BodyStoreError> {
         let object = ObjectRef {
             bucket: self.bucket.clone(),
             name: new_name(id),
@@ -67,32 +67,32 @@ impl Bodies {
         };
         match self.store(&object, body).await {
             Ok(()) => Ok(object),
-            Err(problem) => {
+            Err(error) => {
                 if let Err(error) = self.delete(&object).await {
                     warn!(bucket = %object.bucket, name = %object.name, %error, "a part of a body stays behind");
                 }
-                Err(problem.into())
+                Err(error.into())
             }
         }
     }
 
     /// Reads a body whole, and checks it. Takes as much memory as the reference says, at most.
-    pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, BodiesError> {
+    pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, BodyStoreError> {
         if object.bucket != self.bucket {
-            return Err(BodiesError::Missing);
+            return Err(BodyStoreError::Missing);
         }
         let chunks = self.subject("C", object);
         let (mut body, mut digest, mut sequence) = (Vec::new(), Sha256::new(), 1);
         while (body.len() as u64) < object.size {
             let chunk = match api::next_message(&self.context, &self.stream, &chunks, sequence).await? {
                 Some(chunk) => chunk,
-                None if body.is_empty() => return Err(BodiesError::Missing),
-                None => return Err(BodiesError::Corrupt),
+                None if body.is_empty() => return Err(BodyStoreError::Missing),
+                None => return Err(BodyStoreError::Corrupt),
             };
             let missing = object.size - body.len() as u64;
             let length = chunk.payload.len() as u64;
             if length > missing || length < missing.min(SMALLEST_CHUNK as u64) {
-                return Err(BodiesError::Corrupt);
+                return Err(BodyStoreError::Corrupt);
             }
             body.extend_from_slice(&chunk.payload);
             digest.update(&chunk.payload);
@@ -100,12 +100,12 @@ impl Bodies {
         }
         match <[u8; 32]>::from(digest.finalize()) == object.digest {
             true => Ok(body.into()),
-            false => Err(BodiesError::Corrupt),
+            false => Err(BodyStoreError::Corrupt),
         }
     }
 
     /// Deletes a body, with all its traces. It is no error if it is not there.
-    pub async fn delete(&self, object: &ObjectRef) -> Result<(), BodiesError> {
+    pub async fn delete(&self, object: &ObjectRef) -> Result<(), BodyStoreError> {
         if object.bucket != self.bucket {
             return Ok(());
         }
@@ -118,7 +118,7 @@ impl Bodies {
         &self.bucket
     }
 
-    async fn store(&self, object: &ObjectRef, mut body: Bytes) -> Result<(), Problem> {
+    async fn store(&self, object: &ObjectRef, mut body: Bytes) -> Result<(), ApiError> {
         let subject = self.subject("C", object);
         let size = CHUNK.min(self.context.client().server_info().max_payload).max(SMALLEST_CHUNK);
         let chunks = body.len().div_ceil(size);
@@ -127,7 +127,7 @@ impl Bodies {
             let chunk = body.split_to(size.min(body.len()));
             match api::send(&self.context, subject.clone(), HeaderMap::new(), chunk).await {
                 Ok(ack) => under_way.push_back(ack),
-                Err(problem) => stored = Err(problem),
+                Err(error) => stored = Err(error),
             }
             if under_way.len() == IN_FLIGHT
                 && let Some(first) = under_way.pop_front()
@@ -144,7 +144,7 @@ impl Bodies {
     }
 
     /// Stores what makes the chunks an object for all clients.
-    async fn describe(&self, object: &ObjectRef, chunks: usize, chunk_size: usize) -> Result<(), Problem> {
+    async fn describe(&self, object: &ObjectRef, chunks: usize, chunk_size: usize) -> Result<(), ApiError> {
         let info = ObjectInfo {
             name: object.name.clone(),
             description: None,
@@ -159,7 +159,7 @@ impl Bodies {
             digest: Some(format!("SHA-256={}", BASE64URL.encode(&object.digest))),
             deleted: false,
         };
-        let info = serde_json::to_vec(&info).map_err(|error| Problem::Unavailable(error.to_string()))?;
+        let info = serde_json::to_vec(&info).map_err(|error| ApiError::Unavailable(error.to_string()))?;
         let subject = self.subject("M", object);
         api::publish(&self.context, subject, HeaderMap::new(), info.into()).await.map(drop)
     }
@@ -169,11 +169,11 @@ impl Bodies {
     }
 }
 
-impl From<Problem> for BodiesError {
-    fn from(problem: Problem) -> Self {
-        match problem {
-            problem if problem.is_full() => Self::Full,
-            problem => Self::Unavailable(problem.words()),
+impl From<ApiError> for BodyStoreError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            error if error.is_full() => Self::Full,
+            error => Self::Unavailable(error.words()),
         }
     }
 }
