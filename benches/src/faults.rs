@@ -6,9 +6,11 @@ mod executions;
 mod gate;
 mod ledger;
 mod options;
+mod plan;
 mod random;
 mod scenario;
 mod site;
+mod strikes;
 mod verdict;
 
 use std::process::ExitCode;
@@ -18,7 +20,8 @@ use clap::Parser;
 use tokio::runtime::Builder;
 use tokio::time;
 
-use self::options::{Options, Plan};
+use self::options::Options;
+use self::plan::Plan;
 use self::scenario::Scenario;
 use self::verdict::{Verdict, print_summary};
 

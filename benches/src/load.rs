@@ -5,15 +5,17 @@ mod cell;
 mod options;
 mod ratio;
 mod report;
+mod setting;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use narun_support::Server;
 
-use self::cell::{Cell, Setting};
+use self::cell::Cell;
 use self::options::Options;
 use self::report::Report;
+use self::setting::Setting;
 use crate::Error;
 
 /// Runs it with the arguments of this process.
@@ -40,7 +42,7 @@ fn run(options: &Options) -> Result<u64, Error> {
             for runtime in options.runtime.runtimes() {
                 for variant in options.variants() {
                     let setting = Setting { variant, runtime, body, connections };
-                    groups.push(variant.case.start(&setting, &nats)?);
+                    groups.push(setting.start(&nats)?);
                     settings.push(setting);
                 }
             }

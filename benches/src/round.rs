@@ -1,15 +1,15 @@
 //! A round: a closed loop on every connection, and what is counted in its measured window.
 
+mod order;
 mod tally;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
+pub(crate) use self::order::{Order, Round};
 use self::tally::Tally;
 use crate::{Error, usage};
 
@@ -18,34 +18,6 @@ pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// Between two tries when a connection broke or cannot be made.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// What a client is told to do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) warm_up: Duration,
-    pub(crate) window: Duration,
-    /// The processes whose CPU time is taken at both ends of the window.
-    pub(crate) watch: Vec<u32>,
-}
-
-/// What a client counted in the window.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Round {
-    /// How long the window was.
-    pub(crate) seconds: f64,
-    /// Complete, correct answers; where they are not the end of it, what was done.
-    pub(crate) good: u64,
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
-    /// Anything else, from the first request on, by what it was.
-    pub(crate) failures: BTreeMap<String, u64>,
-    /// CPU time of the watched processes, in their order.
-    pub(crate) cpu_us: Vec<Option<f64>>,
-    /// CPU time of the whole machine.
-    pub(crate) machine_cpu_us: Option<f64>,
-    /// Requests that were accepted but not done at the end, where there can be such.
-    pub(crate) backlog: Option<u64>,
-}
 
 /// Why there was no complete, correct answer.
 #[derive(Debug)]

@@ -1,18 +1,19 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
-use narun_core::exchange::Budget;
 use narun_core::{Limits, Namespace};
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 
-use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
-use crate::gateway::Settings;
-use crate::idempotency::{CallerHook, DefaultCallerHook};
-use crate::respond::{DefaultRespondToFailure, RespondToFailure};
+use crate::error::BuildError;
+use crate::forward::{ForwardedPolicy, PeerHook};
+use crate::idempotency::CallerHook;
+use crate::respond::RespondToFailure;
 use crate::route::Route;
-use crate::{BuildError, Gateway};
+use crate::settings::Settings;
+use crate::state::GatewayState;
 
 /// What a window has at least to let a response flow.
 const MIN_WINDOW: u64 = 64 * 1024;
@@ -20,7 +21,7 @@ const MIN_WINDOW: u64 = 64 * 1024;
 /// What comes within one is bounded in messages as well.
 const MAX_WINDOW: u64 = 8 * 1024 * 1024;
 
-/// Gathers the settings of a [`Gateway`].
+/// Gathers the settings of a [`Gateway`](crate::Gateway).
 #[must_use = "a builder does nothing until it is built"]
 pub struct GatewayBuilder {
     client: Client,
@@ -31,22 +32,11 @@ pub struct GatewayBuilder {
 
 impl GatewayBuilder {
     pub(crate) fn new(client: Client) -> Self {
-        let settings = Settings {
-            namespace: Namespace::default(),
-            stream: StreamSettings::new(),
-            timeout: Duration::from_secs(15),
-            forwarded: ForwardedPolicy::default(),
-            peer: Box::new(DefaultPeerHook),
-            caller: Box::new(DefaultCallerHook),
-            status_prefix: None,
-            window: 1024 * 1024,
-            budget: Budget::DEFAULT,
-            respond: Box::new(DefaultRespondToFailure),
-        };
+        let settings = Settings::default();
         Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
     }
 
-    /// Adds a route. Without any, everything falls through until [`Gateway::replace_routes`].
+    /// Adds a route. Without any, everything falls through until [`Gateway::replace_routes`](crate::Gateway::replace_routes).
     pub fn route(mut self, route: Route) -> Self {
         self.routes.push(route);
         self
@@ -98,7 +88,7 @@ impl GatewayBuilder {
     }
 
     /// How callers are told apart, for `Idempotency-Key` and for [who can read an outcome](crate#requests-accepted-once).
-    /// Default [`DefaultCallerHook`]: not at all.
+    /// Default [`DefaultCallerHook`](crate::DefaultCallerHook): not at all.
     pub fn caller(mut self, hook: impl CallerHook + Send + Sync + 'static) -> Self {
         self.settings.caller = Box::new(hook);
         self
@@ -134,7 +124,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// How failures are answered. Default [`DefaultRespondToFailure`].
+    /// How failures are answered. Default [`DefaultRespondToFailure`](crate::DefaultRespondToFailure).
     pub fn on_failure(mut self, hook: impl RespondToFailure) -> Self {
         self.settings.respond = Box::new(hook);
         self
@@ -147,18 +137,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// Opens the gateway's inbox and starts its reader, a task that lives as long as the gateway.
-    ///
-    /// With a durable route, and if there is a connection, its stream is declared or checked first, within 10 s. Without
-    /// one, or if JetStream does not work at the moment, that is done in the background, and durable requests are answered
-    /// 503 until it is.
-    ///
-    /// Must be called within a tokio runtime. Does not wait for a connection.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError`] if a route or a setting is invalid, the client is dead, or the stream is not as it has to be.
-    pub async fn build(self) -> Result<Gateway, BuildError> {
+    /// Checks the settings and opens the gateway.
+    pub(crate) async fn open(self) -> Result<Arc<GatewayState>, BuildError> {
         if self.settings.timeout.is_zero() {
             return Err(BuildError::Setting("the timeout is zero"));
         }
@@ -168,7 +148,7 @@ impl GatewayBuilder {
         if self.settings.budget < self.settings.window {
             return Err(BuildError::Setting("the budget is smaller than the window"));
         }
-        Gateway::start(self.client, self.settings, self.routes, self.replies, Limits::default()).await
+        GatewayState::open(self.client, self.settings, self.routes, self.replies, Limits::default()).await
     }
 }
 

@@ -8,7 +8,7 @@ use narun_core::Body;
 use pin_project::pin_project;
 
 use crate::body::{BoxError, ResponseBody};
-use crate::exchange::Exchange;
+use crate::request::RequestFuture;
 
 /// The future of a [`GatewayService`](crate::GatewayService)'s response.
 ///
@@ -22,7 +22,7 @@ pub struct ResponseFuture<F, B>(#[pin] Inner<F, B>);
 #[expect(clippy::large_enum_variant, reason = "the large variant is the one that most requests take")]
 enum Inner<F, B> {
     Service(#[pin] F),
-    Exchange(#[pin] Exchange<B>),
+    Request(#[pin] RequestFuture<B>),
     Status(StatusFuture),
 }
 
@@ -34,8 +34,8 @@ impl<F, B> ResponseFuture<F, B> {
         Self(Inner::Service(future))
     }
 
-    pub(crate) const fn exchange(exchange: Exchange<B>) -> Self {
-        Self(Inner::Exchange(exchange))
+    pub(crate) const fn request(future: RequestFuture<B>) -> Self {
+        Self(Inner::Request(future))
     }
 
     pub(crate) fn status(future: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
@@ -57,7 +57,7 @@ where
             InnerProj::Service(future) => {
                 ready!(future.poll(cx)).map(|response| response.map(ResponseBody::service))
             }
-            InnerProj::Exchange(exchange) => Ok(ready!(exchange.poll(cx)).map(ResponseBody::exchange)),
+            InnerProj::Request(future) => Ok(ready!(future.poll(cx)).map(ResponseBody::exchange)),
             InnerProj::Status(status) => Ok(ready!(status.0.as_mut().poll(cx)).map(ResponseBody::exchange)),
         })
     }

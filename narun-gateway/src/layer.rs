@@ -1,16 +1,19 @@
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
-use crate::{Gateway, GatewayService};
+use crate::service::GatewayService;
+use crate::state::GatewayState;
 
-/// Puts a [`Gateway`] in front of a service: what matches a route goes over NATS, all else to the service.
+/// Puts a [`Gateway`](crate::Gateway) in front of a service: requests that match a route go over NATS, all others to the service.
 #[derive(Clone, Debug)]
 pub struct GatewayLayer {
-    gateway: Gateway,
+    state: Arc<GatewayState>,
 }
 
 impl GatewayLayer {
-    pub(crate) const fn new(gateway: Gateway) -> Self {
-        Self { gateway }
+    pub(crate) const fn new(state: Arc<GatewayState>) -> Self {
+        Self { state }
     }
 }
 
@@ -18,6 +21,6 @@ impl<S> Layer<S> for GatewayLayer {
     type Service = GatewayService<S>;
 
     fn layer(&self, inner: S) -> GatewayService<S> {
-        GatewayService::new(inner, self.gateway.clone())
+        GatewayService::new(inner, self.state.clone())
     }
 }

@@ -35,7 +35,7 @@
 //!
 //! `TASK` is the namespace ([`GatewayBuilder::namespace`]).
 //!
-//! # Bodies
+//! # BodyStore
 //!
 //! Requests and responses of direct routes have bodies of any size, which are passed on as they come, trailers included. One
 //! that fits a message of 64 KiB beside its head costs no message of its own. Longer ones, and those that are not
@@ -267,20 +267,22 @@ pub mod config;
 
 mod body;
 mod builder;
-mod durable;
 mod error;
-mod exchange;
 mod forward;
 mod future;
 mod gateway;
 mod grpc;
 mod idempotency;
+mod jetstream;
 mod layer;
 mod metrics;
 mod prefer;
+mod request;
 mod respond;
 mod route;
 mod service;
+mod settings;
+mod state;
 mod status;
 
 pub use body::{BoxError, ResponseBody};

@@ -1,5 +1,6 @@
 //! Routes: which requests go to which app.
 
+pub(crate) mod compiled;
 pub(crate) mod host;
 pub(crate) mod pattern;
 pub(crate) mod table;

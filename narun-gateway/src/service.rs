@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -7,26 +8,26 @@ use http::{Method, Request, Response};
 use narun_core::{Body, Failure, FailureContext, FailureKind};
 use tower_service::Service;
 
-use crate::Gateway;
 use crate::body::{BoxError, ResponseBody};
-use crate::exchange::Exchange;
 use crate::future::ResponseFuture;
+use crate::request::RequestFuture;
 use crate::route::{Lookup, host};
+use crate::state::GatewayState;
 use crate::status;
 
 /// A service that sends what matches a route over NATS, and hands all else to the service within.
 ///
-/// Made by [`GatewayLayer`](crate::GatewayLayer), or by [`Gateway::service`] with [`NotFound`] within. Its errors are
+/// Made by [`GatewayLayer`](crate::GatewayLayer), or by [`Gateway::service`](crate::Gateway::service) with [`NotFound`] within. Its errors are
 /// the inner service's: what fails in narun becomes a response (see [`Failure`]).
 #[derive(Clone, Debug)]
 pub struct GatewayService<S> {
     inner: S,
-    gateway: Gateway,
+    state: Arc<GatewayState>,
 }
 
 impl<S> GatewayService<S> {
-    pub(crate) const fn new(inner: S, gateway: Gateway) -> Self {
-        Self { inner, gateway }
+    pub(crate) const fn new(inner: S, state: Arc<GatewayState>) -> Self {
+        Self { inner, state }
     }
 
     /// The service that gets what matches no route.
@@ -52,14 +53,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.gateway.status().serve(request.uri().path()) {
+        if self.state.status().serve(request.uri().path()) {
             let (parts, _) = request.into_parts();
-            return ResponseFuture::status(status::respond(self.gateway.clone(), parts));
+            return ResponseFuture::status(status::respond(self.state.clone(), parts));
         }
-        let table = self.gateway.table();
+        let table = self.state.table();
         let host = host::of_request(request.uri(), request.headers());
         match table.find(host, request.method(), request.uri().path()).cloned() {
-            Some(route) => ResponseFuture::exchange(Exchange::new(self.gateway.clone(), route, request)),
+            Some(route) => ResponseFuture::request(RequestFuture::new(self.state.clone(), route, request)),
             None => ResponseFuture::service(self.inner.call(request)),
         }
     }
@@ -68,12 +69,12 @@ where
 /// Answers what matches no route: 404, 405 with `Allow` where only the method is wrong, or 501 for CONNECT.
 #[derive(Clone, Debug)]
 pub struct NotFound {
-    gateway: Gateway,
+    state: Arc<GatewayState>,
 }
 
 impl NotFound {
-    pub(crate) const fn new(gateway: Gateway) -> Self {
-        Self { gateway }
+    pub(crate) const fn new(state: Arc<GatewayState>) -> Self {
+        Self { state }
     }
 }
 
@@ -88,7 +89,7 @@ impl<B> Service<Request<B>> for NotFound {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = FailureContext::of_request(request.method(), request.headers());
-        let table = self.gateway.table();
+        let table = self.state.table();
         let allowed = match table.lookup(
             host::of_request(request.uri(), request.headers()),
             request.method(),
@@ -103,7 +104,7 @@ impl<B> Service<Request<B>> for NotFound {
             None if *request.method() == Method::CONNECT => FailureKind::NotImplemented,
             None => FailureKind::NoRoute,
         };
-        let mut response = self.gateway.respond(&Failure::new(kind), &context);
+        let mut response = self.state.respond(&Failure::new(kind), &context);
         if let Some(allowed) = allowed {
             response.headers_mut().insert(http::header::ALLOW, allowed.to_value());
         }

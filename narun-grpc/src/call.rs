@@ -3,11 +3,22 @@
 //!
 //! A method is an implementation of [`Unary`] or [`Streaming`] for its request, and knows nothing of all that.
 
+pub(crate) mod buckets;
+pub(crate) mod consumers;
+mod identified;
+pub(crate) mod live;
+pub(crate) mod outgoing;
+mod quota;
+mod record;
+pub(crate) mod streams;
+
+use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use futures::Stream;
 use http::Extensions;
 use narun_core::fields::grpc_timeout;
@@ -16,22 +27,14 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span, field, info_span};
 
+use self::identified::Identified;
+use self::record::Record;
 use crate::auth::Caller;
-use crate::record::Record;
-use crate::service::Shared;
-use crate::tally::Tally;
+use crate::state::ServiceState;
+use crate::state::tally::Tally;
 use crate::tenancy::Space;
 use crate::tenant::Tenant;
-use crate::{Connection, Method, SERVICE, pb, status};
-
-/// What a request has to say of who it is from, and of what it is about.
-pub(crate) trait Identified {
-    fn user_id(&self) -> &str;
-    fn organization_id(&self) -> &str;
-
-    /// What it is about, in the caller's names.
-    fn resource(&self) -> String;
-}
+use crate::{Connection, Method, SERVICE, convert, status};
 
 /// A request with one response.
 pub(crate) trait Unary: Identified + Send {
@@ -65,7 +68,7 @@ pub(crate) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Se
 
 /// A call whose caller is known.
 pub(crate) struct Call<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) state: &'a Arc<ServiceState>,
     pub(crate) space: Space,
     pub(crate) tally: Arc<Tally>,
     deadline: Instant,
@@ -87,6 +90,11 @@ impl Call<'_> {
         left - (left / 10).min(Duration::from_millis(100))
     }
 
+    /// A client's headers as NATS's; none if there are none.
+    pub(crate) fn headers(&self, headers: &BTreeMap<String, String>) -> Result<Option<HeaderMap>, Status> {
+        convert::to_header_map(&self.state.allowed_headers, headers)
+    }
+
     /// Counts what came from the client.
     pub(crate) fn received(&self, messages: u64, bytes: usize) {
         self.tally.received.add(messages, bytes as u64);
@@ -100,7 +108,7 @@ impl Call<'_> {
     }
 }
 
-impl Shared {
+impl ServiceState {
     pub(crate) async fn unary<R: Unary>(
         self: &Arc<Self>,
         request: Request<R>,
@@ -223,7 +231,7 @@ impl Shared {
         principal.check(caller.user_id, caller.organization_id)?;
         let space = self.tenancy.space(&principal, caller.user_id, caller.organization_id).await?;
         let tally = self.tallies.of(&space.tenant);
-        Ok(Call { shared: self, space, tally, deadline, record })
+        Ok(Call { state: self, space, tally, deadline, record })
     }
 }
 
@@ -287,73 +295,4 @@ fn span(method: Method) -> Span {
         rpc.method = method.name(),
         rpc.grpc.status_code = field::Empty,
     )
-}
-
-/// The identity fields of requests, and what they are about.
-macro_rules! identified {
-    ($($request:ident: $format:literal $(, $field:ident)*;)*) => {$(
-        impl Identified for pb::$request {
-            fn user_id(&self) -> &str {
-                &self.user_id
-            }
-
-            fn organization_id(&self) -> &str {
-                &self.organization_id
-            }
-
-            fn resource(&self) -> String {
-                format!($format $(, self.$field)*)
-            }
-        }
-    )*};
-}
-
-identified! {
-    PublishRequest: "subject {}", subject;
-    PublishBatchRequest: "subjects";
-    SubscribeRequest: "subject {}", subject;
-    UnsubscribeRequest: "subject {}", subject;
-    RequestRequest: "subject {}", subject;
-    QueueSubscribeRequest: "subject {}", subject;
-    DeleteStreamRequest: "stream {}", stream_name;
-    GetStreamInfoRequest: "stream {}", stream_name;
-    ListStreamsRequest: "streams";
-    UpdateStreamRequest: "stream {}", stream_name;
-    PurgeStreamRequest: "stream {}", stream_name;
-    CreateConsumerRequest: "stream {}", stream_name;
-    DeleteConsumerRequest: "stream {} consumer {}", stream_name, consumer_name;
-    GetConsumerInfoRequest: "stream {} consumer {}", stream_name, consumer_name;
-    ListConsumersRequest: "stream {}", stream_name;
-    PublishToStreamRequest: "stream {} subject {}", stream_name, subject;
-    PullMessagesRequest: "stream {} consumer {}", stream_name, consumer_name;
-    ConsumeMessagesRequest: "stream {} consumer {}", stream_name, consumer_name;
-    AckMessageRequest: "stream {} consumer {} message {}", stream_name, consumer_name, sequence;
-    NakMessageRequest: "stream {} consumer {} message {}", stream_name, consumer_name, sequence;
-    KvPutRequest: "bucket {} key {}", bucket, key;
-    KvGetRequest: "bucket {} key {}", bucket, key;
-    KvDeleteRequest: "bucket {} key {}", bucket, key;
-    KvKeysRequest: "bucket {}", bucket;
-    KvHistoryRequest: "bucket {} key {}", bucket, key;
-    KvWatchRequest: "bucket {} key {}", bucket, key;
-    ObjectPutRequest: "bucket {} object {}", bucket, object_name;
-    ObjectGetRequest: "bucket {} object {}", bucket, object_name;
-    ObjectDeleteRequest: "bucket {} object {}", bucket, object_name;
-    ObjectListRequest: "bucket {}", bucket;
-    ObjectChunk: "bucket {} object {}", bucket, object_name;
-    GetStatisticsRequest: "statistics";
-    GetStreamStatsRequest: "stream {}", stream_name;
-}
-
-impl Identified for pb::CreateStreamRequest {
-    fn user_id(&self) -> &str {
-        &self.user_id
-    }
-
-    fn organization_id(&self) -> &str {
-        &self.organization_id
-    }
-
-    fn resource(&self) -> String {
-        format!("stream {}", self.config.as_ref().map_or("", |config| &config.name))
-    }
 }

@@ -15,6 +15,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{consumer, stream};
 use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
@@ -38,6 +39,9 @@ use crate::status::{self, IntoStatus};
 
 /// How long JetStream's API may take to answer, if the call does not end before.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a round trip may take.
+const ROUND_TRIP: Duration = Duration::from_secs(2);
 
 /// The oldest server whose JetStream is used: older ones have no metadata of streams, by which owners are known.
 const OLDEST: (i64, i64) = (2, 10);
@@ -170,6 +174,12 @@ impl Connection {
         self.api(format!("STREAM.INFO.{stream}"), &())
     }
 
+    /// A bucket's stream, to be asked directly.
+    pub(crate) async fn bucket(&self, stream: &str) -> Result<Stream<()>, Status> {
+        let stream = self.jetstream()?.get_stream_no_info(stream).await;
+        stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))
+    }
+
     /// A consumer as it is now, by NATS's names of its stream and of itself.
     pub(crate) fn consumer_info(
         &self,
@@ -239,6 +249,12 @@ impl Connection {
             return Ok(());
         }
         Err(Status::unavailable("the connection to NATS broke; what was sent may be lost"))
+    }
+
+    /// Whether a message to oneself comes back soon.
+    pub(crate) async fn round_trip(&self) -> bool {
+        let Ok(mark) = self.mark() else { return false };
+        matches!(timeout(ROUND_TRIP, self.confirm(mark)).await, Ok(Ok(())))
     }
 
     fn epoch(&self) -> Mark {

@@ -14,7 +14,6 @@ use tonic::Status;
 
 pub(crate) use self::consumer::{from_consumer, to_consumer};
 pub(crate) use self::stream::{change_stream, from_stream, to_stream};
-use crate::service::Shared;
 use crate::status;
 use crate::tenant::Tenant;
 
@@ -89,15 +88,8 @@ pub(crate) fn queue_group(group: &str) -> Result<Option<&str>, Status> {
     Ok((!group.is_empty()).then_some(group))
 }
 
-impl Shared {
-    /// A client's headers as NATS's; none if there are none.
-    pub(crate) fn headers(&self, headers: &BTreeMap<String, String>) -> Result<Option<HeaderMap>, Status> {
-        to_header_map(&self.allowed_headers, headers)
-    }
-}
-
 /// Headers of printable ASCII: on anything else NATS clients disagree, and some fall over.
-fn to_header_map(
+pub(crate) fn to_header_map(
     allowed: &HashSet<String>,
     headers: &BTreeMap<String, String>,
 ) -> Result<Option<HeaderMap>, Status> {

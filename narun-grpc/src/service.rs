@@ -1,3 +1,7 @@
+mod dispatch;
+#[cfg(feature = "health")]
+mod health;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,12 +12,16 @@ use async_nats::Client;
 use http::Extensions;
 use tokio::sync::watch;
 
-use crate::ack::{AckTokens, Recent};
+#[cfg(feature = "health")]
+pub use self::health::HealthWatch;
 use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::pb::nats_service_server::NatsServiceServer;
-use crate::tally::Tallies;
+use crate::state::ack_tokens::AckTokens;
+use crate::state::recent::Recent;
+use crate::state::tally::Tallies;
+use crate::state::{PeerOf, QueueLimits, ServiceState};
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
 use crate::{BucketSettings, Connection};
 
@@ -36,41 +44,7 @@ const MESSAGE_LIMIT: usize = 16 << 20;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct NatsService(pub(crate) Arc<Shared>);
-
-/// What all calls share.
-pub(crate) struct Shared {
-    pub(crate) connection: Connection,
-    pub(crate) authenticator: Box<dyn Authenticator>,
-    pub(crate) tenancy: Box<dyn Tenancy>,
-    pub(crate) audit: Box<dyn AuditSink>,
-    pub(crate) peer: Option<PeerOf>,
-    pub(crate) metrics: Metrics,
-    pub(crate) tallies: Tallies,
-    /// The time of a call whose client sets none, and the longest that it may set.
-    pub(crate) timeout: Duration,
-    pub(crate) longest: Duration,
-    pub(crate) message_limit: usize,
-    /// Lower-case names of NATS's own headers that clients may set.
-    pub(crate) allowed_headers: HashSet<String>,
-    pub(crate) queue: QueueLimits,
-    pub(crate) kv_buckets: BucketSettings,
-    pub(crate) object_buckets: BucketSettings,
-    pub(crate) tokens: AckTokens,
-    pub(crate) recent: Recent,
-    /// True once no more streams are to be served.
-    pub(crate) stopping: watch::Sender<bool>,
-}
-
-/// Reads a call's peer address out of its extensions.
-pub(crate) type PeerOf = Box<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
-
-/// How much may wait for a subscriber that reads slowly.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QueueLimits {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-}
+pub struct NatsService(pub(crate) Arc<ServiceState>);
 
 impl NatsService {
     /// Sets up a service on this client, which stays the caller's: credentials, TLS and reconnecting are its
@@ -277,7 +251,7 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
         let (scope, quotas) = (options.scope, options.quotas);
         let shared =
             || Box::new(SharedAccount { connection: connection.clone(), scope, quotas }) as Box<dyn Tenancy>;
-        NatsService(Arc::new(Shared {
+        NatsService(Arc::new(ServiceState {
             tenancy: options.tenancy.unwrap_or_else(shared),
             connection,
             authenticator: Box::new(authenticator),

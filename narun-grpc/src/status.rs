@@ -149,6 +149,15 @@ fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Err
     None
 }
 
+/// What is not found is none.
+pub(crate) fn if_found<T>(result: Result<T, Status>) -> Result<Option<T>, Status> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
 /// JetStream is not there.
 pub(crate) fn no_jetstream() -> Status {
     Status::unavailable("JetStream is not available")

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 
+use super::plan::Plan;
 use super::scenario::Scenario;
 
 /// Kills consumers, servers and gateways, and sees whether accepted requests are done.
@@ -49,18 +50,6 @@ pub(super) struct Options {
     /// Seconds that a scenario may take
     #[arg(long, default_value_t = 600)]
     limit: u64,
-}
-
-/// How much a scenario is to do.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) requests: u64,
-    pub(super) kills: u64,
-    pub(super) concurrency: usize,
-    pub(super) timeout: Duration,
-    pub(super) ack_wait: Duration,
-    pub(super) limit: Duration,
 }
 
 impl Options {

@@ -6,16 +6,9 @@ mod leader;
 mod limits;
 mod server;
 
-use std::sync::Arc;
-
 use clap::ValueEnum;
 
-use super::clients::Clients;
-use super::gate::Gate;
-use super::ledger::Ledger;
-use super::options::Plan;
-use super::random::Random;
-use super::site::Site;
+use super::plan::Plan;
 use super::verdict::Verdict;
 use crate::Error;
 
@@ -72,31 +65,4 @@ impl Scenario {
             Self::Limits => limits::run(plan).await,
         }
     }
-}
-
-/// Puts all requests of the plan on a site, and in the midst of them strikes so many times.
-///
-/// Each strike comes when a share of the requests was let in, and by chance more or less of it has begun.
-async fn under_load(
-    plan: &Plan,
-    site: &mut Site,
-    clients: &Clients,
-    mut strike: impl AsyncFnMut(&mut Site, &mut Random) -> Result<(), Error>,
-) -> Result<Ledger, Error> {
-    let gate = Arc::new(Gate::new());
-    let strikes = async {
-        let mut random = Random::new(plan.seed, u64::MAX);
-        let share = plan.requests / (plan.kills + 1);
-        for _ in 0..plan.kills {
-            gate.allow(share);
-            gate.until_left(random.below(share)).await;
-            tokio::time::sleep(random.millis(20)).await;
-            strike(site, &mut random).await?;
-        }
-        gate.allow(plan.requests - share * plan.kills);
-        gate.finish().await;
-        Ok(())
-    };
-    let (ledger, ()) = tokio::try_join!(clients.run(plan.concurrency, gate.clone()), strikes)?;
-    Ok(ledger)
 }

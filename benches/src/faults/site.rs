@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 use tokio::time::{self, Instant};
 
 use super::executions::Executions;
-use super::options::Plan;
+use super::plan::Plan;
 use crate::Error;
 use crate::process::Process;
 use crate::role::{Durable, Job, Role};

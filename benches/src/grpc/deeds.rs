@@ -1,7 +1,8 @@
 //! What is done over and over, through gRPC and straight.
 
 use super::check::Report;
-use super::{Options, nats, service, start};
+use super::options::Options;
+use super::programs::{nats, service, start};
 use crate::Error;
 use crate::goal::Goal;
 use crate::group::Group;

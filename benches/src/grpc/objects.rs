@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, sink};
 use tonic::transport::Channel;
 
 use super::check::Report;
-use super::{Options, nats, service};
+use super::options::Options;
+use super::programs::{nats, service};
 use crate::figures::median;
 use crate::goal::Goal;
 use crate::role::channel;

@@ -13,7 +13,8 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::check::Report;
-use super::{Options, nats, service};
+use super::options::Options;
+use super::programs::{nats, service};
 use crate::goal::Goal;
 use crate::process::Process;
 use crate::role::channel;

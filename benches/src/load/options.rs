@@ -3,7 +3,7 @@
 use clap::{Parser, ValueEnum};
 
 use super::case::{Case, Variant};
-use super::cell::Runtime;
+use super::setting::Runtime;
 use crate::pace::Pace;
 
 /// Compares narun with raw NATS request-reply, with its handler alone and with a reverse proxy.

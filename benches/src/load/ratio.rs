@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::case::{Case, Variant};
-use super::cell::{Cell, Runtime};
+use super::cell::Cell;
+use super::setting::Runtime;
 use crate::figures::rounded;
 use crate::goal::Goal;
 

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::case::Variant;
-use super::cell::{Cell, Setting};
+use super::cell::Cell;
 use super::ratio::{self, Ratio};
+use super::setting::Setting;
 use crate::Error;
 use crate::figures::Figures;
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time;
 
-use super::NatsApp;
+use super::app::NatsApp;
 use crate::Error;
 
 /// Requests that may wait: beyond that, clients wait, or more would be accepted than is done.

@@ -4,8 +4,9 @@ use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 
-use super::NatsApp;
+use super::app::NatsApp;
 use super::flood::CHUNK;
+use super::parent;
 use crate::Error;
 use crate::round::{Connect, Exchange, Failure};
 
@@ -20,7 +21,7 @@ pub(super) async fn send(at: NatsApp, window: u64) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let mut requests = client.subscribe(at.app.clone()).await?;
     client.flush().await?;
-    super::ready(&at.app);
+    parent::ready(&at.app);
     while let Some(request) = requests.next().await {
         let client = client.clone();
         tokio::spawn(async move {

@@ -15,6 +15,7 @@ use narun_gateway::{Gateway, Namespace, Route, StreamSettings};
 use serde::{Deserialize, Serialize};
 
 use super::http_server;
+use super::parent;
 use crate::Error;
 use crate::task::{Act, Task};
 
@@ -81,7 +82,7 @@ pub(super) async fn consumer(setup: Durable) -> Result<(), Error> {
         .max_deliveries(setup.max_deliveries)
         .redelivery_delay(Duration::from_millis(20)..=Duration::from_millis(200))
         .concurrency(setup.concurrency)
-        .on_ready(move || super::ready(&app))
+        .on_ready(move || parent::ready(&app))
         .await?;
     Err("the consumer stopped".into())
 }

@@ -11,8 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Either, Full};
 use narun_gateway::{Gateway, Route};
 
+use super::app::NatsApp;
+use super::grpc;
 use super::http_server::{self, Protocol};
-use super::{NatsApp, grpc};
+use super::parent;
 use crate::Error;
 use crate::handler::echo;
 
@@ -39,7 +41,7 @@ pub(super) async fn consumer(at: NatsApp, window: u64) -> Result<(), Error> {
         .window(window)
         // As many readers as there may be have a response each.
         .concurrency(16 * 1024)
-        .on_ready(move || super::ready(&app))
+        .on_ready(move || parent::ready(&app))
         .await?;
     Err("the consumer stopped".into())
 }

@@ -17,8 +17,9 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use super::NatsApp;
+use super::app::NatsApp;
 use super::http_server::{self, Protocol};
+use super::parent;
 use crate::Error;
 use crate::round::{Connect, Exchange, Failure};
 
@@ -52,7 +53,7 @@ pub(super) async fn backend() -> Result<(), Error> {
 pub(super) async fn consumer(at: NatsApp) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let app = at.app.clone();
-    narun_consumer::serve(client, at.app, Echo).on_ready(move || super::ready(&app)).await?;
+    narun_consumer::serve(client, at.app, Echo).on_ready(move || parent::ready(&app)).await?;
     Err("the consumer stopped".into())
 }
 

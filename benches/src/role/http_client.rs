@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::NatsApp;
+use super::app::NatsApp;
 use super::backlog::Backlog;
 use crate::Error;
 use crate::round::{Connect, Exchange, Failure};

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket};
 use tower::Service;
 
+use super::parent;
 use crate::Error;
 
 /// What the buffers of a connection are where they are small.
@@ -56,7 +57,7 @@ where
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let listener = listen(protocol)?;
-    super::ready(listener.local_addr()?);
+    parent::ready(listener.local_addr()?);
     let mut http1 = http1::Builder::new();
     if protocol == Protocol::Http1Small {
         http1.max_buf_size(SMALL as usize);

@@ -1,9 +1,11 @@
 //! narun itself: the gateway's service right behind hyper, and the consumer with the handler.
 
 use futures::StreamExt;
-use narun_gateway::{App, Gateway, Namespace, Route, Storage, StreamSettings};
+use narun_gateway::{App, Gateway, Namespace, Route};
 
-use super::{Delivery, NatsApp, Work, http_server};
+use super::app::{Delivery, NatsApp, Work};
+use super::http_server;
+use super::parent;
 use crate::Error;
 use crate::handler::{burn, echo};
 
@@ -34,7 +36,7 @@ pub(super) async fn consumer(at: NatsApp, work: Work) -> Result<(), Error> {
     let consumer = narun_consumer::serve(client, at.app, handler)
         .concurrency(work.concurrency)
         .queue(work.queue)
-        .on_ready(move || super::ready(&app));
+        .on_ready(move || parent::ready(&app));
     match at.delivery {
         Delivery::Direct => consumer.await?,
         _ => consumer.stream(namespace).stream_settings(at.delivery.stream()).await?,
@@ -48,25 +50,7 @@ pub(super) async fn silent(at: NatsApp) -> Result<(), Error> {
     let subject = Namespace::new(at.delivery.namespace())?.call_subject(&App::new(&at.app)?);
     let mut requests = client.subscribe(subject).await?;
     client.flush().await?;
-    super::ready(&at.app);
+    parent::ready(&at.app);
     while requests.next().await.is_some() {}
     Err("the NATS connection is gone".into())
-}
-
-impl Delivery {
-    /// Streams in files and in memory are different ones.
-    pub(super) fn namespace(self) -> &'static str {
-        match self {
-            Self::Direct => "TASK",
-            Self::File => "FILE",
-            Self::Memory => "MEMORY",
-        }
-    }
-
-    fn stream(self) -> StreamSettings {
-        StreamSettings::new().storage(match self {
-            Self::Direct | Self::File => Storage::File,
-            Self::Memory => Storage::Memory,
-        })
-    }
 }

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use super::parent;
 use crate::Error;
 
 /// The path of the echo.
@@ -38,7 +39,7 @@ pub(super) async fn echo() -> Result<(), Error> {
 /// Serves on a free port until the process ends.
 async fn serve(router: Router) -> Result<(), Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    super::ready(listener.local_addr()?);
+    parent::ready(listener.local_addr()?);
     router.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await?;
     Ok(())
 }

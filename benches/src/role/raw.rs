@@ -4,7 +4,8 @@ use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::NatsApp;
+use super::app::NatsApp;
+use super::parent;
 use crate::Error;
 use crate::round::{Connect, Exchange, Failure};
 
@@ -12,7 +13,7 @@ use crate::round::{Connect, Exchange, Failure};
 pub(super) async fn respond(at: NatsApp) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let mut requests = client.queue_subscribe(at.app.clone(), at.app.clone()).await?;
-    super::ready(&at.app);
+    parent::ready(&at.app);
     while let Some(request) = requests.next().await {
         if let Some(reply) = request.reply {
             client.publish(reply, request.payload).await?;

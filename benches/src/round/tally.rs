@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::Round;
+use super::order::Round;
 
 /// A count that all its clones share.
 #[derive(Clone, Debug)]

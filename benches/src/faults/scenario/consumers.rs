@@ -2,10 +2,10 @@
 
 use super::super::audit::{Strictness, audit};
 use super::super::clients::Clients;
-use super::super::options::Plan;
+use super::super::plan::Plan;
 use super::super::site::{Nats, Site};
+use super::super::strikes::under_load;
 use super::super::verdict::Verdict;
-use super::under_load;
 use crate::Error;
 
 /// Of which one is killed at a time.

@@ -7,10 +7,10 @@ use tokio::time;
 
 use super::super::audit::{Strictness, audit};
 use super::super::clients::Clients;
-use super::super::options::Plan;
+use super::super::plan::Plan;
 use super::super::site::{Nats, Site};
+use super::super::strikes::under_load;
 use super::super::verdict::Verdict;
-use super::under_load;
 use crate::Error;
 
 /// How long the servers may take to be as they were.

@@ -9,7 +9,7 @@ use tokio::time;
 use super::super::audit::{STATUS, Strictness, audit, outcome};
 use super::super::clients::Clients;
 use super::super::ledger::{Answer, Fate, Kind, Ledger};
-use super::super::options::Plan;
+use super::super::plan::Plan;
 use super::super::site::{Nats, Site};
 use super::super::verdict::Verdict;
 use crate::Error;

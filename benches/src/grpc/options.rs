@@ -1,0 +1,63 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+
+use clap::{Parser, ValueEnum};
+
+use crate::pace::Pace;
+use crate::role::Deed;
+
+/// Compares NATS over gRPC with the same work done straight through async-nats.
+#[derive(Clone, Debug, Parser)]
+pub(super) struct Options {
+    #[command(flatten)]
+    pub(super) pace: Pace,
+
+    /// Only these deeds
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Deed::value_variants().to_vec())]
+    pub(super) deed: Vec<Deed>,
+
+    /// Deeds at a time, over one connection
+    #[arg(long, default_value_t = 64)]
+    pub(super) in_flight: usize,
+
+    /// Bytes of each message and value
+    #[arg(long, default_value_t = 200)]
+    pub(super) body: usize,
+
+    /// Worker threads of the service and of the echo; none: one thread does all
+    #[arg(long)]
+    pub(super) workers: Option<NonZeroUsize>,
+
+    /// Size of the object, in MiB; 0 for none
+    #[arg(long, default_value_t = 1024)]
+    pub(super) object_mib: u64,
+
+    /// How often the object goes each way
+    #[arg(long, default_value_t = 3)]
+    pub(super) object_rounds: u32,
+
+    /// Subscriptions that are open at the same time, and get nothing
+    #[arg(long, default_value_t = 10_000)]
+    pub(super) idle: usize,
+
+    /// Subscriptions that are opened and closed
+    #[arg(long, default_value_t = 100_000)]
+    pub(super) churn: u64,
+
+    /// JSON, a line per figure, instead of tables
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+}

@@ -1,0 +1,24 @@
+//! The programs that do the work.
+
+use std::num::NonZeroUsize;
+
+use narun_support::Server;
+
+use super::options::Options;
+use crate::Error;
+use crate::process::Process;
+use crate::role::{Job, Role};
+
+/// A NATS server.
+pub(super) fn nats() -> Result<Server, Error> {
+    Ok(Server::builder().jetstream(true).start()?)
+}
+
+/// The service before that server.
+pub(super) fn service(options: &Options, nats: &Server) -> Result<Process, Error> {
+    start(options, "service", Role::NatsGrpc { nats: nats.url().to_owned() })
+}
+
+pub(super) fn start(options: &Options, name: &'static str, role: Role) -> Result<Process, Error> {
+    Process::start(name, &Job { workers: options.workers.map(NonZeroUsize::get), role })
+}

@@ -1,0 +1,87 @@
+//! A setting, and the processes that each case consists of under it.
+
+use narun_support::Server;
+use serde::Serialize;
+
+use super::case::{Case, Variant};
+use crate::Error;
+use crate::group::Group;
+use crate::process::Process;
+use crate::role::{Job, NatsApp, Role, Work};
+
+/// What makes a cell another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) variant: Variant,
+    pub(super) runtime: Runtime,
+    pub(super) body: usize,
+    pub(super) connections: usize,
+}
+
+/// What the programs of a case run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Runtime {
+    CurrentThread,
+    MultiThread,
+}
+
+impl Setting {
+    /// Starts the processes, the farthest from the client first.
+    pub(super) fn start(self, nats: &Server) -> Result<Group, Error> {
+        let Self { variant, runtime, body, connections } = self;
+        let start = |name, role| Process::start(name, &Job { workers: runtime.workers(), role });
+        let http_client = |server: &Process, later| {
+            let role = Role::HttpClient { to: server.address().parse()?, connections, body, later };
+            // The gauge: the same whatever it measures.
+            Process::start("client", &Job { workers: None, role })
+        };
+        // Other groups are up as well, and are not to share the work.
+        let app = format!("load-{}-{}-{}", variant.case.name(), runtime.name(), variant.routes);
+        let at = NatsApp { nats: nats.url().to_owned(), app, delivery: variant.case.delivery() };
+        Ok(match variant.case {
+            Case::Raw => {
+                let responder = start("responder", Role::Responder { at: at.clone() })?;
+                let client = start("client", Role::RawClient { at, connections, body })?;
+                Group::new(client, vec![responder], nats.pid())
+            }
+            Case::Handler => {
+                let backend = start("backend", Role::Backend)?;
+                let client = http_client(&backend, None)?;
+                Group::new(client, vec![backend], None)
+            }
+            Case::Proxy => {
+                let backend = start("backend", Role::Backend)?;
+                let proxy = start("proxy", Role::Proxy { to: backend.address().parse()? })?;
+                let client = http_client(&proxy, None)?;
+                Group::new(client, vec![proxy, backend], None)
+            }
+            Case::Narun | Case::DurableFile | Case::DurableMemory | Case::AsyncFile | Case::AsyncMemory => {
+                let later = matches!(variant.case, Case::AsyncFile | Case::AsyncMemory).then(|| at.clone());
+                let consumer = start("consumer", Role::Consumer { at: at.clone(), work: Work::default() })?;
+                let gateway = start("gateway", Role::Gateway { at, routes: variant.routes })?;
+                let client = http_client(&gateway, later)?;
+                Group::new(client, vec![gateway, consumer], nats.pid())
+            }
+        })
+    }
+}
+
+impl Runtime {
+    pub(super) const ALL: [Self; 2] = [Self::CurrentThread, Self::MultiThread];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::CurrentThread => "current_thread",
+            Self::MultiThread => "multi_thread",
+        }
+    }
+
+    /// As [`Job`](crate::role::Job) takes it.
+    pub(super) fn workers(self) -> Option<usize> {
+        match self {
+            Self::CurrentThread => None,
+            Self::MultiThread => Some(2),
+        }
+    }
+}

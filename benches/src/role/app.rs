@@ -1,0 +1,58 @@
+//! An app, how its requests are delivered, and how its consumer works.
+
+use std::time::Duration;
+
+use narun_gateway::{Storage, StreamSettings};
+use serde::{Deserialize, Serialize};
+
+/// An app behind a NATS server; it differs for those that are not to share their requests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NatsApp {
+    pub(crate) nats: String,
+    pub(crate) app: String,
+    pub(crate) delivery: Delivery,
+}
+
+/// How an app's requests are delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Delivery {
+    #[default]
+    Direct,
+    /// Out of a stream on disk.
+    File,
+    /// Out of a stream in memory.
+    Memory,
+}
+
+/// How a consumer works; by default it does nothing but what it must, as much at once as it is given.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Work {
+    /// CPU time that the handler uses up per request.
+    pub(crate) burn: Duration,
+    pub(crate) concurrency: usize,
+    pub(crate) queue: usize,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { burn: Duration::ZERO, concurrency: 1024, queue: 32 }
+    }
+}
+
+impl Delivery {
+    /// Streams in files and in memory are different ones.
+    pub(super) fn namespace(self) -> &'static str {
+        match self {
+            Self::Direct => "TASK",
+            Self::File => "FILE",
+            Self::Memory => "MEMORY",
+        }
+    }
+
+    pub(super) fn stream(self) -> StreamSettings {
+        StreamSettings::new().storage(match self {
+            Self::Direct | Self::File => Storage::File,
+            Self::Memory => Storage::Memory,
+        })
+    }
+}

@@ -1,0 +1,300 @@
+//! The way of one request over NATS: its body taken, encoded, sent or published, its response received.
+
+mod collect;
+mod context;
+mod direct;
+mod durable;
+mod failures;
+mod prefix;
+mod remaining;
+mod response;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Method, Request, Response, header, request};
+use http_body::Body as _;
+use narun_core::{Body, ExchangeId, Failure, FailureKind};
+use narun_nats::NatsLink;
+use narun_nats::drive::{Call, IncomingResponse};
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::Instant;
+use tracing::{Span, field};
+
+use crate::body::BoxError;
+use crate::route::compiled::CompiledRoute;
+use crate::state::GatewayState;
+use collect::Collecting;
+use context::RequestContext;
+use direct::{Sent, converse, send};
+use durable::{DurableFailure, DurableFuture, DurableInput};
+use failures::too_large;
+use prefix::{Beginning, Start, head_len};
+
+/// How long to wait for each part of a request's body while the gateway is disconnected.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A future of the response to a request that matched a route. Failures become responses through the gateway's hook.
+#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+pub(crate) struct RequestFuture<B> {
+    state: Arc<GatewayState>,
+    route: Arc<CompiledRoute>,
+    context: RequestContext,
+    started: Instant,
+    span: Span,
+    #[pin]
+    stage: Stage<B>,
+    /// Whether the outcome has been counted.
+    counted: bool,
+}
+
+#[derive(Debug)]
+#[pin_project(project = StageProj)]
+enum Stage<B> {
+    /// The request cannot be sent.
+    Refused(Failure),
+    /// The whole body is being collected.
+    Collecting(#[pin] Collecting<B>),
+    /// The first bytes are taken of a body that may not fit a frame.
+    Starting(ExchangeId, request::Parts, Start<B>),
+    /// The request is with a consumer.
+    Calling(#[pin] Call<NatsLink>),
+    /// The same, and a task sends the remaining body.
+    Streaming(Option<IncomingResponse<NatsLink>>),
+    /// The request is published to a stream.
+    Durable(DurableFuture),
+    /// The response has been returned.
+    Done,
+}
+
+impl<B: http_body::Body> RequestFuture<B> {
+    pub(crate) fn new(state: Arc<GatewayState>, route: Arc<CompiledRoute>, request: Request<B>) -> Self {
+        let id = ExchangeId::from_bytes(rand::random());
+        let (parts, body) = request.into_parts();
+        let span = tracing::info_span!(
+            "http.gateway",
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            http.request.method = %parts.method,
+            http.route = route.template(),
+            http.response.status_code = field::Empty,
+            url.path = parts.uri.path(),
+            messaging.system = "nats",
+            messaging.destination.name = route.subject().as_str(),
+            messaging.message.conversation_id = %id,
+            messaging.message.id = field::Empty,
+        );
+        route.metrics().begin();
+        let started = Instant::now();
+        let context = RequestContext::new(&parts, id, &route, started);
+        let stage = Stage::first(id, parts, body, &state, &route);
+        Self { state, route, context, started, span, stage, counted: false }
+    }
+}
+
+impl<B: http_body::Body> Stage<B> {
+    fn first(
+        id: ExchangeId,
+        parts: request::Parts,
+        body: B,
+        state: &GatewayState,
+        route: &CompiledRoute,
+    ) -> Self {
+        let announced = prefix::announced(&parts, &body);
+        if is_tunnel(&parts) {
+            return Self::Refused(FailureKind::NotImplemented.into());
+        }
+        if expects_continue(&parts) && state.is_disconnected() {
+            return Self::Refused(FailureKind::Disconnected.into());
+        }
+        if announced.unwrap_or(body.size_hint().lower()) > route.max_body() as u64 {
+            return Self::Refused(too_large(route.max_body()));
+        }
+        if route.durable().is_some() {
+            return Self::collecting(id, parts, body, route.max_body(), state, route);
+        }
+        if body.is_end_stream() {
+            return Self::collecting(id, parts, body, 0, state, route);
+        }
+        let room = state.room().saturating_sub(head_len(&parts));
+        match announced.filter(|length| *length <= room as u64 && !expects_continue(&parts)) {
+            Some(_) => Self::collecting(id, parts, body, room, state, route),
+            None => Self::Starting(id, parts, Start::new(body, room, route.max_body())),
+        }
+    }
+
+    fn collecting(
+        id: ExchangeId,
+        parts: request::Parts,
+        body: B,
+        limit: usize,
+        state: &GatewayState,
+        route: &CompiledRoute,
+    ) -> Self {
+        // A response before the client has sent its body would close the connection, and the client might not see it.
+        let lingers = state.is_disconnected();
+        let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
+        let patience = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
+        let link = state.endpoint().link();
+        Self::Collecting(Collecting::new(id, parts, body, limit, link, patience))
+    }
+}
+
+impl<B> From<Sent> for Stage<B> {
+    fn from(sent: Sent) -> Self {
+        match sent {
+            Sent::Whole(call) => Self::Calling(call),
+            Sent::Streaming(incoming) => Self::Streaming(Some(incoming)),
+        }
+    }
+}
+
+impl<B> Future for RequestFuture<B>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+        let span = self.span.clone();
+        let _entered = span.enter();
+        loop {
+            let mut this = self.as_mut().project();
+            let (state, route, context) = (&*this.state, &*this.route, &*this.context);
+            let outcome = match this.stage.as_mut().project() {
+                StageProj::Refused(failure) => Err(failure.clone().into()),
+                StageProj::Done => return Poll::Pending,
+                StageProj::Collecting(mut collecting) => {
+                    let whole = ready!(collecting.as_mut().poll_whole(state.endpoint().link(), cx));
+                    let next = match state.is_disconnected() {
+                        true => Err(FailureKind::Disconnected.into()),
+                        false => whole.and_then(|(body, trailers)| {
+                            let (id, parts) = (collecting.id, collecting.take_parts());
+                            if route.durable().is_some() {
+                                let input = DurableInput { id, parts, body, trailers };
+                                let future = DurableFuture::new(state.clone(), route.clone(), input);
+                                return Ok(Stage::Durable(future));
+                            }
+                            let beginning = Beginning::<B>::whole(body, trailers);
+                            send(state, route, id, &parts, beginning, this.started.elapsed()).map(Stage::from)
+                        }),
+                    };
+                    match next {
+                        Err(failure) => Err(failure.into()),
+                        Ok(next) => {
+                            this.stage.set(next);
+                            continue;
+                        }
+                    }
+                }
+                StageProj::Starting(id, parts, start) => {
+                    let begun = match expects_continue(parts) {
+                        true => Ok(start.untouched()),
+                        false => ready!(start.poll(cx)),
+                    };
+                    let next = match state.is_disconnected() {
+                        true => Err(FailureKind::Disconnected.into()),
+                        false => begun
+                            .and_then(|begun| send(state, route, *id, parts, begun, this.started.elapsed())),
+                    };
+                    match next {
+                        Err(failure) => Err(failure.into()),
+                        Ok(next) => {
+                            this.stage.set(next.into());
+                            continue;
+                        }
+                    }
+                }
+                StageProj::Calling(mut call) => {
+                    let outcome = ready!(call.as_mut().poll(cx));
+                    let counted = outcome.as_ref().map(|frame| frame.body.len()).map_err(Failure::kind);
+                    route.metrics().exchanged(Some(counted), call.attempts());
+                    let response = outcome.and_then(|frame| match frame.head.end {
+                        true => response::whole(&context.method, frame),
+                        false => response::streamed(state, route, context, frame, converse::<B>(state, call)),
+                    });
+                    response.map_err(DurableFailure::from)
+                }
+                StageProj::Streaming(streaming) => {
+                    let Some(incoming) = streaming else { return Poll::Pending };
+                    let outcome = ready!(incoming.poll_head(cx));
+                    let counted = outcome.as_ref().map(|frame| frame.body.len()).map_err(Failure::kind);
+                    route.metrics().exchanged(Some(counted), incoming.attempts());
+                    let incoming = streaming.take();
+                    let response = outcome.and_then(|frame| match incoming.filter(|_| !frame.head.end) {
+                        None => response::whole(&context.method, frame),
+                        Some(incoming) => response::streamed(state, route, context, frame, incoming),
+                    });
+                    response.map_err(DurableFailure::from)
+                }
+                StageProj::Durable(durable) => {
+                    let outcome = ready!(Pin::new(durable).poll(cx));
+                    let body = |response: &Response<Body>| response.body().size_hint().lower() as usize;
+                    let counted = outcome.as_ref().map(body).map_err(|failed| failed.failure.kind());
+                    route.metrics().exchanged(Some(counted), 1);
+                    outcome
+                }
+            };
+            return Poll::Ready(self.finish(outcome));
+        }
+    }
+}
+
+impl<B> RequestFuture<B> {
+    fn finish(self: Pin<&mut Self>, outcome: Result<Response<Body>, DurableFailure>) -> Response<Body> {
+        let mut this = self.project();
+        this.stage.set(Stage::Done);
+        let response = outcome.unwrap_or_else(|DurableFailure { failure, location }| {
+            tracing::debug!(%failure, route = this.route.template(), "the request failed");
+            let mut response = this.state.respond(&failure, &this.context.of_failure());
+            if let Some(location) = location {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            response
+        });
+        this.span.record("http.response.status_code", response.status().as_u16());
+        if response.status().is_server_error() {
+            this.span.record("otel.status_code", "ERROR");
+        }
+        *this.counted = true;
+        this.route.metrics().end(&this.context.method, Some(response.status()), this.started.elapsed());
+        response
+    }
+}
+
+#[pinned_drop]
+impl<B> PinnedDrop for RequestFuture<B> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        if !*this.counted {
+            match this.stage.project() {
+                StageProj::Calling(call) => this.route.metrics().exchanged(None, call.attempts()),
+                StageProj::Durable(_) => this.route.metrics().exchanged(None, 1),
+                StageProj::Streaming(Some(incoming)) => {
+                    this.route.metrics().exchanged(None, incoming.attempts());
+                }
+                _ => {}
+            }
+            this.route.metrics().end(&this.context.method, None, this.started.elapsed());
+        }
+    }
+}
+
+/// Whether the request asks for a tunnel: CONNECT, or an upgrade to WebSocket.
+fn is_tunnel(parts: &request::Parts) -> bool {
+    parts.method == Method::CONNECT
+        || parts.headers.get_all(header::UPGRADE).iter().any(|upgrade| {
+            let upgrade = upgrade.as_bytes().split(|byte| *byte == b',');
+            upgrade.into_iter().any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+        })
+}
+
+/// Whether the client waits for 100 before it sends its body.
+fn expects_continue(parts: &request::Parts) -> bool {
+    let expect = parts.headers.get(header::EXPECT);
+    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

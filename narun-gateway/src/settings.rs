@@ -1,0 +1,40 @@
+use std::time::Duration;
+
+use narun_core::Namespace;
+use narun_core::exchange::Budget;
+use narun_nats::jetstream::StreamSettings;
+
+use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
+use crate::idempotency::{CallerHook, DefaultCallerHook};
+use crate::respond::{DefaultRespondToFailure, RespondToFailure};
+
+/// The settings of a gateway, as its builder gathers them.
+pub(crate) struct Settings {
+    pub(crate) namespace: Namespace,
+    pub(crate) stream: StreamSettings,
+    pub(crate) timeout: Duration,
+    pub(crate) forwarded: ForwardedPolicy,
+    pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
+    pub(crate) respond: Box<dyn RespondToFailure>,
+    pub(crate) caller: Box<dyn CallerHook + Send + Sync>,
+    pub(crate) status_prefix: Option<String>,
+    pub(crate) window: u64,
+    pub(crate) budget: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            namespace: Namespace::default(),
+            stream: StreamSettings::new(),
+            timeout: Duration::from_secs(15),
+            forwarded: ForwardedPolicy::default(),
+            peer: Box::new(DefaultPeerHook),
+            respond: Box::new(DefaultRespondToFailure),
+            caller: Box::new(DefaultCallerHook),
+            status_prefix: None,
+            window: 1024 * 1024,
+            budget: Budget::DEFAULT,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use async_nats::Client;
+use http::{Response, request};
+use narun_core::exchange::{Budget, FlowConfig};
+use narun_core::frame::RequestHead;
+use narun_core::{Body, ExchangeId, Failure, FailureContext, Limits};
+use narun_nats::inbox::{Endpoint, ReplyPolicy};
+use narun_nats::jetstream::caller_scope;
+use narun_nats::{Link, NatsEndpoint, NatsLink};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::error::BuildError;
+use crate::forward::fields::FieldChanges;
+use crate::jetstream::Store;
+use crate::metrics;
+use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
+use crate::route::{Route, RouteError, RouteTable};
+use crate::settings::Settings;
+use crate::status::StatusPaths;
+
+/// How long the server may take to confirm what was published last.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// What the requests of a gateway share.
+pub(crate) struct GatewayState {
+    endpoint: Arc<NatsEndpoint>,
+    table: ArcSwap<RouteTable<CompiledRoute>>,
+    store: Store,
+    settings: Settings,
+    status: StatusPaths,
+    /// Whether the NATS client is dead.
+    closed: watch::Receiver<bool>,
+    /// The flow control of streamed bodies, which depends on the server that the client is connected to.
+    flow: ArcSwap<FlowConfig>,
+    /// The tasks of exchanges with streamed bodies.
+    streaming: Mutex<JoinSet<()>>,
+    /// The task that reads the inbox.
+    reader: AbortHandle,
+}
+
+impl GatewayState {
+    /// Opens the inbox, and declares what durable routes need. Must be called within a tokio runtime.
+    pub(crate) async fn open(
+        client: Client,
+        settings: Settings,
+        routes: Vec<Route>,
+        replies: ReplyPolicy,
+        limits: Limits,
+    ) -> Result<Arc<Self>, BuildError> {
+        let table = RouteTable::compile(routes, &settings.namespace, settings.timeout)?;
+        let status = StatusPaths::new(settings.status_prefix.clone()).ok_or(BuildError::Setting(
+            "the prefix of the status resource is no path that begins and ends with a slash",
+        ))?;
+        metrics::describe();
+        let store = Store::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
+        let link = NatsLink::new(client);
+        let prefix = link.inbox_prefix();
+        let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, metrics::inbox));
+        let inbox = endpoint.subscribe().await.map_err(|_| BuildError::ClientLost)?;
+        let (sender, closed) = watch::channel(false);
+        let run = endpoint.clone().run(inbox);
+        let reader = tokio::spawn(async move {
+            let lost = run.await;
+            tracing::error!(%lost, "the gateway is closed");
+            sender.send_replace(true);
+        });
+        let reader = reader.abort_handle();
+        let needs = table.durable_needs();
+        let table = ArcSwap::from_pointee(table);
+        let budget = Arc::new(Budget::new(settings.budget));
+        let flow = FlowConfig { window: settings.window, budget, ..FlowConfig::default() };
+        let flow = ArcSwap::from_pointee(flow);
+        let streaming = Mutex::default();
+        let state =
+            Arc::new(Self { endpoint, table, store, settings, status, closed, flow, streaming, reader });
+        if let Some(needs) = needs {
+            state.status.start();
+            let declared = state.store.declare(needs.outcomes).await;
+            declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
+        }
+        Ok(state)
+    }
+
+    /// Replaces all routes, and declares what the new ones need in the background.
+    pub(crate) fn replace_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<(), RouteError> {
+        let table = RouteTable::compile(routes, &self.settings.namespace, self.settings.timeout)?;
+        if let Some(needs) = table.durable_needs() {
+            self.store.need(needs.outcomes);
+            self.status.start();
+        }
+        self.table.store(Arc::new(table));
+        Ok(())
+    }
+
+    /// Completes when the NATS client is dead.
+    pub(crate) async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        // An error means that the reader was aborted, which only dropping this state does.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// Waits until no body is streamed any more, at most `limit`, then cancels the exchanges that are left.
+    pub(crate) async fn shutdown(&self, limit: Duration) {
+        let mut streaming =
+            std::mem::take(&mut *self.streaming.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = async { while streaming.join_next().await.is_some() {} };
+        if timeout(limit, ended).await.is_err() {
+            streaming.shutdown().await;
+        }
+        // Without a connection the consumers cannot be notified.
+        let _ = timeout(FLUSH, self.endpoint.round_trip()).await;
+    }
+
+    pub(crate) fn table(&self) -> Guard<Arc<RouteTable<CompiledRoute>>> {
+        self.table.load()
+    }
+
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) const fn endpoint(&self) -> &Arc<NatsEndpoint> {
+        &self.endpoint
+    }
+
+    pub(crate) const fn status(&self) -> &StatusPaths {
+        &self.status
+    }
+
+    /// Whether requests are to be refused at once: there is no connection, or there will never be one again.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        !self.endpoint.link().is_connected() || *self.closed.borrow()
+    }
+
+    /// The size of the largest frame of a direct exchange.
+    pub(crate) fn room(&self) -> usize {
+        self.endpoint.limits().frame.min(self.endpoint.link().client().max_payload())
+    }
+
+    /// The flow control of streamed bodies.
+    pub(crate) fn flow(&self) -> Arc<FlowConfig> {
+        let (flow, frame) = (self.flow.load_full(), self.room());
+        if flow.frame == frame {
+            return flow;
+        }
+        // The client has connected for the first time, or to another server.
+        let flow = Arc::new(FlowConfig { frame, ..FlowConfig::clone(&flow) });
+        self.flow.store(flow.clone());
+        flow
+    }
+
+    /// Spawns the driver of an exchange, which is aborted when the gateway is dropped.
+    pub(crate) fn spawn(&self, driver: impl Future<Output = ()> + Send + 'static) {
+        let mut streaming = self.streaming.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = streaming.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the task of an exchange failed");
+            }
+        }
+        streaming.spawn(driver);
+    }
+
+    /// The timeout of requests that match no route, or a route without one.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.settings.timeout.min(MAX_TIMEOUT)
+    }
+
+    /// The hash that separates the caller of a request from others. Returns `None` if the hook names no caller.
+    pub(crate) fn scope(&self, parts: &request::Parts) -> Option<[u8; 32]> {
+        self.settings.caller.caller(parts).as_deref().map(caller_scope)
+    }
+
+    /// Adds to the head what is known of the request's sender, and returns the changes to the request's fields. `id` becomes
+    /// the `X-Request-Id` of a request without a valid one.
+    pub(crate) fn complete(
+        &self,
+        head: &mut RequestHead,
+        parts: &request::Parts,
+        id: ExchangeId,
+    ) -> FieldChanges {
+        let peer = self.settings.peer.peer(parts);
+        let changes = FieldChanges::new(parts, peer.as_ref(), self.settings.forwarded, &id);
+        if let Some(peer) = peer {
+            head.scheme = peer.scheme().clone();
+            head.peer = Some(peer.address());
+        }
+        head.max_payload = self.endpoint.link().client().max_payload() as u64;
+        changes
+    }
+
+    /// The response to a failure, as the hook makes it.
+    pub(crate) fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
+        self.settings.respond.respond(failure, context)
+    }
+}
+
+impl Drop for GatewayState {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl fmt::Debug for GatewayState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayState").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
