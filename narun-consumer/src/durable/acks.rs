@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures::FutureExt;
+use tokio::task::unconstrained;
 
 /// The kinds of acks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,9 @@ impl Acker {
     }
 
     fn publish_now(&self, ack: Ack) {
-        let _ = self.client.publish(self.subject.clone(), ack.payload()).now_or_never();
+        // A shutdown drops many of these in one poll, more than tokio's budget for a poll allows.
+        let publish = unconstrained(self.client.publish(self.subject.clone(), ack.payload()));
+        let _ = publish.now_or_never();
     }
 }
 

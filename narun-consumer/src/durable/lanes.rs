@@ -7,6 +7,7 @@ use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use narun_nats::{Lost, NatsEndpoint};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::acks::{Acker, DeliveryInfo};
@@ -114,7 +115,8 @@ impl Lanes {
 impl Drop for Lanes {
     fn drop(&mut self) {
         for lane in 0..LANES {
-            while let Some(Some(message)) = self.subscribers[lane].next().now_or_never() {
+            // Unconstrained: with tokio's budget for a poll, only some of the messages would be found.
+            while let Some(Some(message)) = unconstrained(self.subscribers[lane].next()).now_or_never() {
                 self.give_back(&message);
             }
         }
