@@ -66,7 +66,7 @@ impl<S> Serve<S> {
     ///
     /// The name of the stream is that of the namespace, so this sets [`Serve::namespace`] as well. The stream, the
     /// stream of dead letters and the app's consumer are declared if they are missing. While JetStream is unavailable,
-    /// only direct requests are served. See [the crate's documentation](crate#durable-requests).
+    /// only direct requests are served. See [`durable_requests`](crate::durable_requests).
     pub fn stream(mut self, namespace: impl Into<String>) -> Self {
         self.settings.from_stream = true;
         self.namespace(namespace)
