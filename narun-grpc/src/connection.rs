@@ -30,7 +30,7 @@ use self::fence::Fence;
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
 use self::leaving::Leaving;
-pub(crate) use self::leaving::{Due, ends_the_one_before};
+pub(crate) use self::leaving::{Due, completes_previous_pull};
 use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::subscriptions::{Ending, LiveSubscriptions};
@@ -51,9 +51,9 @@ const OLDEST: (i64, i64) = (2, 10);
 /// It is for a [`Tenancy`](crate::tenancy::Tenancy) with several accounts. Make one of each client, once: each has a
 /// fence and a control subscription of its own.
 #[derive(Clone)]
-pub struct Connection(Arc<Inner>);
+pub struct Connection(Arc<ConnectionState>);
 
-struct Inner {
+struct ConnectionState {
     client: Client,
     statistics: Arc<Statistics>,
     jetstream: Context,
@@ -98,7 +98,7 @@ impl Connection {
         let context = ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT);
         let api = domain.map_or_else(|| "$JS.API".to_owned(), |domain| format!("$JS.{domain}.API"));
         let jetstream = context.api_prefix(api.clone()).build(client.clone());
-        Self(Arc::new(Inner {
+        Self(Arc::new(ConnectionState {
             statistics: client.statistics(),
             client,
             jetstream,

@@ -12,7 +12,7 @@ use http::Extensions;
 use tokio::sync::watch;
 
 use self::ack_tokens::AckTokens;
-use self::recent::Recent;
+use self::recent::RecentDeliveries;
 use self::tally::Tallies;
 use crate::audit::AuditSink;
 use crate::auth::Authenticator;
@@ -26,7 +26,7 @@ pub(crate) struct ServiceState {
     pub(crate) authenticator: Box<dyn Authenticator>,
     pub(crate) tenancy: Box<dyn Tenancy>,
     pub(crate) audit: Box<dyn AuditSink>,
-    pub(crate) peer: Option<PeerOf>,
+    pub(crate) peer: Option<FindPeer>,
     pub(crate) metrics: Metrics,
     pub(crate) tallies: Tallies,
     /// The time of a call whose client sets none, and the longest that it may set.
@@ -39,13 +39,13 @@ pub(crate) struct ServiceState {
     pub(crate) kv_buckets: BucketSettings,
     pub(crate) object_buckets: BucketSettings,
     pub(crate) tokens: AckTokens,
-    pub(crate) recent: Recent,
+    pub(crate) recent: RecentDeliveries,
     /// True once no more streams are to be served.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
 /// Reads a call's peer address out of its extensions.
-pub(crate) type PeerOf = Box<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
+pub(crate) type FindPeer = Box<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
 
 /// How much may wait for a subscriber that reads slowly.
 #[derive(Clone, Copy, Debug)]

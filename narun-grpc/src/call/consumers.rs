@@ -39,15 +39,15 @@ impl MethodCall<'_> {
 
     /// Why nobody takes what is for something of JetStream's, as a look at it tells: it is not there, or in a cluster has
     /// no leader at the moment.
-    pub(crate) async fn nobody<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
+    pub(crate) async fn unanswered<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
         match timeout(LOOK.min(self.time_to_wait()), look).await {
             Ok(Err(status)) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => status,
             _ => status::no_leader(),
         }
     }
 
-    /// As [`nobody`](Self::nobody), of a consumer by NATS's names of its stream and of itself.
-    pub(crate) async fn nobody_at(&self, stream: &str, consumer: &str) -> Status {
-        self.nobody(self.connection().consumer_info(stream, consumer)).await
+    /// As [`unanswered`](Self::unanswered), of a consumer by NATS's names of its stream and of itself.
+    pub(crate) async fn unanswered_consumer(&self, stream: &str, consumer: &str) -> Status {
+        self.unanswered(self.connection().consumer_info(stream, consumer)).await
     }
 }

@@ -25,14 +25,15 @@ impl ServiceState {
         request: Request<R>,
     ) -> Result<Response<R::Response>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let nobody = self.nobody(&metadata, &extensions);
+        let unidentified = self.unidentified(&metadata, &extensions);
         let deadline = self.deadline(grpc_timeout(metadata.as_ref()), request.patience());
-        let mut record = CallRecord::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
+        let mut record =
+            CallRecord::begin(self, R::METHOD, &identified(unidentified, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
             // Pinned where it is made: what is moved takes its place, and is copied, once more each time.
             let work = pin!(async {
-                let call = self.enter(&named(nobody, &request), deadline, &mut record).await?;
+                let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
                 request.run(&call).await
             });
             timeout_at(deadline, work.instrument(span.clone())).await
@@ -48,14 +49,15 @@ impl ServiceState {
         request: Request<R>,
     ) -> Result<Response<Responses<R::Item>>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let nobody = self.nobody(&metadata, &extensions);
+        let unidentified = self.unidentified(&metadata, &extensions);
         let asked = grpc_timeout(metadata.as_ref());
         let deadline = self.deadline(asked, Duration::ZERO);
-        let mut record = CallRecord::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
+        let mut record =
+            CallRecord::begin(self, R::METHOD, &identified(unidentified, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
             let work = pin!(async {
-                let call = self.enter(&named(nobody, &request), deadline, &mut record).await?;
+                let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
                 Ok((request.open(&call).await?, call.tally))
             });
             timeout_at(deadline, work.instrument(span)).await
@@ -83,13 +85,13 @@ impl ServiceState {
         let (metadata, extensions, mut messages) = request.into_parts();
         let asked = grpc_timeout(metadata.as_ref());
         let deadline = self.deadline(asked, Duration::ZERO);
-        let nobody = self.nobody(&metadata, &extensions);
-        let mut record = CallRecord::begin(self, method, &nobody, String::new);
+        let unidentified = self.unidentified(&metadata, &extensions);
+        let mut record = CallRecord::begin(self, method, &unidentified, String::new);
         let work = async {
             let first = timeout_at(deadline, next_of(&mut messages)).await;
             let first = first.unwrap_or_else(|_| Err(status::late()))?;
             let first = first.ok_or_else(|| Status::invalid_argument("there is no first message"))?;
-            let caller = named(nobody, &first);
+            let caller = identified(unidentified, &first);
             record.is_about(&caller, || first.resource());
             let call = self.enter(&caller, deadline, &mut record).await?;
             work(&call, first, messages).await
@@ -111,7 +113,8 @@ impl ServiceState {
         extensions: &Extensions,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
-        let mut record = CallRecord::begin(self, method, &self.nobody(metadata, extensions), String::new);
+        let mut record =
+            CallRecord::begin(self, method, &self.unidentified(metadata, extensions), String::new);
         let deadline = self.deadline(grpc_timeout(metadata.as_ref()), Duration::ZERO);
         let result = timeout_at(deadline, work.instrument(span(method))).await;
         let result = result.unwrap_or_else(|_| Err(status::late()));
@@ -120,7 +123,7 @@ impl ServiceState {
     }
 
     /// Who calls without having said who that is.
-    fn nobody<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> AuthRequest<'a> {
+    fn unidentified<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> AuthRequest<'a> {
         let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
         AuthRequest { metadata, extensions, peer, user_id: "", organization_id: "" }
     }
@@ -147,8 +150,8 @@ impl ServiceState {
 }
 
 /// Who calls, as the request says.
-fn named<'a>(nobody: AuthRequest<'a>, request: &'a impl Identified) -> AuthRequest<'a> {
-    AuthRequest { user_id: request.user_id(), organization_id: request.organization_id(), ..nobody }
+fn identified<'a>(base: AuthRequest<'a>, request: &'a impl Identified) -> AuthRequest<'a> {
+    AuthRequest { user_id: request.user_id(), organization_id: request.organization_id(), ..base }
 }
 
 /// The next message of a client's stream.

@@ -7,13 +7,13 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use crate::call::MethodCall;
-use crate::state::tally::Place;
+use crate::state::tally::CountedSubscription;
 
 /// A live subscription, as it is counted.
-pub(crate) struct Live {
+pub(crate) struct SubscriptionPermit {
     gauge: Gauge,
     stopping: watch::Receiver<bool>,
-    _place: Place,
+    _counted: CountedSubscription,
 }
 
 /// Something that is read for as long as its client does.
@@ -25,17 +25,17 @@ pub(crate) trait Source: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Result<Self::Item, Status>> + Send;
 }
 
-impl Live {
+impl SubscriptionPermit {
     /// One more, unless the tenant has as many as it may have, or the service stops.
     pub(crate) fn open(call: &MethodCall<'_>) -> Result<Self, Status> {
         let mut stopping = call.state.stopping.subscribe();
         if *stopping.borrow_and_update() {
             return Err(stopped());
         }
-        let _place = call.tally.subscribe(call.space.quotas.subscriptions)?;
+        let _counted = call.tally.subscribe(call.space.quotas.subscriptions)?;
         let gauge = call.state.metrics.subscriptions.clone();
         gauge.increment(1);
-        Ok(Self { gauge, stopping, _place })
+        Ok(Self { gauge, stopping, _counted })
     }
 
     /// Told when the service stops.
@@ -45,19 +45,19 @@ impl Live {
 
     /// What the source gives, until the service stops.
     pub(crate) fn items<S: Source>(self, source: S) -> BoxStream<'static, Result<S::Item, Status>> {
-        try_unfold((self, source), async |(mut live, mut source)| {
+        try_unfold((self, source), async |(mut permit, mut source)| {
             let item = tokio::select! {
                 biased;
-                _ = live.stopping.changed() => return Err(stopped()),
+                _ = permit.stopping.changed() => return Err(stopped()),
                 item = source.next() => item?,
             };
-            Ok(Some((item, (live, source))))
+            Ok(Some((item, (permit, source))))
         })
         .boxed()
     }
 }
 
-impl Drop for Live {
+impl Drop for SubscriptionPermit {
     fn drop(&mut self) {
         self.gauge.decrement(1);
     }

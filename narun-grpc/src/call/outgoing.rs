@@ -33,7 +33,7 @@ impl MethodCall<'_> {
     ) -> Result<Outgoing, Status> {
         let reply = reply_subject(self.tenant(), &subject, reply_to)?;
         let headers = self.headers(headers)?;
-        self.fits(header_length(headers.as_ref()) + payload.len())?;
+        self.check_payload_size(header_length(headers.as_ref()) + payload.len())?;
         Ok(Outgoing { subject, reply, headers, payload })
     }
 
@@ -42,7 +42,7 @@ impl MethodCall<'_> {
         let Outgoing { subject, reply, headers, payload } = message;
         let size = payload.len();
         // One of the tenant's streams may store it.
-        self.room_for(size).await?;
+        self.check_stored_bytes(size).await?;
         match (reply, headers) {
             (None, None) => client.publish(subject, payload).await,
             (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,

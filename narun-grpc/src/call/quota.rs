@@ -10,7 +10,7 @@ use crate::tenant::Tenant;
 
 impl MethodCall<'_> {
     /// Whether the NATS server takes this many bytes of headers and payload.
-    pub(crate) fn fits(&self, size: usize) -> Result<(), Status> {
+    pub(crate) fn check_payload_size(&self, size: usize) -> Result<(), Status> {
         match self.connection().client().max_payload() {
             limit if size > limit => Err(status::too_large(size, limit)),
             _ => Ok(()),
@@ -18,7 +18,7 @@ impl MethodCall<'_> {
     }
 
     /// Whether the tenant may store as many bytes more.
-    pub(crate) async fn room_for(&self, bytes: usize) -> Result<(), Status> {
+    pub(crate) async fn check_stored_bytes(&self, bytes: usize) -> Result<(), Status> {
         let Some(limit) = self.space.quotas.stored_bytes else { return Ok(()) };
         let store = || self.tally.store(bytes as u64, limit);
         let keeps = match store() {

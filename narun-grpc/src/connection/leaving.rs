@@ -67,7 +67,7 @@ async fn finish(client: &Client, mut inbox: Inbox, mut due: usize) {
         let Some(message) = inbox.next().await else { return };
         match message.status {
             None => due -= 1,
-            Some(_) if ends_the_one_before(&message) => {}
+            Some(_) if completes_previous_pull(&message) => {}
             Some(_) => return,
         }
         give_back(client, message).await;
@@ -94,7 +94,7 @@ async fn end(client: &Client, mut inbox: Inbox, due: usize) {
 }
 
 /// Whether this is what the server says when all has come that was asked for, which nobody waits for then.
-pub(crate) fn ends_the_one_before(message: &Message) -> bool {
+pub(crate) fn completes_previous_pull(message: &Message) -> bool {
     message.description.as_deref() == Some("Batch Completed")
 }
 

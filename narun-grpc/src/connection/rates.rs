@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Connection, Inner};
+use super::{Connection, ConnectionState};
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(10);
@@ -103,7 +103,7 @@ impl Drop for Rates {
 }
 
 /// Takes samples until there is nothing more to be watched.
-async fn sample(connection: Weak<Inner>, streams: Arc<Mutex<Streams>>, every: Duration) {
+async fn sample(connection: Weak<ConnectionState>, streams: Arc<Mutex<Streams>>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let Some(connection) = connection.upgrade().map(Connection) else { return };

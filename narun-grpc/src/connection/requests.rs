@@ -29,7 +29,7 @@ pub(super) struct Requests {
 struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Message>>>);
 
 /// One who waits, until this is dropped.
-struct Place<'a> {
+struct Waiter<'a> {
     number: u64,
     waiting: &'a Waiting,
 }
@@ -46,11 +46,11 @@ impl Requests {
     /// Sends a request and waits for its answer; none if nobody takes such requests.
     pub(super) async fn send(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
         let (answer, answered) = oneshot::channel();
-        let place = self.waiting.add(self.next.fetch_add(1, Ordering::Relaxed), answer);
+        let waiter = self.waiting.add(self.next.fetch_add(1, Ordering::Relaxed), answer);
         if self.reader.is_finished() {
             return Err(status::disconnected());
         }
-        let inbox = format!("{}.{}", self.inbox, place.number);
+        let inbox = format!("{}.{}", self.inbox, waiter.number);
         self.client.publish_with_reply(subject, inbox, payload).await.or_status()?;
         let answer = answered.await.map_err(|_| status::disconnected())?;
         Ok((answer.status != Some(StatusCode::NO_RESPONDERS)).then_some(answer))
@@ -64,9 +64,9 @@ impl Drop for Requests {
 }
 
 impl Waiting {
-    fn add(&self, number: u64, answer: oneshot::Sender<Message>) -> Place<'_> {
+    fn add(&self, number: u64, answer: oneshot::Sender<Message>) -> Waiter<'_> {
         self.table().insert(number, answer);
-        Place { number, waiting: self }
+        Waiter { number, waiting: self }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
@@ -74,7 +74,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.waiting.table().remove(&self.number);
     }

@@ -38,10 +38,10 @@ pub(crate) struct Ending {
 }
 
 #[derive(Debug, Default)]
-struct Entries(Mutex<Table>);
+struct Entries(Mutex<SubscriptionTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct SubscriptionTable {
     next: u64,
     /// By subject, with the tenant in it.
     streams: HashMap<Arc<str>, BTreeMap<u64, oneshot::Sender<End>>>,
@@ -87,7 +87,7 @@ impl Drop for LiveSubscriptions {
 }
 
 impl Entries {
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SubscriptionTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -73,7 +73,7 @@ impl MethodCall<'_> {
         match timeout(CONFIRMED_WITHIN.min(self.time_to_wait()), request).await {
             Ok(Err(status)) => Err(status),
             Ok(Ok(Some(_))) => Ok(true),
-            Ok(Ok(None)) => match self.nobody_at(&target.stream, target.consumer).await {
+            Ok(Ok(None)) => match self.unanswered_consumer(&target.stream, target.consumer).await {
                 status if status.code() == Code::NotFound => Ok(false),
                 status => Err(status),
             },
@@ -83,7 +83,11 @@ impl MethodCall<'_> {
 }
 
 /// The subject of a message that nothing else is known of, for a consumer that acknowledges each by itself.
-fn made_up(target: &AckTarget<'_>, info: &Info, consumer_sequence: u64) -> Result<String, Status> {
+fn synthesized_subject(
+    target: &AckTarget<'_>,
+    info: &Info,
+    consumer_sequence: u64,
+) -> Result<String, Status> {
     if info.config.ack_policy != AckPolicy::Explicit {
         return Err(Status::failed_precondition("this consumer takes acknowledgements by ack_token only"));
     }
@@ -102,7 +106,7 @@ impl Unary for pb::AckMessageRequest {
             Some(subject) => subject.clone(),
             None => {
                 let info = call.info_of(&target).await?;
-                let subject = made_up(&target, &info, 1)?;
+                let subject = synthesized_subject(&target, &info, 1)?;
                 // Old servers would take it for what is yet to come.
                 if target.sequence > info.delivered.stream_sequence {
                     return Ok(pb::AckMessageResponse { success: false });
@@ -133,7 +137,7 @@ impl Unary for pb::NakMessageRequest {
         }
         let subject = match &target.subject {
             Some(subject) => subject.clone(),
-            None => made_up(&target, &info, info.delivered.consumer_sequence)?,
+            None => synthesized_subject(&target, &info, info.delivered.consumer_sequence)?,
         };
         let nanoseconds = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64);
         let what = match nanoseconds {

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use tonic::Status;
 
 use crate::call::consumers::consumer_name;
-use crate::call::live::{Live, Source};
+use crate::call::live::{Source, SubscriptionPermit};
 use crate::call::{MethodCall, Streaming, Weighed};
 use crate::pull::pulls::{PullLimits, Pulled, Pulls, insist};
 use crate::state::ServiceState;
@@ -36,14 +36,14 @@ impl Streaming for pb::ConsumeMessagesRequest {
         };
         consumer_name(&self.consumer_name)?;
         call.stream_name(&self.stream_name)?;
-        let live = Live::open(call)?;
+        let permit = SubscriptionPermit::open(call)?;
         let stream = call.owned_stream(&self.stream_name).await?;
         let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, messages));
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
         let pulls = consumer.pull().await?;
         let jetstream = call.connection().jetstream()?.clone();
         let (state, tenant) = (call.state.clone(), call.tenant().clone());
-        Ok(live.items(Consuming { pulls, consumer, jetstream, state, tenant }))
+        Ok(permit.items(Consuming { pulls, consumer, jetstream, state, tenant }))
     }
 }
 

@@ -92,7 +92,7 @@ impl MethodCall<'_> {
         value: Bytes,
     ) -> Result<u64, Status> {
         headers.insert(NATS_EXPECTED_STREAM, bucket.stream.as_str());
-        self.fits(header_length(Some(&headers)) + value.len())?;
+        self.check_payload_size(header_length(Some(&headers)) + value.len())?;
         self.connection().mark()?;
         let jetstream = self.connection().jetstream()?;
         if !self.has_bucket(&bucket.stream).await? {
@@ -144,7 +144,7 @@ impl Unary for pb::KvPutRequest {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let (subject, size) = (bucket.subject(&self.key)?, self.value.len());
         let expected = expected(self.expected_revision)?;
-        call.room_for(size).await?;
+        call.check_stored_bytes(size).await?;
         let revision = match expected {
             // Boxed, as it stores twice, and would make every put larger.
             Some(0) => Box::pin(call.create(&bucket, subject, self.value)).await?,

@@ -71,7 +71,7 @@ impl Unary for pb::ObjectPutRequest {
         bucket.meta(&self.object_name)?;
         let mut writer = call.write(&bucket).await?;
         let size = self.data.len();
-        call.room_for(size).await?;
+        call.check_stored_bytes(size).await?;
         writer.write(self.data).await?;
         let response = call.publish_object(&bucket, &self.object_name, self.metadata, writer).await?;
         call.received(1, size);

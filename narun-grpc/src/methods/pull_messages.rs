@@ -101,7 +101,7 @@ async fn take(
             Some(PullStatus::TooLarge) if !taken.0.is_empty() => break,
             Some(PullStatus::NoResponders) => {
                 pull.due = Due::Nothing;
-                return Err(call.nobody_at(&pull.stream, &pull.consumer).await);
+                return Err(call.unanswered_consumer(&pull.stream, &pull.consumer).await);
             }
             Some(PullStatus::TooLarge | PullStatus::Lost | PullStatus::Refused) => {
                 pull.due = Due::Nothing;

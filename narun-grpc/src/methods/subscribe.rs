@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use self::queue::SubscriptionQueue;
-use crate::call::live::{Live, stopped};
+use crate::call::live::{SubscriptionPermit, stopped};
 use crate::call::{MethodCall, Streaming, Unary, Weighed};
 use crate::connection::Ending;
 use crate::convert::{filter_subject, queue_group, timestamp, to_headers};
@@ -69,13 +69,13 @@ pub(crate) struct Subscription {
     tenant: Tenant,
     sequence: i64,
     reader: JoinHandle<()>,
-    _live: Live,
+    _permit: SubscriptionPermit,
 }
 
 impl Subscription {
     async fn open(call: &MethodCall<'_>, subject: &str, group: Option<&str>) -> Result<Self, Status> {
         let subject = filter_subject(call.tenant(), subject)?;
-        let live = Live::open(call)?;
+        let permit = SubscriptionPermit::open(call)?;
         let connection = call.connection();
         let mark = connection.mark()?;
         let ending = connection.live().await?.add(&subject);
@@ -89,11 +89,11 @@ impl Subscription {
 
         let queue = Arc::new(SubscriptionQueue::new(call.state.queue));
         Ok(Self {
-            reader: tokio::spawn(read(subscriber, queue.clone(), ending, live.stopping())),
+            reader: tokio::spawn(read(subscriber, queue.clone(), ending, permit.stopping())),
             queue,
             tenant: call.tenant().clone(),
             sequence: 0,
-            _live: live,
+            _permit: permit,
         })
     }
 

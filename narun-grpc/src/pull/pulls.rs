@@ -37,7 +37,7 @@ const LEAST_BYTES: usize = 1 << 10;
 pub(crate) struct PullLimits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
-    /// What one message may have that is alone, should it have more than `bytes`.
+    /// What one message may have that is single, should it have more than `bytes`.
     pub(crate) largest: usize,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Pulls {
     brought: usize,
     left: usize,
     /// Whether the next message was found to be too large to come with others.
-    alone: bool,
+    single: bool,
     heard: Instant,
 }
 
@@ -90,7 +90,7 @@ impl Pulls {
             mark,
             brought: 0,
             left: 0,
-            alone: false,
+            single: false,
             heard: Instant::now(),
         })
     }
@@ -125,7 +125,7 @@ impl Pulls {
 
     async fn ask(&mut self, mark: Mark) -> Result<(), Status> {
         let PullLimits { messages, bytes, largest } = self.limits;
-        let (batch, room) = if self.alone { (1, largest) } else { (messages, bytes) };
+        let (batch, room) = if self.single { (1, largest) } else { (messages, bytes) };
         let patience = match self.wait {
             true => format!("\"expires\":{EXPIRES},\"idle_heartbeat\":{HEARTBEAT}"),
             false => "\"no_wait\":true".to_owned(),
@@ -150,7 +150,7 @@ impl Pulls {
             self.brought += 1;
             self.left = self.left.saturating_sub(1);
             self.pull.due = self.due();
-            self.alone = false;
+            self.single = false;
             return Ok(Some(Pulled::Message(message)));
         };
         if status != PullStatus::GoesOn {
@@ -160,9 +160,9 @@ impl Pulls {
         match status {
             PullStatus::GoesOn => Ok(None),
             PullStatus::Ended => Ok(Some(Pulled::Nothing)),
-            PullStatus::TooLarge if !self.alone => {
+            PullStatus::TooLarge if !self.single => {
                 // The next one comes with the next pull, or if it was the first, by itself.
-                self.alone = self.brought == 0;
+                self.single = self.brought == 0;
                 Ok(None)
             }
             PullStatus::NoResponders | PullStatus::Lost => Ok(Some(Pulled::Lost)),

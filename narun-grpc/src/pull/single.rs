@@ -2,7 +2,7 @@ use async_nats::{Message, StatusCode};
 use tonic::Status;
 
 use crate::Connection;
-use crate::connection::{Due, Inbox, ends_the_one_before};
+use crate::connection::{Due, Inbox, completes_previous_pull};
 use crate::status::OrStatus;
 
 /// A pull of a consumer, on an inbox that is its own meanwhile.
@@ -79,7 +79,7 @@ impl PullStatus {
         let status = message.status?;
         let says = |text: &str| message.description.as_deref().is_some_and(|said| said.contains(text));
         Some(match status {
-            _ if status == StatusCode::IDLE_HEARTBEAT || ends_the_one_before(message) => Self::GoesOn,
+            _ if status == StatusCode::IDLE_HEARTBEAT || completes_previous_pull(message) => Self::GoesOn,
             StatusCode::NOT_FOUND | StatusCode::TIMEOUT => Self::Ended,
             StatusCode::NO_RESPONDERS => Self::NoResponders,
             _ if says("MaxBytes") => Self::TooLarge,

@@ -13,9 +13,9 @@ use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::state::ack_tokens::AckTokens;
-use crate::state::recent::Recent;
+use crate::state::recent::RecentDeliveries;
 use crate::state::tally::Tallies;
-use crate::state::{PeerOf, QueueLimits, ServiceState};
+use crate::state::{FindPeer, QueueLimits, ServiceState};
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
 use crate::{BucketSettings, Connection};
 
@@ -70,7 +70,7 @@ struct Options {
     quotas: Quotas,
     tenancy: Option<Box<dyn Tenancy>>,
     audit: Option<Box<dyn AuditSink>>,
-    peer: Option<PeerOf>,
+    peer: Option<FindPeer>,
     timeout: Duration,
     longest: Duration,
     message_limit: usize,
@@ -211,7 +211,7 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             kv_buckets: options.kv_buckets,
             object_buckets: options.object_buckets,
             tokens: AckTokens::new(options.ack_token_key),
-            recent: Recent::default(),
+            recent: RecentDeliveries::default(),
             stopping: watch::Sender::new(false),
         }))
     }
@@ -227,7 +227,7 @@ impl<A> fmt::Debug for NatsServiceBuilder<A> {
 }
 
 #[cfg(feature = "transport")]
-fn default_peer() -> Option<PeerOf> {
+fn default_peer() -> Option<FindPeer> {
     use tonic::transport::server::TcpConnectInfo;
 
     Some(Box::new(|extensions| {
@@ -242,6 +242,6 @@ fn default_peer() -> Option<PeerOf> {
 }
 
 #[cfg(not(feature = "transport"))]
-fn default_peer() -> Option<PeerOf> {
+fn default_peer() -> Option<FindPeer> {
     None
 }

@@ -8,10 +8,10 @@ const REMEMBERED: usize = 32_768;
 
 /// The subjects that messages came with which were delivered through here lately, for callers without tokens.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<Table>);
+pub(crate) struct RecentDeliveries(Mutex<DeliveryTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct DeliveryTable {
     subjects: HashMap<Key, String>,
     /// In the order in which they came.
     order: VecDeque<Key>,
@@ -20,7 +20,7 @@ struct Table {
 /// Of stream, consumer and sequence.
 type Key = [u8; 16];
 
-impl Recent {
+impl RecentDeliveries {
     pub(crate) fn add(&self, stream: &str, consumer: &str, sequence: u64, subject: &str) {
         let key = key(stream, consumer, sequence);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -37,7 +37,7 @@ pub(crate) struct Traffic {
 
 /// A place among a tenant's live subscriptions.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Tally>);
+pub(crate) struct CountedSubscription(Arc<Tally>);
 
 impl Tallies {
     /// That of a tenant.
@@ -56,8 +56,8 @@ impl Tallies {
 
 impl Tally {
     /// A place for one more subscription.
-    pub(crate) fn subscribe(self: &Arc<Self>, limit: usize) -> Result<Place, Status> {
-        let place = Place(self.clone());
+    pub(crate) fn subscribe(self: &Arc<Self>, limit: usize) -> Result<CountedSubscription, Status> {
+        let place = CountedSubscription(self.clone());
         // The place gives back what it took, if that was too much.
         if self.subscriptions.fetch_add(1, Ordering::Relaxed) >= limit {
             return Err(status::over_quota("live subscriptions", limit));
@@ -83,7 +83,7 @@ impl Tally {
     }
 }
 
-impl Drop for Place {
+impl Drop for CountedSubscription {
     fn drop(&mut self) {
         self.0.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }

@@ -12,7 +12,7 @@ use tonic::Status;
 use super::bucket::Bucket;
 use super::key::unescape_key;
 use super::operation::operation;
-use crate::call::live::{Live, Source};
+use crate::call::live::{Source, SubscriptionPermit};
 use crate::call::{MethodCall, Streaming, Weighed};
 use crate::convert::{date, saturating};
 use crate::pull::ordered::{Ordered, Placed};
@@ -49,8 +49,8 @@ impl Streaming for pb::KvWatchRequest {
                 ));
             }
         };
-        let live = Live::open(call)?;
-        Ok(live.items(Watch::open(call, bucket, subject, start).await?))
+        let permit = SubscriptionPermit::open(call)?;
+        Ok(permit.items(Watch::open(call, bucket, subject, start).await?))
     }
 }
 

@@ -96,7 +96,7 @@ impl MethodCall<'_> {
         headers.insert(NATS_ROLLUP, "sub");
         headers.insert(NATS_EXPECTED_STREAM, bucket.stream.as_str());
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, before.to_string().as_str());
-        self.fits(crate::convert::header_length(Some(&headers)) + payload.len())?;
+        self.check_payload_size(crate::convert::header_length(Some(&headers)) + payload.len())?;
         let context = self.connection().jetstream()?;
         let stored =
             context.publish_with_headers(subject.to_owned(), headers, payload.into()).await.or_status()?;

@@ -25,7 +25,7 @@ pub(crate) async fn upload(
             loop {
                 let size = data.len();
                 uploaded = uploaded.saturating_add(saturating(size));
-                call.room_for(size).await?;
+                call.check_stored_bytes(size).await?;
                 writer.write(data).await?;
                 call.received(1, size);
                 data = match timeout(state.timeout, next_of(&mut chunks)).await {
