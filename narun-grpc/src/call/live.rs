@@ -1,4 +1,5 @@
-//! Streams to clients that live on: counted, limited, and ended when the service stops.
+//! Live subscriptions: response streams without an end of their own. They are counted, limited, and ended when the
+//! service stops.
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
@@ -9,24 +10,23 @@ use tonic::Status;
 use crate::call::MethodCall;
 use crate::state::tally::CountedSubscription;
 
-/// A live subscription, as it is counted.
+/// Lets one live subscription run, and counts it until it is dropped.
 pub(crate) struct SubscriptionPermit {
     gauge: Gauge,
     stopping: watch::Receiver<bool>,
     _counted: CountedSubscription,
 }
 
-/// Something that is read for as long as its client does.
+/// Where the items of a live subscription come from.
 pub(crate) trait Source: Send + 'static {
     type Item: Send;
 
-    /// The next item. It is only asked for when there is room for it on the way to the client, and is dropped where it
-    /// waits when the client leaves.
+    /// The next item. Called when the client is ready for one; dropped while it waits if the client leaves.
     fn next(&mut self) -> impl Future<Output = Result<Self::Item, Status>> + Send;
 }
 
 impl SubscriptionPermit {
-    /// One more, unless the tenant has as many as it may have, or the service stops.
+    /// Fails if the tenant has reached its quota of live subscriptions, or the service is stopping.
     pub(crate) fn open(call: &MethodCall<'_>) -> Result<Self, Status> {
         let mut stopping = call.state.stopping.subscribe();
         if *stopping.borrow_and_update() {
@@ -38,12 +38,12 @@ impl SubscriptionPermit {
         Ok(Self { gauge, stopping, _counted })
     }
 
-    /// Told when the service stops.
+    /// Becomes true when the service stops.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.clone()
     }
 
-    /// What the source gives, until the service stops.
+    /// The items of the source, until the service stops.
     pub(crate) fn items<S: Source>(self, source: S) -> BoxStream<'static, Result<S::Item, Status>> {
         try_unfold((self, source), async |(mut permit, mut source)| {
             let item = tokio::select! {
@@ -64,5 +64,5 @@ impl Drop for SubscriptionPermit {
 }
 
 pub(crate) fn stopped() -> Status {
-    Status::unavailable("this server stops; connect to another")
+    Status::unavailable("the service is stopping; connect to another replica")
 }
