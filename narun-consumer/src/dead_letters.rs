@@ -9,7 +9,7 @@ use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
 use narun_core::frame::{ObjectRef, RequestFrame, RequestHead};
 use narun_core::{App, Limits, NameError, Namespace};
-use narun_nats::jetstream::{DeclareError, StreamSettings, Tasks};
+use narun_nats::jetstream::{DeclareError, StreamSettings, TaskStreams};
 
 pub use error::DeadLetterError;
 pub use letter::DeadLetter;
@@ -190,8 +190,8 @@ impl DeadLetters {
         context.get_stream_no_info(self.namespace.dead_stream()).await.map_err(DeadLetterError::unavailable)
     }
 
-    fn tasks(&self) -> Tasks {
-        Tasks::new(self.client.clone(), self.namespace.clone(), self.settings.clone().declare(false))
+    fn tasks(&self) -> TaskStreams {
+        TaskStreams::new(self.client.clone(), self.namespace.clone(), self.settings.clone().declare(false))
     }
 
     /// The head of a request that consumers would take.

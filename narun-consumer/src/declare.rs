@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_nats::Client;
 use narun_core::{App, Namespace};
 use narun_nats::jetstream::StreamSettings;
-use narun_nats::jetstream::Tasks;
+use narun_nats::jetstream::TaskStreams;
 
 use crate::error::ServeError;
 use crate::settings::MIN_ACK_WAIT;
@@ -34,7 +34,7 @@ pub async fn declare(
     if ack_wait < MIN_ACK_WAIT {
         return Err(ServeError::Setting("an ack wait of less than 100 ms cannot be kept"));
     }
-    let tasks = Tasks::new(client, namespace, settings);
+    let tasks = TaskStreams::new(client, namespace, settings);
     tasks.declare_stream().await?;
     tasks.declare_dead_letters().await?;
     for app in &apps {

@@ -40,7 +40,7 @@
 //! idempotent (RFC 9110 9.2.2), and then a request may run twice, at once or one after the other, with the same
 //! [`Received::id`].
 //!
-//! # Bodies
+//! # BodyStore
 //!
 //! Bodies are streamed both ways, in constant memory. What fits one message of 64 KiB with its head goes with that; a
 //! longer request is handed to the handler at once, and the rest of its body comes while the handler reads it. What it

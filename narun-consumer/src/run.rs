@@ -7,7 +7,7 @@ use http::{Request, Response};
 use narun_core::exchange::CalleeConfig;
 use narun_core::{App, Body, Limits, Namespace};
 use narun_nats::inbox::Endpoint;
-use narun_nats::jetstream::Tasks;
+use narun_nats::jetstream::TaskStreams;
 use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -75,7 +75,7 @@ where
     let (stop, stopped) = oneshot::channel();
     let (leaves, left) = oneshot::channel();
     if settings.from_stream {
-        let tasks = Tasks::new(client, namespace, settings.durable.stream.clone());
+        let tasks = TaskStreams::new(client, namespace, settings.durable.stream.clone());
         let shared = durable::Shared::new(consumer.clone(), tasks, settings.durable, slots.durable);
         let control = durable::Control { ready: works, stop: stopped, left: leaves };
         worker.spawn(durable::work(service, Arc::new(shared), control));

@@ -35,7 +35,7 @@
 //!
 //! `TASK` is the namespace ([`GatewayBuilder::namespace`]).
 //!
-//! # Bodies
+//! # BodyStore
 //!
 //! Requests and responses of direct routes have bodies of any size, which are passed on as they come, trailers included. One
 //! that fits a message of 64 KiB beside its head costs no message of its own. Longer ones, and those that are not

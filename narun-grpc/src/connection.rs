@@ -3,7 +3,7 @@ mod inboxes;
 mod leaving;
 mod rates;
 mod requests;
-mod streams;
+mod subscriptions;
 mod verified;
 
 use std::fmt;
@@ -15,6 +15,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{consumer, stream};
 use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
@@ -32,12 +33,15 @@ use self::leaving::Leaving;
 pub(crate) use self::leaving::{Due, ends_the_one_before};
 use self::rates::Rates;
 use self::requests::Requests;
-pub(crate) use self::streams::{Ending, LiveStreams};
+pub(crate) use self::subscriptions::{Ending, LiveSubscriptions};
 use self::verified::Verified;
 use crate::status::{self, IntoStatus};
 
 /// How long JetStream's API may take to answer, if the call does not end before.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a round trip may take.
+const ROUND_TRIP: Duration = Duration::from_secs(2);
 
 /// The oldest server whose JetStream is used: older ones have no metadata of streams, by which owners are known.
 const OLDEST: (i64, i64) = (2, 10);
@@ -59,7 +63,7 @@ struct Inner {
     requests: OnceCell<Requests>,
     inboxes: Inboxes,
     leaving: Leaving,
-    live: OnceCell<LiveStreams>,
+    live: OnceCell<LiveSubscriptions>,
     verified: Verified,
     rates: Rates,
     /// The epoch of the last server that was found to be recent enough for JetStream.
@@ -170,6 +174,12 @@ impl Connection {
         self.api(format!("STREAM.INFO.{stream}"), &())
     }
 
+    /// A bucket's stream, to be asked directly.
+    pub(crate) async fn bucket(&self, stream: &str) -> Result<Stream<()>, Status> {
+        let stream = self.jetstream()?.get_stream_no_info(stream).await;
+        stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))
+    }
+
     /// A consumer as it is now, by NATS's names of its stream and of itself.
     pub(crate) fn consumer_info(
         &self,
@@ -241,6 +251,12 @@ impl Connection {
         Err(Status::unavailable("the connection to NATS broke; what was sent may be lost"))
     }
 
+    /// Whether a message to oneself comes back soon.
+    pub(crate) async fn round_trip(&self) -> bool {
+        let Ok(mark) = self.mark() else { return false };
+        matches!(timeout(ROUND_TRIP, self.confirm(mark)).await, Ok(Ok(())))
+    }
+
     fn epoch(&self) -> Mark {
         Mark(self.0.statistics.connects.load(Ordering::Relaxed))
     }
@@ -270,8 +286,8 @@ impl Connection {
     }
 
     /// The streams of subscribers on this connection.
-    pub(crate) async fn live(&self) -> Result<&LiveStreams, Status> {
-        self.0.live.get_or_try_init(|| LiveStreams::open(&self.0.client)).await
+    pub(crate) async fn live(&self) -> Result<&LiveSubscriptions, Status> {
+        self.0.live.get_or_try_init(|| LiveSubscriptions::open(&self.0.client)).await
     }
 }
 

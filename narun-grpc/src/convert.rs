@@ -14,8 +14,7 @@ use tonic::Status;
 
 pub(crate) use self::consumer::{from_consumer, to_consumer};
 pub(crate) use self::stream::{change_stream, from_stream, to_stream};
-use crate::service::Shared;
-use crate::status;
+use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
 /// The longest queue group, in bytes; with the longest subject it still fits a line of NATS's protocol.
@@ -37,7 +36,7 @@ pub(crate) fn publish_subject(tenant: &Tenant, subject: &str) -> Result<String, 
     if subject.split('.').any(|token| matches!(token, "*" | ">")) {
         return Err(Status::invalid_argument("a subject to publish to has no wildcards"));
     }
-    tenant.subject(subject).map_err(|error| status::tenant(&error))
+    tenant.subject(subject).or_status()
 }
 
 /// The tenant's subject of this name, which may have wildcards where NATS takes them.
@@ -45,7 +44,7 @@ pub(crate) fn filter_subject(tenant: &Tenant, subject: &str) -> Result<String, S
     if subject.rsplit('.').skip(1).any(|token| token == ">") {
         return Err(Status::invalid_argument("the wildcard > can only be the last token of a subject"));
     }
-    tenant.subject(subject).map_err(|error| status::tenant(&error))
+    tenant.subject(subject).or_status()
 }
 
 /// Whether a subject without wildcards is one of those that a filter means.
@@ -89,15 +88,8 @@ pub(crate) fn queue_group(group: &str) -> Result<Option<&str>, Status> {
     Ok((!group.is_empty()).then_some(group))
 }
 
-impl Shared {
-    /// A client's headers as NATS's; none if there are none.
-    pub(crate) fn headers(&self, headers: &BTreeMap<String, String>) -> Result<Option<HeaderMap>, Status> {
-        to_header_map(&self.allowed_headers, headers)
-    }
-}
-
 /// Headers of printable ASCII: on anything else NATS clients disagree, and some fall over.
-fn to_header_map(
+pub(crate) fn to_header_map(
     allowed: &HashSet<String>,
     headers: &BTreeMap<String, String>,
 ) -> Result<Option<HeaderMap>, Status> {

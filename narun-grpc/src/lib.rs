@@ -98,41 +98,24 @@
 //! | `jwt`, `mtls` | callers known by JSON Web Tokens, by certificates |
 //! | `transport` | the peer's address, from tonic's own server |
 
-mod ack;
-#[cfg(test)]
-mod attack;
 pub mod audit;
 pub mod auth;
 mod buckets;
 mod call;
 mod codec;
 mod connection;
-mod consume;
-mod consumers;
 mod convert;
-mod grpc;
-mod health;
-mod kv;
-mod live;
-mod messages;
 mod method;
+mod methods;
 mod metrics;
-mod objects;
-mod ordered;
-mod pubsub;
-mod pulls;
-mod quota;
+mod pull;
 mod random;
-mod record;
 #[cfg(feature = "consul")]
 pub mod registrar;
 mod service;
 mod settings;
-mod statistics;
+mod state;
 mod status;
-mod streams;
-mod subscribe;
-mod tally;
 pub mod tenancy;
 pub mod tenant;
 
@@ -149,11 +132,12 @@ pub mod with_consul {}
 
 pub use buckets::BucketSettings;
 pub use connection::Connection;
-#[cfg(feature = "health")]
-pub use health::HealthWatch;
 pub use method::Method;
 
-pub use service::{NatsService, NatsServiceBuilder};
+pub use service::NatsService;
+pub use service::builder::NatsServiceBuilder;
+#[cfg(feature = "health")]
+pub use service::health::HealthWatch;
 pub use settings::{Settings, SettingsError};
 
 /// The package of the contract.

@@ -34,12 +34,7 @@ pub(crate) fn too_large(size: usize, limit: usize) -> Status {
     Status::resource_exhausted(format!("a message of {size} bytes is over the limit of {limit}"))
 }
 
-/// A name that cannot be one.
-pub(crate) fn tenant(error: &TenantError) -> Status {
-    Status::invalid_argument(error.to_string())
-}
-
-/// An error of async-nats as a status.
+/// An error as a status.
 pub(crate) trait IntoStatus {
     fn into_status(self) -> Status;
 }
@@ -52,6 +47,12 @@ pub(crate) trait OrStatus<T> {
 impl<T, E: IntoStatus> OrStatus<T> for Result<T, E> {
     fn or_status(self) -> Result<T, Status> {
         self.map_err(IntoStatus::into_status)
+    }
+}
+
+impl IntoStatus for TenantError {
+    fn into_status(self) -> Status {
+        Status::invalid_argument(self.to_string())
     }
 }
 
@@ -147,6 +148,15 @@ fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Err
         };
     }
     None
+}
+
+/// What is not found is none.
+pub(crate) fn if_found<T>(result: Result<T, Status>) -> Result<Option<T>, Status> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(status),
+    }
 }
 
 /// JetStream is not there.

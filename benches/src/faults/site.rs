@@ -13,16 +13,19 @@ use super::executions::Executions;
 use super::plan::Plan;
 use crate::Error;
 use crate::process::Process;
-use crate::role::{Durable, Job, Role};
-use crate::task::Task;
+use crate::role::{DurableSetup, Job, Role};
+use crate::test_request::TestRequest;
 
 const NAMESPACE: &str = "FAULTS";
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long the server may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one attempt may take. Short, as a cluster drops requests while it elects a leader.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// How long the servers may take to answer at all.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The processes of a scenario; dropping it ends them.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub(super) struct Site {
     pub(super) gateways: Vec<Process>,
     pub(super) consumers: Vec<Process>,
     pub(super) nats: Nats,
-    pub(super) setup: Durable,
+    pub(super) setup: DurableSetup,
     context: Context,
     _scratch: TempDir,
 }
@@ -81,10 +84,10 @@ impl Site {
         plan: &Plan,
         gateways: usize,
         consumers: usize,
-        change: impl FnOnce(&mut Durable),
+        change: impl FnOnce(&mut DurableSetup),
     ) -> Result<Self, Error> {
         let scratch = tempfile::Builder::new().prefix("narun-faults-").tempdir()?;
-        let mut setup = Durable {
+        let mut setup = DurableSetup {
             nats: nats.urls(),
             namespace: NAMESPACE.to_owned(),
             app: "jobs".to_owned(),
@@ -152,66 +155,70 @@ impl Site {
 
     /// Waits until no request is left to be done. Consumers that end by themselves are replaced.
     pub(super) async fn settle(&mut self, limit: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + limit;
-        loop {
+        retry(limit, async || {
             self.replace_gone()?;
-            let left = match self.stream(NAMESPACE).await {
-                Ok(stream) if stream.state.messages == 0 => return Ok(()),
-                Ok(stream) => format!("{} requests are left", stream.state.messages),
-                Err(error) => crate::text(&error),
-            };
-            if Instant::now() > deadline {
-                return Err(format!("after {limit:?}, {left}").into());
+            match self.stream().await?.state.messages {
+                0 => Ok(()),
+                left => Err(format!("{left} requests are left").into()),
             }
-            time::sleep(PAUSE).await;
-        }
+        })
+        .await
     }
 
     /// How many requests are in the stream.
     pub(super) async fn waiting(&self) -> Result<u64, Error> {
-        Ok(self.stream(NAMESPACE).await?.state.messages)
+        retry(LIMIT, async || Ok(self.stream().await?.state.messages)).await
     }
 
     /// Requests that were given up, by number.
     pub(super) async fn dead(&self) -> Result<Vec<(u64, DeadLetter)>, Error> {
         let letters = DeadLetters::new(self.context.client(), NAMESPACE)?;
-        let letters = time::timeout(PATIENCE, letters.list(None, 1, usize::MAX)).await??;
-        let number = |letter: &DeadLetter| Some(Task::of_path(letter.request()?.uri.path())?.number);
+        let letters = retry(LIMIT, async || Ok(letters.list(None, 1, usize::MAX).await?)).await?;
+        let number = |letter: &DeadLetter| Some(TestRequest::of_path(letter.request()?.uri.path())?.number);
         Ok(letters.into_iter().filter_map(|letter| Some((number(&letter)?, letter))).collect())
     }
 
-    /// Which server leads the stream of requests.
-    pub(super) fn leader(&self) -> Option<usize> {
-        match &self.nats {
-            Nats::One(_) => None,
-            Nats::Three(cluster) => block_in_place(|| cluster.stream_leader(NAMESPACE)),
-        }
+    /// Waits until a server leads the stream of requests, and returns its number.
+    pub(super) async fn leader(&self) -> Result<usize, Error> {
+        let Nats::Three(cluster) = &self.nats else { return Err("a single server has no leader".into()) };
+        retry(LIMIT, async || {
+            let leader = block_in_place(|| cluster.stream_leader(NAMESPACE));
+            leader.ok_or_else(|| "the stream has no leader".into())
+        })
+        .await
     }
 
     /// Waits until every server has the whole stream.
     pub(super) async fn until_caught_up(&self, limit: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let stream = self.stream(NAMESPACE).await;
-            let cluster = stream.ok().and_then(|stream| stream.cluster);
-            let current = cluster.is_some_and(|cluster| {
+        retry(limit, async || {
+            let current = self.stream().await?.cluster.is_some_and(|cluster| {
                 cluster.leader.is_some()
                     && cluster.replicas.len() + 1 == self.setup.replicas
                     && cluster.replicas.iter().all(|replica| replica.current && !replica.offline)
             });
-            if current {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(format!("after {limit:?}, a server has not caught up").into());
-            }
-            time::sleep(PAUSE).await;
-        }
+            if current { Ok(()) } else { Err("a server has not caught up".into()) }
+        })
+        .await
     }
 
-    async fn stream(&self, name: &str) -> Result<stream::Info, Error> {
-        let info = async { Ok::<_, Error>(self.context.get_stream(name).await?.cached_info().clone()) };
-        time::timeout(PATIENCE, info).await?
+    async fn stream(&self) -> Result<stream::Info, Error> {
+        Ok(self.context.get_stream(NAMESPACE).await?.cached_info().clone())
+    }
+}
+
+/// Tries until an attempt succeeds. After `limit`, returns the error of the last one.
+async fn retry<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let error = match time::timeout(ATTEMPT, attempt()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error,
+            Err(elapsed) => elapsed.into(),
+        };
+        if Instant::now() > deadline {
+            return Err(format!("after {limit:?}: {}", crate::text(&error)).into());
+        }
+        time::sleep(PAUSE).await;
     }
 }
 

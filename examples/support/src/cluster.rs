@@ -16,6 +16,9 @@ const SIZE: usize = 3;
 /// How long they may take to work together.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long one request may take, which is sent again and again meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -148,7 +151,8 @@ impl Cluster {
 
 /// The answer of JetStream, unless that is an error.
 fn ask(server: &Server, subject: &str, payload: &str) -> Result<String, String> {
-    let answer = Connection::open(server.port()).and_then(|connection| connection.request(subject, payload));
+    let answer =
+        Connection::open(server.port()).and_then(|connection| connection.request(subject, payload, PATIENCE));
     match answer {
         Ok(answer) if answer.contains("\"error\":") => Err(format!("{subject} is answered {answer}")),
         Ok(answer) => Ok(answer),

@@ -129,6 +129,15 @@ pub enum Error {
         state: String,
     },
 
+    /// A request to the server failed or timed out.
+    #[error("the request to {subject} failed")]
+    Request {
+        /// The subject of the request.
+        subject: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+
     /// The system refused to signal or wait for the server.
     #[error("cannot signal or wait for nats-server")]
     Process {

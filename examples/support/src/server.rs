@@ -15,10 +15,14 @@ use tempfile::TempDir;
 pub use self::builder::ServerBuilder;
 use self::process::Process;
 use crate::error::tail;
+use crate::wire::Connection;
 use crate::{Binary, Error};
 
 /// How long a server may take to start, and to stop when told to.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a response may take, such as that of a cluster that elects a leader.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Between two looks at something that will be there in some milliseconds.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -91,6 +95,20 @@ impl Server {
             Some(directory) => directory.clone(),
             None => self.scratch.path().join("store"),
         }
+    }
+
+    /// Sends a NATS request and returns the payload of the response.
+    ///
+    /// The request is sent again every 250 ms until it is answered, as a cluster drops requests while it elects a
+    /// leader. All copies have the same message id: a stream stores one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Request`] if there is no response within 60 s, or the connection breaks.
+    pub fn request(&self, subject: &str, payload: &str) -> Result<String, Error> {
+        Connection::open(self.port)
+            .and_then(|connection| connection.request(subject, payload, RESPONSE_LIMIT))
+            .map_err(|source| Error::Request { subject: subject.to_owned(), source })
     }
 
     /// Kills it (SIGKILL) and waits until it is gone; does nothing if it is gone already.

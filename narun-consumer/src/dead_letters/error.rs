@@ -2,7 +2,7 @@ use std::fmt;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
-use narun_nats::jetstream::{BodiesError, DeclareError, OutcomeError};
+use narun_nats::jetstream::{BodyStoreError, DeclareError, OutcomeError};
 
 /// Why dead letters were not listed, put back or deleted.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +57,8 @@ impl From<OutcomeError> for DeadLetterError {
     }
 }
 
-impl From<BodiesError> for DeadLetterError {
-    fn from(error: BodiesError) -> Self {
+impl From<BodyStoreError> for DeadLetterError {
+    fn from(error: BodyStoreError) -> Self {
         Self::unavailable(error)
     }
 }

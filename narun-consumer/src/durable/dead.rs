@@ -6,7 +6,7 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use http::StatusCode;
 use narun_core::{App, ExchangeId};
-use narun_nats::jetstream::{Tasks, header};
+use narun_nats::jetstream::{TaskStreams, header};
 
 use super::acks::Delivered;
 use crate::handler::HandlerError;
@@ -89,7 +89,7 @@ impl From<HandlerError> for Failed {
 
 /// Copies a message to the stream of dead letters; the error is for people.
 pub(super) async fn bury(
-    tasks: &Tasks,
+    tasks: &TaskStreams,
     app: &App,
     id: Option<ExchangeId>,
     payload: Bytes,

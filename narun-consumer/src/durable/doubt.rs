@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use narun_nats::jetstream::Tasks;
+use narun_nats::jetstream::TaskStreams;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -42,7 +42,7 @@ impl Doubt {
     }
 
     /// Looks where the stream ends whenever doubt has begun; never completes.
-    pub(super) async fn resolve(&self, tasks: &Tasks) {
+    pub(super) async fn resolve(&self, tasks: &TaskStreams) {
         loop {
             self.look.notified().await;
             let begun = self.begun.load(Ordering::Acquire);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use narun_nats::Link;
-use narun_nats::jetstream::{Bodies, Outcomes, Tasks};
+use narun_nats::jetstream::{BodyStore, OutcomeStore, TaskStreams};
 use tokio::sync::OnceCell;
 
 use super::doubt::Doubt;
@@ -15,19 +15,24 @@ use crate::settings::DurableSettings;
 /// What all deliveries share.
 pub(crate) struct Shared {
     pub(super) consumer: Arc<Consumer>,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: TaskStreams,
     pub(super) settings: DurableSettings,
     /// Those of durable requests; there is no queue, as no more is asked for than there are slots.
     pub(super) slots: Admission,
     pub(super) concurrency: usize,
     pub(super) metrics: DurableMetrics,
     pub(super) doubt: Doubt,
-    pub(super) outcomes: OnceCell<Outcomes>,
-    pub(super) bodies: OnceCell<Bodies>,
+    pub(super) outcomes: OnceCell<OutcomeStore>,
+    pub(super) bodies: OnceCell<BodyStore>,
 }
 
 impl Shared {
-    pub(crate) fn new(consumer: Arc<Consumer>, tasks: Tasks, settings: DurableSettings, slots: u32) -> Self {
+    pub(crate) fn new(
+        consumer: Arc<Consumer>,
+        tasks: TaskStreams,
+        settings: DurableSettings,
+        slots: u32,
+    ) -> Self {
         Self {
             slots: Admission::new(slots, 0),
             concurrency: slots as usize,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use narun_core::ExchangeId;
 use narun_core::frame::{ObjectRef, OutcomeRef};
-use narun_nats::jetstream::{Bodies, BodiesError, DeclareError, OutcomeError, Outcomes, State};
+use narun_nats::jetstream::{
+    BodyStore, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore,
+};
 use tokio::time::{Instant, sleep};
 
 use super::state::Shared;
@@ -49,10 +51,10 @@ impl From<OutcomeError> for Trouble {
     }
 }
 
-impl From<BodiesError> for Trouble {
-    fn from(error: BodiesError) -> Self {
+impl From<BodyStoreError> for Trouble {
+    fn from(error: BodyStoreError) -> Self {
         match error {
-            BodiesError::Missing | BodiesError::Corrupt => Self::Final(error.to_string()),
+            BodyStoreError::Missing | BodyStoreError::Corrupt => Self::Final(error.to_string()),
             _ => Self::Temporary(error.to_string()),
         }
     }
@@ -85,7 +87,7 @@ where
 
 impl Shared {
     /// The bucket of outcomes.
-    pub(super) async fn outcomes(&self) -> Result<&Outcomes, Trouble> {
+    pub(super) async fn outcomes(&self) -> Result<&OutcomeStore, Trouble> {
         match self.outcomes.get() {
             Some(outcomes) => Ok(outcomes),
             None => {
@@ -95,7 +97,7 @@ impl Shared {
         }
     }
 
-    async fn bodies(&self) -> Result<&Bodies, Trouble> {
+    async fn bodies(&self) -> Result<&BodyStore, Trouble> {
         match self.bodies.get() {
             Some(bodies) => Ok(bodies),
             None => {
@@ -111,8 +113,8 @@ impl Shared {
         let get = || async { Ok(outcomes.get(id).await?) };
         match trying("reading an outcome", get).await {
             Ok(kept) => Ok(kept.and_then(|kept| match kept.outcome.state {
-                State::Done { response } => Some(response),
-                State::Pending { .. } => None,
+                OutcomeState::Done { response } => Some(response),
+                OutcomeState::Pending { .. } => None,
             })),
             // It is overwritten when the request is done.
             Err(Trouble::Final(_)) => Ok(None),

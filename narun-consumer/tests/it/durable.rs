@@ -25,7 +25,7 @@ use narun_consumer::{Body, BoxError, DeadLetter, DeadLetters, Delivery, Received
 use narun_core::frame::{RequestHead, ResponseFrame};
 use narun_core::{App, ExchangeId, Limits, Namespace};
 use narun_nats::jetstream::StreamSettings;
-use narun_nats::jetstream::{Tasks, header};
+use narun_nats::jetstream::{TaskStreams, header};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::Service;
@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) namespace: Namespace,
     pub(crate) app: App,
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: TaskStreams,
 }
 
 /// A request that was put into the stream.
@@ -55,7 +55,7 @@ impl World {
     pub(crate) fn over(client: Client) -> Self {
         let name = new_app();
         let namespace = Namespace::new(format!("NS-{name}")).expect("a name");
-        let tasks = Tasks::new(client.clone(), namespace.clone(), StreamSettings::new());
+        let tasks = TaskStreams::new(client.clone(), namespace.clone(), StreamSettings::new());
         Self { client, namespace, app: App::new(name).expect("a name"), tasks }
     }
 

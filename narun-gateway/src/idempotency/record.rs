@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use narun_core::frame::OutcomeRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
-use narun_nats::jetstream::{Created, Kept, Outcome, OutcomeError, Outcomes, State};
+use narun_nats::jetstream::{Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// The pauses between looks at a record that is to change.
@@ -15,7 +15,7 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 /// What is kept of one request, under its id.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
-    outcomes: Outcomes,
+    outcomes: OutcomeStore,
     id: ExchangeId,
     digest: [u8; 32],
     scope: Option<[u8; 32]>,
@@ -47,7 +47,7 @@ enum Found {
 
 impl Record {
     pub(crate) const fn new(
-        outcomes: Outcomes,
+        outcomes: OutcomeStore,
         id: ExchangeId,
         digest: [u8; 32],
         scope: Option<[u8; 32]>,
@@ -93,17 +93,17 @@ impl Record {
                 Err(error) => return Err(failure(&error)),
             };
             match self.state(kept.outcome)? {
-                State::Done { response } => return Ok(Claim::Done(response)),
-                State::Pending { published: true } => match self.look(wait, deadline).await? {
+                OutcomeState::Done { response } => return Ok(Claim::Done(response)),
+                OutcomeState::Pending { published: true } => match self.look(wait, deadline).await? {
                     Found::Done(response) => return Ok(Claim::Done(response)),
                     Found::Pending => return Ok(Claim::Pending),
                     Found::Nothing => {}
                 },
                 // Never the first attempt: the other gateway may have published it before it died.
-                State::Pending { published: false } if kept.age < window / 2 => {
+                OutcomeState::Pending { published: false } if kept.age < window / 2 => {
                     return Ok(Claim::Publish { revision: kept.revision, attempt: 1 });
                 }
-                State::Pending { published: false } => {
+                OutcomeState::Pending { published: false } => {
                     let update = self.outcomes.update(self.id, &pending, kept.revision);
                     match in_time(deadline, update).await? {
                         Ok(revision) => return Ok(Claim::Publish { revision, attempt: 1 }),
@@ -157,8 +157,8 @@ impl Record {
                 result => return result.map(drop),
             }
             match self.outcomes.create(self.id, &published).await {
-                Ok(Created::Exists(Kept { outcome, revision: now, .. }))
-                    if outcome.state == (State::Pending { published: false }) =>
+                Ok(Created::Exists(StoredOutcome { outcome, revision: now, .. }))
+                    if outcome.state == (OutcomeState::Pending { published: false }) =>
                 {
                     revision = now;
                 }
@@ -174,8 +174,8 @@ impl Record {
         loop {
             match timeout_at(deadline, self.outcomes.get(self.id)).await {
                 Ok(Ok(None)) => return Ok(Found::Nothing),
-                Ok(Ok(Some(Kept { outcome, .. }))) => {
-                    if let State::Done { response } = self.state(outcome)? {
+                Ok(Ok(Some(StoredOutcome { outcome, .. }))) => {
+                    if let OutcomeState::Done { response } = self.state(outcome)? {
                         return Ok(Found::Done(response));
                     }
                 }
@@ -194,7 +194,7 @@ impl Record {
     }
 
     /// What became of this request, if the outcome is its.
-    fn state(&self, outcome: Outcome) -> Result<State, Failure> {
+    fn state(&self, outcome: Outcome) -> Result<OutcomeState, Failure> {
         if outcome.digest == self.digest && outcome.scope == self.scope {
             Ok(outcome.state)
         } else {
@@ -203,7 +203,7 @@ impl Record {
     }
 
     const fn pending(&self, published: bool) -> Outcome {
-        Outcome { digest: self.digest, scope: self.scope, state: State::Pending { published } }
+        Outcome { digest: self.digest, scope: self.scope, state: OutcomeState::Pending { published } }
     }
 }
 

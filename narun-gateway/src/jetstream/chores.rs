@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use narun_core::frame::ObjectRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
-use narun_nats::jetstream::{Bodies, BodiesError};
+use narun_nats::jetstream::{BodyStore, BodyStoreError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ pub(crate) struct Chores {
 #[derive(Debug)]
 pub(crate) struct Parked {
     chores: Weak<Chores>,
-    bodies: Bodies,
+    bodies: BodyStore,
     object: ObjectRef,
     kept: bool,
 }
@@ -38,7 +38,7 @@ impl Chores {
     /// Stores a body. Cancel safe: what is stored then is deleted again.
     pub(crate) async fn park(
         self: &Arc<Self>,
-        bodies: Bodies,
+        bodies: BodyStore,
         id: ExchangeId,
         body: Bytes,
     ) -> Result<Parked, Failure> {
@@ -99,9 +99,9 @@ impl Drop for Parked {
     }
 }
 
-fn failure(error: &BodiesError) -> Failure {
+fn failure(error: &BodyStoreError) -> Failure {
     let kind = match error {
-        BodiesError::Full => FailureKind::StreamFull,
+        BodyStoreError::Full => FailureKind::StreamFull,
         _ => FailureKind::JetStreamUnavailable,
     };
     Failure::new(kind).with_detail(error.to_string())

@@ -9,7 +9,7 @@ use async_nats::Client;
 use async_nats::connection::State;
 use narun_core::{Failure, FailureKind, Namespace};
 use narun_nats::jetstream::StreamSettings;
-use narun_nats::jetstream::{Bodies, DeclareError, Outcomes, Tasks};
+use narun_nats::jetstream::{BodyStore, DeclareError, OutcomeStore, TaskStreams};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::AbortHandle;
@@ -37,15 +37,15 @@ pub(crate) struct Store {
 }
 
 struct Inner {
-    tasks: Tasks,
+    tasks: TaskStreams,
     client: Client,
     readiness: watch::Sender<Readiness>,
     /// Something has changed: have another look.
     look: Notify,
     /// Whether a route needs the bucket of outcomes.
     wants_outcomes: AtomicBool,
-    outcomes: OnceCell<Outcomes>,
-    bodies: OnceCell<Bodies>,
+    outcomes: OnceCell<OutcomeStore>,
+    bodies: OnceCell<BodyStore>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Store {
     pub(crate) fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
         let runtime = Handle::current();
         let inner = Inner {
-            tasks: Tasks::new(client.clone(), namespace, settings),
+            tasks: TaskStreams::new(client.clone(), namespace, settings),
             client,
             readiness: watch::Sender::new(Readiness::Unknown),
             look: Notify::new(),
@@ -123,7 +123,7 @@ impl Store {
         Err(Failure::new(FailureKind::JetStreamUnavailable).with_detail(why))
     }
 
-    pub(crate) fn tasks(&self) -> &Tasks {
+    pub(crate) fn tasks(&self) -> &TaskStreams {
         &self.inner.tasks
     }
 
@@ -132,13 +132,13 @@ impl Store {
     }
 
     /// The bucket of outcomes, declared when it is first needed.
-    pub(crate) async fn outcomes(&self) -> Result<Outcomes, Failure> {
+    pub(crate) async fn outcomes(&self) -> Result<OutcomeStore, Failure> {
         let outcomes = self.inner.outcomes.get_or_try_init(|| self.inner.tasks.outcomes()).await;
         outcomes.cloned().map_err(|error| unavailable(&error))
     }
 
     /// The bucket of bodies, declared when it is first needed.
-    pub(crate) async fn bodies(&self) -> Result<Bodies, Failure> {
+    pub(crate) async fn bodies(&self) -> Result<BodyStore, Failure> {
         let bodies = self.inner.bodies.get_or_try_init(|| self.inner.tasks.bodies()).await;
         bodies.cloned().map_err(|error| unavailable(&error))
     }

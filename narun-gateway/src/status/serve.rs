@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, Response, header, request};
 use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
-use narun_nats::jetstream::State;
+use narun_nats::jetstream::OutcomeState;
 use tokio::time::{Instant, timeout_at};
 
 use super::response;
@@ -50,7 +50,7 @@ async fn status(state: &GatewayState, parts: &request::Parts) -> Result<Response
         .filter(|outcome| outcome.scope == scope)
         .ok_or(FailureKind::UnknownRequest)?;
     match outcome.state {
-        State::Done { response } => stored(&response, state.endpoint().limits()),
-        State::Pending { .. } => Ok(response::pending(&id)),
+        OutcomeState::Done { response } => stored(&response, state.endpoint().limits()),
+        OutcomeState::Pending { .. } => Ok(response::pending(&id)),
     }
 }

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use narun_gateway::StreamSettings;
 use narun_nats::jetstream::StreamSettings as Settings;
-use narun_nats::jetstream::Tasks;
+use narun_nats::jetstream::TaskStreams;
 
 use crate::harness::{SERVER, connect, eventually, new_app, new_namespace, post, send, spawn};
 use crate::proxy::Proxy;
@@ -34,7 +34,7 @@ async fn what_does_not_fit_is_kept_beside_the_stream() {
     assert!(job.request.body.is_empty() && job.request.head.end);
     let object = job.request.head.object.as_deref().expect("an object");
     assert_eq!((object.bucket.clone(), object.size), (worker.namespace().bodies_bucket(), 3 * MIB as u64));
-    let tasks = Tasks::new(connect().await, worker.namespace().clone(), Settings::new());
+    let tasks = TaskStreams::new(connect().await, worker.namespace().clone(), Settings::new());
     let body = tasks.bodies().await.expect("a bucket").get(object).await.expect("a body");
     assert_eq!(body.len(), 3 * MIB);
     assert!(body.iter().enumerate().all(|(position, byte)| *byte == (position % 251) as u8));

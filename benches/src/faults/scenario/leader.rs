@@ -22,7 +22,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
     let mut site = Site::start(nats, plan, 2, 2, |_| {}).await?;
     let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, all_kinds);
     let ledger = under_load(plan, &mut site, &clients, async |site, random| {
-        let leader = site.leader().ok_or("the stream has no leader")?;
+        let leader = site.leader().await?;
         let Nats::Three(cluster) = &mut site.nats else { return Ok(()) };
         block_in_place(|| cluster.server(leader).kill())?;
         time::sleep(random.millis(3_000)).await;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use narun_support::Cluster;
 
-use crate::wire::{Connection, eventually, listens};
+use crate::wire::{eventually, listens};
 
 const STREAM: &str = r#"{"name":"S","subjects":["s"],"storage":"file","num_replicas":3}"#;
 
 fn ask(cluster: &Cluster, number: usize, subject: &str, payload: &str) -> String {
-    Connection::open(cluster.servers()[number].port()).request(subject, payload)
+    cluster.servers()[number].request(subject, payload).expect("a response")
 }
 
 #[test]
@@ -38,6 +38,23 @@ fn a_stream_survives_its_leader() {
     assert_eq!(cluster.urls(), urls);
     let found = ask(&cluster, leader, "$JS.API.STREAM.INFO.S", "");
     assert!(found.contains("\"messages\":1"), "{found}");
+}
+
+#[test]
+fn a_request_is_answered_once_there_is_a_leader() {
+    let mut cluster = Cluster::start().expect("a cluster");
+    ask(&cluster, 0, "$JS.API.STREAM.CREATE.S", STREAM);
+    eventually("a leader", || cluster.stream_leader("S").is_some());
+    let leader = cluster.stream_leader("S").expect("a leader");
+    cluster.server(leader).kill().expect("a dead server");
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let found = others.map(|other| ask(&cluster, other, "$JS.API.STREAM.INFO.S", ""));
+    assert!(found.iter().all(|found| found.contains("\"messages\":0")), "{found:?}");
+
+    // Not all of the cluster knows of each other yet.
+    cluster.server(leader).restart().expect("the server again");
+    let found = ask(&cluster, leader, "$JS.API.STREAM.INFO.S", "");
+    assert!(found.contains("\"messages\":0"), "{found}");
 }
 
 #[test]

@@ -32,9 +32,9 @@ fn a_killed_server_comes_back_with_its_port_and_store() {
     let mut server = Server::builder().jetstream(true).start().expect("a server");
     let (port, pid) = (server.port(), server.pid());
     let stream = r#"{"name":"S","subjects":["s"],"storage":"file"}"#;
-    let created = Connection::open(port).request("$JS.API.STREAM.CREATE.S", stream);
+    let created = server.request("$JS.API.STREAM.CREATE.S", stream).expect("a response");
     assert!(!created.contains("\"error\""), "{created}");
-    let stored = Connection::open(port).request("s", "x");
+    let stored = server.request("s", "x").expect("a response");
     assert!(stored.contains("\"seq\":1"), "{stored}");
 
     server.kill().expect("a dead server");
@@ -46,7 +46,7 @@ fn a_killed_server_comes_back_with_its_port_and_store() {
     assert_eq!(server.port(), port);
     assert!(server.pid().is_some());
     assert_ne!(server.pid(), pid);
-    let found = Connection::open(port).request("$JS.API.STREAM.INFO.S", "");
+    let found = server.request("$JS.API.STREAM.INFO.S", "").expect("a response");
     assert!(found.contains("\"messages\":1"), "{found}");
 }
 

@@ -1,4 +1,4 @@
-//! The NATS protocol, as far as the tests need it.
+//! Connections to servers, and ways to wait.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// An open connection to a server, which has greeted.
 pub(crate) struct Connection {
-    stream: BufReader<TcpStream>,
+    _stream: TcpStream,
     /// The server's greeting, `INFO {…}`.
     pub(crate) info: String,
 }
@@ -17,38 +18,10 @@ impl Connection {
     pub(crate) fn open(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
-        let mut connection = Self { stream: BufReader::new(stream), info: String::new() };
-        connection.info = connection.line();
-        assert!(connection.info.starts_with("INFO {"), "{}", connection.info);
-        connection
-    }
-
-    /// Sends a request and returns the payload of the answer.
-    pub(crate) fn request(&mut self, subject: &str, payload: &str) -> String {
-        let size = payload.len();
-        write!(
-            self.stream.get_mut(),
-            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\n\
-             PUB {subject} answer {size}\r\n{payload}\r\n"
-        )
-        .expect("a request sent");
-        loop {
-            let line = self.line();
-            if let Some(message) = line.strip_prefix("MSG answer ") {
-                let size = message.split_whitespace().next_back().expect("a size");
-                let mut answer = vec![0; size.parse().expect("a size")];
-                self.stream.read_exact(&mut answer).expect("a payload");
-                return String::from_utf8(answer).expect("a text");
-            }
-            assert!(!line.starts_with("-ERR"), "{line}");
-        }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).expect("a line");
-        assert!(line.ends_with('\n'), "the server closed the connection");
-        line
+        let mut info = String::new();
+        BufReader::new(&stream).read_line(&mut info).expect("a line");
+        assert!(info.starts_with("INFO {") && info.ends_with('\n'), "{info}");
+        Self { _stream: stream, info }
     }
 }
 

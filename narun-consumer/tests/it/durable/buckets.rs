@@ -9,7 +9,7 @@ use narun_consumer::{Body, BoxError};
 use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
-use narun_nats::jetstream::{BodiesError, State};
+use narun_nats::jetstream::{BodyStoreError, OutcomeState};
 
 use super::{Handler, World, new_head, start, take_and_give_back, through};
 use crate::gate::Gate;
@@ -30,10 +30,10 @@ impl World {
     async fn done(&self, id: ExchangeId) -> Option<ResponseFrame> {
         let outcomes = self.tasks.outcomes().await.expect("a bucket");
         match outcomes.get(id).await.expect("a look")?.outcome.state {
-            State::Done { response } => {
+            OutcomeState::Done { response } => {
                 Some(ResponseFrame::decode(&response, &Limits::default()).expect("a RESPONSE"))
             }
-            State::Pending { .. } => None,
+            OutcomeState::Pending { .. } => None,
         }
     }
 
@@ -44,7 +44,7 @@ impl World {
     async fn has(&self, object: &ObjectRef) -> bool {
         match self.tasks.bodies().await.expect("a bucket").get(object).await {
             Ok(_) => true,
-            Err(BodiesError::Missing) => false,
+            Err(BodyStoreError::Missing) => false,
             Err(error) => panic!("{error}"),
         }
     }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use narun_consumer::DeadLetterError;
 use narun_core::frame::OutcomeRef;
-use narun_nats::jetstream::State;
+use narun_nats::jetstream::OutcomeState;
 
 use super::{Handler, World, new_head, start};
 use crate::harness::eventually;
@@ -60,13 +60,13 @@ async fn one_that_is_put_back_is_run_again_and_its_outcome_is_the_new_one() {
     assert_eq!(world.kept().await, 1);
     let outcomes = world.tasks.outcomes().await.expect("a bucket");
     let state = async || outcomes.get(asked.id).await.expect("a look").map(|kept| kept.outcome.state);
-    assert!(matches!(state().await, Some(State::Pending { .. })));
+    assert!(matches!(state().await, Some(OutcomeState::Pending { .. })));
 
     let mended = tower::service_fn(async |_: http::Request<narun_consumer::Body>| {
         Ok::<_, std::convert::Infallible>(http::Response::new(narun_consumer::Body::from("mended")))
     });
     start(world.serve(mended).await).await;
     world.is_done().await;
-    eventually("an outcome", async || matches!(state().await, Some(State::Done { .. }))).await;
+    eventually("an outcome", async || matches!(state().await, Some(OutcomeState::Done { .. }))).await;
     assert!(asked.is_unanswered(), "its first answer was the last one");
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use narun_core::Limits;
 use narun_core::frame::{ObjectRef, OutcomeRef, ResponseFrame};
-use narun_nats::jetstream::{State, header};
+use narun_nats::jetstream::{OutcomeState, header};
 
 use super::{Handler, World, new_head, start};
 use crate::harness::Metrics;
@@ -25,7 +25,9 @@ async fn an_expired_request_is_answered_504_and_not_run() {
     assert_eq!(handler.seen(), [("/fresh".to_owned(), 1)]);
     assert_eq!(metrics.value("http_consumer_expired_total", &[("app", world.app.as_str())]), 1.0);
     let kept = world.tasks.outcomes().await.expect("a bucket").get(expired.id).await.expect("an outcome");
-    let Some(State::Done { response }) = kept.map(|kept| kept.outcome.state) else { panic!("not done") };
+    let Some(OutcomeState::Done { response }) = kept.map(|kept| kept.outcome.state) else {
+        panic!("not done")
+    };
     let response = ResponseFrame::decode(&response, &Limits::default()).expect("a RESPONSE");
     assert_eq!(response.parts.status, StatusCode::GATEWAY_TIMEOUT);
 }

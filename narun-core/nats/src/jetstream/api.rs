@@ -18,7 +18,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// What a call came to that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum ApiError {
     /// The server refuses, and would do so again.
     Refused {
         /// The server's code.
@@ -34,12 +34,12 @@ pub(super) enum Problem {
 
 /// A message that a stream keeps.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredMessage {
     pub(super) message: RawMessage,
     pub(super) payload: Bytes,
 }
 
-impl Problem {
+impl ApiError {
     /// Whether this is the server's code.
     pub(super) fn is(&self, expected: ErrorCode) -> bool {
         matches!(self, Self::Refused { code, .. } if *code == expected)
@@ -74,7 +74,7 @@ impl Problem {
     }
 }
 
-impl From<&Error> for Problem {
+impl From<&Error> for ApiError {
     fn from(error: &Error) -> Self {
         let words = error.to_string();
         match error.error_code() {
@@ -88,7 +88,7 @@ impl From<&Error> for Problem {
     }
 }
 
-impl From<PublishError> for Problem {
+impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> Self {
         let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>());
         match (error.kind(), refused) {
@@ -102,11 +102,11 @@ impl From<PublishError> for Problem {
 /// What the server answers to a request to the JetStream API.
 pub(super) async fn answer<T>(
     request: impl Future<Output = Result<Response<T>, RequestError>>,
-) -> Result<T, Problem> {
+) -> Result<T, ApiError> {
     // The client's own limit begins once the request is in its queue.
     match timeout(LIMIT, request).await {
-        Err(_) => Err(Problem::late()),
-        Ok(Err(error)) => Err(Problem::Unavailable(error.to_string())),
+        Err(_) => Err(ApiError::late()),
+        Ok(Err(error)) => Err(ApiError::Unavailable(error.to_string())),
         Ok(Ok(Response::Err { error })) => Err((&error).into()),
         Ok(Ok(Response::Ok(answer))) => Ok(answer),
     }
@@ -118,7 +118,7 @@ pub(super) async fn publish(
     subject: String,
     headers: HeaderMap,
     payload: Bytes,
-) -> Result<u64, Problem> {
+) -> Result<u64, ApiError> {
     stored(send(context, subject, headers, payload).await?).await
 }
 
@@ -128,17 +128,17 @@ pub(super) async fn send(
     subject: String,
     headers: HeaderMap,
     payload: Bytes,
-) -> Result<PublishAckFuture, Problem> {
+) -> Result<PublishAckFuture, ApiError> {
     match timeout(LIMIT, context.publish_with_headers(subject, headers, payload)).await {
-        Err(_) => Err(Problem::late()),
+        Err(_) => Err(ApiError::late()),
         Ok(sent) => Ok(sent?),
     }
 }
 
 /// The sequence number of a message that was sent, once it is stored.
-pub(super) async fn stored(ack: PublishAckFuture) -> Result<u64, Problem> {
+pub(super) async fn stored(ack: PublishAckFuture) -> Result<u64, ApiError> {
     match timeout(LIMIT, ack.into_future()).await {
-        Err(_) => Err(Problem::late()),
+        Err(_) => Err(ApiError::late()),
         Ok(stored) => Ok(stored?.sequence),
     }
 }
@@ -148,7 +148,7 @@ pub(super) async fn last_message(
     context: &Context,
     stream: &str,
     subject: &str,
-) -> Result<Option<Stored>, Problem> {
+) -> Result<Option<StoredMessage>, ApiError> {
     message(context, stream, &json!({ "last_by_subj": subject })).await
 }
 
@@ -158,25 +158,25 @@ pub(super) async fn next_message(
     stream: &str,
     subject: &str,
     sequence: u64,
-) -> Result<Option<Stored>, Problem> {
+) -> Result<Option<StoredMessage>, ApiError> {
     message(context, stream, &json!({ "next_by_subj": subject, "seq": sequence })).await
 }
 
 /// Asks the stream's leader. A direct get is answered by any replica, also by one that has not heard yet of what another
 /// one has acknowledged; and the headers come encoded, which keeps malformed ones off the client.
-async fn message(context: &Context, stream: &str, query: &Value) -> Result<Option<Stored>, Problem> {
+async fn message(context: &Context, stream: &str, query: &Value) -> Result<Option<StoredMessage>, ApiError> {
     let mut found: Value = match answer(context.request(format!("STREAM.MSG.GET.{stream}"), query)).await {
-        Err(problem) if problem.is(ErrorCode::NO_MESSAGE_FOUND) => return Ok(None),
+        Err(error) if error.is(ErrorCode::NO_MESSAGE_FOUND) => return Ok(None),
         found => found?,
     };
-    let malformed = || Problem::Unavailable("a malformed answer".to_owned());
+    let malformed = || ApiError::Unavailable("a malformed answer".to_owned());
     let message: RawMessage = serde_json::from_value(found["message"].take()).map_err(|_| malformed())?;
     let payload = BASE64.decode(message.payload.as_bytes()).map_err(|_| malformed())?;
-    Ok(Some(Stored { message, payload: payload.into() }))
+    Ok(Some(StoredMessage { message, payload: payload.into() }))
 }
 
 /// Deletes all messages of these subjects.
-pub(super) async fn purge(context: &Context, stream: &str, subjects: &str) -> Result<(), Problem> {
+pub(super) async fn purge(context: &Context, stream: &str, subjects: &str) -> Result<(), ApiError> {
     let request = json!({ "filter": subjects });
     let _: Value = answer(context.request(format!("STREAM.PURGE.{stream}"), &request)).await?;
     Ok(())

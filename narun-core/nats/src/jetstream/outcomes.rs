@@ -1,3 +1,7 @@
+mod record;
+
+pub use record::{Outcome, OutcomeState};
+
 use std::time::{Duration, SystemTime};
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -5,48 +9,21 @@ use async_nats::jetstream::Context;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
-use super::api::{self, Problem, Stored};
-use super::record;
+use super::api::{self, ApiError, StoredMessage};
 use narun_core::ExchangeId;
 use narun_core::frame::OutcomeRef;
 
 /// The bucket of outcomes: what became of requests, under their ids.
 #[derive(Clone, Debug)]
-pub struct Outcomes {
+pub struct OutcomeStore {
     context: Context,
     bucket: String,
     stream: String,
 }
 
-/// What is kept of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// SHA-256 of method, target and body.
-    pub digest: [u8; 32],
-    /// SHA-256 of the caller's name, if the outcome is told to that caller only.
-    pub scope: Option<[u8; 32]>,
-    /// What became of it.
-    pub state: State,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It is not done.
-    Pending {
-        /// Whether the stream is known to have taken it.
-        published: bool,
-    },
-    /// It is done: this RESPONSE frame was the answer.
-    Done {
-        /// The frame.
-        response: Bytes,
-    },
-}
-
 /// An outcome as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredOutcome {
     /// The outcome.
     pub outcome: Outcome,
     /// Its revision, for conditional changes.
@@ -55,13 +32,13 @@ pub struct Kept {
     pub age: Duration,
 }
 
-/// What came of [`Outcomes::create`].
+/// What came of [`OutcomeStore::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     /// There was none; this is its revision.
     New(u64),
     /// There is one already.
-    Exists(Kept),
+    Exists(StoredOutcome),
 }
 
 /// Why an outcome was not read or changed.
@@ -87,7 +64,7 @@ pub enum OutcomeError {
 /// How often a record is made anew that comes and goes meanwhile.
 const ATTEMPTS: usize = 3;
 
-impl Outcomes {
+impl OutcomeStore {
     pub(super) fn new(context: Context, bucket: String) -> Self {
         Self { context, stream: format!("KV_{bucket}"), bucket }
     }
@@ -111,7 +88,7 @@ impl Outcomes {
     }
 
     /// What is kept for this id.
-    pub async fn get(&self, id: ExchangeId) -> Result<Option<Kept>, OutcomeError> {
+    pub async fn get(&self, id: ExchangeId) -> Result<Option<StoredOutcome>, OutcomeError> {
         Ok(self.stored(id).await?.as_ref().map(kept).transpose()?.flatten())
     }
 
@@ -132,13 +109,13 @@ impl Outcomes {
         request: &OutcomeRef,
         response: Bytes,
     ) -> Result<(), OutcomeError> {
-        self.put(id, request, State::Done { response }).await
+        self.put(id, request, OutcomeState::Done { response }).await
     }
 
     /// Makes the request pending again, whatever was there before: it is about to be put back, by somebody who sees to
     /// it that it is published.
     pub async fn reopen(&self, id: ExchangeId, request: &OutcomeRef) -> Result<(), OutcomeError> {
-        self.put(id, request, State::Pending { published: true }).await
+        self.put(id, request, OutcomeState::Pending { published: true }).await
     }
 
     /// Forgets the request if its outcome still has this revision: it was never published.
@@ -153,12 +130,17 @@ impl Outcomes {
         &self.bucket
     }
 
-    async fn put(&self, id: ExchangeId, request: &OutcomeRef, state: State) -> Result<(), OutcomeError> {
+    async fn put(
+        &self,
+        id: ExchangeId,
+        request: &OutcomeRef,
+        state: OutcomeState,
+    ) -> Result<(), OutcomeError> {
         let outcome = Outcome { digest: request.digest, scope: request.scope, state };
         self.publish(id, HeaderMap::new(), record::encode(&outcome)).await.map(drop)
     }
 
-    async fn stored(&self, id: ExchangeId) -> Result<Option<Stored>, OutcomeError> {
+    async fn stored(&self, id: ExchangeId) -> Result<Option<StoredMessage>, OutcomeError> {
         Ok(api::last_message(&self.context, &self.stream, &self.subject(id)).await?)
     }
 
@@ -171,13 +153,13 @@ impl Outcomes {
     }
 }
 
-impl From<Problem> for OutcomeError {
-    fn from(problem: Problem) -> Self {
-        match problem {
-            problem if problem.is_too_large() => Self::TooLarge,
-            problem if problem.is_conflict() => Self::Conflict,
-            problem if problem.is_full() => Self::Full,
-            problem => Self::Unavailable(problem.words()),
+impl From<ApiError> for OutcomeError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            error if error.is_too_large() => Self::TooLarge,
+            error if error.is_conflict() => Self::Conflict,
+            error if error.is_full() => Self::Full,
+            error => Self::Unavailable(error.words()),
         }
     }
 }
@@ -189,11 +171,11 @@ fn expecting(revision: u64) -> HeaderMap {
 }
 
 /// What a message keeps; nothing if it is the mark of a deletion, which alone is empty.
-fn kept(stored: &Stored) -> Result<Option<Kept>, OutcomeError> {
+fn kept(stored: &StoredMessage) -> Result<Option<StoredOutcome>, OutcomeError> {
     if stored.payload.is_empty() {
         return Ok(None);
     }
     let outcome = record::decode(&stored.payload).map_err(|what| OutcomeError::Malformed(what.to_owned()))?;
     let age = SystemTime::now().duration_since(stored.message.time.into()).unwrap_or_default();
-    Ok(Some(Kept { outcome, revision: stored.message.sequence, age }))
+    Ok(Some(StoredOutcome { outcome, revision: stored.message.sequence, age }))
 }

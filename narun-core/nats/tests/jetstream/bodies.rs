@@ -5,7 +5,7 @@ use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
 use data_encoding::BASE64URL;
 use narun_core::frame::ObjectRef;
-use narun_nats::jetstream::{BodiesError, Tasks};
+use narun_nats::jetstream::{BodyStoreError, TaskStreams};
 
 use crate::harness::{ID, in_memory, messages, tasks};
 
@@ -16,7 +16,7 @@ fn body(length: usize) -> Bytes {
 }
 
 /// One body, stored, read and deleted.
-pub(crate) async fn comes_and_goes(tasks: &Tasks, length: usize) {
+pub(crate) async fn comes_and_goes(tasks: &TaskStreams, length: usize) {
     let bodies = tasks.bodies().await.unwrap();
     let stream = format!("OBJ_{}", bodies.bucket());
     let object = bodies.put(ID, body(length)).await.unwrap();
@@ -28,7 +28,7 @@ pub(crate) async fn comes_and_goes(tasks: &Tasks, length: usize) {
         assert_eq!(messages(tasks, &stream).await, 0);
     }
     if length > 0 {
-        assert_eq!(bodies.get(&object).await, Err(BodiesError::Missing));
+        assert_eq!(bodies.get(&object).await, Err(BodyStoreError::Missing));
     }
 }
 
@@ -77,13 +77,13 @@ async fn what_is_not_as_its_reference_says_is_corrupt() {
         ObjectRef { size: u64::MAX, ..object.clone() },
     ];
     for other in others {
-        assert_eq!(bodies.get(&other).await, Err(BodiesError::Corrupt), "{other:?}");
+        assert_eq!(bodies.get(&other).await, Err(BodyStoreError::Corrupt), "{other:?}");
     }
     let stream = tasks.context().get_stream(format!("OBJ_{}", bodies.bucket())).await.unwrap();
     stream.delete_message(2).await.unwrap();
-    assert_eq!(bodies.get(&object).await, Err(BodiesError::Corrupt));
+    assert_eq!(bodies.get(&object).await, Err(BodyStoreError::Corrupt));
     stream.delete_message(1).await.unwrap();
-    assert_eq!(bodies.get(&object).await, Err(BodiesError::Missing));
+    assert_eq!(bodies.get(&object).await, Err(BodyStoreError::Missing));
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_body_in_crumbs_is_not_picked_up() {
     };
     let subject = format!("$O.{}.C.{}", object.bucket, BASE64URL.encode(object.name.as_bytes()));
     tasks.context().publish(subject, "x".into()).await.unwrap().await.unwrap();
-    assert_eq!(bodies.get(&object).await, Err(BodiesError::Corrupt));
+    assert_eq!(bodies.get(&object).await, Err(BodyStoreError::Corrupt));
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_reference_reaches_one_body_of_this_bucket_only() {
     let (tasks, other) = (tasks(in_memory()).await, tasks(in_memory()).await);
     let (bodies, others) = (tasks.bodies().await.unwrap(), other.bodies().await.unwrap());
     let (mine, theirs) = (bodies.put(ID, body(9)).await.unwrap(), others.put(ID, body(9)).await.unwrap());
-    assert_eq!(bodies.get(&theirs).await, Err(BodiesError::Missing));
+    assert_eq!(bodies.get(&theirs).await, Err(BodyStoreError::Missing));
     bodies.delete(&theirs).await.unwrap();
     assert_eq!(others.get(&theirs).await.unwrap(), body(9));
     for name in [">", "*", "", "a.>", "a b\r\n"] {
@@ -130,15 +130,15 @@ async fn a_failed_put_leaves_nothing_behind() {
     tasks.context().create_object_store(bucket).await.unwrap();
     let bodies = tasks.bodies().await.unwrap();
     let stream = format!("OBJ_{}", bodies.bucket());
-    assert_eq!(bodies.put(ID, body(40 * CHUNK)).await, Err(BodiesError::Full));
+    assert_eq!(bodies.put(ID, body(40 * CHUNK)).await, Err(BodyStoreError::Full));
     assert_eq!(messages(&tasks, &stream).await, 0);
     let object = bodies.put(ID, body(10 * CHUNK)).await.unwrap();
-    assert_eq!(bodies.put(ID, body(10 * CHUNK)).await, Err(BodiesError::Full));
+    assert_eq!(bodies.put(ID, body(10 * CHUNK)).await, Err(BodyStoreError::Full));
     assert_eq!(messages(&tasks, &stream).await, 11);
     assert!(bodies.get(&object).await.is_ok());
 
     tasks.context().delete_object_store(bodies.bucket()).await.unwrap();
-    assert!(matches!(bodies.put(ID, body(9)).await, Err(BodiesError::Unavailable(_))));
-    assert!(matches!(bodies.get(&object).await, Err(BodiesError::Unavailable(_))));
-    assert!(matches!(bodies.delete(&object).await, Err(BodiesError::Unavailable(_))));
+    assert!(matches!(bodies.put(ID, body(9)).await, Err(BodyStoreError::Unavailable(_))));
+    assert!(matches!(bodies.get(&object).await, Err(BodyStoreError::Unavailable(_))));
+    assert!(matches!(bodies.delete(&object).await, Err(BodyStoreError::Unavailable(_))));
 }

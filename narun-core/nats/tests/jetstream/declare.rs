@@ -6,7 +6,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{consumer, kv, object_store};
 use futures::future::join_all;
 use narun_core::App;
-use narun_nats::jetstream::{DeclareError, Tasks};
+use narun_nats::jetstream::{DeclareError, TaskStreams};
 use narun_nats::jetstream::{Storage, StreamSettings};
 use narun_support::{Binary, Server};
 
@@ -18,7 +18,7 @@ fn app() -> App {
     App::new("hello").unwrap()
 }
 
-async fn declare_all(tasks: &Tasks) -> Result<(), DeclareError> {
+async fn declare_all(tasks: &TaskStreams) -> Result<(), DeclareError> {
     tasks.declare_stream().await?;
     tasks.declare_dead_letters().await?;
     tasks.outcomes().await?;
@@ -28,7 +28,7 @@ async fn declare_all(tasks: &Tasks) -> Result<(), DeclareError> {
 }
 
 /// The configuration of a stream as the server has it.
-async fn config(tasks: &Tasks, stream: &str) -> Config {
+async fn config(tasks: &TaskStreams, stream: &str) -> Config {
     tasks.context().get_stream(stream).await.unwrap().cached_info().config.clone()
 }
 
@@ -122,7 +122,7 @@ async fn buckets_are_as_other_clients_make_them() {
     assert_eq!(config_of(stream).await, config_of(format!("OBJ_{bucket}")).await);
 
     // And theirs do for us.
-    let tasks = Tasks::new(connect().await, theirs, in_memory());
+    let tasks = TaskStreams::new(connect().await, theirs, in_memory());
     tasks.outcomes().await.unwrap();
     tasks.bodies().await.unwrap();
 }
@@ -252,7 +252,7 @@ async fn nothing_is_declared_where_that_is_turned_off() {
     assert_eq!(tasks.bodies().await.err(), bucket(namespace.bodies_bucket()));
     assert_eq!(tasks.declare_consumer(&app(), WAIT).await.err(), named(namespace.to_string()).err());
 
-    let declaring = Tasks::new(connect().await, namespace.clone(), in_memory());
+    let declaring = TaskStreams::new(connect().await, namespace.clone(), in_memory());
     declaring.declare_stream().await.unwrap();
     tasks.declare_stream().await.unwrap();
     let consumer = format!("consumer hello of stream {namespace}");
@@ -264,7 +264,7 @@ async fn many_may_declare_at_once() {
     let namespace = new_namespace();
     let mut all = Vec::new();
     for _ in 0..8 {
-        all.push(Tasks::new(connect().await, namespace.clone(), in_memory()));
+        all.push(TaskStreams::new(connect().await, namespace.clone(), in_memory()));
     }
     for result in join_all(all.iter().map(declare_all)).await {
         result.unwrap();
@@ -274,8 +274,9 @@ async fn many_may_declare_at_once() {
 #[tokio::test]
 async fn of_two_that_differ_one_is_told() {
     let namespace = new_namespace();
-    let file = Tasks::new(connect().await, namespace.clone(), StreamSettings::new().storage(Storage::File));
-    let memory = Tasks::new(connect().await, namespace, in_memory());
+    let file =
+        TaskStreams::new(connect().await, namespace.clone(), StreamSettings::new().storage(Storage::File));
+    let memory = TaskStreams::new(connect().await, namespace, in_memory());
     let (first, second) = tokio::join!(file.declare_stream(), memory.declare_stream());
     let told = if first.is_ok() { second } else { first };
     assert!(difference(told).starts_with("storage "));
@@ -297,7 +298,7 @@ async fn what_the_server_refuses_is_for_people_to_mend() {
 #[tokio::test]
 async fn a_server_without_jetstream_may_have_it_later() {
     let server = Server::start().unwrap();
-    let tasks = Tasks::new(connect_to(&server).await, new_namespace(), in_memory());
+    let tasks = TaskStreams::new(connect_to(&server).await, new_namespace(), in_memory());
     let error = tasks.declare_stream().await.unwrap_err();
     assert!(error.is_temporary(), "{error:?}");
     assert!(tasks.declare_consumer(&app(), WAIT).await.unwrap_err().is_temporary());
@@ -307,7 +308,7 @@ async fn a_server_without_jetstream_may_have_it_later() {
 async fn all_of_it_is_declared_on_2_10() {
     let binary = Binary::version("2.10.26").unwrap();
     let server = Server::builder().binary(binary).jetstream(true).start().unwrap();
-    let tasks = Tasks::new(connect_to(&server).await, new_namespace(), StreamSettings::new());
+    let tasks = TaskStreams::new(connect_to(&server).await, new_namespace(), StreamSettings::new());
     declare_all(&tasks).await.unwrap();
     declare_all(&tasks).await.unwrap();
     crate::outcomes::lives(&tasks).await;

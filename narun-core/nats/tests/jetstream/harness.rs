@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::Client;
 use narun_core::{ExchangeId, Namespace};
-use narun_nats::jetstream::Tasks;
+use narun_nats::jetstream::TaskStreams;
 use narun_nats::jetstream::{Storage, StreamSettings};
 use narun_support::Server;
 
@@ -34,11 +34,11 @@ pub(crate) const fn in_memory() -> StreamSettings {
 }
 
 /// A namespace of its own, with these settings.
-pub(crate) async fn tasks(settings: StreamSettings) -> Tasks {
-    Tasks::new(connect().await, new_namespace(), settings)
+pub(crate) async fn tasks(settings: StreamSettings) -> TaskStreams {
+    TaskStreams::new(connect().await, new_namespace(), settings)
 }
 
 /// How many messages are in a stream.
-pub(crate) async fn messages(tasks: &Tasks, stream: &str) -> u64 {
+pub(crate) async fn messages(tasks: &TaskStreams, stream: &str) -> u64 {
     tasks.context().get_stream(stream).await.expect("a stream").cached_info().state.messages
 }

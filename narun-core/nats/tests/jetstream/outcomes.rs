@@ -6,14 +6,14 @@ use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
 use narun_core::frame::OutcomeRef;
-use narun_nats::jetstream::{Created, Outcome, OutcomeError, State, Tasks};
+use narun_nats::jetstream::{Created, Outcome, OutcomeError, OutcomeState, TaskStreams};
 
 use crate::harness::{ID, in_memory, tasks};
 
 const DIGEST: [u8; 32] = [1; 32];
 
 fn pending(published: bool) -> Outcome {
-    Outcome { digest: DIGEST, scope: None, state: State::Pending { published } }
+    Outcome { digest: DIGEST, scope: None, state: OutcomeState::Pending { published } }
 }
 
 fn request(bucket: &str) -> OutcomeRef {
@@ -21,7 +21,7 @@ fn request(bucket: &str) -> OutcomeRef {
 }
 
 /// One outcome from the first record to the last.
-pub(crate) async fn lives(tasks: &Tasks) {
+pub(crate) async fn lives(tasks: &TaskStreams) {
     let outcomes = tasks.outcomes().await.unwrap();
     assert_eq!(outcomes.get(ID).await.unwrap(), None);
 
@@ -42,13 +42,13 @@ pub(crate) async fn lives(tasks: &Tasks) {
     let kept = outcomes.get(ID).await.unwrap().unwrap();
     assert_eq!(
         kept.outcome,
-        Outcome { digest: DIGEST, scope: Some([2; 32]), state: State::Done { response } }
+        Outcome { digest: DIGEST, scope: Some([2; 32]), state: OutcomeState::Done { response } }
     );
     assert!(kept.revision > second);
 
     outcomes.reopen(ID, &request).await.unwrap();
     let kept = outcomes.get(ID).await.unwrap().unwrap();
-    assert_eq!(kept.outcome.state, State::Pending { published: true });
+    assert_eq!(kept.outcome.state, OutcomeState::Pending { published: true });
     assert_eq!(kept.outcome.scope, Some([2; 32]));
 
     outcomes.forget(ID, kept.revision).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_response_of_nearly_a_whole_message_is_kept() {
     let message = tasks.context().client().server_info().max_payload;
     let response = Bytes::from(vec![b'x'; message - 4096]);
     outcomes.done(ID, &request, response.clone()).await.unwrap();
-    assert!(outcomes.get(ID).await.unwrap().unwrap().outcome.state == State::Done { response });
+    assert!(outcomes.get(ID).await.unwrap().unwrap().outcome.state == OutcomeState::Done { response });
     let response = Bytes::from(vec![b'x'; message]);
     assert_eq!(outcomes.done(ID, &request, response).await, Err(OutcomeError::TooLarge));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::request::Parts;
 use narun_gateway::Body;
-use narun_nats::jetstream::{State, caller_scope};
+use narun_nats::jetstream::{OutcomeState, caller_scope};
 
 use super::site::{Site, keyed, located, plain, route, settings, with};
 use crate::harness::{eventually, get, pair, send, spawn};
@@ -163,7 +163,7 @@ async fn a_request_that_was_not_accepted_can_be_sent_again() {
 /// Waits until it is noted that the stream has the request.
 async fn published(site: &Site, key: &str) {
     let id = site.id(key, None);
-    let published = State::Pending { published: true };
+    let published = OutcomeState::Pending { published: true };
     eventually("a request marked as published", async || {
         site.kept(id).await.is_some_and(|kept| kept.outcome.state == published)
     })

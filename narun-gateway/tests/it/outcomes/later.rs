@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use narun_gateway::{Body, GatewayBuilder, Route};
-use narun_nats::jetstream::State;
+use narun_nats::jetstream::OutcomeState;
 
 use super::site::{Site, later, located, plain, route, with};
 use crate::harness::{eventually, get, grpc, new_app, open_tokens, send, spawn};
@@ -20,7 +20,7 @@ async fn respond_async_is_202_with_a_place_where_the_response_will_be() {
     let id = located(&answer);
     assert_eq!(answer.body, format!("{{\"id\":\"{id}\",\"status\":\"pending\"}}\n"));
     assert_eq!(site.accepted().await, 1);
-    assert!(matches!(site.kept(id).await.expect("a record").outcome.state, State::Pending { .. }));
+    assert!(matches!(site.kept(id).await.expect("a record").outcome.state, OutcomeState::Pending { .. }));
 
     let place = answer.header("location").expect("a location").to_owned();
     let pending = send(&gateway, get(&place)).await;

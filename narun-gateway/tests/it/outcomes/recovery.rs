@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::connection;
 use http::StatusCode;
-use narun_nats::jetstream::{Kept, State};
+use narun_nats::jetstream::{OutcomeState, StoredOutcome};
 
 use super::site::{Site, keyed, located, plain, route, settings, with};
 use crate::harness::{SERVER, eventually, send, spawn};
@@ -34,7 +34,7 @@ async fn one_that_was_published_is_not_stored_again() {
     let answer = spawn(&gateway, keyed("k", "/", "content"));
     // By the stream's word, that it had the request already.
     let id = site.id("k", None);
-    let published = State::Pending { published: true };
+    let published = OutcomeState::Pending { published: true };
     eventually("a request marked as published", async || {
         site.kept(id).await.is_some_and(|kept| kept.outcome.state == published)
     })
@@ -54,7 +54,7 @@ async fn an_answer_that_was_lost_with_the_connection_is_read_from_the_record() {
     let gateway = site.gateway_over(client.clone()).await;
     let answer = spawn(&gateway, keyed("k", "/", "content"));
     let job = site.consumer().await.job().await;
-    let published = State::Pending { published: true };
+    let published = OutcomeState::Pending { published: true };
     eventually("a confirmed request", async || {
         site.kept(job.id()).await.is_some_and(|kept| kept.outcome.state == published)
     })
@@ -145,7 +145,7 @@ async fn a_record_that_cannot_be_read_is_502() {
 }
 
 /// Waits until this record is older than `age`.
-async fn old_record(site: &Site, key: &str, age: Duration) -> Kept {
+async fn old_record(site: &Site, key: &str, age: Duration) -> StoredOutcome {
     let id = site.id(key, None);
     eventually("an old record", async || site.kept(id).await.is_some_and(|kept| kept.age > age)).await;
     site.kept(id).await.expect("a record")

@@ -11,7 +11,9 @@ use narun_core::fields::Edit;
 use narun_core::frame::{RequestFrame, RequestHead};
 use narun_core::{App, ExchangeId, Limits, Namespace};
 use narun_gateway::{Body, Gateway, GatewayBuilder, Route, Storage, StreamSettings};
-use narun_nats::jetstream::{Kept, Outcome, Outcomes, State, Tasks, header, keyed_id, request_digest};
+use narun_nats::jetstream::{
+    Outcome, OutcomeState, OutcomeStore, StoredOutcome, TaskStreams, header, keyed_id, request_digest,
+};
 
 use crate::consumer::encode_response;
 use crate::harness::{Answer, connect, soon};
@@ -19,7 +21,7 @@ use crate::harness::{Answer, connect, soon};
 const APP: &str = "app";
 
 pub(crate) struct Site {
-    tasks: Tasks,
+    tasks: TaskStreams,
     settings: StreamSettings,
 }
 
@@ -42,7 +44,7 @@ impl Site {
         static SITES: AtomicUsize = AtomicUsize::new(0);
         let name = format!("SITE-{}", SITES.fetch_add(1, Ordering::Relaxed));
         let namespace = Namespace::new(name).expect("a name");
-        let tasks = Tasks::new(connect().await, namespace, settings.clone());
+        let tasks = TaskStreams::new(connect().await, namespace, settings.clone());
         tasks.declare_stream().await.expect("a stream");
         Self { tasks, settings }
     }
@@ -77,12 +79,12 @@ impl Site {
         Consumer { messages: Box::pin(messages), outcomes: self.outcomes().await, client: connect().await }
     }
 
-    pub(crate) async fn outcomes(&self) -> Outcomes {
+    pub(crate) async fn outcomes(&self) -> OutcomeStore {
         self.tasks.outcomes().await.expect("a bucket")
     }
 
     /// What is kept of a request.
-    pub(crate) async fn kept(&self, id: ExchangeId) -> Option<Kept> {
+    pub(crate) async fn kept(&self, id: ExchangeId) -> Option<StoredOutcome> {
         self.outcomes().await.get(id).await.expect("a record or none")
     }
 
@@ -126,8 +128,11 @@ impl Site {
 
     /// Makes the record that a gateway has left which then died.
     pub(crate) async fn leave_record(&self, key: &str, request: &Request<&'static str>) {
-        let outcome =
-            Outcome { digest: digest(request), scope: None, state: State::Pending { published: false } };
+        let outcome = Outcome {
+            digest: digest(request),
+            scope: None,
+            state: OutcomeState::Pending { published: false },
+        };
         self.outcomes().await.create(self.id(key, None), &outcome).await.expect("a record");
     }
 
@@ -156,7 +161,7 @@ impl Site {
 /// A consumer played by the test.
 pub(crate) struct Consumer {
     messages: std::pin::Pin<Box<pull::Stream>>,
-    outcomes: Outcomes,
+    outcomes: OutcomeStore,
     client: async_nats::Client,
 }
 
@@ -166,7 +171,7 @@ pub(crate) struct Job {
     /// Where the answer is waited for.
     pub(crate) inbox: Option<Subject>,
     message: jetstream::Message,
-    outcomes: Outcomes,
+    outcomes: OutcomeStore,
     client: async_nats::Client,
 }
 

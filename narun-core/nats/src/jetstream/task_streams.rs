@@ -1,0 +1,150 @@
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::consumer::{self, AckPolicy};
+use async_nats::jetstream::context::{Context, ContextBuilder};
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+
+use super::bodies::BodyStore;
+use super::declare::{DeclareError, declare_consumer, declare_stream};
+use super::outcomes::OutcomeStore;
+use super::settings::{Storage, StreamSettings};
+use super::{api, compare};
+use narun_core::{App, Namespace};
+
+/// What a namespace keeps in JetStream. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TaskStreams {
+    context: Context,
+    namespace: Namespace,
+    settings: StreamSettings,
+}
+
+impl TaskStreams {
+    /// Of this namespace, reached through this client; nothing is sent yet. To be called in a runtime of tokio's.
+    pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
+        Self { context: ContextBuilder::new().timeout(api::LIMIT).build(client), namespace, settings }
+    }
+
+    /// The namespace.
+    pub const fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The JetStream context.
+    pub const fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// For how long at least the server recognises a request that was published twice.
+    pub fn duplicate_window(&self) -> Duration {
+        // The server takes none that is longer than messages live.
+        self.settings
+            .max_age
+            .map_or(self.settings.duplicate_window, |age| age.min(self.settings.duplicate_window))
+    }
+
+    /// Sees to it that the stream of durable requests exists.
+    pub async fn declare_stream(&self) -> Result<(), DeclareError> {
+        let wanted = stream::Config {
+            name: self.namespace.task_stream().to_owned(),
+            subjects: vec![self.namespace.task_subjects()],
+            retention: RetentionPolicy::WorkQueue,
+            max_messages: or_unlimited(self.settings.max_messages),
+            max_bytes: or_unlimited(self.settings.max_bytes),
+            max_age: self.settings.max_age.unwrap_or_default(),
+            duplicate_window: self.duplicate_window(),
+            ..self.common()
+        };
+        self.declare(&format!("stream {}", wanted.name), &wanted).await
+    }
+
+    /// Sees to it that the stream of dead letters exists.
+    pub async fn declare_dead_letters(&self) -> Result<(), DeclareError> {
+        let wanted = stream::Config {
+            name: self.namespace.dead_stream(),
+            subjects: vec![self.namespace.dead_subjects()],
+            allow_direct: true,
+            ..self.common()
+        };
+        self.declare(&format!("stream {}", wanted.name), &wanted).await
+    }
+
+    /// Sees to it that the app's durable consumer exists, with this ack wait if it has to be declared; returns the one
+    /// that is in force.
+    pub async fn declare_consumer(&self, app: &App, ack_wait: Duration) -> Result<Duration, DeclareError> {
+        let wanted = consumer::Config {
+            durable_name: Some(app.to_string()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait,
+            max_deliver: -1,
+            max_ack_pending: -1,
+            filter_subject: self.namespace.task_subject(app),
+            ..consumer::Config::default()
+        };
+        let (stream, create) = (self.namespace.task_stream(), self.settings.declare);
+        let found = declare_consumer(&self.context, stream, app.as_str(), &wanted, create).await?;
+        Ok(compare::ack_wait(&found))
+    }
+
+    /// The bucket of outcomes, which is declared if need be.
+    pub async fn outcomes(&self) -> Result<OutcomeStore, DeclareError> {
+        let bucket = self.namespace.outcomes_bucket();
+        // As clients in all languages make a key-value bucket.
+        let wanted = stream::Config {
+            name: format!("KV_{bucket}"),
+            subjects: vec![format!("$KV.{bucket}.>")],
+            max_messages_per_subject: 1,
+            // A record that is gone while the stream still recognises its request would be a request that is
+            // never published again, and never answered.
+            max_age: self.settings.outcome_ttl.max(self.duplicate_window()),
+            allow_rollup: true,
+            deny_delete: true,
+            allow_direct: true,
+            ..self.common()
+        };
+        self.declare(&format!("bucket {bucket}"), &wanted).await?;
+        Ok(OutcomeStore::new(self.context.clone(), bucket))
+    }
+
+    /// The bucket of bodies, which is declared if need be.
+    pub async fn bodies(&self) -> Result<BodyStore, DeclareError> {
+        let bucket = self.namespace.bodies_bucket();
+        // As clients in all languages make an object store.
+        let wanted = stream::Config {
+            name: format!("OBJ_{bucket}"),
+            subjects: vec![format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
+            allow_rollup: true,
+            allow_direct: true,
+            ..self.common()
+        };
+        self.declare(&format!("bucket {bucket}"), &wanted).await?;
+        Ok(BodyStore::new(self.context.clone(), bucket))
+    }
+
+    async fn declare(&self, what: &str, wanted: &stream::Config) -> Result<(), DeclareError> {
+        declare_stream(&self.context, what, wanted, self.settings.declare).await
+    }
+
+    /// What all streams have in common. A duplicate window that is left out is the server's default of 2 minutes, or
+    /// the maximum age if that is shorter.
+    fn common(&self) -> stream::Config {
+        stream::Config {
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::New,
+            storage: match self.settings.storage {
+                Storage::File => StorageType::File,
+                Storage::Memory => StorageType::Memory,
+            },
+            num_replicas: self.settings.replicas,
+            max_messages: -1,
+            max_bytes: -1,
+            max_messages_per_subject: -1,
+            ..stream::Config::default()
+        }
+    }
+}
+
+fn or_unlimited(limit: Option<u64>) -> i64 {
+    limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}

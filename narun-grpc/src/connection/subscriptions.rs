@@ -1,0 +1,127 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::{Client, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::status::OrStatus;
+
+/// Where replicas tell each other to end streams: outside every tenant's subjects.
+const CONTROL: &str = "narun.grpc.unsubscribe";
+
+/// The streams of subscribers on a connection, which Unsubscribe at any replica ends.
+#[derive(Debug)]
+pub(crate) struct LiveSubscriptions {
+    client: Client,
+    /// Who this is among replicas, so that it does not listen to itself: by the time that it heard, the tenant may
+    /// have subscribed again.
+    replica: String,
+    entries: Arc<Entries>,
+    listener: JoinHandle<()>,
+}
+
+/// A stream that is told to end.
+#[derive(Debug)]
+pub(crate) struct End;
+
+/// Resolves when a stream is told to end. Dropping it takes the stream out of the list.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) told: oneshot::Receiver<End>,
+    subject: Arc<str>,
+    number: u64,
+    entries: Arc<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    /// By subject, with the tenant in it.
+    streams: HashMap<Arc<str>, BTreeMap<u64, oneshot::Sender<End>>>,
+}
+
+impl LiveSubscriptions {
+    pub(super) async fn open(client: &Client) -> Result<Self, Status> {
+        let told = client.subscribe(CONTROL).await.or_status()?;
+        let entries = Arc::<Entries>::default();
+        let replica = client.new_inbox();
+        let listener = tokio::spawn(listen(told, replica.clone(), entries.clone()));
+        Ok(Self { client: client.clone(), replica, entries, listener })
+    }
+
+    /// Adds a stream of this subject, with the tenant in it.
+    pub(crate) fn add(&self, subject: &str) -> Ending {
+        let (end, told) = oneshot::channel();
+        let mut table = self.entries.table();
+        let number = table.next;
+        table.next += 1;
+        let subject = match table.streams.get_key_value(subject) {
+            Some((subject, _)) => subject.clone(),
+            None => Arc::from(subject),
+        };
+        table.streams.entry(subject.clone()).or_default().insert(number, end);
+        drop(table);
+        Ending { told, subject, number, entries: self.entries.clone() }
+    }
+
+    /// Ends all streams of this subject here, and tells the other replicas.
+    pub(crate) async fn end(&self, subject: &str) -> Result<(), Status> {
+        self.entries.end(subject);
+        // Neither has spaces.
+        let told = Bytes::from(format!("{} {subject}", self.replica));
+        self.client.publish(CONTROL, told).await.or_status()
+    }
+}
+
+impl Drop for LiveSubscriptions {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl Entries {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, subject: &str) {
+        let ended = self.table().streams.remove(subject);
+        for (_, end) in ended.into_iter().flatten() {
+            // Who has ended by itself meanwhile need not be told.
+            let _ = end.send(End);
+        }
+    }
+
+    fn remove(&self, subject: &str, number: u64) {
+        let mut table = self.table();
+        if let Some(streams) = table.streams.get_mut(subject) {
+            streams.remove(&number);
+            if streams.is_empty() {
+                table.streams.remove(subject);
+            }
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.entries.remove(&self.subject, self.number);
+    }
+}
+
+async fn listen(mut told: Subscriber, own: String, entries: Arc<Entries>) {
+    while let Some(message) = told.next().await {
+        let told = std::str::from_utf8(&message.payload).ok().and_then(|told| told.split_once(' '));
+        match told {
+            Some((replica, subject)) if replica != own => entries.end(subject),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! ConsumeMessages.
+
+use std::sync::Arc;
+
+use async_nats::jetstream::{Context, Message};
+use futures::stream::BoxStream;
+use tonic::Status;
+
+use crate::call::consumers::consumer_name;
+use crate::call::live::{Live, Source};
+use crate::call::{MethodCall, Streaming, Weighed};
+use crate::pull::pulls::{PullLimits, Pulled, Pulls, insist};
+use crate::state::ServiceState;
+use crate::tenant::Tenant;
+use crate::{Connection, Method, pb};
+
+/// Messages that are taken before they are sent, if the request does not say, and at most.
+const IN_FLIGHT: usize = 100;
+const MOST_IN_FLIGHT: usize = 1000;
+
+impl Weighed for pb::JetStreamMessage {
+    fn weight(&self) -> u64 {
+        self.data.len() as u64
+    }
+}
+
+impl Streaming for pb::ConsumeMessagesRequest {
+    const METHOD: Method = Method::ConsumeMessages;
+    type Item = pb::JetStreamMessage;
+    type Items = BoxStream<'static, Result<pb::JetStreamMessage, Status>>;
+
+    async fn open(self, call: &MethodCall<'_>) -> Result<Self::Items, Status> {
+        let messages = match usize::try_from(self.max_in_flight) {
+            Ok(0) | Err(_) => IN_FLIGHT,
+            Ok(asked) => asked.min(MOST_IN_FLIGHT),
+        };
+        consumer_name(&self.consumer_name)?;
+        call.stream_name(&self.stream_name)?;
+        let live = Live::open(call)?;
+        let stream = call.owned_stream(&self.stream_name).await?;
+        let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, messages));
+        let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
+        let pulls = consumer.pull().await?;
+        let jetstream = call.connection().jetstream()?.clone();
+        let (state, tenant) = (call.state.clone(), call.tenant().clone());
+        Ok(live.items(Consuming { pulls, consumer, jetstream, state, tenant }))
+    }
+}
+
+/// A consumer of the tenant's.
+struct Consumer {
+    connection: Connection,
+    limits: PullLimits,
+    stream: String,
+    name: String,
+}
+
+impl Consumer {
+    /// Pulls of it, if it is there.
+    async fn pull(&self) -> Result<Pulls, Status> {
+        let info = self.connection.consumer_info(&self.stream, &self.name).await?;
+        if info.config.deliver_subject.is_some() {
+            return Err(Status::failed_precondition("nothing is pulled from this consumer"));
+        }
+        Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await
+    }
+}
+
+/// A consumer's messages on their way to a client.
+struct Consuming {
+    /// Dropped, it gives back what has come.
+    pulls: Pulls,
+    consumer: Consumer,
+    jetstream: Context,
+    state: Arc<ServiceState>,
+    tenant: Tenant,
+}
+
+impl Source for Consuming {
+    type Item = pb::JetStreamMessage;
+
+    async fn next(&mut self) -> Result<pb::JetStreamMessage, Status> {
+        loop {
+            match self.pulls.next().await? {
+                Pulled::Message(message) => {
+                    let message = Message { message, context: self.jetstream.clone() };
+                    let Consumer { stream, name, .. } = &self.consumer;
+                    let message = self.state.delivered(&self.tenant, stream, name, message);
+                    if let Some(message) = message {
+                        return Ok(message);
+                    }
+                }
+                Pulled::Nothing => {}
+                Pulled::Lost => self.pulls = insist(|| self.consumer.pull()).await?,
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! ObjectPut, ObjectGet, ObjectDelete, ObjectList, ObjectUpload and ObjectDownload.
+//!
+//! A bucket is a stream, of an object's pieces and of what is known of it: just as other NATS clients have it. Pieces
+//! are written and read here with a bound on what is in memory, and removed when an object does not come to be.
+
+mod bucket;
+mod meta;
+mod reader;
+mod upload;
+mod writer;
+
+use std::collections::BTreeMap;
+
+use async_nats::jetstream::object_store::ObjectInfo;
+use bytes::BytesMut;
+use futures::StreamExt;
+use tonic::{Code, Status};
+
+use self::bucket::Bucket;
+#[cfg(test)]
+pub(crate) use self::bucket::names;
+use self::reader::Reader;
+pub(crate) use self::upload::upload;
+use self::writer::Writer;
+use crate::call::{MethodCall, Streaming, Unary, Weighed};
+use crate::convert::{date, saturating};
+use crate::status;
+use crate::{Method, pb};
+
+impl MethodCall<'_> {
+    /// Makes an object of what was written, in the place of the one before, if there is one.
+    async fn publish_object(
+        &self,
+        bucket: &Bucket,
+        object: &str,
+        metadata: BTreeMap<String, String>,
+        mut writer: Writer,
+    ) -> Result<pb::ObjectPutResponse, Status> {
+        let mut info = writer.finish().await?;
+        object.clone_into(&mut info.name);
+        info.metadata = metadata.into_iter().collect();
+        let object_id = info.nuid.clone();
+        // From here on nobody knows, should it break off, whether they are an object's.
+        writer.keep(true);
+        let replaced = self.replace(bucket, object, |_| Some(info.clone())).await;
+        let unknown = [Code::DeadlineExceeded, Code::Unavailable];
+        writer.keep(replaced.as_ref().map_or_else(|status| unknown.contains(&status.code()), |_| true));
+        replaced?;
+        Ok(pb::ObjectPutResponse { success: true, object_id })
+    }
+
+    /// A new object's pieces, in a bucket that is made if need be.
+    async fn write(&self, bucket: &Bucket) -> Result<Writer, Status> {
+        if !self.has_bucket(&bucket.stream).await? {
+            self.make_bucket(&bucket.config(&self.state.object_buckets)).await?;
+        }
+        Ok(Writer::new(self.connection().clone(), bucket.clone()))
+    }
+}
+
+fn metadata(info: &ObjectInfo) -> BTreeMap<String, String> {
+    info.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+impl Unary for pb::ObjectPutRequest {
+    const METHOD: Method = Method::ObjectPut;
+    type Response = pb::ObjectPutResponse;
+
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectPutResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        bucket.meta(&self.object_name)?;
+        let mut writer = call.write(&bucket).await?;
+        let size = self.data.len();
+        call.room_for(size).await?;
+        writer.write(self.data).await?;
+        let response = call.publish_object(&bucket, &self.object_name, self.metadata, writer).await?;
+        call.received(1, size);
+        Ok(response)
+    }
+}
+
+impl Unary for pb::ObjectGetRequest {
+    const METHOD: Method = Method::ObjectGet;
+    type Response = pb::ObjectGetResponse;
+
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectGetResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        let Some(info) = call.object(&bucket, &self.object_name).await? else {
+            return Ok(pb::ObjectGetResponse::default());
+        };
+        if info.size > call.state.message_limit {
+            let limit = call.state.message_limit;
+            let message =
+                format!("an object of {} bytes is over the limit of {limit}; download it", info.size);
+            return Err(Status::resource_exhausted(message));
+        }
+        let metadata = metadata(&info);
+        let mut reader = Reader::open(call.connection(), &bucket, &info).await?;
+        // What is said of the size is believed as far as there are bytes.
+        let mut data = BytesMut::new();
+        while let Some(chunk) = reader.next().await? {
+            data.extend_from_slice(&chunk);
+        }
+        call.sent(1, data.len());
+        Ok(pb::ObjectGetResponse { found: true, data: data.freeze(), metadata })
+    }
+}
+
+impl Streaming for pb::ObjectGetRequest {
+    const METHOD: Method = Method::ObjectDownload;
+    type Item = pb::ObjectChunk;
+    type Items = futures::stream::BoxStream<'static, Result<pb::ObjectChunk, Status>>;
+
+    async fn open(self, call: &MethodCall<'_>) -> Result<Self::Items, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        let info = call.object(&bucket, &self.object_name).await?;
+        let info = info.ok_or_else(|| Status::not_found("no such object"))?;
+        let reader = Reader::open(call.connection(), &bucket, &info).await?;
+        let first = pb::ObjectChunk {
+            object_name: self.object_name,
+            size: saturating(info.size),
+            metadata: metadata(&info),
+            ..Default::default()
+        };
+        let chunks = futures::stream::try_unfold(reader, async |mut reader| {
+            let chunk = reader.next().await?;
+            Ok(chunk.map(|data| (pb::ObjectChunk { data, ..Default::default() }, reader)))
+        });
+        Ok(futures::stream::iter([Ok(first)]).chain(chunks).boxed())
+    }
+}
+
+impl Weighed for pb::ObjectChunk {
+    fn weight(&self) -> u64 {
+        self.data.len() as u64
+    }
+}
+
+impl Unary for pb::ObjectDeleteRequest {
+    const METHOD: Method = Method::ObjectDelete;
+    type Response = pb::ObjectDeleteResponse;
+
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectDeleteResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        if !call.has_bucket(&bucket.stream).await? {
+            return Ok(pb::ObjectDeleteResponse { success: false });
+        }
+        let delete = |object: Option<&ObjectInfo>| {
+            Some(ObjectInfo { deleted: true, size: 0, chunks: 0, ..object?.clone() })
+        };
+        let success = call.replace(&bucket, &self.object_name, delete).await?.is_some();
+        Ok(pb::ObjectDeleteResponse { success })
+    }
+}
+
+impl Unary for pb::ObjectListRequest {
+    const METHOD: Method = Method::ObjectList;
+    type Response = pb::ObjectListResponse;
+
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectListResponse, Status> {
+        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
+        if !call.has_bucket_now(&bucket.stream).await? {
+            return Ok(pb::ObjectListResponse::default());
+        }
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            status::from_source(error, "the objects could not be listed")
+        };
+        let store = call.connection().jetstream()?.get_object_store(&bucket.name).await;
+        let store = store.map_err(|error| failed(&error))?;
+        let mut infos = store.list().await.map_err(|error| failed(&error))?;
+        let (mut objects, mut room) = (Vec::new(), call.state.message_limit);
+        while let Some(info) = infos.next().await {
+            let info = info.map_err(|error| failed(&error))?;
+            let object = pb::ObjectInfo {
+                metadata: metadata(&info),
+                size: saturating(info.size),
+                modified: info.modified.and_then(date),
+                name: info.name,
+            };
+            let full = || Status::resource_exhausted("more objects than an answer can have");
+            room = room.checked_sub(prost::Message::encoded_len(&object) + 8).ok_or_else(full)?;
+            objects.push(object);
+        }
+        objects.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(pb::ObjectListResponse { objects })
+    }
+}

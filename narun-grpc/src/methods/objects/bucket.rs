@@ -1,0 +1,77 @@
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use data_encoding::BASE64URL;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use crate::BucketSettings;
+use crate::status::OrStatus;
+use crate::tenant::Tenant;
+
+/// A bucket's NATS names.
+#[derive(Clone)]
+pub(super) struct Bucket {
+    pub(super) name: String,
+    pub(super) stream: String,
+}
+
+impl Bucket {
+    pub(super) fn new(tenant: &Tenant, bucket: &str) -> Result<Self, Status> {
+        let name = tenant.object_bucket(bucket).or_status()?;
+        Ok(Self { stream: format!("OBJ_{name}"), name })
+    }
+
+    /// The subject of what is known of an object.
+    pub(super) fn meta(&self, object: &str) -> Result<String, Status> {
+        if object.is_empty() {
+            return Err(Status::invalid_argument("an object name is empty"));
+        }
+        let subject = format!("$O.{}.M.{}", self.name, BASE64URL.encode(object.as_bytes()));
+        match subject.len() {
+            ..=Tenant::LONGEST_SUBJECT => Ok(subject),
+            _ => Err(Status::invalid_argument("an object name is too long")),
+        }
+    }
+
+    /// The subject of the pieces of an object's version.
+    pub(super) fn chunks(&self, id: &str) -> String {
+        format!("$O.{}.C.{id}", self.name)
+    }
+
+    /// The request to JetStream's API, with its subject there, that removes these pieces.
+    pub(super) fn purge(&self, id: &str) -> (String, Value) {
+        (format!("STREAM.PURGE.{}", self.stream), json!({ "filter": self.chunks(id) }))
+    }
+
+    pub(super) fn config(&self, settings: &BucketSettings) -> Config {
+        settings.apply(Config {
+            name: self.stream.clone(),
+            subjects: vec![format!("$O.{}.C.>", self.name), format!("$O.{}.M.>", self.name)],
+            max_messages: -1,
+            max_bytes: -1,
+            max_messages_per_subject: -1,
+            max_message_size: -1,
+            discard: DiscardPolicy::New,
+            allow_rollup: true,
+            allow_direct: true,
+            ..Default::default()
+        })
+    }
+}
+
+/// The stream of a bucket, and the subjects of what is known of an object and of its pieces.
+#[cfg(test)]
+pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(String, String, String), Status> {
+    let bucket = Bucket::new(tenant, bucket)?;
+    let (meta, chunks) = (bucket.meta(object)?, bucket.chunks("id"));
+    Ok((bucket.stream, meta, chunks))
+}
+
+/// A digest as all NATS clients write it.
+pub(super) fn digest_text(digest: Sha256) -> String {
+    format!("SHA-256={}", BASE64URL.encode(&digest.finalize()))
+}
+
+pub(super) fn damaged() -> Status {
+    Status::data_loss("the object is damaged")
+}

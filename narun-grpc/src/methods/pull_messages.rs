@@ -1,0 +1,141 @@
+//! PullMessages.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use crate::call::consumers::consumer_name;
+use crate::call::{MethodCall, Unary};
+use crate::connection::Due;
+use crate::convert::patience;
+use crate::pull::single::{Pull, PullStatus, refusal};
+use crate::{Connection, Method, pb, status};
+
+/// Messages that PullMessages takes if it does not say, and at most.
+const BATCH: i32 = 10;
+const LARGEST_BATCH: i32 = 1000;
+
+/// How long PullMessages waits if it does not say.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How long the server may take to say that there is no more, once it should.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// What an answer has to spare for a message's fields beside its payload.
+const OVERHEAD: usize = 256;
+
+impl Unary for pb::PullMessagesRequest {
+    const METHOD: Method = Method::PullMessages;
+    type Response = pb::PullMessagesResponse;
+
+    fn patience(&self) -> Duration {
+        patience(self.max_wait.as_ref(), WAIT)
+    }
+
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::PullMessagesResponse, Status> {
+        let batch = match self.batch_size {
+            ..=0 => BATCH,
+            size => size.min(LARGEST_BATCH),
+        };
+        let wait = self.patience().min(call.time_to_wait());
+        let consumer = consumer_name(&self.consumer_name)?;
+        let stream = call.owned_stream(&self.stream_name).await?;
+        let mut pull = Pull::open(call.connection(), call.state.message_limit, &stream, consumer).await?;
+        let deadline = Instant::now() + wait;
+
+        // First what is there already, which is answered at once; only if that is nothing, what comes. The server ends
+        // both by itself: to stop listening before it has would lose what is on its way.
+        let batch = usize::try_from(batch).unwrap_or_default();
+        pull.ask(Due::AtOnce(batch), &format!("\"batch\":{batch},\"no_wait\":true")).await?;
+        let mut taken = take(&mut pull, call, batch, Instant::now() + SLACK).await?;
+        if taken.0.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+                // One is waited for, and what comes with it is taken.
+                pull.ask(Due::Waiting(1), &format!("\"batch\":1,\"expires\":{expires}")).await?;
+                taken = take(&mut pull, call, 1, deadline + SLACK).await?;
+            }
+        }
+        taken.into_response(call, &stream, consumer)
+    }
+}
+
+/// Messages that were delivered. Those that nobody takes out are given back.
+struct Taken(Vec<async_nats::Message>, Connection);
+
+/// Takes what a pull brings.
+async fn take(
+    pull: &mut Pull,
+    call: &MethodCall<'_>,
+    batch: usize,
+    deadline: Instant,
+) -> Result<Taken, Status> {
+    let mut taken = Taken(Vec::new(), pull.connection.clone());
+    while taken.0.len() < batch {
+        let next = async { pull.inbox.as_mut()?.next().await };
+        let message = match timeout_at(deadline, next).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Err(status::disconnected()),
+            Err(_) if taken.0.is_empty() => return Err(status::jetstream_late()),
+            Err(_) => return Ok(taken),
+        };
+        match PullStatus::of(&message) {
+            None => {
+                let size = message.length + OVERHEAD;
+                let fits = size <= pull.room || taken.0.is_empty();
+                pull.room = pull.room.saturating_sub(size);
+                taken.0.push(message);
+                if let Due::AtOnce(due) = &mut pull.due {
+                    *due = due.saturating_sub(1);
+                }
+                if !fits {
+                    return Ok(taken);
+                }
+            }
+            Some(PullStatus::GoesOn) => {}
+            Some(PullStatus::Ended) => break,
+            // There is no room for the next one, which is the next pull's.
+            Some(PullStatus::TooLarge) if !taken.0.is_empty() => break,
+            Some(PullStatus::NoResponders) => {
+                pull.due = Due::Nothing;
+                return Err(call.nobody_at(&pull.stream, &pull.consumer).await);
+            }
+            Some(PullStatus::TooLarge | PullStatus::Lost | PullStatus::Refused) => {
+                pull.due = Due::Nothing;
+                return Err(refusal(&message));
+            }
+        }
+    }
+    pull.due = Due::Nothing;
+    Ok(taken)
+}
+
+impl Taken {
+    fn into_response(
+        mut self,
+        call: &MethodCall<'_>,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<pb::PullMessagesResponse, Status> {
+        let jetstream = call.connection().jetstream()?;
+        let messages = std::mem::take(&mut self.0).into_iter();
+        let messages = messages.filter_map(|message| {
+            let message = Message { message, context: jetstream.clone() };
+            let message = call.state.delivered(call.tenant(), stream, consumer, message)?;
+            call.sent(1, message.data.len());
+            Some(message)
+        });
+        Ok(pb::PullMessagesResponse { messages: messages.collect() })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            self.1.give_back(std::mem::take(&mut self.0));
+        }
+    }
+}

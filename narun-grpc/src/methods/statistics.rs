@@ -1,0 +1,86 @@
+//! GetStatistics and GetStreamStats.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::State;
+use bytes::Bytes;
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::time::timeout;
+use tonic::Status;
+
+use crate::call::{MethodCall, Unary};
+use crate::convert::saturating;
+use crate::status::OrStatus;
+use crate::{Connection, Method, pb};
+
+/// How long the first server may take to tell the account's connections.
+const FIRST_SERVER: Duration = Duration::from_secs(1);
+
+/// How long another server may take to tell the account's connections after the one before.
+const NEXT_SERVER: Duration = Duration::from_millis(100);
+
+impl Unary for pb::GetStatisticsRequest {
+    const METHOD: Method = Method::GetStatistics;
+    type Response = pb::GetStatisticsResponse;
+
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStatisticsResponse, Status> {
+        let streams = call.all_streams().await?;
+        let total = |of: fn(&State) -> u64| -> i64 {
+            saturating(streams.iter().map(|info| of(&info.state)).sum::<u64>())
+        };
+        let (received, sent) = (&call.tally.received, &call.tally.sent);
+        Ok(pb::GetStatisticsResponse {
+            total_streams: saturating(streams.len()),
+            total_consumers: total(|state| state.consumer_count as u64),
+            total_messages: total(|state| state.messages),
+            total_bytes: total(|state| state.bytes),
+            connections: connections(call.connection()).await?,
+            in_msgs: saturating(received.messages()),
+            out_msgs: saturating(sent.messages()),
+            in_bytes: saturating(received.bytes()),
+            out_bytes: saturating(sent.bytes()),
+        })
+    }
+}
+
+/// Connections of the account, over all servers; that of this service alone if no server tells.
+async fn connections(connection: &Connection) -> Result<i32, Status> {
+    let client = connection.client();
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.or_status()?;
+    client.publish_with_reply("$SYS.REQ.ACCOUNT.PING.STATZ", inbox, Bytes::new()).await.or_status()?;
+    let (mut connections, mut patience) = (0_i64, FIRST_SERVER);
+    while let Ok(Some(answer)) = timeout(patience, answers.next()).await {
+        patience = NEXT_SERVER;
+        let statistics: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+        let accounts =
+            statistics.pointer("/data/account_statz").or_else(|| statistics.pointer("/data/accounts"));
+        let counts = accounts.and_then(Value::as_array).into_iter().flatten();
+        connections =
+            counts.filter_map(|account| account["conns"].as_i64()).fold(connections, i64::saturating_add);
+        if answer.status.is_some() {
+            break;
+        }
+    }
+    Ok(saturating(connections.max(1)))
+}
+
+impl Unary for pb::GetStreamStatsRequest {
+    const METHOD: Method = Method::GetStreamStats;
+    type Response = pb::GetStreamStatsResponse;
+
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStreamStatsResponse, Status> {
+        let (name, info) = call.stream(&self.stream_name).await?;
+        let state = info.state;
+        let (message_rate, byte_rate) = call.connection().rates().of(call.connection(), &name, &state);
+        Ok(pb::GetStreamStatsResponse {
+            stream_name: self.stream_name,
+            messages: saturating(state.messages),
+            bytes: saturating(state.bytes),
+            consumer_count: saturating(state.consumer_count),
+            message_rate,
+            byte_rate,
+        })
+    }
+}
