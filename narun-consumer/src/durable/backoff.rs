@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pauses that grow, as long as nothing works.
+/// The pause before the next attempt, which doubles with each failure.
 pub(super) struct Backoff {
     next: Duration,
     until: Instant,
@@ -16,7 +16,7 @@ impl Backoff {
         Self { next: Self::FIRST, until: Instant::now() }
     }
 
-    /// Begins the next pause; true if it is the first one.
+    /// Starts the next pause. Returns `true` if it is the first one.
     pub(super) fn grow(&mut self) -> bool {
         let is_first = self.next == Self::FIRST;
         self.until = Instant::now() + self.next;
