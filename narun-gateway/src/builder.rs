@@ -8,9 +8,9 @@ use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 
 use crate::error::BuildError;
+use crate::failure::FailureHook;
 use crate::forward::{ForwardedPolicy, PeerHook};
 use crate::idempotency::CallerHook;
-use crate::respond::RespondToFailure;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::state::GatewayState;
@@ -82,14 +82,14 @@ impl GatewayBuilder {
     }
 
     /// How the HTTP client's address and scheme are found. Default: from the [`Peer`](crate::Peer) extension.
-    pub fn peer(mut self, hook: impl PeerHook + Send + Sync + 'static) -> Self {
+    pub fn peer(mut self, hook: impl PeerHook) -> Self {
         self.settings.peer = Box::new(hook);
         self
     }
 
     /// How callers are told apart, for `Idempotency-Key` and for [who can read an outcome](crate#requests-accepted-once).
     /// Default [`DefaultCallerHook`](crate::DefaultCallerHook): not at all.
-    pub fn caller(mut self, hook: impl CallerHook + Send + Sync + 'static) -> Self {
+    pub fn caller(mut self, hook: impl CallerHook) -> Self {
         self.settings.caller = Box::new(hook);
         self
     }
@@ -124,9 +124,9 @@ impl GatewayBuilder {
         self
     }
 
-    /// How failures are answered. Default [`DefaultRespondToFailure`](crate::DefaultRespondToFailure).
-    pub fn on_failure(mut self, hook: impl RespondToFailure) -> Self {
-        self.settings.respond = Box::new(hook);
+    /// How failures are answered. Default [`DefaultFailureHook`](crate::DefaultFailureHook).
+    pub fn on_failure(mut self, hook: impl FailureHook) -> Self {
+        self.settings.failure = Box::new(hook);
         self
     }
 

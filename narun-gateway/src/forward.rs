@@ -86,14 +86,14 @@ impl Peer {
 /// # parts.extensions.insert(SocketAddr::from(([192, 0, 2, 1], 1234)));
 /// # assert_eq!(hook.peer(&parts).unwrap().address().port(), 1234);
 /// ```
-pub trait PeerHook {
+pub trait PeerHook: Send + Sync + 'static {
     /// The peer, if it is known. Called once for each request that matches a route.
     fn peer(&self, parts: &Parts) -> Option<Peer>;
 }
 
 impl<F> PeerHook for F
 where
-    F: Fn(&Parts) -> Option<Peer>,
+    F: Fn(&Parts) -> Option<Peer> + Send + Sync + 'static,
 {
     fn peer(&self, parts: &Parts) -> Option<Peer> {
         self(parts)

@@ -19,63 +19,55 @@ use std::time::Duration;
 use http::Method;
 use narun_core::App;
 
-pub use self::allowed::AllowedMethods;
 pub use self::error::RouteError;
-pub use self::table::{Lookup, RouteTable};
 
 use self::host::HostPattern;
 use self::pattern::Pattern;
 
-/// Sends the requests of some host, path and methods to an app.
+/// Sends the requests for a host, path and methods to an app.
 ///
-/// A route is only written down here; whether it makes sense is checked when a [`RouteTable`] is made of all of
-/// them.
+/// Nothing is checked until the route is given to a gateway, which returns [`RouteError`] for the first invalid one.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use narun_gateway::{Lookup, Route, RouteTable};
+/// use narun_gateway::Route;
 ///
 /// let routes = [
 ///     Route::post("/hello/{*rest}", "hello").timeout(Duration::from_secs(5)),
 ///     Route::any("/jobs/", "jobs").prefix().host("*.example.com"),
 /// ];
-/// let table = RouteTable::new(routes, |route| Ok(route.app().to_owned()))?;
-///
-/// let Lookup::Match(app) = table.lookup(None, &http::Method::POST, "/hello/world") else { panic!() };
-/// assert_eq!(app.as_str(), "hello");
-/// # Ok::<(), narun_gateway::RouteError>(())
+/// assert_eq!(routes[1].to_string(), "any method *.example.com/jobs/ and below");
 /// ```
 ///
 /// # Paths
 ///
-/// A path starts with `/` and is made of segments between slashes, in the syntax of `matchit` 0.9, which is axum's
-/// too:
+/// A path starts with `/` and consists of segments between slashes, in the syntax of `matchit` 0.9, which axum uses too:
 ///
 /// | segment | matches |
 /// |---|---|
 /// | `users` | itself, byte by byte |
 /// | `{id}` | one segment that is not empty |
-/// | `img-{id}.png` | the same between two texts; one parameter a segment |
+/// | `img-{id}.png` | the same between two texts; one parameter per segment |
 /// | `{*rest}` | the rest of the path if it is not empty, slashes included; only at the end |
 /// | `{{`, `}}` | a brace |
 ///
-/// Request paths are matched raw, percent-encoded as they came: `/a%2Fb` is one segment, `/%61` is not `/a`, and
-/// dot segments and double slashes are not resolved. What is behind the app's name sees the same raw path. A trailing
-/// slash is part of the path, unless the route is a [`prefix`](Self::prefix).
+/// Request paths are matched without decoding: `/a%2Fb` is one segment, `/%61` is not `/a`, and dot segments and double
+/// slashes are not resolved. The app gets the same path. A trailing slash is part of the path, unless the route is a
+/// [`prefix`](Self::prefix).
 ///
 /// # Which route wins
 ///
-/// Of all routes that match host, path and method the most specific one, in this order:
+/// Of all routes that match host, path and method, the most specific one. Compared are, in this order:
 ///
-/// 1. the host: a name wins over `*.example.com`, a longer one of these over a shorter one, and all win over none;
+/// 1. the host: a name wins over `*.example.com`, a longer one of these over a shorter one, and both over no host;
 /// 2. the path, segment by segment from the left: plain text, then the longest text before a parameter, then a
 ///    parameter before `{*rest}`, then the longest text after it;
-/// 3. the method: one that is named wins over a route for any method.
+/// 3. the method: a named one wins over a route for any method.
 ///
-/// A route that does not take the request's method is never in the way of one that does. `GET` takes `HEAD` as well,
-/// unless a route of the same host and path names `HEAD`. Two routes of the same host and the same path, parameter
-/// names aside, must not name the same method, nor may both take any: that is [`RouteError::Conflict`].
+/// A route that does not take the request's method never hides one that does. `GET` takes `HEAD` as well, unless a route with
+/// the same host and path names `HEAD`. Two routes with the same host and the same path, parameter names aside, must not
+/// name the same method, nor both take any method: that is [`RouteError::Conflict`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a route does nothing until it is given to a gateway"]
 pub struct Route {

@@ -11,7 +11,7 @@ use tower_service::Service;
 use crate::body::{BoxError, ResponseBody};
 use crate::future::ResponseFuture;
 use crate::request::RequestFuture;
-use crate::route::{Lookup, host};
+use crate::route::host;
 use crate::state::GatewayState;
 use crate::status;
 
@@ -90,14 +90,8 @@ impl<B> Service<Request<B>> for NotFound {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = FailureContext::of_request(request.method(), request.headers());
         let table = self.state.table();
-        let allowed = match table.lookup(
-            host::of_request(request.uri(), request.headers()),
-            request.method(),
-            request.uri().path(),
-        ) {
-            Lookup::MethodNotAllowed(allowed) => Some(allowed),
-            Lookup::Match(_) | Lookup::NotFound => None,
-        };
+        let host = host::of_request(request.uri(), request.headers());
+        let allowed = table.allowed(host, request.method(), request.uri().path());
         let kind = match allowed {
             Some(_) => FailureKind::MethodNotAllowed,
             // Its target has no path that a route could match.

@@ -20,7 +20,8 @@ use crate::forward::fields::FieldChanges;
 use crate::jetstream::Store;
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
-use crate::route::{Route, RouteError, RouteTable};
+use crate::route::table::RouteTable;
+use crate::route::{Route, RouteError};
 use crate::settings::Settings;
 use crate::status::StatusPaths;
 
@@ -196,7 +197,7 @@ impl GatewayState {
 
     /// The response to a failure, as the hook makes it.
     pub(crate) fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
-        self.settings.respond.respond(failure, context)
+        self.settings.failure.respond(failure, context)
     }
 }
 

@@ -20,6 +20,7 @@ pub struct ListenAddr {
 
 /// A text that is no [`ListenAddr`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("an address to listen at is `:port` or `host:port`")]
 pub struct ParseListenAddrError;
 

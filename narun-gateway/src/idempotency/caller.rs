@@ -21,14 +21,14 @@ use http::request::Parts;
 /// # parts.extensions.insert(User("ann".into()));
 /// # assert_eq!(hook.caller(&parts).as_deref(), Some("ann"));
 /// ```
-pub trait CallerHook {
+pub trait CallerHook: Send + Sync + 'static {
     /// The caller, if there is one to tell apart. Called once for each request whose outcome is kept or asked for.
     fn caller(&self, parts: &Parts) -> Option<String>;
 }
 
 impl<F> CallerHook for F
 where
-    F: Fn(&Parts) -> Option<String>,
+    F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
 {
     fn caller(&self, parts: &Parts) -> Option<String> {
         self(parts)

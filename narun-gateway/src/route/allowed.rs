@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 ///
 /// Sorted by name, each once, with `HEAD` wherever there is `GET`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedMethods(Vec<Method>);
+pub(crate) struct AllowedMethods(Vec<Method>);
 
 impl AllowedMethods {
     pub(crate) fn new(mut methods: Vec<Method>) -> Self {
@@ -18,13 +18,8 @@ impl AllowedMethods {
         Self(methods)
     }
 
-    /// The methods.
-    pub fn iter(&self) -> impl Iterator<Item = &Method> {
-        self.0.iter()
-    }
-
     /// The value of an `Allow` field.
-    pub fn to_value(&self) -> HeaderValue {
+    pub(crate) fn to_value(&self) -> HeaderValue {
         // Methods are tokens, so their list is always a field value, and the empty one is valid too.
         HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
     }

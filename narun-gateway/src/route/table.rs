@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::Route;
+use super::allowed::AllowedMethods;
+use super::error::RouteError;
 use super::hash::TextMap;
 use super::host::{self, HostPattern};
 use super::tree::Tree;
-use super::{AllowedMethods, Route, RouteError};
 
 #[cfg(test)]
 mod tests;
@@ -14,20 +16,9 @@ mod tests;
 /// All routes of a gateway, compiled for looking up, with something prepared for each.
 ///
 /// Immutable: to change a route, a new table is made. What wins over what is said at [`Route`].
-pub struct RouteTable<T> {
+pub(crate) struct RouteTable<T> {
     prepared: Box<[Arc<T>]>,
     hosts: Hosts,
-}
-
-/// What a look-up found.
-#[derive(Debug)]
-pub enum Lookup<'a, T> {
-    /// What was prepared for the most specific route that matches host, path and method.
-    Match(&'a Arc<T>),
-    /// Routes match host and path, but none takes the method: 405, with these in its `Allow` field.
-    MethodNotAllowed(AllowedMethods),
-    /// No route matches host and path.
-    NotFound,
 }
 
 /// Routes as numbers, by host.
@@ -47,7 +38,7 @@ impl<T> RouteTable<T> {
     /// # Errors
     ///
     /// The first thing that is wrong with a route or between two of them, or what `prepare` returns.
-    pub fn new(
+    pub(crate) fn new(
         routes: impl IntoIterator<Item = Route>,
         mut prepare: impl FnMut(&Route) -> Result<T, RouteError>,
     ) -> Result<Self, RouteError> {
@@ -63,35 +54,31 @@ impl<T> RouteTable<T> {
         Ok(Self { prepared, hosts })
     }
 
-    /// Finds the route of a request.
+    /// Finds the most specific route of a request. Returns `None` if no route has its host, path and method.
     ///
-    /// `host` is the target's authority or the `Host` field; a user, port or trailing dot in it is ignored. `path` is
-    /// matched as it is, without decoding. Nothing is allocated for a match; the methods of the other case
-    /// are collected only then.
-    pub fn lookup(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<'_, T> {
-        if let Some(found) = self.find(host, method, path) {
-            return Lookup::Match(found);
+    /// `host` is the target's authority or the `Host` field. Its user, port and trailing dot are ignored. `path` is matched
+    /// without decoding. Does not allocate.
+    pub(crate) fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Option<&Arc<T>> {
+        let number = self.hosts.visit(host, |tree| tree.find(path, method))?;
+        Some(&self.prepared[number])
+    }
+
+    /// The methods of the routes with this host and path, for a 405. Returns `None` if there is no such route, or if one takes
+    /// the method.
+    pub(crate) fn allowed(&self, host: Option<&str>, method: &Method, path: &str) -> Option<AllowedMethods> {
+        if self.find(host, method, path).is_some() {
+            return None;
         }
         let mut methods = Vec::new();
         self.hosts.visit(host, |tree| {
             tree.methods(path, &mut methods);
             None
         });
-        if methods.is_empty() {
-            Lookup::NotFound
-        } else {
-            Lookup::MethodNotAllowed(AllowedMethods::new(methods))
-        }
-    }
-
-    /// The same for whoever need not know why nothing was found.
-    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Option<&Arc<T>> {
-        let number = self.hosts.visit(host, |tree| tree.find(path, method))?;
-        Some(&self.prepared[number])
+        (!methods.is_empty()).then(|| AllowedMethods::new(methods))
     }
 
     /// What was prepared for each route, in the order of the routes.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.prepared.iter()
     }
 }
@@ -153,12 +140,5 @@ impl<T> Default for RouteTable<T> {
 impl<T: fmt::Debug> fmt::Debug for RouteTable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.prepared).finish()
-    }
-}
-
-impl<T> Lookup<'_, T> {
-    /// Whether a route was found.
-    pub fn is_match(&self) -> bool {
-        matches!(self, Self::Match(_))
     }
 }

@@ -131,11 +131,10 @@ async fn a_consumer_that_is_back_later_than_the_gateway_is_found() {
         }
         proxy.cut();
         let away = consumer.lose_connection().await;
-        let connected = proxy.connected();
+        let missed = proxy.no_responders();
         proxy.mend();
-        eventually("the gateway's connection", async || proxy.connected() > connected).await;
-        // Long enough for whatever it sends at once to meet nobody.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // What the gateway sends once it is connected has no subscriber.
+        eventually("a message to nobody", async || proxy.no_responders() > missed).await;
         let mut consumer = away.back().await;
         if taken {
             assert!(matches!(consumer.frame().await.0, Frame::Probe));

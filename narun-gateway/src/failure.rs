@@ -6,22 +6,22 @@ use narun_core::{Body, Failure, FailureContext};
 /// ```
 /// use http::Response;
 /// use narun_core::{Body, Failure, FailureContext};
-/// use narun_gateway::RespondToFailure;
+/// use narun_gateway::FailureHook;
 ///
 /// fn plain(failure: &Failure, _context: &FailureContext) -> Response<Body> {
 ///     let mut response = Response::new(Body::from(failure.to_string()));
 ///     *response.status_mut() = failure.status();
 ///     response
 /// }
-/// fn takes(_: impl RespondToFailure) {}
+/// fn takes(_: impl FailureHook) {}
 /// takes(plain);
 /// ```
-pub trait RespondToFailure: Send + Sync + 'static {
+pub trait FailureHook: Send + Sync + 'static {
     /// The response to this failure.
     fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body>;
 }
 
-impl<F> RespondToFailure for F
+impl<F> FailureHook for F
 where
     F: Fn(&Failure, &FailureContext) -> Response<Body> + Send + Sync + 'static,
 {
@@ -32,9 +32,9 @@ where
 
 /// [`Failure::to_response`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DefaultRespondToFailure;
+pub struct DefaultFailureHook;
 
-impl RespondToFailure for DefaultRespondToFailure {
+impl FailureHook for DefaultFailureHook {
     fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
         failure.to_response(context).map(Body::from)
     }
