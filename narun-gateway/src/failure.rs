@@ -1,7 +1,9 @@
 use http::Response;
 use narun_core::{Body, Failure, FailureContext};
 
-/// Turns a [`Failure`] into a response. Closures do.
+/// Makes the response to a [`Failure`].
+///
+/// Closures and functions of the form `Fn(&Failure, &FailureContext) -> Response<Body>` are hooks:
 ///
 /// ```
 /// use http::Response;
@@ -13,8 +15,8 @@ use narun_core::{Body, Failure, FailureContext};
 ///     *response.status_mut() = failure.status();
 ///     response
 /// }
-/// fn takes(_: impl FailureHook) {}
-/// takes(plain);
+/// fn is_hook(_: impl FailureHook) {}
+/// is_hook(plain);
 /// ```
 pub trait FailureHook: Send + Sync + 'static {
     /// The response to this failure.
@@ -30,7 +32,7 @@ where
     }
 }
 
-/// [`Failure::to_response`].
+/// The hook that responds as [`Failure::to_response`] does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultFailureHook;
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
-use crate::jetstream::Store;
+use crate::jetstream::DurableStore;
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
 use crate::route::table::RouteTable;
@@ -32,7 +32,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub(crate) struct GatewayState {
     endpoint: Arc<NatsEndpoint>,
     table: ArcSwap<RouteTable<CompiledRoute>>,
-    store: Store,
+    store: DurableStore,
     settings: Settings,
     status: StatusPaths,
     /// Whether the NATS client is dead.
@@ -59,7 +59,7 @@ impl GatewayState {
             "the prefix of the status resource is no path that begins and ends with a slash",
         ))?;
         metrics::describe();
-        let store = Store::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
+        let store = DurableStore::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
         let link = NatsLink::new(client);
         let prefix = link.inbox_prefix();
         let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, metrics::inbox));
@@ -122,7 +122,7 @@ impl GatewayState {
         self.table.load()
     }
 
-    pub(crate) const fn store(&self) -> &Store {
+    pub(crate) const fn store(&self) -> &DurableStore {
         &self.store
     }
 

@@ -13,31 +13,31 @@ use super::tree::Tree;
 #[cfg(test)]
 mod tests;
 
-/// All routes of a gateway, compiled for looking up, with something prepared for each.
+/// All routes of a gateway, compiled for look-ups, with a prepared value for each.
 ///
-/// Immutable: to change a route, a new table is made. What wins over what is said at [`Route`].
+/// Immutable: changed routes make a new table. [`Route`] documents which route wins.
 pub(crate) struct RouteTable<T> {
     prepared: Box<[Arc<T>]>,
     hosts: Hosts,
 }
 
-/// Routes as numbers, by host.
+/// Routes by host. Routes are numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     exact: TextMap<Tree>,
-    /// By what follows `*.`.
+    /// By the name after `*.`.
     below: TextMap<Tree>,
-    /// The lengths of the keys of `below`, longest first: only so many are tried, however many dots a host has.
+    /// The lengths of the keys of `below`, longest first, which bound the look-ups for a host with many dots.
     lengths: Vec<usize>,
     any: Tree,
 }
 
 impl<T> RouteTable<T> {
-    /// Compiles the routes. `prepare` is called once for each of them, in their order, when all have been found good.
+    /// Compiles the routes. `prepare` is called once for each, in their order, if all are valid.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong with a route or between two of them, or what `prepare` returns.
+    /// The first route that is invalid or conflicts with another, or the error of `prepare`.
     pub(crate) fn new(
         routes: impl IntoIterator<Item = Route>,
         mut prepare: impl FnMut(&Route) -> Result<T, RouteError>,
@@ -77,14 +77,14 @@ impl<T> RouteTable<T> {
         (!methods.is_empty()).then(|| AllowedMethods::new(methods))
     }
 
-    /// What was prepared for each route, in the order of the routes.
+    /// The prepared values, in the order of the routes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.prepared.iter()
     }
 }
 
 impl Hosts {
-    /// Puts a route in. The inner error is the number of the route that it conflicts with.
+    /// Inserts a route. The inner error is the number of the route that it conflicts with.
     pub(crate) fn insert(&mut self, route: &Route, number: usize) -> Result<Result<(), usize>, RouteError> {
         let checked = route.check()?;
         let tree = match checked.host {
@@ -100,7 +100,7 @@ impl Hosts {
         Ok(checked.patterns.iter().try_for_each(|pattern| tree.insert(pattern, &route.methods, number)))
     }
 
-    /// Shows the trees of all patterns that match a host, the most specific first, until one yields something.
+    /// Visits the trees of all patterns that match a host, the most specific first, until `visit` returns a route.
     fn visit(&self, host: Option<&str>, mut visit: impl FnMut(&Tree) -> Option<usize>) -> Option<usize> {
         if (!self.exact.is_empty() || !self.below.is_empty())
             && let Some(host) = host.map(host::without_port)
@@ -116,7 +116,7 @@ impl Hosts {
                 return Some(found);
             }
             for &length in &self.lengths {
-                // A label and a dot come before the parent's name.
+                // At least a label and a dot precede the parent's name.
                 let Some(dot) = lower.len().checked_sub(length + 1).filter(|dot| *dot > 0) else { continue };
                 if lower[dot] == b'.'
                     && let Some(tree) = self.below.get(&lower[dot + 1..])
@@ -130,7 +130,7 @@ impl Hosts {
     }
 }
 
-/// No routes.
+/// The table without routes.
 impl<T> Default for RouteTable<T> {
     fn default() -> Self {
         Self { prepared: Box::default(), hosts: Hosts::default() }
