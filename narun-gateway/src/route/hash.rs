@@ -54,7 +54,7 @@ mod tests {
             let hashes: Vec<u64> = hashes.collect();
             let buckets: HashSet<u64> = hashes.iter().map(|hash| hash & 4095).collect();
             let tags: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
-            // By chance, 1 - 1/e of the buckets are hit.
+            // At random, 1 - 1/e of the buckets are hit.
             assert!(buckets.len() > 2300, "{text}: {}", buckets.len());
             assert!(tags.len() > 100, "{text}: {}", tags.len());
         }

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_path_between_slashes() {
+    fn a_prefix_must_be_a_path_between_slashes() {
         for good in ["/x/", "/.narun/requests/", "/a%20b/"] {
             assert!(StatusPaths::new(Some(good.to_owned())).is_some(), "{good}");
         }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_where_the_status_is() {
+    fn the_location_is_the_prefix_and_the_id() {
         let paths = StatusPaths::new(None).expect("a path");
         let id = ExchangeId::from_bytes([7; 16]);
         let location = paths.location(&id);

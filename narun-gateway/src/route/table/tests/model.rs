@@ -1,4 +1,4 @@
-//! The table against a matcher that tries every route and compares all that match.
+//! Compares the table with a matcher that tries each route.
 
 use std::cmp::Reverse;
 
@@ -7,7 +7,7 @@ use proptest::sample::{select, subsequence};
 
 use super::*;
 
-/// How specific a match is: the smaller, the more. Host, segments, method.
+/// How specific a match is, by host, segments and method. Smaller is more specific.
 type Rank = (HostRank, Vec<SegmentRank>, MethodRank);
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +41,7 @@ fn host_rank(route: &Route, host: Option<&str>) -> Option<HostRank> {
     }
 }
 
-/// Templates of a route: a prefix is two.
+/// The templates of a route. A prefix has two.
 fn templates(route: &Route) -> Vec<String> {
     let mut templates = vec![route.path.clone()];
     if route.prefix {
@@ -137,7 +137,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn the_table_finds_what_trying_every_route_finds(
+    fn the_table_finds_the_same_route_as_trying_each(
         candidates in prop::collection::vec(route(), 0..24),
         requests in prop::collection::vec(
             (
