@@ -22,7 +22,7 @@ use crate::error::BoxError;
 use crate::handler::{Extent, Handler};
 use crate::machine::Machine;
 use crate::metrics::Metrics;
-use crate::response::{Answer, Encoded, Rest, report, unsendable};
+use crate::response::{EncodedOutcome, EncodedResponse, FollowingBody, report, unsendable};
 
 /// How many times in a row an exchange goes round before others get their turn, the client's task among them, which what
 /// was published until then waits for in memory; and how many messages it takes in each time.
@@ -73,7 +73,7 @@ where
         Self {
             received,
             machine,
-            handler: Handler::new(service, request, slot, Extent::Beginning(consumer.room())),
+            handler: Handler::new(service, request, slot, Extent::Prefix(consumer.room())),
             context,
             span,
             registration: None,
@@ -121,16 +121,16 @@ where
         let Poll::Ready(outcome) = outcome else { return };
         *this.answered = true;
         let now = endpoint.link().now();
-        let answer = Answer::new(outcome, this.context, consumer);
-        this.span.record("http.response.status_code", answer.status.as_u16());
-        metrics.handled(answer.status, now - *this.received);
-        let Encoded { frame, rest } = match answer.response {
+        let encoded = EncodedOutcome::new(outcome, this.context, consumer);
+        this.span.record("http.response.status_code", encoded.status.as_u16());
+        metrics.handled(encoded.status, now - *this.received);
+        let EncodedResponse { frame, rest } = match encoded.response {
             Ok(response) => response,
             Err(problem) => {
                 return this.machine.with(|machine| machine.abort(ResetCode::TooLarge, problem, true));
             }
         };
-        let Some(Rest { inline, cut, part }) = rest else {
+        let Some(FollowingBody { inline, cut, part }) = rest else {
             return this.machine.with(|machine| machine.respond(frame));
         };
         *this.responds = true;

@@ -19,7 +19,7 @@ use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
 use super::store::StoreError;
 use crate::error::BoxError;
-use crate::handler::Answered;
+use crate::handler::HandlerResponse;
 
 /// How long the server may take to confirm an ack.
 const CONFIRMATION: Duration = Duration::from_secs(2);
@@ -172,7 +172,7 @@ impl DeliveredRequest {
             tracing::debug!(id = %head.id, "the request has expired");
             self.state.metrics.expired.increment(1);
             let response = Failure::new(FailureKind::Expired).to_response(failure);
-            return Err(self.conclude(context, self.encode(&Answered::from(response), failure)).await);
+            return Err(self.conclude(context, self.encode(&HandlerResponse::from(response), failure)).await);
         }
         Ok(())
     }
