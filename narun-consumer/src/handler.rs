@@ -67,7 +67,7 @@ pub(crate) struct HandlerResponse {
     pub(crate) body: Bytes,
     /// The part that follows, which may be the end.
     pub(crate) rest: BodyPart,
-    /// The length of the whole body, if it is known and more of it follows.
+    /// The length of the whole body, if it is known and `body` does not show it.
     pub(crate) length: Option<u64>,
 }
 
@@ -101,7 +101,7 @@ impl HandlerResponse {
         Self { parts, body, rest: BodyPart { data: Bytes::new(), end: true, trailers }, length }
     }
 
-    /// Whether the body ends with its start.
+    /// Whether `body` is the whole body.
     pub(crate) const fn is_whole(&self) -> bool {
         self.rest.end && self.rest.data.is_empty()
     }
