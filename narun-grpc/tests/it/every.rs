@@ -1,7 +1,7 @@
 //! A request of each unary method, for a user who has a bit of everything.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,12 +17,16 @@ use narun_grpc::pb::{
     UnsubscribeRequest, UpdateStreamRequest,
 };
 use prost::Message;
+use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::consumers::{consumer, durable};
 use crate::harness::soon;
 use crate::hostile::Raw;
+
+/// How long an attempt of [`retry`] may take.
+const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// Makes what the requests are about: streams, a consumer, a bucket with a key, and one with an object.
 pub(crate) async fn prepare(channel: &Channel, user: &str) {
@@ -111,27 +115,54 @@ pub(crate) async fn send(channel: &Channel, method: &str, request: Request<Bytes
     client.unary(request, path, Raw).await.map(tonic::Response::into_inner)
 }
 
-/// Calls a method again and again, each time for so long at most, until one call has succeeded that began after it was to.
+/// What a test and the calls that it has retried know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Whether a successful call that starts now is the last one.
+    pub(crate) last: AtomicBool,
+    /// The number of calls that have ended, whether they succeeded or not.
+    pub(crate) ended: AtomicUsize,
+}
+
+/// Calls a method again and again with this time limit, until a call succeeds that started when it could be the last.
 pub(crate) async fn insist(
     channel: Channel,
     method: &'static str,
     request: Bytes,
-    patience: Duration,
-    is_to: Arc<AtomicBool>,
+    limit: Duration,
+    progress: Arc<Progress>,
 ) {
     loop {
-        let after = is_to.load(Ordering::Acquire);
+        let last = progress.last.load(Ordering::Acquire);
         let mut request = Request::new(request.clone());
-        request.set_timeout(patience);
-        match soon(method, send(&channel, method, request)).await {
-            Ok(_) if after => return,
+        request.set_timeout(limit);
+        let result = soon(method, send(&channel, method, request)).await;
+        progress.ended.fetch_add(1, Ordering::AcqRel);
+        match result {
+            Ok(_) if last => return,
             Ok(_) => {}
-            Err(status) => match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                code => panic!("{method}: {code:?} {status:?}"),
-            },
+            Err(status) => pause_after(method, &status).await,
         }
     }
+}
+
+/// Retries a call until it succeeds, for a minute: while a cluster elects a leader, a call fails, or is never answered.
+pub(crate) async fn retry<T>(what: &str, call: impl AsyncFn() -> Result<T, Status>) -> T {
+    soon(what, async {
+        loop {
+            match timeout(ATTEMPT, call()).await {
+                Ok(Ok(response)) => return response,
+                Ok(Err(status)) => pause_after(what, &status).await,
+                Err(_) => {}
+            }
+        }
+    })
+    .await
+}
+
+/// Pauses before a retry. Panics if the failure is not one that a lost server or leader explains.
+async fn pause_after(what: &str, status: &Status) {
+    let expected = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
+    assert!(expected.contains(&status.code()), "{what}: {status:?}");
+    tokio::time::sleep(Duration::from_millis(5)).await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use narun_grpc::auth::TrustRequest;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tonic::{Code, Request};
 
 use crate::consumers::{consumer, durable};
-use crate::every::{call, insist, prepare, requests};
+use crate::every::{Progress, call, insist, prepare, requests};
 use crate::harness::{Service, channel, eventually, new_user, soon};
 use crate::objects;
 use crate::streams::{create, named, publish, store};
@@ -63,9 +63,12 @@ async fn every_call_ends_in_time_though_its_client_sets_none() {
         call(&patient, method, request).await.expect(method);
     }
     signal(&server, rustix::process::Signal::STOP);
-    let other = async_nats::connect(server.url());
     // Its threads do not stop all at once.
-    let _ = tokio::time::timeout(Duration::from_millis(100), other).await;
+    eventually("a standstill", async || {
+        let other = async_nats::connect(server.url());
+        tokio::time::timeout(Duration::from_millis(100), other).await.is_err()
+    })
+    .await;
     let mut calls = JoinSet::new();
     for (method, request) in requests("u") {
         let channel = hasty.clone();
@@ -122,14 +125,16 @@ async fn all_goes_on_after_a_server_died() {
     };
     chunks.send(chunk.clone()).await.unwrap();
 
-    let restarted = Arc::new(AtomicBool::new(false));
+    let progress = Arc::<Progress>::default();
     let mut calls = JoinSet::new();
     for (method, request) in requests("u") {
-        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(1), restarted.clone()));
+        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(1), progress.clone()));
     }
     for _ in 0..2 {
         // In the midst of calls.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let ended = || progress.ended.load(Ordering::Acquire);
+        let before = ended();
+        eventually("calls", async || ended() >= before + calls.len()).await;
         server.kill().unwrap();
         // It is noticed, and refused at once.
         let refused = PublishRequest { user_id: "u".into(), subject: "a".into(), ..Default::default() };
@@ -140,7 +145,7 @@ async fn all_goes_on_after_a_server_died() {
         .await;
         server.restart().unwrap();
     }
-    restarted.store(true, Ordering::Release);
+    progress.last.store(true, Ordering::Release);
     soon("all methods", calls.join_all()).await;
     // What was under way came to an end, if not to a good one.
     match soon("a pull", waiting).await.unwrap() {
