@@ -1,4 +1,4 @@
-//! Three servers that keep everything three times, one of which dies.
+//! A cluster of three servers with three replicas of everything, one of which dies.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,7 @@ fn replicated(name: &str, replicas: i32) -> StreamConfig {
     StreamConfig { replicas, ..named(name) }
 }
 
-/// Requests of methods that use what is kept three times.
+/// Requests of methods that use replicated streams and buckets.
 fn requests() -> Vec<(&'static str, Bytes)> {
     let user_id = || "u".to_owned();
     let data = Bytes::from_static(b"x");
@@ -48,7 +48,7 @@ fn requests() -> Vec<(&'static str, Bytes)> {
     }
 }
 
-/// On how many servers a stream of NATS's is.
+/// The number of servers with a replica of a NATS stream.
 async fn servers(nats: &async_nats::Client, stream: &str) -> usize {
     let jetstream = jetstream::new(nats.clone());
     let mut servers = 0;
@@ -68,7 +68,7 @@ async fn servers(nats: &async_nats::Client, stream: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_kept_three_times_outlives_a_server() {
+async fn replicated_data_outlives_a_server() {
     let mut cluster = block_in_place(Cluster::start).expect("a cluster");
     let nats = async_nats::connect(cluster.urls()).await.expect("a connection");
     let three = BucketSettings::new().replicas(3);
@@ -90,7 +90,7 @@ async fn what_is_kept_three_times_outlives_a_server() {
         assert_eq!(servers(&nats, stream).await, 3, "{stream}");
     }
 
-    // From one server to three, and back.
+    // From one replica to three, and back.
     retry("CreateStream", async || create_stream(1, "t").await).await;
     for replicas in [3, 1] {
         let config = Some(StreamConfig { replicas, ..Default::default() });
@@ -106,7 +106,7 @@ async fn what_is_kept_three_times_outlives_a_server() {
         assert_eq!(updated.config.unwrap().replicas, replicas);
     }
 
-    // The one that leads the stream dies.
+    // The leader of the stream dies.
     let progress = Arc::<Progress>::default();
     let mut calls = JoinSet::new();
     for (method, request) in requests() {
@@ -117,7 +117,7 @@ async fn what_is_kept_three_times_outlives_a_server() {
     progress.last.store(true, Ordering::Release);
     soon("all methods", calls.join_all()).await;
 
-    // Nothing of what was confirmed before is gone.
+    // Nothing that was confirmed before is lost.
     let mut answers = Vec::new();
     for (method, request) in requests() {
         answers.push(retry(method, async || call(&channel, method, request.clone()).await).await);
@@ -136,7 +136,7 @@ async fn what_is_kept_three_times_outlives_a_server() {
 }
 
 #[tokio::test]
-async fn one_server_keeps_nothing_three_times() {
+async fn a_single_server_refuses_replicas() {
     let three = BucketSettings::new().replicas(3);
     let (mut service, user) =
         (Service::with(|builder| builder.kv_buckets(three).object_buckets(three)).await, new_user());

@@ -1,4 +1,4 @@
-//! A request of each unary method, for a user who has a bit of everything.
+//! A request of each unary method, for a user with a stream, a consumer, a key and an object.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ use crate::hostile::Raw;
 /// How long an attempt of [`retry`] may take.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Makes what the requests are about: streams, a consumer, a bucket with a key, and one with an object.
+/// Creates what the requests use: streams, a consumer, a bucket with a key, and one with an object.
 pub(crate) async fn prepare(channel: &Channel, user: &str) {
     for (method, request) in requests(user) {
         if ["CreateStream", "CreateConsumer", "KVPut", "ObjectPut", "PublishToStream"].contains(&method) {
@@ -37,7 +37,7 @@ pub(crate) async fn prepare(channel: &Channel, user: &str) {
     }
 }
 
-/// The requests, none of which waits for long where all is well.
+/// The requests. Without a failure, none of them takes long.
 pub(crate) fn requests(user: &str) -> Vec<(&'static str, Bytes)> {
     let user_id = || user.to_owned();
     let (stream_name, consumer_name) = (|| "s".to_owned(), || "c".to_owned());
@@ -45,11 +45,11 @@ pub(crate) fn requests(user: &str) -> Vec<(&'static str, Bytes)> {
     let subject = || "s.a".to_owned();
     let wait = Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 });
     let data = Bytes::from_static(b"x");
-    // On disk, as it is to outlive the server.
+    // On disk, to outlive the server.
     let config = |name: &str| {
         Some(StreamConfig {
             name: name.to_owned(),
-            // Which UpdateStream does not change.
+            // The same as in UpdateStream.
             max_msgs: 1000,
             subjects: vec![format!("{name}.>")],
             ..Default::default()
