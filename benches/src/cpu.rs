@@ -13,7 +13,7 @@ use crate::goal::Goal;
 use crate::group::Group;
 use crate::pace::Pace;
 use crate::process::Process;
-use crate::role::{Delivery, Job, NatsApp, Role, Work};
+use crate::role::{DeliveryKind, Job, NatsApp, Role, Work};
 
 /// What the handler uses up per request.
 const BURN: Duration = Duration::from_millis(5);
@@ -26,7 +26,7 @@ const REFUSED: &str = "503";
 
 /// Runs a handler that needs the CPU on one worker thread, on two, and under overload.
 #[derive(Clone, Debug, Parser)]
-struct Options {
+struct CpuOptions {
     #[command(flatten)]
     pace: Pace,
 
@@ -41,7 +41,7 @@ struct Options {
 
 /// A consumer, and what may become of requests to it.
 #[derive(Clone, Copy, Debug)]
-struct Case {
+struct CpuCase {
     name: &'static str,
     workers: usize,
     work: Work,
@@ -51,13 +51,13 @@ struct Case {
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    crate::exit_code(run(&Options::parse()))
+    crate::exit_code(run(&CpuOptions::parse()))
 }
 
 /// Returns whether requests were answered as they should be.
-fn run(options: &Options) -> Result<bool, Error> {
+fn run(options: &CpuOptions) -> Result<bool, Error> {
     let nats = Server::start()?;
-    let cases = Case::all();
+    let cases = CpuCase::all();
     let mut groups = Vec::new();
     for case in &cases {
         groups.push(case.start(&nats, options.connections)?);
@@ -68,7 +68,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     if !options.json {
         println!("case        {}", Figures::HEAD);
     }
-    for (Case { name, .. }, figures) in cases.iter().zip(&figures) {
+    for (CpuCase { name, .. }, figures) in cases.iter().zip(&figures) {
         if options.json {
             let mut line = figures.json();
             line["case"] = (*name).into();
@@ -96,7 +96,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     Ok(cases.iter().zip(&figures).all(|(case, figures)| case.is_as_it_should_be(figures)))
 }
 
-impl Case {
+impl CpuCase {
     fn all() -> [Self; 3] {
         let work = Work { burn: BURN, ..Work::default() };
         let overloaded = Work { concurrency: 4, queue: 4, ..work };
@@ -111,7 +111,7 @@ impl Case {
         let at = NatsApp {
             nats: nats.url().to_owned(),
             app: self.name.replace('/', "-"),
-            delivery: Delivery::Direct,
+            delivery: DeliveryKind::Direct,
         };
         let start = |name, workers, role| Process::start(name, &Job { workers, role });
         let role = Role::Consumer { at: at.clone(), work: self.work };

@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Counts what is lost while consumers leave.
 #[derive(Debug, Parser)]
-struct Options {
+struct DrainOptions {
     /// How many consumers leave.
     #[arg(long, default_value_t = 20)]
     leavers: u32,
@@ -52,7 +52,7 @@ struct Options {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = DrainOptions::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime.map_err(Error::from).and_then(|runtime| runtime.block_on(run(&options)));
     match result {
@@ -61,7 +61,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn report(options: &Options, statuses: &BTreeMap<StatusCode, u64>) -> ExitCode {
+fn report(options: &DrainOptions, statuses: &BTreeMap<StatusCode, u64>) -> ExitCode {
     let total: u64 = statuses.values().sum();
     let lost = total - statuses.get(&StatusCode::OK).copied().unwrap_or_default();
     println!(
@@ -74,7 +74,7 @@ fn report(options: &Options, statuses: &BTreeMap<StatusCode, u64>) -> ExitCode {
     if lost * 10_000 > total { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-async fn run(options: &Options) -> Result<BTreeMap<StatusCode, u64>, Error> {
+async fn run(options: &DrainOptions) -> Result<BTreeMap<StatusCode, u64>, Error> {
     let server = Server::start()?;
     let relay = Relay::start(server.port(), Duration::from_millis(options.delay_ms)).await?;
     let gateway = Gateway::builder(async_nats::connect(server.url()).await?)

@@ -20,7 +20,7 @@ use clap::Parser;
 use tokio::runtime::Builder;
 use tokio::time;
 
-use self::options::Options;
+use self::options::FaultsOptions;
 use self::plan::Plan;
 use self::scenario::Scenario;
 use self::verdict::{Verdict, print_summary};
@@ -28,11 +28,11 @@ use self::verdict::{Verdict, print_summary};
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    crate::exit_code(run(&Options::parse()))
+    crate::exit_code(run(&FaultsOptions::parse()))
 }
 
 /// Returns whether all guarantees were kept.
-fn run(options: &Options) -> Result<bool, crate::Error> {
+fn run(options: &FaultsOptions) -> Result<bool, crate::Error> {
     // Starting and ending processes blocks a worker thread for a moment.
     let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let mut verdicts = Vec::new();

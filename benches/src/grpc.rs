@@ -1,10 +1,10 @@
 //! The program `grpc`.
 
-mod check;
-mod deeds;
 mod objects;
+mod operations;
 mod options;
 mod programs;
+mod report;
 mod subscriptions;
 
 use std::process::ExitCode;
@@ -12,20 +12,20 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::runtime::Builder;
 
-use self::check::Report;
-use self::options::Options;
+use self::options::GrpcOptions;
+use self::report::GrpcReport;
 use crate::Error;
 
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    crate::exit_code(run(&Options::parse()))
+    crate::exit_code(run(&GrpcOptions::parse()))
 }
 
 /// Returns whether all was as it should be.
-fn run(options: &Options) -> Result<bool, Error> {
-    let mut report = Report::new(options.json);
-    deeds::run(options, &mut report)?;
+fn run(options: &GrpcOptions) -> Result<bool, Error> {
+    let mut report = GrpcReport::new(options.json);
+    operations::run(options, &mut report)?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if options.object_mib > 0 {
         runtime.block_on(objects::run(options, &mut report))?;

@@ -20,7 +20,7 @@ pub mod role;
 mod round;
 pub mod soak;
 pub mod streams;
-mod task;
+mod test_request;
 mod usage;
 
 use std::process::ExitCode;

@@ -12,16 +12,16 @@ use std::process::ExitCode;
 use clap::Parser;
 use narun_support::Server;
 
-use self::cell::Cell;
-use self::options::Options;
-use self::report::Report;
+use self::cell::LoadCell;
+use self::options::LoadOptions;
+use self::report::LoadReport;
 use self::setting::Setting;
 use crate::Error;
 
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    match run(&LoadOptions::parse()) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failures) => {
             eprintln!("{failures} requests failed");
@@ -32,10 +32,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Returns how many requests failed.
-fn run(options: &Options) -> Result<u64, Error> {
+fn run(options: &LoadOptions) -> Result<u64, Error> {
     let jetstream = options.variants().any(|variant| variant.case.is_durable());
     let nats = Server::builder().jetstream(jetstream).start()?;
-    let mut report = Report::new(options.json);
+    let mut report = LoadReport::new(options.json);
     for &body in &options.body {
         for &connections in &options.connections {
             let (mut settings, mut groups) = (Vec::new(), Vec::new());
@@ -48,7 +48,7 @@ fn run(options: &Options) -> Result<u64, Error> {
             }
             options.pace.run(&mut groups)?;
             for (setting, group) in settings.into_iter().zip(groups) {
-                report.cell(Cell { setting, figures: group.finish() })?;
+                report.cell(LoadCell { setting, figures: group.finish() })?;
             }
         }
     }

@@ -8,7 +8,6 @@ mod app;
 mod backlog;
 mod bulk;
 mod credit;
-mod deed;
 mod direct;
 mod durable;
 mod flood;
@@ -19,6 +18,7 @@ mod http_server;
 mod job;
 mod narun;
 mod nats_grpc;
+mod operation;
 mod parent;
 mod proxy;
 mod raw;
@@ -28,14 +28,14 @@ use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
 
-pub(crate) use self::app::{Delivery, NatsApp, Work};
+pub(crate) use self::app::{DeliveryKind, NatsApp, Work};
 pub(crate) use self::bulk::Transfer;
-pub(crate) use self::deed::{BATCH, Deed, SUBSCRIBERS};
-pub(crate) use self::durable::Durable;
+pub(crate) use self::durable::DurableSetup;
 pub(crate) use self::grpc::Method;
 pub(crate) use self::grpc_client::channel;
 pub(crate) use self::http_server::Protocol;
 pub(crate) use self::job::{Job, Role};
+pub(crate) use self::operation::{BATCH, Operation, SUBSCRIBERS};
 use self::parent::client;
 use crate::Error;
 use crate::handler::echo;
@@ -88,14 +88,15 @@ fn take(job: &str) -> Result<(), Error> {
             }
             Role::NatsGrpc { nats } => nats_grpc::service(&nats).await,
             Role::Echo => nats_grpc::echo().await,
-            Role::NatsGrpcClient { to, nats, deed, connections, body } => {
-                client(grpc_client::Connector::new(to, &nats, deed, body).await?, connections, orders).await
+            Role::NatsGrpcClient { to, nats, operation, connections, body } => {
+                client(grpc_client::Connector::new(to, &nats, operation, body).await?, connections, orders)
+                    .await
             }
-            Role::DirectClient { nats, deed, connections, body } => {
-                client(direct::Connector::new(&nats, deed, body).await?, connections, orders).await
+            Role::DirectClient { nats, operation, connections, body } => {
+                client(direct::Connector::new(&nats, operation, body).await?, connections, orders).await
             }
             Role::EchoClient { to, connections, body } => {
-                client(grpc_client::Echo::new(to, body).await?, connections, orders).await
+                client(grpc_client::EchoConnector::new(to, body).await?, connections, orders).await
             }
         }
     })

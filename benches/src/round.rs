@@ -21,18 +21,18 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why there was no complete, correct answer.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum RoundTripError {
     /// There was another one: the connection can be used again.
-    Answer(String),
+    Response(String),
     /// The connection cannot.
     Broken(String),
 }
 
 /// Makes the connections of a round.
 pub(crate) trait Connect: Clone + Send + Sync + 'static {
-    type Exchange: Exchange;
+    type Connection: RoundTrip;
 
-    fn connect(&self) -> impl Future<Output = Result<Self::Exchange, Error>> + Send;
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
 
     /// Sees to it that there is enough to do for this order.
     fn prepare(&self, _order: &Order) -> impl Future<Output = Result<(), Error>> + Send {
@@ -46,9 +46,9 @@ pub(crate) trait Connect: Clone + Send + Sync + 'static {
 }
 
 /// A connection, for one exchange at a time.
-pub(crate) trait Exchange: Send + 'static {
+pub(crate) trait RoundTrip: Send + 'static {
     /// Makes a request and takes in the whole answer.
-    fn once(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn once(&mut self) -> impl Future<Output = Result<(), RoundTripError>> + Send;
 }
 
 /// When the window begins and ends.
@@ -74,7 +74,7 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
     let window = Window { begin, end: begin + order.window };
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
-        tasks.spawn(exchanges(connector.clone(), window, tally.clone()));
+        tasks.spawn(round_trips(connector.clone(), window, tally.clone()));
     }
     time::sleep_until(window.begin).await;
     let before = cpu(order);
@@ -114,8 +114,8 @@ async fn settle<C: Connect>(connector: &C) -> Result<(), String> {
     let deadline = Instant::now() + GRACE;
     let mut last = "no answer at all".to_owned();
     let attempt = async || {
-        let mut exchange = connector.connect().await.map_err(|error| error.to_string())?;
-        exchange.once().await.map_err(Failure::into_text)
+        let mut connection = connector.connect().await.map_err(|error| error.to_string())?;
+        connection.once().await.map_err(RoundTripError::into_text)
     };
     while let Ok(result) = time::timeout_at(deadline, attempt()).await {
         match result {
@@ -128,11 +128,11 @@ async fn settle<C: Connect>(connector: &C) -> Result<(), String> {
 }
 
 /// One connection's exchanges until the window ends.
-async fn exchanges<C: Connect>(connector: C, window: Window, tally: Tally) {
+async fn round_trips<C: Connect>(connector: C, window: Window, tally: Tally) {
     let fail = |text| tally.fail(text);
     while Instant::now() < window.end {
         match connector.connect().await {
-            Ok(exchange) => match exchange_until(exchange, window, &tally).await {
+            Ok(connection) => match repeat_until(connection, window, &tally).await {
                 Ok(()) => return,
                 Err(failure) => fail(failure),
             },
@@ -143,28 +143,28 @@ async fn exchanges<C: Connect>(connector: C, window: Window, tally: Tally) {
 }
 
 /// The same until the connection breaks.
-async fn exchange_until<E: Exchange>(mut exchange: E, window: Window, tally: &Tally) -> Result<(), String> {
+async fn repeat_until<T: RoundTrip>(mut connection: T, window: Window, tally: &Tally) -> Result<(), String> {
     let mut start = Instant::now();
     while start < window.end {
-        let result = exchange.once().await;
+        let result = connection.once().await;
         let end = Instant::now();
         match result {
             Ok(()) if (window.begin..window.end).contains(&end) => {
                 tally.succeed(end - start);
             }
             Ok(()) => {}
-            Err(Failure::Answer(text)) => tally.fail(text),
-            Err(Failure::Broken(text)) => return Err(text),
+            Err(RoundTripError::Response(text)) => tally.fail(text),
+            Err(RoundTripError::Broken(text)) => return Err(text),
         }
         start = end;
     }
     Ok(())
 }
 
-impl Failure {
+impl RoundTripError {
     fn into_text(self) -> String {
         match self {
-            Self::Answer(text) | Self::Broken(text) => text,
+            Self::Response(text) | Self::Broken(text) => text,
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::time;
 
 use self::exchanges::{Exchanges, TIMEOUT};
 use crate::process::Process;
-use crate::role::{Delivery, Job, NatsApp, Role};
+use crate::role::{DeliveryKind, Job, NatsApp, Role};
 use crate::{Error, usage};
 
 const APP: &str = "soak";
@@ -27,7 +27,7 @@ const TOLERANCE: f64 = 8.0;
 
 /// Makes requests that time out or are dropped, and watches the memory.
 #[derive(Clone, Debug, Parser)]
-struct Options {
+struct SoakOptions {
     /// How many requests are made
     #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(10..))]
     exchanges: u64,
@@ -44,13 +44,13 @@ struct Options {
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    crate::exit_code(run(&Options::parse()))
+    crate::exit_code(run(&SoakOptions::parse()))
 }
 
 /// Returns whether all was as it should be.
-fn run(options: &Options) -> Result<bool, Error> {
+fn run(options: &SoakOptions) -> Result<bool, Error> {
     let nats = Server::start()?;
-    let at = NatsApp { nats: nats.url().to_owned(), app: APP.to_owned(), delivery: Delivery::Direct };
+    let at = NatsApp { nats: nats.url().to_owned(), app: APP.to_owned(), delivery: DeliveryKind::Direct };
     let silent = Process::start("silent", &Job { workers: None, role: Role::Silent { at } })?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(soak(options, nats.url(), silent.address()));
@@ -58,7 +58,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     result
 }
 
-async fn soak(options: &Options, nats: &str, app: &str) -> Result<bool, Error> {
+async fn soak(options: &SoakOptions, nats: &str, app: &str) -> Result<bool, Error> {
     let client = async_nats::connect(nats).await?;
     let route = Route::any("/{*rest}", app);
     let gateway = Gateway::builder(client).route(route).timeout(TIMEOUT).build().await?;

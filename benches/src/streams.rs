@@ -10,9 +10,9 @@ use std::time::Duration;
 use clap::Parser;
 use narun_support::Server;
 
-use self::case::{Bulk, Call, Site};
-use self::options::{Options, Part};
-use self::report::{Cell, Report};
+use self::case::{Bulk, GrpcCall, Launcher};
+use self::options::{Part, StreamsOptions};
+use self::report::{StreamsCell, StreamsReport};
 use crate::Error;
 use crate::goal::Goal;
 
@@ -32,7 +32,7 @@ const OURS: [&str; 2] = ["gateway", "consumer"];
 /// Runs it with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    match run(&StreamsOptions::parse()) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failures) => {
             eprintln!("{failures} transfers failed");
@@ -43,8 +43,8 @@ pub fn main() -> ExitCode {
 }
 
 /// Returns how much failed.
-fn run(options: &Options) -> Result<u64, Error> {
-    let mut report = Report::new(options.json);
+fn run(options: &StreamsOptions) -> Result<u64, Error> {
+    let mut report = StreamsReport::new(options.json);
     for part in &options.part {
         // A server of its own, so that its memory is that of this part.
         let nats = Server::start()?;
@@ -59,13 +59,13 @@ fn run(options: &Options) -> Result<u64, Error> {
     Ok(report.failures())
 }
 
-fn bulk(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Error> {
+fn bulk(options: &StreamsOptions, nats: &Server, report: &mut StreamsReport) -> Result<(), Error> {
     for &window in &options.window {
         for &at_once in &options.at_once {
-            let site = Site { nats, workers: options.workers, window_kib: window };
+            let launcher = Launcher { nats, workers: options.workers, window_kib: window };
             let cases: Vec<_> = options.bulk().collect();
             let mut groups =
-                cases.iter().map(|case| case.start(&site, at_once)).collect::<Result<Vec<_>, _>>()?;
+                cases.iter().map(|case| case.start(&launcher, at_once)).collect::<Result<Vec<_>, _>>()?;
             options.pace.run(&mut groups)?;
             let setting = format!("{window} KiB x {at_once}");
             let mut ideal = None;
@@ -87,24 +87,24 @@ fn bulk(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Err
                         report.check(&setting, &what, grown.of(process), Some(goal));
                     }
                 }
-                report.cell(&Cell { setting: setting.clone(), case: case.to_string(), figures })?;
+                report.cell(&StreamsCell { setting: setting.clone(), case: case.to_string(), figures })?;
             }
         }
     }
     Ok(())
 }
 
-fn small(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Error> {
-    let site = Site { nats, workers: options.workers, window_kib: WINDOW_KIB };
+fn small(options: &StreamsOptions, nats: &Server, report: &mut StreamsReport) -> Result<(), Error> {
+    let launcher = Launcher { nats, workers: options.workers, window_kib: WINDOW_KIB };
     let beside = (options.streams, options.pace_mib);
-    let mut groups = vec![site.small(options.small, None)?, site.small(options.small, Some(beside))?];
+    let mut groups = vec![launcher.small(options.small, None)?, launcher.small(options.small, Some(beside))?];
     options.pace.run(&mut groups)?;
     let setting = format!("{} x {} MiB/s", options.streams, options.pace_mib);
     let mut p99 = Vec::new();
     for (case, group) in ["small", "beside"].into_iter().zip(groups) {
         let figures = group.finish();
         p99.push(figures.p99_us);
-        report.cell(&Cell { setting: setting.clone(), case: case.to_owned(), figures })?;
+        report.cell(&StreamsCell { setting: setting.clone(), case: case.to_owned(), figures })?;
     }
     if let [alone, beside] = p99[..] {
         report.check(
@@ -117,9 +117,9 @@ fn small(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Er
     Ok(())
 }
 
-fn readers(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Error> {
-    let site = Site { nats, workers: options.workers, window_kib: WINDOW_KIB };
-    let mut group = site.readers(options.readers, options.read_kib)?;
+fn readers(options: &StreamsOptions, nats: &Server, report: &mut StreamsReport) -> Result<(), Error> {
+    let launcher = Launcher { nats, workers: options.workers, window_kib: WINDOW_KIB };
+    let mut group = launcher.readers(options.readers, options.read_kib)?;
     group.round(Duration::from_secs(5), options.read_seconds)?;
     let figures = group.finish();
     let setting = format!("{} x {} B/s", options.readers, options.read_kib * 1024 / options.readers as u64);
@@ -132,21 +132,21 @@ fn readers(options: &Options, nats: &Server, report: &mut Report) -> Result<(), 
             report.check(&setting, &what, grown.of(process), Some(Goal::AtMost(most)));
         }
     }
-    report.cell(&Cell { setting, case: "readers".to_owned(), figures })
+    report.cell(&StreamsCell { setting, case: "readers".to_owned(), figures })
 }
 
-fn grpc(options: &Options, nats: &Server, report: &mut Report) -> Result<(), Error> {
-    let site = Site { nats, workers: options.workers, window_kib: WINDOW_KIB };
+fn grpc(options: &StreamsOptions, nats: &Server, report: &mut StreamsReport) -> Result<(), Error> {
+    let launcher = Launcher { nats, workers: options.workers, window_kib: WINDOW_KIB };
     for &at_once in &options.at_once {
         let mut groups =
-            Call::ALL.iter().map(|call| site.grpc(*call, at_once)).collect::<Result<Vec<_>, _>>()?;
+            GrpcCall::ALL.iter().map(|call| launcher.grpc(*call, at_once)).collect::<Result<Vec<_>, _>>()?;
         options.pace.run(&mut groups)?;
         let setting = format!("200 B x {at_once}");
         let mut speeds = Vec::new();
-        for (call, group) in Call::ALL.into_iter().zip(groups) {
+        for (call, group) in GrpcCall::ALL.into_iter().zip(groups) {
             let figures = group.finish();
             speeds.push(figures.rps);
-            report.cell(&Cell { setting: setting.clone(), case: call.to_string(), figures })?;
+            report.cell(&StreamsCell { setting: setting.clone(), case: call.to_string(), figures })?;
         }
         if let [direct_unary, narun_unary, direct_stream, narun_stream] = speeds[..] {
             report.check(&setting, "gRPC calls narun/direct", Some(narun_unary / direct_unary), None);

@@ -3,14 +3,14 @@
 //! ```text
 //! cargo run --release -p narun-benches --bin grpc -- [OPTIONS]
 //! … -- --seconds 1 --rounds 3 --object-mib 64 --churn 20000     a quick look
-//! … -- --deed publish,kv-get --object-mib 0 --idle 0 --churn 0  only these
+//! … -- --operation publish,kv-get --object-mib 0 --idle 0 --churn 0  only these
 //! … -- --churn 1000000                                          the whole million
 //! … -- --help                                                   all options
 //! ```
 //!
 //! | part | goal |
 //! |---|---|
-//! | `publish`, `pull_and_ack`, `kv_put`, `kv_get` | .8 of 1 / (1/E + 1/D), of E calls of a tonic echo and D deeds through async-nats per second |
+//! | `publish`, `pull_and_ack`, `kv_put`, `kv_get` | .8 of 1 / (1/E + 1/D), of E calls of a tonic echo and D operations through async-nats per second |
 //! | `publish_batch`, `fan_out` | .5 and .4 of the messages per second of async-nats |
 //! | an object of 1 GiB, up and down | .7 of the rate of async-nats, in 32 MiB of the service's memory |
 //! | 10,000 idle subscriptions | 12 KiB of the service's memory each |

@@ -8,7 +8,7 @@ use tokio::time::{self, Instant};
 
 use super::clients::Clients;
 use super::executions::{Executions, Runs};
-use super::ledger::{Entry, Fate, Kind, Ledger};
+use super::ledger::{Entry, Fate, Ledger, RequestKind};
 use super::site::Site;
 use super::verdict::Verdict;
 use crate::Error;
@@ -102,7 +102,8 @@ async fn outcomes(
     executions: &Executions,
     clients: &Clients,
 ) {
-    let kept = entries.iter().filter(|(_, entry)| entry.kind != Kind::Plain && entry.fate.is_accepted());
+    let kept =
+        entries.iter().filter(|(_, entry)| entry.kind != RequestKind::Plain && entry.fate.is_accepted());
     let (mut asked, mut wrong) = (0, Vec::new());
     for (&number, entry) in kept {
         let Some(id) = executions.of(number).and_then(|runs| runs.ids.first()) else { continue };
@@ -155,7 +156,7 @@ fn runs(entries: &BTreeMap<u64, Entry>, executions: &Executions) -> String {
     let counts: Vec<_> =
         counts.into_iter().map(|(starts, count)| format!("{count} begun {starts} times")).collect();
     let again = |(number, runs): &(&u64, &Runs)| {
-        runs.ends > 1 && entries.get(number).is_some_and(|entry| entry.kind != Kind::Plain)
+        runs.ends > 1 && entries.get(number).is_some_and(|entry| entry.kind != RequestKind::Plain)
     };
     let (done, kept) = (executions.all().filter(|(_, runs)| runs.ends > 1), executions.all().filter(again));
     let (done, kept) = (done.count(), kept.count());

@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
 use super::gate::Gate;
-use super::ledger::{Answer, Entry, Fate, Kind, Ledger, location};
+use super::ledger::{Entry, Fate, Ledger, ReceivedResponse, RequestKind, location};
 use super::random::Random;
 use crate::Error;
-use crate::task::{Act, Task};
+use crate::test_request::{Act, TestRequest};
 
 /// After a refusal, and between two tries of the same request.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -73,7 +73,7 @@ impl Clients {
     async fn work(self, gate: Arc<Gate>, ledger: Arc<Ledger>) {
         while let Some(number) = gate.next().await {
             let (kind, large) = self.kind(number);
-            let entry = self.make(Task::new(number, Act::Work), kind, large).await;
+            let entry = self.make(TestRequest::new(number, Act::Work), kind, large).await;
             let refused = entry.fate == Fate::Refused;
             ledger.enter(number, entry);
             if refused {
@@ -86,19 +86,19 @@ impl Clients {
     }
 
     /// How a request is made, and whether it has a large body: it follows from its number.
-    fn kind(&self, number: u64) -> (Kind, bool) {
+    fn kind(&self, number: u64) -> (RequestKind, bool) {
         let mut random = Random::new(self.seed, number);
         let kind = match random.below(10) {
-            _ if !self.all_kinds => Kind::Plain,
-            0..6 => Kind::Plain,
-            6 | 7 => Kind::Keyed,
-            _ => Kind::Later,
+            _ if !self.all_kinds => RequestKind::Plain,
+            0..6 => RequestKind::Plain,
+            6 | 7 => RequestKind::Keyed,
+            _ => RequestKind::Later,
         };
         (kind, self.all_kinds && random.below(100) == 0)
     }
 
     /// Makes a request, again and again if its key makes that safe.
-    pub(super) async fn make(&self, task: Task, kind: Kind, large: bool) -> Entry {
+    pub(super) async fn make(&self, task: TestRequest, kind: RequestKind, large: bool) -> Entry {
         let deadline = Instant::now() + 4 * self.timeout;
         let content = task.content(large);
         let path = format!("/jobs/{}", task.path());
@@ -109,7 +109,7 @@ impl Clients {
                 Some(answer) => Fate::of(kind, answer.status, &answer.body, &task.receipt(&content)),
                 None => Fate::Broken,
             };
-            let again = kind == Kind::Keyed && fate.is_open() && Instant::now() < deadline;
+            let again = kind == RequestKind::Keyed && fate.is_open() && Instant::now() < deadline;
             entry.learn(fate, answer);
             if !again {
                 return entry;
@@ -121,34 +121,34 @@ impl Clients {
     /// Sends a request to one gateway after the other, once.
     pub(super) async fn send(
         &self,
-        kind: Kind,
+        kind: RequestKind,
         path: &str,
         number: u64,
         content: Bytes,
-    ) -> Result<Answer, Error> {
+    ) -> Result<ReceivedResponse, Error> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
         let request = Request::post(self.uri(turn, path));
         let request = match kind {
-            Kind::Plain => request,
-            Kind::Keyed => request.header("idempotency-key", format!("\"{number}\"")),
-            Kind::Later => request.header("prefer", "respond-async"),
+            RequestKind::Plain => request,
+            RequestKind::Keyed => request.header("idempotency-key", format!("\"{number}\"")),
+            RequestKind::Later => request.header("prefer", "respond-async"),
         };
         self.answer(request.body(Full::new(content))?).await
     }
 
     /// Asks a gateway, the last one by default, what became of a request.
-    pub(super) async fn status(&self, path: &str) -> Result<Answer, Error> {
+    pub(super) async fn status(&self, path: &str) -> Result<ReceivedResponse, Error> {
         let request = Request::builder().method(Method::GET).uri(self.uri(usize::MAX, path));
         self.answer(request.body(Full::default())?).await
     }
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<ReceivedResponse, Error> {
         let exchange = async {
             let response = self.http.request(request).await?;
             let location = location(response.headers());
             let status = response.status();
             let body = response.into_body().collect().await?.to_bytes();
-            Ok::<_, Error>(Answer { status, body, location })
+            Ok::<_, Error>(ReceivedResponse { status, body, location })
         };
         time::timeout(self.timeout + GRACE, exchange).await?
     }

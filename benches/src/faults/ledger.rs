@@ -15,7 +15,7 @@ pub(super) struct Ledger(Mutex<BTreeMap<u64, Entry>>);
 /// A request, and what its client was told last.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) kind: Kind,
+    pub(super) kind: RequestKind,
     pub(super) fate: Fate,
     /// How often it was sent: more than once only with an `Idempotency-Key`.
     pub(super) tries: u32,
@@ -27,7 +27,7 @@ pub(super) struct Entry {
 
 /// A response, complete.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
     pub(super) location: Option<String>,
@@ -35,7 +35,7 @@ pub(super) struct Answer {
 
 /// How a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RequestKind {
     /// It waits.
     Plain,
     /// It waits, with an `Idempotency-Key`, and asks again until it has an answer.
@@ -75,12 +75,12 @@ impl Ledger {
 
 impl Entry {
     /// Of a request that was not sent yet.
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: RequestKind) -> Self {
         Self { kind, fate: Fate::Refused, tries: 0, location: None, id: None }
     }
 
     /// Another try came to this. What an earlier one left open stays so unless it is settled now.
-    pub(super) fn learn(&mut self, fate: Fate, answer: Option<Answer>) {
+    pub(super) fn learn(&mut self, fate: Fate, answer: Option<ReceivedResponse>) {
         self.tries += 1;
         // In any other answer there is at most the request id, which looks the same.
         if let (Fate::Late | Fate::Unconfirmed | Fate::Accepted, Some(answer)) = (&fate, answer) {
@@ -106,12 +106,12 @@ impl Fate {
     }
 
     /// Of a response, where `receipt` is what the handler says.
-    pub(super) fn of(kind: Kind, status: StatusCode, body: &Bytes, receipt: &str) -> Self {
+    pub(super) fn of(kind: RequestKind, status: StatusCode, body: &Bytes, receipt: &str) -> Self {
         let says = |kind: FailureKind| contains(body, &narun_gateway::Failure::new(kind).to_string());
         match status {
             StatusCode::OK if **body == *receipt.as_bytes() => Self::Answered,
-            StatusCode::ACCEPTED if kind == Kind::Later => Self::Accepted,
-            StatusCode::CONFLICT if kind == Kind::Keyed => Self::Late,
+            StatusCode::ACCEPTED if kind == RequestKind::Later => Self::Accepted,
+            StatusCode::CONFLICT if kind == RequestKind::Keyed => Self::Late,
             StatusCode::GATEWAY_TIMEOUT if says(FailureKind::AnsweredLate) => Self::Late,
             StatusCode::GATEWAY_TIMEOUT if says(FailureKind::NotConfirmed) => Self::Unconfirmed,
             StatusCode::SERVICE_UNAVAILABLE => Self::Refused,
@@ -146,7 +146,7 @@ mod tests {
             let context = narun_gateway::FailureContext::new(http::Method::POST, None, false);
             let response = failure.to_response(&context);
             assert!(id_in(response.body()).is_some());
-            Fate::of(Kind::Plain, response.status(), response.body(), "")
+            Fate::of(RequestKind::Plain, response.status(), response.body(), "")
         };
         assert_eq!(fate(FailureKind::AnsweredLate), Fate::Late);
         assert_eq!(fate(FailureKind::NotConfirmed), Fate::Unconfirmed);
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_is_open_stays_open() {
         let after = |fates: &[Fate]| {
-            let mut entry = Entry::new(Kind::Keyed);
+            let mut entry = Entry::new(RequestKind::Keyed);
             fates.iter().for_each(|fate| entry.learn(fate.clone(), None));
             entry.fate
         };
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn an_answer_to_another_request_is_wrong() {
         let fate = |body: &'static str| {
-            Fate::of(Kind::Plain, StatusCode::OK, &Bytes::from_static(body.as_bytes()), "7")
+            Fate::of(RequestKind::Plain, StatusCode::OK, &Bytes::from_static(body.as_bytes()), "7")
         };
         assert_eq!(fate("7"), Fate::Answered);
         assert!(matches!(fate("8"), Fate::Wrong(_)));

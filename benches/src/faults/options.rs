@@ -10,7 +10,7 @@ use super::scenario::Scenario;
 /// Kills consumers, servers and gateways, and sees whether accepted requests are done.
 #[derive(Clone, Debug, Parser)]
 #[command(group = ArgGroup::new("size"))]
-pub(super) struct Options {
+pub(super) struct FaultsOptions {
     /// Only these scenarios
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Scenario::ALL)]
     scenario: Vec<Scenario>,
@@ -52,7 +52,7 @@ pub(super) struct Options {
     limit: u64,
 }
 
-impl Options {
+impl FaultsOptions {
     pub(super) fn scenarios(&self) -> impl Iterator<Item = Scenario> {
         self.scenario.iter().copied()
     }
@@ -88,18 +88,18 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Options::command().debug_assert();
+        FaultsOptions::command().debug_assert();
     }
 
     #[test]
     fn sizes_are_those_asked_for() {
         let kills = |arguments: &[&str]| {
             let arguments = ["faults"].iter().chain(arguments);
-            Options::parse_from(arguments).plan(Scenario::Consumers).kills
+            FaultsOptions::parse_from(arguments).plan(Scenario::Consumers).kills
         };
         assert_eq!(kills(&["--full"]), 200);
         assert_eq!(kills(&["--full", "--kills", "3"]), 3);
         assert!(kills(&["--quick"]) < kills(&[]));
-        assert!(Options::try_parse_from(["faults", "--quick", "--full"]).is_err());
+        assert!(FaultsOptions::try_parse_from(["faults", "--quick", "--full"]).is_err());
     }
 }

@@ -13,8 +13,8 @@ use super::executions::Executions;
 use super::plan::Plan;
 use crate::Error;
 use crate::process::Process;
-use crate::role::{Durable, Job, Role};
-use crate::task::Task;
+use crate::role::{DurableSetup, Job, Role};
+use crate::test_request::TestRequest;
 
 const NAMESPACE: &str = "FAULTS";
 
@@ -34,7 +34,7 @@ pub(super) struct Site {
     pub(super) gateways: Vec<Process>,
     pub(super) consumers: Vec<Process>,
     pub(super) nats: Nats,
-    pub(super) setup: Durable,
+    pub(super) setup: DurableSetup,
     context: Context,
     _scratch: TempDir,
 }
@@ -84,10 +84,10 @@ impl Site {
         plan: &Plan,
         gateways: usize,
         consumers: usize,
-        change: impl FnOnce(&mut Durable),
+        change: impl FnOnce(&mut DurableSetup),
     ) -> Result<Self, Error> {
         let scratch = tempfile::Builder::new().prefix("narun-faults-").tempdir()?;
-        let mut setup = Durable {
+        let mut setup = DurableSetup {
             nats: nats.urls(),
             namespace: NAMESPACE.to_owned(),
             app: "jobs".to_owned(),
@@ -174,7 +174,7 @@ impl Site {
     pub(super) async fn dead(&self) -> Result<Vec<(u64, DeadLetter)>, Error> {
         let letters = DeadLetters::new(self.context.client(), NAMESPACE)?;
         let letters = retry(LIMIT, async || Ok(letters.list(None, 1, usize::MAX).await?)).await?;
-        let number = |letter: &DeadLetter| Some(Task::of_path(letter.request()?.uri.path())?.number);
+        let number = |letter: &DeadLetter| Some(TestRequest::of_path(letter.request()?.uri.path())?.number);
         Ok(letters.into_iter().filter_map(|letter| Some((number(&letter)?, letter))).collect())
     }
 

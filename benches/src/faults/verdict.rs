@@ -8,14 +8,14 @@ use std::time::Duration;
 pub(super) struct Verdict {
     name: &'static str,
     took: Duration,
-    checks: Vec<Check>,
+    checks: Vec<Guarantee>,
     left_out: bool,
     notes: Vec<String>,
 }
 
 /// A guarantee, and how often it was broken.
 #[derive(Clone, Debug)]
-struct Check {
+struct Guarantee {
     what: &'static str,
     broken: u64,
     of: u64,
@@ -49,7 +49,7 @@ impl Verdict {
         let mut broken = broken.into_iter();
         let examples: Vec<_> = broken.by_ref().take(EXAMPLES).map(|case| case.to_string()).collect();
         let count = examples.len() + broken.count();
-        self.checks.push(Check { what, broken: count as u64, of: of as u64, examples });
+        self.checks.push(Guarantee { what, broken: count as u64, of: of as u64, examples });
     }
 
     /// Adds a guarantee with a single case.
@@ -81,7 +81,7 @@ impl Verdict {
     pub(super) fn print(&self) {
         println!("{} ({:.0} s): {}", self.name, self.took.as_secs_f64(), self.word());
         for check in &self.checks {
-            let Check { what, broken, of, examples } = check;
+            let Guarantee { what, broken, of, examples } = check;
             if *broken == 0 {
                 println!("  {what}: {of}");
             } else {

@@ -9,9 +9,9 @@ use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use tokio::io::{AsyncReadExt, sink};
 use tonic::transport::Channel;
 
-use super::check::Report;
-use super::options::Options;
+use super::options::GrpcOptions;
 use super::programs::{nats, service};
+use super::report::GrpcReport;
 use crate::figures::median;
 use crate::goal::Goal;
 use crate::role::channel;
@@ -42,7 +42,7 @@ enum Way {
     Download,
 }
 
-pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
+pub(super) async fn run(options: &GrpcOptions, report: &mut GrpcReport) -> Result<(), Error> {
     let nats = nats()?;
     let service = service(options, &nats)?;
     let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await?);

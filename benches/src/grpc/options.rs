@@ -5,19 +5,19 @@ use std::num::NonZeroUsize;
 use clap::{Parser, ValueEnum};
 
 use crate::pace::Pace;
-use crate::role::Deed;
+use crate::role::Operation;
 
 /// Compares NATS over gRPC with the same work done straight through async-nats.
 #[derive(Clone, Debug, Parser)]
-pub(super) struct Options {
+pub(super) struct GrpcOptions {
     #[command(flatten)]
     pub(super) pace: Pace,
 
-    /// Only these deeds
-    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Deed::value_variants().to_vec())]
-    pub(super) deed: Vec<Deed>,
+    /// Only these operations
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Operation::value_variants().to_vec())]
+    pub(super) operation: Vec<Operation>,
 
-    /// Deeds at a time, over one connection
+    /// Operations at a time, over one connection
     #[arg(long, default_value_t = 64)]
     pub(super) in_flight: usize,
 
@@ -58,6 +58,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Options::command().debug_assert();
+        GrpcOptions::command().debug_assert();
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use narun_support::Server;
 
-use super::options::Options;
+use super::options::GrpcOptions;
 use crate::Error;
 use crate::process::Process;
 use crate::role::{Job, Role};
@@ -15,10 +15,10 @@ pub(super) fn nats() -> Result<Server, Error> {
 }
 
 /// The service before that server.
-pub(super) fn service(options: &Options, nats: &Server) -> Result<Process, Error> {
+pub(super) fn service(options: &GrpcOptions, nats: &Server) -> Result<Process, Error> {
     start(options, "service", Role::NatsGrpc { nats: nats.url().to_owned() })
 }
 
-pub(super) fn start(options: &Options, name: &'static str, role: Role) -> Result<Process, Error> {
+pub(super) fn start(options: &GrpcOptions, name: &'static str, role: Role) -> Result<Process, Error> {
     Process::start(name, &Job { workers: options.workers.map(NonZeroUsize::get), role })
 }

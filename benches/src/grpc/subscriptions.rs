@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use super::check::Report;
-use super::options::Options;
+use super::options::GrpcOptions;
 use super::programs::{nats, service};
+use super::report::GrpcReport;
 use crate::goal::Goal;
 use crate::process::Process;
 use crate::role::channel;
@@ -34,7 +34,7 @@ const TOLERANCE: f64 = 8.0;
 
 type Grpc = NatsServiceClient<Channel>;
 
-pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
+pub(super) async fn run(options: &GrpcOptions, report: &mut GrpcReport) -> Result<(), Error> {
     let nats = nats()?;
     let client = async_nats::connect(nats.url()).await?;
     let service = service(options, &nats)?;
@@ -61,8 +61,8 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), Er
 }
 
 async fn idle(
-    options: &Options,
-    report: &mut Report,
+    options: &GrpcOptions,
+    report: &mut GrpcReport,
     service: &Process,
     clients: &[Grpc],
 ) -> Result<(), Error> {
@@ -76,8 +76,8 @@ async fn idle(
 }
 
 async fn churn(
-    options: &Options,
-    report: &mut Report,
+    options: &GrpcOptions,
+    report: &mut GrpcReport,
     service: &Process,
     clients: &[Grpc],
 ) -> Result<(), Error> {

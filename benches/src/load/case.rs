@@ -5,12 +5,12 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::role::Delivery;
+use crate::role::DeliveryKind;
 
 /// A way for requests to reach the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Case {
+pub(super) enum LoadCase {
     /// NATS request and reply, no HTTP
     Raw,
     /// The handler, hit directly
@@ -36,22 +36,22 @@ pub(super) enum Case {
 /// A case with what only it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variant {
-    pub(super) case: Case,
+    pub(super) case: LoadCase,
     /// Routes of the gateway; 0 where there is none.
     pub(super) routes: usize,
 }
 
-impl Case {
+impl LoadCase {
     /// Whether it takes a server with JetStream.
     pub(super) fn is_durable(self) -> bool {
-        self.delivery() != Delivery::Direct
+        self.delivery() != DeliveryKind::Direct
     }
 
-    pub(super) fn delivery(self) -> Delivery {
+    pub(super) fn delivery(self) -> DeliveryKind {
         match self {
-            Self::Raw | Self::Handler | Self::Proxy | Self::Narun => Delivery::Direct,
-            Self::DurableFile | Self::AsyncFile => Delivery::File,
-            Self::DurableMemory | Self::AsyncMemory => Delivery::Memory,
+            Self::Raw | Self::Handler | Self::Proxy | Self::Narun => DeliveryKind::Direct,
+            Self::DurableFile | Self::AsyncFile => DeliveryKind::File,
+            Self::DurableMemory | Self::AsyncMemory => DeliveryKind::Memory,
         }
     }
 
@@ -69,7 +69,7 @@ impl Case {
     }
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for LoadCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

@@ -5,7 +5,7 @@ use crate::figures::Figures;
 
 /// A setting with its figures.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(super) struct LoadCell {
     pub(super) setting: Setting,
     pub(super) figures: Figures,
 }

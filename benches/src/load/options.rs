@@ -2,13 +2,13 @@
 
 use clap::{Parser, ValueEnum};
 
-use super::case::{Case, Variant};
+use super::case::{LoadCase, Variant};
 use super::setting::Runtime;
 use crate::pace::Pace;
 
 /// Compares narun with raw NATS request-reply, with its handler alone and with a reverse proxy.
 #[derive(Clone, Debug, Parser)]
-pub(super) struct Options {
+pub(super) struct LoadOptions {
     #[command(flatten)]
     pub(super) pace: Pace,
 
@@ -21,8 +21,8 @@ pub(super) struct Options {
     pub(super) connections: Vec<usize>,
 
     /// Only these cases
-    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Case::value_variants().to_vec())]
-    case: Vec<Case>,
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = LoadCase::value_variants().to_vec())]
+    case: Vec<LoadCase>,
 
     /// What every program but the HTTP client runs on; that one is always on one thread
     #[arg(long, value_enum, default_value_t = RuntimeChoice::Both)]
@@ -46,11 +46,11 @@ pub(super) enum RuntimeChoice {
     Both,
 }
 
-impl Options {
+impl LoadOptions {
     /// The cases, that of narun once per number of routes.
     pub(super) fn variants(&self) -> impl Iterator<Item = Variant> {
         self.case.iter().flat_map(|&case| {
-            let routes: &[usize] = if case == Case::Narun { &self.routes } else { &[0] };
+            let routes: &[usize] = if case == LoadCase::Narun { &self.routes } else { &[0] };
             routes.iter().map(move |&routes| Variant { case, routes })
         })
     }
@@ -74,12 +74,12 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Options::command().debug_assert();
+        LoadOptions::command().debug_assert();
     }
 
     #[test]
     fn routes_multiply_narun_alone() {
-        let options = Options::parse_from(["load", "--case", "raw,narun", "--routes", "10,1000"]);
+        let options = LoadOptions::parse_from(["load", "--case", "raw,narun", "--routes", "10,1000"]);
         let variants: Vec<_> = options.variants().map(|variant| variant.to_string()).collect();
         assert_eq!(variants, ["raw", "narun/10", "narun/1000"]);
     }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::case::{Case, Variant};
-use super::cell::Cell;
+use super::case::{LoadCase, Variant};
+use super::cell::LoadCell;
 use super::setting::Runtime;
 use crate::figures::rounded;
 use crate::goal::Goal;
@@ -22,22 +22,22 @@ pub(super) struct Ratio {
 }
 
 /// Cases whose clients wait for what is done.
-const DURABLE: [Case; 2] = [Case::DurableFile, Case::DurableMemory];
+const DURABLE: [LoadCase; 2] = [LoadCase::DurableFile, LoadCase::DurableMemory];
 
 /// Cases whose clients do not.
-const ASYNC: [Case; 2] = [Case::AsyncFile, Case::AsyncMemory];
+const ASYNC: [LoadCase; 2] = [LoadCase::AsyncFile, LoadCase::AsyncMemory];
 
 /// The cells that differ in nothing but the case.
 #[derive(Clone, Copy, Debug)]
 struct Peers<'a> {
-    cells: &'a [Cell],
+    cells: &'a [LoadCell],
     runtime: Runtime,
     body: usize,
     connections: usize,
 }
 
 /// All ratios that these cells give.
-pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
+pub(super) fn ratios(cells: &[LoadCell]) -> Vec<Ratio> {
     let mut loads: Vec<_> = cells.iter().map(|cell| (cell.setting.body, cell.setting.connections)).collect();
     loads.dedup();
     let all = loads.into_iter().flat_map(|(body, connections)| {
@@ -52,10 +52,10 @@ pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
         };
         let of_raw = Goal::AtLeast(if small { 0.5 } else { 0.9 });
         let mut ratios = vec![
-            new("rps proxy/raw", None, &|peers| peers.rps(Case::Proxy, Case::Raw)),
-            new("rps narun/raw", many.then_some(of_raw), &|peers| peers.rps(Case::Narun, Case::Raw)),
+            new("rps proxy/raw", None, &|peers| peers.rps(LoadCase::Proxy, LoadCase::Raw)),
+            new("rps narun/raw", many.then_some(of_raw), &|peers| peers.rps(LoadCase::Narun, LoadCase::Raw)),
             new("rps narun/proxy", (small && many).then_some(Goal::AtLeast(1.2)), &|peers| {
-                peers.rps(Case::Narun, Case::Proxy)
+                peers.rps(LoadCase::Narun, LoadCase::Proxy)
             }),
             new(
                 "CPU (gateway+consumer)/(proxy+backend)",
@@ -65,21 +65,22 @@ pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
         ];
         if !many {
             let goal = small.then_some(Goal::AtMost(40.0));
-            ratios.push(new("p50 narun - raw, µs", goal, &|peers| peers.p50(Case::Narun, Case::Raw)));
+            ratios
+                .push(new("p50 narun - raw, µs", goal, &|peers| peers.p50(LoadCase::Narun, LoadCase::Raw)));
             for case in DURABLE {
-                let goal = (small && case == Case::DurableFile).then_some(Goal::AtMost(120.0));
+                let goal = (small && case == LoadCase::DurableFile).then_some(Goal::AtMost(120.0));
                 let name = format!("p50 {case} - narun, µs");
-                ratios.push(new(&name, goal, &|peers| peers.p50(case, Case::Narun)));
+                ratios.push(new(&name, goal, &|peers| peers.p50(case, LoadCase::Narun)));
             }
         }
         for case in DURABLE.into_iter().chain(ASYNC) {
             let least = match case {
-                Case::DurableFile => Some(Goal::AtLeast(0.2)),
-                Case::AsyncFile => Some(Goal::AtLeast(0.12)),
+                LoadCase::DurableFile => Some(Goal::AtLeast(0.2)),
+                LoadCase::AsyncFile => Some(Goal::AtLeast(0.12)),
                 _ => None,
             };
             let goal = least.filter(|_| small && connections == 64);
-            ratios.push(new(&format!("rps {case}/raw"), goal, &|peers| peers.rps(case, Case::Raw)));
+            ratios.push(new(&format!("rps {case}/raw"), goal, &|peers| peers.rps(case, LoadCase::Raw)));
         }
         ratios.extend(routes(cells).map(|[first, other]| {
             new(&format!("rps {other} : {first}"), None, &|peers| {
@@ -92,9 +93,10 @@ pub(super) fn ratios(cells: &[Cell]) -> Vec<Ratio> {
 }
 
 /// The first number of routes with each other one.
-fn routes(cells: &[Cell]) -> impl Iterator<Item = [Variant; 2]> {
+fn routes(cells: &[LoadCell]) -> impl Iterator<Item = [Variant; 2]> {
     let mut variants = Vec::new();
-    for variant in cells.iter().map(|cell| cell.setting.variant).filter(|found| found.case == Case::Narun) {
+    for variant in cells.iter().map(|cell| cell.setting.variant).filter(|found| found.case == LoadCase::Narun)
+    {
         if !variants.contains(&variant) {
             variants.push(variant);
         }
@@ -104,7 +106,7 @@ fn routes(cells: &[Cell]) -> impl Iterator<Item = [Variant; 2]> {
 }
 
 impl Peers<'_> {
-    fn find(&self, wanted: impl Fn(Variant) -> bool) -> Option<&Cell> {
+    fn find(&self, wanted: impl Fn(Variant) -> bool) -> Option<&LoadCell> {
         self.cells.iter().find(|cell| {
             let setting = &cell.setting;
             setting.runtime == self.runtime
@@ -115,24 +117,24 @@ impl Peers<'_> {
     }
 
     /// Of several numbers of routes the first.
-    fn case(&self, case: Case) -> Option<&Cell> {
+    fn case(&self, case: LoadCase) -> Option<&LoadCell> {
         self.find(|variant| variant.case == case)
     }
 
-    fn variant(&self, wanted: Variant) -> Option<&Cell> {
+    fn variant(&self, wanted: Variant) -> Option<&LoadCell> {
         self.find(|variant| variant == wanted)
     }
 
-    fn rps(&self, over: Case, under: Case) -> Option<f64> {
+    fn rps(&self, over: LoadCase, under: LoadCase) -> Option<f64> {
         Some(self.case(over)?.figures.rps / self.case(under)?.figures.rps)
     }
 
     fn cpu(&self) -> Option<f64> {
         let sum = |case, names| self.case(case)?.figures.cpu_us_per_req.as_ref()?.sum(names);
-        Some(sum(Case::Narun, &["gateway", "consumer"])? / sum(Case::Proxy, &["proxy", "backend"])?)
+        Some(sum(LoadCase::Narun, &["gateway", "consumer"])? / sum(LoadCase::Proxy, &["proxy", "backend"])?)
     }
 
-    fn p50(&self, of: Case, less: Case) -> Option<f64> {
+    fn p50(&self, of: LoadCase, less: LoadCase) -> Option<f64> {
         Some(self.case(of)?.figures.p50_us - self.case(less)?.figures.p50_us)
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::case::Variant;
-use super::cell::Cell;
+use super::cell::LoadCell;
 use super::ratio::{self, Ratio};
 use super::setting::Setting;
 use crate::Error;
@@ -13,17 +13,17 @@ use crate::figures::Figures;
 
 /// Prints every cell as it comes, and the ratios of all.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct LoadReport {
     json: bool,
-    cells: Vec<Cell>,
+    cells: Vec<LoadCell>,
 }
 
-impl Report {
+impl LoadReport {
     pub(super) fn new(json: bool) -> Self {
         Self { json, cells: Vec::new() }
     }
 
-    pub(super) fn cell(&mut self, cell: Cell) -> Result<(), Error> {
+    pub(super) fn cell(&mut self, cell: LoadCell) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", cell_json(&cell))?;
@@ -62,7 +62,7 @@ impl Report {
     }
 }
 
-fn cell_json(cell: &Cell) -> Value {
+fn cell_json(cell: &LoadCell) -> Value {
     let Setting { variant: Variant { case, routes }, runtime, body, connections } = cell.setting;
     let mut line = json!({ "case": case, "runtime": runtime, "body": body, "connections": connections });
     if routes > 0 {
@@ -76,7 +76,7 @@ fn cell_json(cell: &Cell) -> Value {
 
 const CELL_HEAD: &str = "body    conns  runtime         case           ";
 
-fn cell_row(cell: &Cell) -> String {
+fn cell_row(cell: &LoadCell) -> String {
     let Setting { variant, runtime, body, connections } = cell.setting;
     let (variant, runtime) = (variant.to_string(), runtime.name());
     format!("{body:<7} {connections:<6} {runtime:<15} {variant:<14} {}", cell.figures.row())

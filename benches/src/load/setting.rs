@@ -3,7 +3,7 @@
 use narun_support::Server;
 use serde::Serialize;
 
-use super::case::{Case, Variant};
+use super::case::{LoadCase, Variant};
 use crate::Error;
 use crate::group::Group;
 use crate::process::Process;
@@ -40,24 +40,29 @@ impl Setting {
         let app = format!("load-{}-{}-{}", variant.case.name(), runtime.name(), variant.routes);
         let at = NatsApp { nats: nats.url().to_owned(), app, delivery: variant.case.delivery() };
         Ok(match variant.case {
-            Case::Raw => {
+            LoadCase::Raw => {
                 let responder = start("responder", Role::Responder { at: at.clone() })?;
                 let client = start("client", Role::RawClient { at, connections, body })?;
                 Group::new(client, vec![responder], nats.pid())
             }
-            Case::Handler => {
+            LoadCase::Handler => {
                 let backend = start("backend", Role::Backend)?;
                 let client = http_client(&backend, None)?;
                 Group::new(client, vec![backend], None)
             }
-            Case::Proxy => {
+            LoadCase::Proxy => {
                 let backend = start("backend", Role::Backend)?;
                 let proxy = start("proxy", Role::Proxy { to: backend.address().parse()? })?;
                 let client = http_client(&proxy, None)?;
                 Group::new(client, vec![proxy, backend], None)
             }
-            Case::Narun | Case::DurableFile | Case::DurableMemory | Case::AsyncFile | Case::AsyncMemory => {
-                let later = matches!(variant.case, Case::AsyncFile | Case::AsyncMemory).then(|| at.clone());
+            LoadCase::Narun
+            | LoadCase::DurableFile
+            | LoadCase::DurableMemory
+            | LoadCase::AsyncFile
+            | LoadCase::AsyncMemory => {
+                let later =
+                    matches!(variant.case, LoadCase::AsyncFile | LoadCase::AsyncMemory).then(|| at.clone());
                 let consumer = start("consumer", Role::Consumer { at: at.clone(), work: Work::default() })?;
                 let gateway = start("gateway", Role::Gateway { at, routes: variant.routes })?;
                 let client = http_client(&gateway, later)?;

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct NatsApp {
     pub(crate) nats: String,
     pub(crate) app: String,
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: DeliveryKind,
 }
 
 /// How an app's requests are delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Delivery {
+pub(crate) enum DeliveryKind {
     #[default]
     Direct,
     /// Out of a stream on disk.
@@ -39,7 +39,7 @@ impl Default for Work {
     }
 }
 
-impl Delivery {
+impl DeliveryKind {
     /// Streams in files and in memory are different ones.
     pub(super) fn namespace(self) -> &'static str {
         match self {

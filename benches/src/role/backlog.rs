@@ -23,12 +23,12 @@ pub(super) struct Backlog {
     context: Context,
     stream: &'static str,
     messages: watch::Receiver<u64>,
-    _watch: Arc<Watch>,
+    _looking: Arc<AbortOnDrop>,
 }
 
 /// Ends the task that looks.
 #[derive(Debug)]
-struct Watch(AbortHandle);
+struct AbortOnDrop(AbortHandle);
 
 impl Backlog {
     pub(super) async fn watch(at: &NatsApp) -> Result<Self, Error> {
@@ -44,7 +44,7 @@ impl Backlog {
                 time::sleep(PAUSE).await;
             }
         });
-        Ok(Self { context, stream, messages, _watch: Arc::new(Watch(task.abort_handle())) })
+        Ok(Self { context, stream, messages, _looking: Arc::new(AbortOnDrop(task.abort_handle())) })
     }
 
     /// How many wait now; none if the server does not say.
@@ -62,7 +62,7 @@ async fn look(context: &Context, stream: &str) -> Option<u64> {
     Some(context.get_stream(stream).await.ok()?.cached_info().state.messages)
 }
 
-impl Drop for Watch {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }

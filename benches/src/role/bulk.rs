@@ -14,7 +14,7 @@ use tokio::time::{self, Instant};
 use super::flood::CHUNK;
 use super::http_client::{broken, parse};
 use crate::Error;
-use crate::round::{Connect, Exchange, Failure};
+use crate::round::{Connect, RoundTrip, RoundTripError};
 
 /// How long a part may take, apart from the pace.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,9 +49,9 @@ impl Connector {
 }
 
 impl Connect for Connector {
-    type Exchange = Connection;
+    type Connection = BulkConnection;
 
-    async fn connect(&self) -> Result<Connection, Error> {
+    async fn connect(&self) -> Result<BulkConnection, Error> {
         let socket = TcpSocket::new_v4()?;
         let mut due = Instant::now();
         if let Some(pace) = self.transfer.pace {
@@ -63,13 +63,13 @@ impl Connect for Connector {
         let stream = socket.connect(self.to).await?;
         stream.set_nodelay(true)?;
         let (to, transfer) = (self.to, self.transfer);
-        Ok(Connection { stream, to, transfer, begun: false, due, buffer: vec![0; 256 * 1024] })
+        Ok(BulkConnection { stream, to, transfer, begun: false, due, buffer: vec![0; 256 * 1024] })
     }
 }
 
 /// A connection with a body on it, or one body after the other.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct BulkConnection {
     stream: TcpStream,
     to: SocketAddr,
     transfer: Transfer,
@@ -80,19 +80,19 @@ pub(super) struct Connection {
     buffer: Vec<u8>,
 }
 
-impl Exchange for Connection {
-    async fn once(&mut self) -> Result<(), Failure> {
+impl RoundTrip for BulkConnection {
+    async fn once(&mut self) -> Result<(), RoundTripError> {
         if let Some(pace) = self.transfer.pace {
             time::sleep_until(self.due).await;
             self.due += pace;
         }
         let part = time::timeout(PATIENCE, self.part());
-        part.await.map_err(|_| Failure::Broken("starved".to_owned()))?
+        part.await.map_err(|_| RoundTripError::Broken("starved".to_owned()))?
     }
 }
 
-impl Connection {
-    async fn part(&mut self) -> Result<(), Failure> {
+impl BulkConnection {
+    async fn part(&mut self) -> Result<(), RoundTripError> {
         let Transfer { upload, unending, part, .. } = self.transfer;
         match (upload, unending) {
             (false, true) => {
@@ -108,7 +108,7 @@ impl Connection {
                 self.send(&request).await?;
                 match self.head().await? {
                     (Some(length), come) if length == part => self.receive(length - come).await,
-                    _ => Err(Failure::Broken("wrong length".to_owned())),
+                    _ => Err(RoundTripError::Broken("wrong length".to_owned())),
                 }
             }
             (true, true) => {
@@ -133,40 +133,40 @@ impl Connection {
                     (Some(length), come) if length == part.to_string().len() => {
                         self.receive(length - come).await
                     }
-                    _ => Err(Failure::Broken("wrong length".to_owned())),
+                    _ => Err(RoundTripError::Broken("wrong length".to_owned())),
                 }
             }
         }
     }
 
-    async fn send(&mut self, text: &str) -> Result<(), Failure> {
+    async fn send(&mut self, text: &str) -> Result<(), RoundTripError> {
         self.stream.write_all(text.as_bytes()).await.map_err(|error| broken(&error))
     }
 
-    async fn send_body(&mut self, length: usize) -> Result<(), Failure> {
+    async fn send_body(&mut self, length: usize) -> Result<(), RoundTripError> {
         self.stream.write_all(&CHUNK[..length]).await.map_err(|error| broken(&error))
     }
 
     /// Receives a response's head; its body's length, if it tells that, and how much of it has come.
-    async fn head(&mut self) -> Result<(Option<usize>, usize), Failure> {
+    async fn head(&mut self) -> Result<(Option<usize>, usize), RoundTripError> {
         let mut received = BytesMut::with_capacity(16 * 1024);
         loop {
             if self.stream.read_buf(&mut received).await.map_err(|error| broken(&error))? == 0 {
-                return Err(Failure::Broken("closed".to_owned()));
+                return Err(RoundTripError::Broken("closed".to_owned()));
             }
             match parse(&received)? {
                 Some(head) if head.status == 200 => return Ok((head.body, received.len() - head.length)),
-                Some(head) => return Err(Failure::Broken(head.status.to_string())),
+                Some(head) => return Err(RoundTripError::Broken(head.status.to_string())),
                 None => {}
             }
         }
     }
 
-    async fn receive(&mut self, mut length: usize) -> Result<(), Failure> {
+    async fn receive(&mut self, mut length: usize) -> Result<(), RoundTripError> {
         while length > 0 {
             let most = length.min(self.buffer.len());
             match self.stream.read(&mut self.buffer[..most]).await {
-                Ok(0) => return Err(Failure::Broken("closed".to_owned())),
+                Ok(0) => return Err(RoundTripError::Broken("closed".to_owned())),
                 Ok(come) => length -= come,
                 Err(error) => return Err(broken(&error)),
             }

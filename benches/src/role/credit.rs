@@ -8,7 +8,7 @@ use super::app::NatsApp;
 use super::flood::CHUNK;
 use super::parent;
 use crate::Error;
-use crate::round::{Connect, Exchange, Failure};
+use crate::round::{Connect, RoundTrip, RoundTripError};
 
 /// What a part is that is counted.
 const PART: u64 = 1024 * 1024;
@@ -68,7 +68,7 @@ impl Connector {
 }
 
 impl Connect for Connector {
-    type Exchange = Receiver;
+    type Connection = Receiver;
 
     async fn connect(&self) -> Result<Receiver, Error> {
         let inbox = self.client.new_inbox();
@@ -93,8 +93,8 @@ pub(super) struct Receiver {
     counted: u64,
 }
 
-impl Exchange for Receiver {
-    async fn once(&mut self) -> Result<(), Failure> {
+impl RoundTrip for Receiver {
+    async fn once(&mut self) -> Result<(), RoundTripError> {
         self.counted += PART;
         while self.received < self.counted {
             let message = self.messages.next().await.ok_or_else(|| failure("the NATS connection is gone"))?;
@@ -121,6 +121,6 @@ impl Drop for Receiver {
     }
 }
 
-fn failure(text: &str) -> Failure {
-    Failure::Broken(text.to_owned())
+fn failure(text: &str) -> RoundTripError {
+    RoundTripError::Broken(text.to_owned())
 }

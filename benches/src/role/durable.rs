@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use super::http_server;
 use super::parent;
 use crate::Error;
-use crate::task::{Act, Task};
+use crate::test_request::{Act, TestRequest};
 
 /// What a handler says that panics because it was told to.
 const TOLD_TO: &str = "told to panic";
 
 /// An app whose requests are durable, and how both sides treat them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Durable {
+pub(crate) struct DurableSetup {
     /// The addresses of all servers.
     pub(crate) nats: Vec<String>,
     pub(crate) namespace: String,
@@ -42,7 +42,7 @@ pub(crate) struct Durable {
     pub(crate) record: PathBuf,
 }
 
-impl Durable {
+impl DurableSetup {
     fn stream(&self) -> StreamSettings {
         let settings = StreamSettings::new().replicas(self.replicas);
         match self.max_messages {
@@ -53,7 +53,7 @@ impl Durable {
 }
 
 /// Serves HTTP, with requests to `/jobs/` and `/short/` durable.
-pub(super) async fn gateway(setup: Durable) -> Result<(), Error> {
+pub(super) async fn gateway(setup: DurableSetup) -> Result<(), Error> {
     let client = async_nats::connect(&*setup.nats).await?;
     let jobs = Route::any("/jobs/{*rest}", &setup.app).durable();
     let short = Route::any("/short/{*rest}", &setup.app).durable().expiry(setup.expiry);
@@ -69,7 +69,7 @@ pub(super) async fn gateway(setup: Durable) -> Result<(), Error> {
 }
 
 /// Serves the handler until the process ends.
-pub(super) async fn consumer(setup: Durable) -> Result<(), Error> {
+pub(super) async fn consumer(setup: DurableSetup) -> Result<(), Error> {
     hush();
     let client = async_nats::connect(&*setup.nats).await?;
     let record = Arc::new(OpenOptions::new().create(true).append(true).open(&setup.record)?);
@@ -89,7 +89,7 @@ pub(super) async fn consumer(setup: Durable) -> Result<(), Error> {
 
 /// Does what the request says, and writes down when it begins and when it is done.
 async fn job(request: Request<Body>, record: Arc<File>) -> Result<Response<Full<bytes::Bytes>>, Error> {
-    let task = Task::of_path(request.uri().path()).ok_or("no such task")?;
+    let task = TestRequest::of_path(request.uri().path()).ok_or("no such task")?;
     let received = request.extensions().get::<Received>().ok_or("not by narun")?;
     let id = received.id();
     let count = match received.delivery() {

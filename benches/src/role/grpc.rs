@@ -21,7 +21,7 @@ use super::app::NatsApp;
 use super::http_server::{self, Protocol};
 use super::parent;
 use crate::Error;
-use crate::round::{Connect, Exchange, Failure};
+use crate::round::{Connect, RoundTrip, RoundTripError};
 
 /// Its full name.
 pub(super) const SERVICE: &str = "bench.Echo";
@@ -118,7 +118,7 @@ impl Connector {
 }
 
 impl Connect for Connector {
-    type Exchange = Calls;
+    type Connection = Calls;
 
     async fn connect(&self) -> Result<Calls, Error> {
         let channel = Channel::from_shared(format!("http://{}", self.to))?.connect().await?;
@@ -136,16 +136,16 @@ pub(super) struct Calls {
     stream: Option<(UnboundedSender<Content>, Streaming<Content>)>,
 }
 
-impl Exchange for Calls {
-    async fn once(&mut self) -> Result<(), Failure> {
+impl RoundTrip for Calls {
+    async fn once(&mut self) -> Result<(), RoundTripError> {
         let answer = match self.method {
             Method::Unary => self.unary().await,
             Method::Stream => self.message().await,
         };
         match answer {
             Ok(answer) if answer == self.content => Ok(()),
-            Ok(_) => Err(Failure::Broken("another message".to_owned())),
-            Err(status) => Err(Failure::Broken(status.to_string())),
+            Ok(_) => Err(RoundTripError::Broken("another message".to_owned())),
+            Err(status) => Err(RoundTripError::Broken(status.to_string())),
         }
     }
 }

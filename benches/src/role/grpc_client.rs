@@ -13,22 +13,24 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::deed::{BATCH, BUCKET, CONSUMER, Deed, KEYS, STREAM, SUBSCRIBERS, USER, fill, next_key, unique};
 use super::nats_grpc::ECHO;
+use super::operation::{
+    BATCH, BUCKET, CONSUMER, KEYS, Operation, STREAM, SUBSCRIBERS, USER, fill, next_key, unique,
+};
 use crate::Error;
-use crate::round::{Connect, Exchange, Failure, Order};
+use crate::round::{Connect, Order, RoundTrip, RoundTripError};
 
-/// Does a deed over one HTTP/2 connection.
+/// Does an operation over one HTTP/2 connection.
 #[derive(Clone)]
 pub(super) struct Connector {
     grpc: NatsServiceClient<Channel>,
     nats: Client,
-    deed: Deed,
+    operation: Operation,
     body: Bytes,
 }
 
-/// A deed that can be done, with the subscribers of a subject of its own.
-pub(super) struct Doer {
+/// An operation that can be done, with the subscribers of a subject of its own.
+pub(super) struct Runner {
     connector: Connector,
     subject: String,
     subscribers: Vec<Streaming<pb::MessageResponse>>,
@@ -47,12 +49,17 @@ macro_rules! request {
 }
 
 impl Connector {
-    pub(super) async fn new(to: SocketAddr, nats: &str, deed: Deed, length: usize) -> Result<Self, Error> {
+    pub(super) async fn new(
+        to: SocketAddr,
+        nats: &str,
+        operation: Operation,
+        length: usize,
+    ) -> Result<Self, Error> {
         let mut grpc = NatsServiceClient::new(channel(to).await?);
         let body = Bytes::from(vec![b'x'; length]);
-        match deed {
-            Deed::Publish | Deed::PublishBatch | Deed::FanOut => {}
-            Deed::PullAndAck => {
+        match operation {
+            Operation::Publish | Operation::PublishBatch | Operation::FanOut => {}
+            Operation::PullAndAck => {
                 let subjects = vec![format!("{STREAM}.>")];
                 let config = pb::StreamConfig { name: STREAM.to_owned(), subjects, ..Default::default() };
                 grpc.create_stream(request!(CreateStreamRequest { config: Some(config) })).await?;
@@ -60,63 +67,63 @@ impl Connector {
                 let (stream_name, config) = (STREAM.to_owned(), Some(config));
                 grpc.create_consumer(request!(CreateConsumerRequest { stream_name, config })).await?;
             }
-            Deed::KvPut | Deed::KvGet => {
+            Operation::KvPut | Operation::KvGet => {
                 for number in 0..KEYS {
                     let (bucket, key, value) = (BUCKET.to_owned(), format!("key-{number}"), body.clone());
                     grpc.kv_put(request!(KvPutRequest { bucket, key, value })).await?;
                 }
             }
         }
-        Ok(Self { grpc, nats: async_nats::connect(nats).await?, deed, body })
+        Ok(Self { grpc, nats: async_nats::connect(nats).await?, operation, body })
     }
 }
 
 impl Connect for Connector {
-    type Exchange = Doer;
+    type Connection = Runner;
 
     async fn prepare(&self, order: &Order) -> Result<(), Error> {
-        if self.deed == Deed::PullAndAck {
+        if self.operation == Operation::PullAndAck {
             let (stream, subject) = (format!("user-{USER}-{STREAM}"), format!("user.{USER}.{STREAM}.new"));
             fill(&self.nats, &stream, &subject, &self.body, order).await?;
         }
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Doer, Error> {
+    async fn connect(&self) -> Result<Runner, Error> {
         let mut connector = self.clone();
         let subject = unique("grpc");
         let mut subscribers = Vec::new();
-        if self.deed == Deed::FanOut {
+        if self.operation == Operation::FanOut {
             for _ in 0..SUBSCRIBERS {
                 let request = request!(SubscribeRequest { subject: subject.clone() });
                 subscribers.push(connector.grpc.subscribe(request).await?.into_inner());
             }
         }
-        Ok(Doer { connector, subject, subscribers })
+        Ok(Runner { connector, subject, subscribers })
     }
 }
 
-impl Exchange for Doer {
-    async fn once(&mut self) -> Result<(), Failure> {
-        self.work().await.map_err(|error| Failure::Answer(crate::text(&error)))
+impl RoundTrip for Runner {
+    async fn once(&mut self) -> Result<(), RoundTripError> {
+        self.work().await.map_err(|error| RoundTripError::Response(crate::text(&error)))
     }
 }
 
-impl Doer {
+impl Runner {
     async fn work(&mut self) -> Result<(), Error> {
-        let Connector { grpc, nats, deed, body } = &mut self.connector;
+        let Connector { grpc, nats, operation, body } = &mut self.connector;
         let (subject, data) = (self.subject.clone(), body.clone());
-        let is_done = match deed {
-            Deed::Publish => {
+        let is_done = match operation {
+            Operation::Publish => {
                 grpc.publish(request!(PublishRequest { subject, data })).await?.into_inner().success
             }
-            Deed::PublishBatch => {
+            Operation::PublishBatch => {
                 let message = pb::NatsMessage { subject, data, ..Default::default() };
                 let messages = vec![message; BATCH];
                 let response = grpc.publish_batch(request!(PublishBatchRequest { messages })).await?;
                 response.into_inner().success
             }
-            Deed::PullAndAck => {
+            Operation::PullAndAck => {
                 let (stream_name, consumer_name) = (STREAM.to_owned(), CONSUMER.to_owned());
                 let pull = request!(PullMessagesRequest { stream_name, consumer_name, batch_size: 1 });
                 let pulled = grpc.pull_messages(pull).await?.into_inner();
@@ -125,15 +132,15 @@ impl Doer {
                 let ack = request!(AckMessageRequest { stream_name, consumer_name, sequence });
                 grpc.ack_message(ack).await?.into_inner().success
             }
-            Deed::KvPut => {
+            Operation::KvPut => {
                 let (bucket, key) = (BUCKET.to_owned(), next_key());
                 grpc.kv_put(request!(KvPutRequest { bucket, key, value: data })).await?.into_inner().success
             }
-            Deed::KvGet => {
+            Operation::KvGet => {
                 let (bucket, key) = (BUCKET.to_owned(), next_key());
                 grpc.kv_get(request!(KvGetRequest { bucket, key })).await?.into_inner().found
             }
-            Deed::FanOut => {
+            Operation::FanOut => {
                 let subject = format!("user.{USER}.{subject}");
                 for _ in 0..BATCH {
                     nats.publish(subject.clone(), body.clone()).await?;
@@ -154,34 +161,34 @@ impl Doer {
 
 /// Calls the echo over one HTTP/2 connection.
 #[derive(Clone)]
-pub(super) struct Echo {
+pub(super) struct EchoConnector {
     grpc: Grpc<Channel>,
     body: Bytes,
 }
 
-impl Echo {
+impl EchoConnector {
     pub(super) async fn new(to: SocketAddr, length: usize) -> Result<Self, Error> {
         Ok(Self { grpc: Grpc::new(channel(to).await?), body: vec![b'x'; length].into() })
     }
 }
 
-impl Connect for Echo {
-    type Exchange = Self;
+impl Connect for EchoConnector {
+    type Connection = Self;
 
     async fn connect(&self) -> Result<Self, Error> {
         Ok(self.clone())
     }
 }
 
-impl Exchange for Echo {
-    async fn once(&mut self) -> Result<(), Failure> {
-        let failed = |error: tonic::Status| Failure::Answer(error.to_string());
-        self.grpc.ready().await.map_err(|error| Failure::Broken(error.to_string()))?;
+impl RoundTrip for EchoConnector {
+    async fn once(&mut self) -> Result<(), RoundTripError> {
+        let failed = |error: tonic::Status| RoundTripError::Response(error.to_string());
+        self.grpc.ready().await.map_err(|error| RoundTripError::Broken(error.to_string()))?;
         let (path, codec) = (PathAndQuery::from_static(ECHO), ProstCodec::<Bytes, Bytes>::default());
         let answer = self.grpc.unary(Request::new(self.body.clone()), path, codec).await.map_err(failed)?;
         match answer.into_inner().len() == self.body.len() {
             true => Ok(()),
-            false => Err(Failure::Answer("wrong length".to_owned())),
+            false => Err(RoundTripError::Response("wrong length".to_owned())),
         }
     }
 }

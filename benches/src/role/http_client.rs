@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::app::NatsApp;
 use super::backlog::Backlog;
 use crate::Error;
-use crate::round::{Connect, Exchange, Failure};
+use crate::round::{Connect, RoundTrip, RoundTripError};
 
 /// More fields than a server under load sends.
 const FIELDS: usize = 32;
@@ -49,12 +49,12 @@ impl Connector {
 }
 
 impl Connect for Connector {
-    type Exchange = Connection;
+    type Connection = HttpConnection;
 
-    async fn connect(&self) -> Result<Connection, Error> {
+    async fn connect(&self) -> Result<HttpConnection, Error> {
         let stream = TcpStream::connect(self.to).await?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, received: BytesMut::with_capacity(64 * 1024), connector: self.clone() })
+        Ok(HttpConnection { stream, received: BytesMut::with_capacity(64 * 1024), connector: self.clone() })
     }
 
     async fn backlog(&self) -> Option<u64> {
@@ -64,7 +64,7 @@ impl Connect for Connector {
 
 /// A connection that is kept alive.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct HttpConnection {
     stream: TcpStream,
     received: BytesMut,
     connector: Connector,
@@ -80,8 +80,8 @@ pub(super) struct Head {
     pub(super) body: Option<usize>,
 }
 
-impl Exchange for Connection {
-    async fn once(&mut self) -> Result<(), Failure> {
+impl RoundTrip for HttpConnection {
+    async fn once(&mut self) -> Result<(), RoundTripError> {
         if let Some(backlog) = &mut self.connector.backlog {
             backlog.room().await;
         }
@@ -94,27 +94,27 @@ impl Exchange for Connection {
             }
         };
         // A response without a Content-Length is not expected of these servers.
-        let body = head.body.ok_or_else(|| Failure::Broken("no content-length".to_owned()))?;
+        let body = head.body.ok_or_else(|| RoundTripError::Broken("no content-length".to_owned()))?;
         while self.received.len() < head.length + body {
             self.receive().await?;
         }
         if self.received.len() > head.length + body {
-            return Err(Failure::Broken("more than a response".to_owned()));
+            return Err(RoundTripError::Broken("more than a response".to_owned()));
         }
         if head.status != self.connector.status {
-            return Err(Failure::Answer(head.status.to_string()));
+            return Err(RoundTripError::Response(head.status.to_string()));
         }
         if self.connector.length.is_some_and(|length| body != length) {
-            return Err(Failure::Answer("wrong length".to_owned()));
+            return Err(RoundTripError::Response("wrong length".to_owned()));
         }
         Ok(())
     }
 }
 
-impl Connection {
-    async fn receive(&mut self) -> Result<(), Failure> {
+impl HttpConnection {
+    async fn receive(&mut self) -> Result<(), RoundTripError> {
         match self.stream.read_buf(&mut self.received).await {
-            Ok(0) => Err(Failure::Broken("closed".to_owned())),
+            Ok(0) => Err(RoundTripError::Broken("closed".to_owned())),
             Ok(_) => Ok(()),
             Err(error) => Err(broken(&error)),
         }
@@ -122,10 +122,10 @@ impl Connection {
 }
 
 /// The head, if it is complete.
-pub(super) fn parse(received: &[u8]) -> Result<Option<Head>, Failure> {
+pub(super) fn parse(received: &[u8]) -> Result<Option<Head>, RoundTripError> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut fields);
-    let parsed = response.parse(received).map_err(|error| Failure::Broken(error.to_string()))?;
+    let parsed = response.parse(received).map_err(|error| RoundTripError::Broken(error.to_string()))?;
     let httparse::Status::Complete(length) = parsed else { return Ok(None) };
     let body = response
         .headers
@@ -135,8 +135,8 @@ pub(super) fn parse(received: &[u8]) -> Result<Option<Head>, Failure> {
     Ok(Some(Head { status: response.code.unwrap_or_default(), length, body }))
 }
 
-pub(super) fn broken(error: &std::io::Error) -> Failure {
-    Failure::Broken(error.to_string())
+pub(super) fn broken(error: &std::io::Error) -> RoundTripError {
+    RoundTripError::Broken(error.to_string())
 }
 
 #[cfg(test)]

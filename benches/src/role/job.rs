@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::app::{NatsApp, Work};
 use super::bulk::Transfer;
-use super::deed::Deed;
-use super::durable::Durable;
+use super::durable::DurableSetup;
 use super::grpc::Method;
 use super::http_server::Protocol;
+use super::operation::Operation;
 
 /// What a process is to do, and on how many worker threads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ pub(crate) enum Role {
     /// A consumer with the handler.
     Consumer { at: NatsApp, work: Work },
     /// A hyper server and the gateway, with durable routes.
-    DurableGateway(Durable),
+    DurableGateway(DurableSetup),
     /// A consumer that writes down what it runs.
-    DurableConsumer(Durable),
+    DurableConsumer(DurableSetup),
     /// A NATS subscription that answers with what it got.
     Responder { at: NatsApp },
     /// A NATS subscription for an app's requests, that never answers.
@@ -63,9 +63,9 @@ pub(crate) enum Role {
     /// A gRPC method that answers with what it got.
     Echo,
     /// Work through NATS over gRPC.
-    NatsGrpcClient { to: SocketAddr, nats: String, deed: Deed, connections: usize, body: usize },
+    NatsGrpcClient { to: SocketAddr, nats: String, operation: Operation, connections: usize, body: usize },
     /// The same straight through async-nats.
-    DirectClient { nats: String, deed: Deed, connections: usize, body: usize },
+    DirectClient { nats: String, operation: Operation, connections: usize, body: usize },
     /// Calls of the echo.
     EchoClient { to: SocketAddr, connections: usize, body: usize },
 }

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use narun_gateway::{App, Gateway, Namespace, Route};
 
-use super::app::{Delivery, NatsApp, Work};
+use super::app::{DeliveryKind, NatsApp, Work};
 use super::http_server;
 use super::parent;
 use crate::Error;
@@ -14,7 +14,7 @@ pub(super) async fn gateway(at: NatsApp, routes: usize) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let others = (1..routes).map(|number| Route::any(format!("/other/{number}/{{*rest}}"), &at.app));
     let route = Route::any("/load/{*rest}", &at.app);
-    let route = if at.delivery == Delivery::Direct { route } else { route.durable() };
+    let route = if at.delivery == DeliveryKind::Direct { route } else { route.durable() };
     let gateway = Gateway::builder(client)
         .namespace(Namespace::new(at.delivery.namespace())?)
         .stream_settings(at.delivery.stream())
@@ -38,7 +38,7 @@ pub(super) async fn consumer(at: NatsApp, work: Work) -> Result<(), Error> {
         .queue(work.queue)
         .on_ready(move || parent::ready(&app));
     match at.delivery {
-        Delivery::Direct => consumer.await?,
+        DeliveryKind::Direct => consumer.await?,
         _ => consumer.stream(namespace).stream_settings(at.delivery.stream()).await?,
     }
     Err("the consumer stopped".into())

@@ -61,13 +61,15 @@ impl Service<http::Request<Body>> for Echo {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(async { Ok(Grpc::new(ProstCodec::<Bytes, Bytes>::default()).unary(Answer, request).await) })
+        Box::pin(async {
+            Ok(Grpc::new(ProstCodec::<Bytes, Bytes>::default()).unary(EchoMethod, request).await)
+        })
     }
 }
 
-struct Answer;
+struct EchoMethod;
 
-impl UnaryService<Bytes> for Answer {
+impl UnaryService<Bytes> for EchoMethod {
     type Response = Bytes;
     type Future = Ready<Result<Response<Bytes>, Status>>;
 

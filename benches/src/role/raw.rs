@@ -7,7 +7,7 @@ use futures::StreamExt;
 use super::app::NatsApp;
 use super::parent;
 use crate::Error;
-use crate::round::{Connect, Exchange, Failure};
+use crate::round::{Connect, RoundTrip, RoundTripError};
 
 /// Answers every request with its payload, until the process ends.
 pub(super) async fn respond(at: NatsApp) -> Result<(), Error> {
@@ -38,19 +38,19 @@ impl Connector {
 }
 
 impl Connect for Connector {
-    type Exchange = Self;
+    type Connection = Self;
 
     async fn connect(&self) -> Result<Self, Error> {
         Ok(self.clone())
     }
 }
 
-impl Exchange for Connector {
-    async fn once(&mut self) -> Result<(), Failure> {
+impl RoundTrip for Connector {
+    async fn once(&mut self) -> Result<(), RoundTripError> {
         match self.client.request(self.subject.clone(), self.body.clone()).await {
             Ok(answer) if answer.payload.len() == self.body.len() => Ok(()),
-            Ok(_) => Err(Failure::Answer("wrong length".to_owned())),
-            Err(error) => Err(Failure::Answer(error.to_string())),
+            Ok(_) => Err(RoundTripError::Response("wrong length".to_owned())),
+            Err(error) => Err(RoundTripError::Response(error.to_string())),
         }
     }
 }

@@ -9,7 +9,7 @@ use narun_support::Server;
 use crate::Error;
 use crate::group::Group;
 use crate::process::Process;
-use crate::role::{Delivery, Job, Method, NatsApp, Protocol, Role, Transfer};
+use crate::role::{DeliveryKind, Job, Method, NatsApp, Protocol, Role, Transfer};
 
 const MIB: usize = 1024 * 1024;
 
@@ -38,14 +38,14 @@ pub(super) enum Bulk {
 
 /// gRPC calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(super) struct GrpcCall {
     through_nats: bool,
     method: Method,
 }
 
 /// Where cases run, and how.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Site<'a> {
+pub(super) struct Launcher<'a> {
     pub(super) nats: &'a Server,
     pub(super) workers: Option<usize>,
     pub(super) window_kib: u64,
@@ -58,13 +58,13 @@ impl Bulk {
     }
 
     /// Starts the processes, the farthest from the client first.
-    pub(super) fn start(self, site: &Site<'_>, at_once: usize) -> Result<Group, Error> {
+    pub(super) fn start(self, launcher: &Launcher<'_>, at_once: usize) -> Result<Group, Error> {
         if self == Self::Credit {
-            return site.credit(at_once);
+            return launcher.credit(at_once);
         }
         let upload = matches!(self, Self::Up | Self::Up1m);
         let transfer = Transfer { upload, unending: self.is_unending(), part: MIB, pace: None };
-        site.http(&self.to_string(), Protocol::Http1, |to| Role::BulkClient {
+        launcher.http(&self.to_string(), Protocol::Http1, |to| Role::BulkClient {
             to,
             connections: at_once,
             transfer,
@@ -72,7 +72,7 @@ impl Bulk {
     }
 }
 
-impl Call {
+impl GrpcCall {
     /// All of them, what goes through NATS after what does not.
     pub(super) const ALL: [Self; 4] = [
         Self { through_nats: false, method: Method::Unary },
@@ -82,7 +82,7 @@ impl Call {
     ];
 }
 
-impl Site<'_> {
+impl Launcher<'_> {
     /// Small requests, and beside them so many downloads of so many MiB per second each.
     pub(super) fn small(&self, at_once: usize, beside: Option<(usize, u32)>) -> Result<Group, Error> {
         let name = if beside.is_some() { "beside" } else { "small" };
@@ -109,8 +109,8 @@ impl Site<'_> {
         })
     }
 
-    pub(super) fn grpc(&self, call: Call, connections: usize) -> Result<Group, Error> {
-        let Call { through_nats, method } = call;
+    pub(super) fn grpc(&self, call: GrpcCall, connections: usize) -> Result<Group, Error> {
+        let GrpcCall { through_nats, method } = call;
         if !through_nats {
             let backend = self.process("backend", Role::GrpcBackend)?;
             let to = backend.address().parse()?;
@@ -157,7 +157,7 @@ impl Site<'_> {
     /// Other groups are up as well, and are not to share the work.
     fn at(&self, name: &str) -> NatsApp {
         let nats = self.nats.url().to_owned();
-        NatsApp { nats, app: format!("streams-{name}"), delivery: Delivery::Direct }
+        NatsApp { nats, app: format!("streams-{name}"), delivery: DeliveryKind::Direct }
     }
 }
 
@@ -178,7 +178,7 @@ impl fmt::Display for Bulk {
     }
 }
 
-impl fmt::Display for Call {
+impl fmt::Display for GrpcCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.through_nats, self.method) {
             (false, Method::Unary) => "direct_unary",

@@ -9,7 +9,7 @@ use crate::pace::{Pace, seconds};
 
 /// Compares bodies streamed through narun with a bare credit loop over NATS, and looks at what they cost others.
 #[derive(Clone, Debug, Parser)]
-pub(super) struct Options {
+pub(super) struct StreamsOptions {
     #[command(flatten)]
     pub(super) pace: Pace,
 
@@ -75,7 +75,7 @@ pub(super) enum Part {
     Grpc,
 }
 
-impl Options {
+impl StreamsOptions {
     /// The cases of long bodies, the ideal first.
     pub(super) fn bulk(&self) -> impl Iterator<Item = Bulk> {
         Bulk::value_variants().iter().copied().filter(|case| self.case.contains(case))
@@ -90,12 +90,12 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Options::command().debug_assert();
+        StreamsOptions::command().debug_assert();
     }
 
     #[test]
     fn the_ideal_comes_first() {
-        let options = Options::parse_from(["streams", "--case", "up,credit"]);
+        let options = StreamsOptions::parse_from(["streams", "--case", "up,credit"]);
         assert_eq!(options.bulk().collect::<Vec<_>>(), [Bulk::Credit, Bulk::Up]);
     }
 }

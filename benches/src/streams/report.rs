@@ -11,7 +11,7 @@ use crate::goal::Goal;
 
 /// A case under one setting, and what came of it.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(super) struct StreamsCell {
     pub(super) setting: String,
     pub(super) case: String,
     pub(super) figures: Figures,
@@ -19,7 +19,7 @@ pub(super) struct Cell {
 
 /// A figure or ratio that is looked at, perhaps against a goal.
 #[derive(Clone, Debug, Serialize)]
-struct Check {
+struct StreamsCheck {
     setting: String,
     check: String,
     value: Option<f64>,
@@ -29,21 +29,21 @@ struct Check {
 
 /// Prints every cell as it comes, and what was made of all of them.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct StreamsReport {
     json: bool,
     cells: usize,
-    checks: Vec<Check>,
+    checks: Vec<StreamsCheck>,
     failures: u64,
 }
 
-impl Report {
+impl StreamsReport {
     pub(super) fn new(json: bool) -> Self {
         Self { json, cells: 0, checks: Vec::new(), failures: 0 }
     }
 
-    pub(super) fn cell(&mut self, cell: &Cell) -> Result<(), Error> {
+    pub(super) fn cell(&mut self, cell: &StreamsCell) -> Result<(), Error> {
         let mut out = io::stdout().lock();
-        let Cell { setting, case, figures } = cell;
+        let StreamsCell { setting, case, figures } = cell;
         if self.json {
             let mut line = json!({ "setting": setting, "case": case, "grown_mib": figures.grown_mib });
             if let (Value::Object(line), Value::Object(figures)) = (&mut line, figures.json()) {
@@ -67,7 +67,13 @@ impl Report {
     pub(super) fn check(&mut self, setting: &str, check: &str, value: Option<f64>, goal: Option<Goal>) {
         let value = value.map(rounded);
         let met = goal.and_then(|goal| goal.met([value]));
-        self.checks.push(Check { setting: setting.to_owned(), check: check.to_owned(), value, goal, met });
+        self.checks.push(StreamsCheck {
+            setting: setting.to_owned(),
+            check: check.to_owned(),
+            value,
+            goal,
+            met,
+        });
     }
 
     /// Prints what is looked at.
@@ -95,8 +101,8 @@ impl Report {
 const CELL_HEAD: &str = "setting            case             per s    p50 ms    p99 ms  others  \
                          CPU µs per part / MiB more than idle";
 
-fn cell_row(cell: &Cell) -> String {
-    let Cell { setting, case, figures } = cell;
+fn cell_row(cell: &StreamsCell) -> String {
+    let StreamsCell { setting, case, figures } = cell;
     let others = figures.others_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}"));
     let processes = match (&figures.cpu_us_per_req, &figures.grown_mib) {
         (Some(cpu), Some(grown)) => {
@@ -112,8 +118,8 @@ fn cell_row(cell: &Cell) -> String {
 
 const CHECK_HEAD: &str = "setting            what                                     value  goal";
 
-fn check_row(check: &Check) -> String {
-    let Check { setting, check, value, goal, met } = check;
+fn check_row(check: &StreamsCheck) -> String {
+    let StreamsCheck { setting, check, value, goal, met } = check;
     let value = value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let goal = match (goal, met) {
         (Some(goal), Some(true)) => format!("{goal} met"),

@@ -9,5 +9,6 @@ mod grpc_through;
 mod program;
 mod proxy_existing;
 mod quickstart;
+mod smallest;
 mod sse;
 mod upload_download;

@@ -34,7 +34,7 @@ fn command(example: &str) -> Command {
     path.extend(["examples", example]);
     assert!(path.exists(), "{} is missing; `cargo build --workspace --examples` makes it", path.display());
     let mut command = Command::new(path);
-    for variable in ["NATS_URL", "NATS_URLS", "JWT_SECRET", "GRPC_TOKEN", "LOKI_URL"] {
+    for variable in ["NATS_URL", "NATS_URLS", "LISTEN", "JWT_SECRET", "GRPC_TOKEN", "LOKI_URL"] {
         command.env_remove(variable);
     }
     command.env("RUST_LOG", "warn").stdin(Stdio::null()).kill_on_drop(true);

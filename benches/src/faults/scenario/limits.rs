@@ -8,12 +8,12 @@ use tokio::time;
 
 use super::super::audit::{STATUS, Strictness, audit, outcome};
 use super::super::clients::Clients;
-use super::super::ledger::{Answer, Fate, Kind, Ledger};
+use super::super::ledger::{Fate, Ledger, ReceivedResponse, RequestKind};
 use super::super::plan::Plan;
 use super::super::site::{Nats, Site};
 use super::super::verdict::Verdict;
 use crate::Error;
-use crate::task::{Act, Task};
+use crate::test_request::{Act, TestRequest};
 
 /// How long consumers may take for what is left.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -45,10 +45,13 @@ async fn full(plan: &Plan) -> Result<Verdict, Error> {
     .await?;
     let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, false);
     let ledger = Ledger::default();
-    let entries = join_all((0..plan.requests).map(|number| {
-        let clients = clients.clone();
-        async move { (number, clients.make(Task::new(number, Act::Work), Kind::Plain, false).await) }
-    }));
+    let entries =
+        join_all((0..plan.requests).map(|number| {
+            let clients = clients.clone();
+            async move {
+                (number, clients.make(TestRequest::new(number, Act::Work), RequestKind::Plain, false).await)
+            }
+        }));
     let (mut accepted, mut refused) = (0, 0);
     for (number, entry) in entries.await {
         accepted += u64::from(entry.fate == Fate::Late);
@@ -71,16 +74,16 @@ async fn full(plan: &Plan) -> Result<Verdict, Error> {
 
 /// Handlers that panic, fail, or kill their process whenever they are run.
 async fn failing(plan: &Plan) -> Result<Verdict, Error> {
-    let change = |setup: &mut crate::role::Durable| setup.max_deliveries = DELIVERIES;
+    let change = |setup: &mut crate::role::DurableSetup| setup.max_deliveries = DELIVERIES;
     let mut site = Site::start(Nats::one(false)?, plan, 1, 1, change).await?;
     let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, false);
     let mut verdict = Verdict::default();
     let acts = [Act::Panic, Act::Fail, Act::Exit];
     for (number, act) in (0..).zip(acts) {
-        let task = Task::new(number, act);
+        let task = TestRequest::new(number, act);
         let path = format!("/jobs/{}", task.path());
         let given_up = async {
-            let answer = clients.send(Kind::Plain, &path, number, task.content(false)).await?;
+            let answer = clients.send(RequestKind::Plain, &path, number, task.content(false)).await?;
             Ok::<_, Error>(answer.status)
         };
         let mut given_up = std::pin::pin!(given_up);
@@ -102,7 +105,7 @@ async fn failing(plan: &Plan) -> Result<Verdict, Error> {
         verdict.expect("it was run as often as is allowed", starts == DELIVERIES, (act, starts));
     }
     let number = acts.len() as u64;
-    let entry = clients.make(Task::new(number, Act::Work), Kind::Plain, false).await;
+    let entry = clients.make(TestRequest::new(number, Act::Work), RequestKind::Plain, false).await;
     verdict.expect("others are done as ever", entry.fate == Fate::Answered, entry);
     Ok(verdict)
 }
@@ -110,17 +113,18 @@ async fn failing(plan: &Plan) -> Result<Verdict, Error> {
 /// Requests that are too old when a consumer comes.
 async fn expiring(plan: &Plan) -> Result<Verdict, Error> {
     let nats = Nats::one(false)?;
-    let kind = if nats.keeps_outcomes() { Kind::Later } else { Kind::Plain };
+    let kind = if nats.keeps_outcomes() { RequestKind::Later } else { RequestKind::Plain };
     let mut site = Site::start(nats, plan, 1, 0, |setup| setup.timeout = Duration::from_millis(500)).await?;
     let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, false);
     let sent = join_all((0..plan.requests.min(20)).map(|number| {
-        let (clients, task) = (clients.clone(), Task::new(number, Act::Work));
+        let (clients, task) = (clients.clone(), TestRequest::new(number, Act::Work));
         let path = format!("/short/{}", task.path());
         async move { clients.send(kind, &path, number, task.content(false)).await }
     }));
-    let answers = sent.await.into_iter().collect::<Result<Vec<Answer>, Error>>()?;
+    let answers = sent.await.into_iter().collect::<Result<Vec<ReceivedResponse>, Error>>()?;
     let mut verdict = Verdict::default();
-    let expected = if kind == Kind::Later { StatusCode::ACCEPTED } else { StatusCode::GATEWAY_TIMEOUT };
+    let expected =
+        if kind == RequestKind::Later { StatusCode::ACCEPTED } else { StatusCode::GATEWAY_TIMEOUT };
     let others = answers.iter().filter(|answer| answer.status != expected);
     verdict.check("what will expire is accepted", answers.len(), others.map(|answer| format!("{answer:?}")));
 
@@ -130,7 +134,7 @@ async fn expiring(plan: &Plan) -> Result<Verdict, Error> {
     site.settle(LIMIT).await?;
     let run = site.executions()?.all().map(|(number, _)| *number).collect::<Vec<_>>();
     verdict.check("what has expired is not run", answers.len(), run);
-    if kind == Kind::Later {
+    if kind == RequestKind::Later {
         let mut others = Vec::new();
         for answer in &answers {
             let path = answer.location.clone().unwrap_or_default();
@@ -151,15 +155,15 @@ async fn replayed(nats: Nats, plan: &Plan) -> Result<Verdict, Error> {
     let keys = plan.requests.div_ceil(10);
     let (mut other, mut later, mut reused) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..keys {
-        let task = Task::new(number, Act::Work);
-        let at_once = join_all((0..SAME).map(|_| clients.make(task, Kind::Keyed, false))).await;
+        let task = TestRequest::new(number, Act::Work);
+        let at_once = join_all((0..SAME).map(|_| clients.make(task, RequestKind::Keyed, false))).await;
         other.extend(at_once.into_iter().filter(|entry| entry.fate != Fate::Answered));
-        let again = clients.make(task, Kind::Keyed, false).await;
+        let again = clients.make(task, RequestKind::Keyed, false).await;
         if again.fate != Fate::Answered || again.tries > 1 {
             later.push(again);
         }
         let path = format!("/jobs/{}", task.path());
-        let answer = clients.send(Kind::Keyed, &path, number, "something else".into()).await?;
+        let answer = clients.send(RequestKind::Keyed, &path, number, "something else".into()).await?;
         if answer.status != StatusCode::UNPROCESSABLE_ENTITY {
             reused.push(answer);
         }

@@ -41,7 +41,7 @@ pub(super) const CONSUMER: &str = "workers";
 /// Something to do over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Deed {
+pub(crate) enum Operation {
     /// Publish a message
     Publish,
     /// Publish 100 messages
@@ -61,7 +61,7 @@ pub(crate) enum Deed {
     FanOut,
 }
 
-impl Deed {
+impl Operation {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",

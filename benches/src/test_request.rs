@@ -7,7 +7,7 @@ const LARGE: usize = 1_500_000;
 
 /// A request; its number is in its path, so that it can be told from all others wherever it turns up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Task {
+pub(crate) struct TestRequest {
     pub(crate) number: u64,
     pub(crate) act: Act,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Act {
     Exit,
 }
 
-impl Task {
+impl TestRequest {
     pub(crate) fn new(number: u64, act: Act) -> Self {
         Self { number, act }
     }
@@ -78,16 +78,16 @@ mod tests {
     #[test]
     fn a_path_tells_the_task() {
         for act in [Act::Work, Act::Panic, Act::Fail, Act::Exit] {
-            let task = Task::new(17, act);
-            assert_eq!(Task::of_path(&format!("/jobs/{}", task.path())), Some(task));
+            let task = TestRequest::new(17, act);
+            assert_eq!(TestRequest::of_path(&format!("/jobs/{}", task.path())), Some(task));
         }
-        assert_eq!(Task::of_path("/jobs/rest/17"), None);
-        assert_eq!(Task::of_path("work/"), None);
+        assert_eq!(TestRequest::of_path("/jobs/rest/17"), None);
+        assert_eq!(TestRequest::of_path("work/"), None);
     }
 
     #[test]
     fn receipts_differ() {
-        let [one, other] = [1, 2].map(|number| Task::new(number, Act::Work));
+        let [one, other] = [1, 2].map(|number| TestRequest::new(number, Act::Work));
         assert_ne!(one.receipt(b"x"), other.receipt(b"x"));
         assert_ne!(one.receipt(b"x"), one.receipt(b"y"));
         assert_eq!(one.content(true).len(), LARGE);

@@ -10,7 +10,7 @@ use crate::goal::Goal;
 
 /// A figure, and what it is to be.
 #[derive(Clone, Debug, Serialize)]
-struct Check {
+struct GrpcCheck {
     check: String,
     value: Option<f64>,
     goal: Goal,
@@ -19,35 +19,35 @@ struct Check {
 
 /// All that comes out of it.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct GrpcReport {
     json: bool,
     has_rows: bool,
-    checks: Vec<Check>,
+    checks: Vec<GrpcCheck>,
     /// What should not be.
     wrong: Vec<String>,
 }
 
-impl Report {
+impl GrpcReport {
     pub(super) fn new(json: bool) -> Self {
         Self { json, has_rows: false, checks: Vec::new(), wrong: Vec::new() }
     }
 
-    /// The figures of a deed, done in this way.
-    pub(super) fn figures(&mut self, deed: &str, way: &str, figures: &Figures) -> Result<(), Error> {
+    /// The figures of an operation, done in this way.
+    pub(super) fn figures(&mut self, operation: &str, way: &str, figures: &Figures) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         if self.json {
             let mut line = figures.json();
-            line["deed"] = deed.into();
+            line["operation"] = operation.into();
             line["way"] = way.into();
             writeln!(out, "{line}")?;
         } else {
             if !std::mem::replace(&mut self.has_rows, true) {
-                writeln!(out, "deed           way     {}", Figures::HEAD)?;
+                writeln!(out, "operation      way     {}", Figures::HEAD)?;
             }
-            writeln!(out, "{deed:<14} {way:<7} {}", figures.row())?;
+            writeln!(out, "{operation:<14} {way:<7} {}", figures.row())?;
         }
         for (text, count) in &figures.failures {
-            self.is_wrong(format!("{deed}, {way}: {count} times {text}"));
+            self.is_wrong(format!("{operation}, {way}: {count} times {text}"));
         }
         Ok(())
     }
@@ -61,7 +61,7 @@ impl Report {
 
     pub(super) fn check(&mut self, check: impl Into<String>, value: Option<f64>, goal: Goal) {
         let value = value.map(rounded);
-        self.checks.push(Check { check: check.into(), value, goal, met: goal.met([value]) });
+        self.checks.push(GrpcCheck { check: check.into(), value, goal, met: goal.met([value]) });
     }
 
     pub(super) fn is_wrong(&mut self, what: String) {
