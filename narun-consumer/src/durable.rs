@@ -1,7 +1,6 @@
 //! Durable delivery: requests out of the namespace's stream.
 
 mod acks;
-mod backoff;
 mod call;
 mod conclude;
 mod dead;

@@ -7,17 +7,16 @@ use bytes::Bytes;
 use narun_core::ExchangeId;
 use narun_core::frame::{ObjectRef, OutcomeRef};
 use narun_nats::jetstream::{
-    BodyStore, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore,
+    Backoff, BodyStore, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore, retry,
 };
-use tokio::time::{Instant, sleep};
 
 use super::state::Shared;
 
 /// How long something is tried that may work later. The work is held all the while.
 const PERSISTENCE: Duration = Duration::from_secs(30);
 
-/// Between two tries, at first and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// The pauses between two tries.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Why something cannot be had or kept, for people.
 #[derive(Debug)]
@@ -65,24 +64,16 @@ pub(super) async fn trying<T, F>(what: &str, mut attempt: impl FnMut() -> F) -> 
 where
     F: Future<Output = Result<T, Trouble>>,
 {
-    let deadline = Instant::now() + PERSISTENCE;
-    let (mut pause, longest) = PAUSES;
-    loop {
-        // Boxed: such work is large and rare, and the future of every delivery has a place for it.
-        match Box::pin(attempt()).await {
-            Err(Trouble::Temporary(error)) if Instant::now() + pause < deadline => {
-                tracing::debug!(%error, "{what} failed, and is tried again");
-            }
-            result => {
-                if let Err(error) = &result {
-                    tracing::error!(%error, "{what} failed");
-                }
-                return result;
-            }
-        }
-        sleep(pause).await;
-        pause = longest.min(pause * 2);
+    let is_temporary = |error: &Trouble| {
+        tracing::debug!(%error, "{what} failed");
+        matches!(error, Trouble::Temporary(_))
+    };
+    // Boxed: such work is large and rare, and the future of every delivery has a place for it.
+    let result = retry(BACKOFF, Some(PERSISTENCE), is_temporary, || Box::pin(attempt())).await;
+    if let Err(error) = &result {
+        tracing::error!(%error, "{what} failed");
     }
+    result
 }
 
 impl Shared {

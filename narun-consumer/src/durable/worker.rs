@@ -9,13 +9,12 @@ use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response};
 use narun_core::Body;
 use narun_nats::Link;
-use narun_nats::jetstream::DeclareError;
+use narun_nats::jetstream::{Backoff, DeclareError, retry};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
-use super::backoff::Backoff;
 use super::job::Job;
 use super::lanes::Lanes;
 use super::pull::{Incoming, Pulls};
@@ -32,6 +31,9 @@ const CENSUS: Duration = Duration::from_secs(10);
 
 /// How long a declaration may take while requests are served, at least.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Pauses that grow, as long as nothing works.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// What the worker tells, and is told.
 pub(crate) struct Control {
@@ -78,7 +80,7 @@ where
         epoch: shared.consumer.endpoint.link().epoch(),
         lanes,
         jobs: JoinSet::new(),
-        rest: Backoff::new(),
+        backoff: BACKOFF,
         declaring: None,
         ack_wait,
         service,
@@ -96,18 +98,14 @@ where
 
 /// Declares everything, as soon as it can be done; gives the ack wait in force.
 async fn declared(shared: &Shared) -> Result<Duration, DeclareError> {
-    let mut rest = Backoff::new();
-    loop {
-        match declare(shared).await {
-            Err(error) if error.is_temporary() => {
-                if rest.grow() {
-                    tracing::warn!(%error, "durable requests are not served yet");
-                }
-            }
-            result => return result,
+    let mut warned = false;
+    let is_temporary = |error: &DeclareError| {
+        if error.is_temporary() && !std::mem::replace(&mut warned, true) {
+            tracing::warn!(%error, "durable requests are not served yet");
         }
-        sleep(rest.left()).await;
-    }
+        error.is_temporary()
+    };
+    retry(BACKOFF, None, is_temporary, || declare(shared)).await
 }
 
 async fn declare(shared: &Shared) -> Result<Duration, DeclareError> {
@@ -140,7 +138,7 @@ struct Worker<S> {
     /// The connection on which pulls are under way.
     epoch: u64,
     jobs: JoinSet<()>,
-    rest: Backoff,
+    backoff: Backoff,
     /// Under way while the stream or its consumer is missing.
     declaring: Option<BoxFuture<'static, Result<Duration, DeclareError>>>,
     ack_wait: Duration,
@@ -180,7 +178,7 @@ where
     /// Asks for more, if there is room and nothing speaks against it.
     fn ask(&mut self) {
         self.notice_connection();
-        while self.declaring.is_none() && self.rest.is_over() && self.shared.is_connected() {
+        while self.declaring.is_none() && self.backoff.is_over() && self.shared.is_connected() {
             let Some(asked) = self.pulls.ask(self.jobs.len(), Instant::now()) else { return };
             if !self.lanes.ask(&asked) {
                 return self.pulls.forget(asked.lane);
@@ -191,15 +189,15 @@ where
     fn take(&mut self, lane: usize, message: Message) {
         match self.pulls.take(lane, &message, Instant::now()) {
             Incoming::Task => {
-                self.rest = Backoff::new();
+                self.backoff.reset();
                 self.start(message);
             }
-            Incoming::Alive => self.rest = Backoff::new(),
+            Incoming::Alive => self.backoff.reset(),
             Incoming::Nothing => {}
             Incoming::Disturbed => {
                 tracing::debug!(status = message.description.as_deref(), "a pull was turned away");
                 self.shared.doubt.begin();
-                self.rest.grow();
+                self.backoff.advance();
             }
             Incoming::Missing if self.declaring.is_none() => self.declare_again(),
             Incoming::Missing => {}
@@ -221,10 +219,10 @@ where
 
     /// The stream or its consumer is gone, or nobody leads it at the moment.
     fn declare_again(&mut self) {
-        if self.rest.grow() {
+        if self.backoff.is_reset() {
             tracing::warn!("the stream's consumer is missing, and is declared again");
         }
-        let (pause, shared) = (self.rest.left(), self.shared.clone());
+        let (pause, shared) = (self.backoff.advance(), self.shared.clone());
         let declaring = async move {
             sleep(pause).await;
             // A question that got lost on the way is not to be waited for as long as the client would.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
+use narun_nats::jetstream::{Backoff, retry};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
@@ -181,18 +182,16 @@ impl Pulls {
     }
 }
 
-/// What an attempt gives, of which there is one after the other for as long as the client waits and it may be otherwise
-/// soon.
+/// Repeats an attempt while its error is temporary, by the rule of [`retry`]; the first one begins after a pause.
+///
+/// It has no limit but the caller's patience. An attempt that takes too long is given up, and repeated too.
 pub(crate) async fn insist<T, F>(attempt: impl Fn() -> F) -> Result<T, Status>
 where
     F: Future<Output = Result<T, Status>>,
 {
-    loop {
-        sleep(PAUSE).await;
-        match timeout(ATTEMPT, attempt()).await {
-            Err(_) => {}
-            Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {}
-            Ok(result) => return result,
-        }
-    }
+    let is_temporary = |status: &Status| matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
+    let attempt =
+        || async { timeout(ATTEMPT, attempt()).await.unwrap_or_else(|_| Err(status::jetstream_late())) };
+    sleep(PAUSE).await;
+    retry(Backoff::new(PAUSE, PAUSE), None, is_temporary, attempt).await
 }

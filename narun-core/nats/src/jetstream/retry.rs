@@ -21,25 +21,42 @@ pub struct Backoff {
     first: Duration,
     longest: Duration,
     next: Duration,
+    until: Option<Instant>,
 }
 
 impl Backoff {
-    /// Pauses from `first` to `longest`.
+    /// Pauses from `first` to `longest`. None has begun.
     pub const fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, next: first }
+        Self { first, longest, next: first, until: None }
     }
 
-    /// How long to pause now. The next pause is twice as long, up to the longest.
-    #[must_use]
+    /// Begins the next pause and returns its length. The one after it is twice as long, up to the longest.
     pub fn advance(&mut self) -> Duration {
         let pause = self.next;
         self.next = self.longest.min(pause * 2);
+        self.until = Some(Instant::now() + pause);
         pause
     }
 
-    /// Begins with the first pause again.
+    /// Ends the pause; the next one is the first again.
     pub const fn reset(&mut self) {
         self.next = self.first;
+        self.until = None;
+    }
+
+    /// Whether no pause has begun since the last reset.
+    pub const fn is_reset(&self) -> bool {
+        self.until.is_none()
+    }
+
+    /// How much of the pause is left; zero if it is over.
+    pub fn left(&self) -> Duration {
+        self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the pause is over, or none has begun.
+    pub fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| until <= Instant::now())
     }
 }
 
@@ -104,11 +121,16 @@ mod tests {
         assert_eq!(attempts(Some(350 * MS), 6).await, (Err(true), vec![0, 50, 150]));
     }
 
-    #[test]
-    fn reset_begins_again() {
+    #[tokio::test(start_paused = true)]
+    async fn reset_begins_again() {
         let mut backoff = Backoff::new(MS, 3 * MS);
+        assert!(backoff.is_reset() && backoff.is_over());
         assert_eq!([backoff.advance(), backoff.advance(), backoff.advance()], [MS, 2 * MS, 3 * MS]);
+        assert!(!backoff.is_reset() && !backoff.is_over());
+        sleep(backoff.left()).await;
+        assert!(!backoff.is_reset() && backoff.is_over());
         backoff.reset();
+        assert!(backoff.is_reset());
         assert_eq!(backoff.advance(), MS);
     }
 }
