@@ -20,7 +20,7 @@ use crate::metrics::{audit_dropped, code_name};
 /// Takes the records of all calls.
 ///
 /// It must not block, and cannot fail a call: a sink that has no room loses the record, and says so by
-/// [`AuditRecord::dropped`].
+/// [`AuditRecord::dropped`]. A closure that takes an [`AuditRecord`] is a sink too.
 pub trait AuditSink: Send + Sync + 'static {
     /// Takes a record.
     fn record(&self, record: AuditRecord);
@@ -28,6 +28,15 @@ pub trait AuditSink: Send + Sync + 'static {
     /// Whether records are wanted at all at the moment. Default true.
     fn enabled(&self) -> bool {
         true
+    }
+}
+
+impl<F> AuditSink for F
+where
+    F: Fn(AuditRecord) + Send + Sync + 'static,
+{
+    fn record(&self, record: AuditRecord) {
+        self(record);
     }
 }
 

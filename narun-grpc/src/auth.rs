@@ -35,7 +35,7 @@ pub use self::trust::TrustRequest;
 /// Finds out who is calling.
 ///
 /// ```
-/// use narun_grpc::auth::{Authenticator, Caller, Principal};
+/// use narun_grpc::auth::{Authenticator, AuthRequest, Principal};
 /// use tonic::Status;
 ///
 /// /// Whoever the proxy in front says it is.
@@ -43,8 +43,8 @@ pub use self::trust::TrustRequest;
 ///
 /// #[tonic::async_trait]
 /// impl Authenticator for Proxy {
-///     async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status> {
-///         let user = caller.metadata().get("x-user").and_then(|user| user.to_str().ok());
+///     async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status> {
+///         let user = request.metadata().get("x-user").and_then(|user| user.to_str().ok());
 ///         user.map(Principal::user).ok_or_else(|| Status::unauthenticated("no user"))
 ///     }
 /// }
@@ -57,12 +57,12 @@ pub trait Authenticator: Send + Sync + 'static {
     ///
     /// A status of [`Code::Unauthenticated`](tonic::Code::Unauthenticated), or of
     /// [`Code::Unavailable`](tonic::Code::Unavailable) if it cannot tell at the moment; the client is given it.
-    async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status>;
+    async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status>;
 }
 
 /// What is known of a call before it is known who makes it.
 #[derive(Clone, Copy)]
-pub struct Caller<'a> {
+pub struct AuthRequest<'a> {
     pub(crate) metadata: &'a MetadataMap,
     pub(crate) extensions: &'a Extensions,
     pub(crate) peer: Option<SocketAddr>,
@@ -70,7 +70,7 @@ pub struct Caller<'a> {
     pub(crate) organization_id: &'a str,
 }
 
-impl<'a> Caller<'a> {
+impl<'a> AuthRequest<'a> {
     /// The call's metadata.
     pub const fn metadata(&self) -> &'a MetadataMap {
         self.metadata
@@ -103,10 +103,10 @@ impl<'a> Caller<'a> {
     }
 }
 
-impl fmt::Debug for Caller<'_> {
+impl fmt::Debug for AuthRequest<'_> {
     /// Metadata has secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller")
+        f.debug_struct("AuthRequest")
             .field("peer", &self.peer)
             .field("user_id", &self.user_id)
             .field("organization_id", &self.organization_id)

@@ -3,7 +3,7 @@ mod inboxes;
 mod leaving;
 mod rates;
 mod requests;
-mod streams;
+mod subscriptions;
 mod verified;
 
 use std::fmt;
@@ -33,7 +33,7 @@ use self::leaving::Leaving;
 pub(crate) use self::leaving::{Due, ends_the_one_before};
 use self::rates::Rates;
 use self::requests::Requests;
-pub(crate) use self::streams::{Ending, LiveStreams};
+pub(crate) use self::subscriptions::{Ending, LiveSubscriptions};
 use self::verified::Verified;
 use crate::status::{self, OrStatus};
 
@@ -61,7 +61,7 @@ struct Inner {
     fence: OnceCell<Fence>,
     inboxes: Inboxes,
     leaving: Leaving,
-    live: OnceCell<LiveStreams>,
+    live: OnceCell<LiveSubscriptions>,
     verified: Verified,
     rates: Rates,
     /// The epoch of the last server that was found to be recent enough for JetStream.
@@ -242,8 +242,8 @@ impl Connection {
     }
 
     /// The streams of subscribers on this connection.
-    pub(crate) async fn live(&self) -> Result<&LiveStreams, Status> {
-        self.0.live.get_or_try_init(|| LiveStreams::open(&self.0.client)).await
+    pub(crate) async fn live(&self) -> Result<&LiveSubscriptions, Status> {
+        self.0.live.get_or_try_init(|| LiveSubscriptions::open(&self.0.client)).await
     }
 }
 

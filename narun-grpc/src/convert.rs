@@ -14,7 +14,7 @@ use tonic::Status;
 
 pub(crate) use self::consumer::{from_consumer, to_consumer};
 pub(crate) use self::stream::{change_stream, from_stream, to_stream};
-use crate::status;
+use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
 /// The longest queue group, in bytes; with the longest subject it still fits a line of NATS's protocol.
@@ -36,7 +36,7 @@ pub(crate) fn publish_subject(tenant: &Tenant, subject: &str) -> Result<String, 
     if subject.split('.').any(|token| matches!(token, "*" | ">")) {
         return Err(Status::invalid_argument("a subject to publish to has no wildcards"));
     }
-    tenant.subject(subject).map_err(|error| status::tenant(&error))
+    tenant.subject(subject).or_status()
 }
 
 /// The tenant's subject of this name, which may have wildcards where NATS takes them.
@@ -44,7 +44,7 @@ pub(crate) fn filter_subject(tenant: &Tenant, subject: &str) -> Result<String, S
     if subject.rsplit('.').skip(1).any(|token| token == ">") {
         return Err(Status::invalid_argument("the wildcard > can only be the last token of a subject"));
     }
-    tenant.subject(subject).map_err(|error| status::tenant(&error))
+    tenant.subject(subject).or_status()
 }
 
 /// Whether a subject without wildcards is one of those that a filter means.

@@ -134,9 +134,10 @@ pub use buckets::BucketSettings;
 pub use connection::Connection;
 pub use method::Method;
 
+pub use service::NatsService;
+pub use service::builder::NatsServiceBuilder;
 #[cfg(feature = "health")]
-pub use service::HealthWatch;
-pub use service::{NatsService, NatsServiceBuilder};
+pub use service::health::HealthWatch;
 pub use settings::{Settings, SettingsError};
 
 /// The package of the contract.

@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[tonic::async_trait]
 pub trait ServiceRegistrar: Send + Sync + 'static {
     /// Why it did not work.
-    type Error: Error + Send;
+    type Error: Error + Send + Sync + 'static;
 
     /// Puts the service in. Called again from time to time, it must not matter that it is there.
     ///

@@ -43,12 +43,7 @@ fn invalid_subject() -> Status {
     Status::invalid_argument("a subject that NATS does not take")
 }
 
-/// A name that cannot be one.
-pub(crate) fn tenant(error: &TenantError) -> Status {
-    Status::invalid_argument(error.to_string())
-}
-
-/// An error of async-nats as a status.
+/// An error as a status.
 pub(crate) trait IntoStatus {
     fn into_status(self) -> Status;
 }
@@ -61,6 +56,12 @@ pub(crate) trait OrStatus<T> {
 impl<T, E: IntoStatus> OrStatus<T> for Result<T, E> {
     fn or_status(self) -> Result<T, Status> {
         self.map_err(IntoStatus::into_status)
+    }
+}
+
+impl IntoStatus for TenantError {
+    fn into_status(self) -> Status {
+        Status::invalid_argument(self.to_string())
     }
 }
 

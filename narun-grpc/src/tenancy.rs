@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::Connection;
 use crate::auth::Principal;
-use crate::status;
+use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
 /// Finds the space that a call is for.
@@ -75,6 +75,7 @@ impl Space {
 
 /// What a tenant is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Scope {
     /// A user: what another user of the same organization publishes is not seen.
     #[default]
@@ -167,7 +168,7 @@ impl Tenancy for SharedAccount {
                 return Err(Status::permission_denied("organization_id is not the caller's"));
             }
         };
-        let tenant = tenant.map_err(|error| status::tenant(&error))?;
+        let tenant = tenant.or_status()?;
         Ok(Space::new(tenant, self.connection.clone()).quotas(self.quotas))
     }
 }

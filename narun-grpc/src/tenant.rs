@@ -1,7 +1,7 @@
 //! Tenants' ids and names, mapped injectively into NATS names.
 //!
 //! A tenant is a user or an organization. Its id becomes one token of `[A-Za-z0-9_]`, in which every byte outside
-//! `[A-Za-z0-9]` is written `_hh` (see [`escape`]); so no id reaches another tenant's names, whatever it contains, and a
+//! `[A-Za-z0-9]` is written `_hh`, its two lower-case hexadecimal digits; so no id reaches another tenant's names, whatever it contains, and a
 //! plain id stays as it is.
 //!
 //! | kind | of a user | of an organization | longest |
@@ -95,11 +95,6 @@ impl Tenant {
             0 => Ok(Self { scope, token: escape(id) }),
             excess => Err(TenantError::TooLong { what, excess }),
         }
-    }
-
-    /// The escaped id.
-    pub fn token(&self) -> &str {
-        &self.token
     }
 
     /// The tenant's subject of this name, which may have wildcards.
@@ -197,7 +192,7 @@ impl Tenant {
 }
 
 /// An id as one token: every byte outside `[A-Za-z0-9]` is written `_hh`, in lower-case hexadecimal digits.
-pub fn escape(id: &str) -> String {
+pub(crate) fn escape(id: &str) -> String {
     let mut token = String::with_capacity(id.len());
     for byte in id.bytes() {
         if byte.is_ascii_alphanumeric() {
@@ -212,24 +207,6 @@ pub fn escape(id: &str) -> String {
 
 fn escaped_length(id: &str) -> usize {
     id.bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum()
-}
-
-/// The id that [`escape`] made this token of; none if there is no such id.
-pub fn unescape(token: &str) -> Option<String> {
-    let mut id = Vec::with_capacity(token.len());
-    let mut rest = token.bytes();
-    while let Some(byte) = rest.next() {
-        id.push(match byte {
-            b'_' => digit(rest.next()?)? << 4 | digit(rest.next()?)?,
-            byte => byte,
-        });
-    }
-    // What escape would have written otherwise is nobody's token.
-    String::from_utf8(id).ok().filter(|id| escape(id) == token)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn limited(what: &'static str, own: &str, name: String, longest: usize) -> Result<String, TenantError> {

@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
 use tonic::Status;
 
-use super::{Authenticator, Caller, Principal};
+use super::{AuthRequest, Authenticator, Principal};
 
 /// Callers known by a bearer token that is a JSON Web Token.
 ///
@@ -99,8 +99,8 @@ impl fmt::Debug for JsonWebTokens {
 
 #[tonic::async_trait]
 impl Authenticator for JsonWebTokens {
-    async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status> {
-        let token = caller.bearer().ok_or_else(|| Status::unauthenticated("no bearer token"))?;
+    async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status> {
+        let token = request.bearer().ok_or_else(|| Status::unauthenticated("no bearer token"))?;
         let claims = decode::<Claims>(token, &self.key, &self.validation)
             .map_err(|error| {
                 Status::unauthenticated(match error.kind() {

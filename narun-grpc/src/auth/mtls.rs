@@ -7,7 +7,7 @@ use x509_cert::der::Decode;
 use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 use x509_cert::der::oid::db::rfc4519::{CN, O};
 
-use super::{Authenticator, Caller, Principal};
+use super::{AuthRequest, Authenticator, Principal};
 
 /// Callers known by the subject of their certificate, over mutual TLS with tonic's own server: its common name (CN) is
 /// the user, and an organization name (O) is the user's organization.
@@ -33,9 +33,9 @@ impl fmt::Debug for CertificateSubject {
 
 #[tonic::async_trait]
 impl Authenticator for CertificateSubject {
-    async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status> {
+    async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status> {
         let certificates =
-            caller.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+            request.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
         let certificates = certificates.ok_or_else(|| Status::unauthenticated("no client certificate"))?;
         let certificate = certificates.first().and_then(|der| principal(der));
         certificate.ok_or_else(|| Status::unauthenticated("the client certificate names no user"))

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tonic::Status;
 
-use super::{Authenticator, Caller, Principal};
+use super::{AuthRequest, Authenticator, Principal};
 
 /// Callers known by a bearer token of a fixed list.
 ///
@@ -58,8 +58,8 @@ impl fmt::Debug for StaticTokens {
 
 #[tonic::async_trait]
 impl Authenticator for StaticTokens {
-    async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status> {
-        let token = caller.bearer().ok_or_else(|| Status::unauthenticated("no bearer token"))?;
+    async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status> {
+        let token = request.bearer().ok_or_else(|| Status::unauthenticated("no bearer token"))?;
         self.find(token).cloned().ok_or_else(|| Status::unauthenticated("unknown bearer token"))
     }
 }

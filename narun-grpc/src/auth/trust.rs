@@ -1,7 +1,7 @@
 use tonic::Status;
 use tracing::warn;
 
-use super::{Authenticator, Caller, Principal};
+use super::{AuthRequest, Authenticator, Principal};
 
 /// Takes the request's `user_id` and `organization_id` as they are, without any proof.
 ///
@@ -21,9 +21,9 @@ impl TrustRequest {
 
 #[tonic::async_trait]
 impl Authenticator for TrustRequest {
-    async fn authenticate(&self, caller: &Caller<'_>) -> Result<Principal, Status> {
-        let principal = Principal::user(caller.user_id);
-        Ok(match caller.organization_id {
+    async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status> {
+        let principal = Principal::user(request.user_id);
+        Ok(match request.organization_id {
             "" => principal,
             organization => principal.organization(organization),
         })

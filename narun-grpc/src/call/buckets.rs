@@ -3,10 +3,10 @@
 use async_nats::jetstream::stream::{Config, Info};
 use tonic::{Code, Status};
 
-use crate::call::Call;
+use crate::call::MethodCall;
 use crate::status::{self, if_found};
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// Whether there is a bucket of this stream, as was found some seconds ago at most.
     ///
     /// What is sent to one that is not there may go to somebody who listens to everything, and is never answered then.

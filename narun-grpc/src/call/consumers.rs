@@ -6,7 +6,7 @@ use async_nats::jetstream::consumer::Info;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::call::Call;
+use crate::call::MethodCall;
 use crate::status;
 
 /// Longest name of a consumer, in bytes, as JetStream has it.
@@ -28,7 +28,7 @@ pub(crate) fn consumer_name(name: &str) -> Result<&str, Status> {
 /// How long it may take to find out why nobody takes a message.
 const LOOK: Duration = Duration::from_secs(2);
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// A consumer of the tenant's stream, and NATS's name of the stream.
     pub(crate) async fn consumer(&self, stream: &str, consumer: &str) -> Result<(String, Info), Status> {
         let consumer = consumer_name(consumer)?;

@@ -6,7 +6,7 @@ use metrics::Gauge;
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::call::Call;
+use crate::call::MethodCall;
 use crate::state::tally::Place;
 
 /// A live subscription, as it is counted.
@@ -27,7 +27,7 @@ pub(crate) trait Source: Send + 'static {
 
 impl Live {
     /// One more, unless the tenant has as many as it may have, or the service stops.
-    pub(crate) fn open(call: &Call<'_>) -> Result<Self, Status> {
+    pub(crate) fn open(call: &MethodCall<'_>) -> Result<Self, Status> {
         let mut stopping = call.state.stopping.subscribe();
         if *stopping.borrow_and_update() {
             return Err(stopped());

@@ -6,7 +6,7 @@ use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use tonic::Status;
 
-use crate::call::Call;
+use crate::call::MethodCall;
 use crate::convert::{header_length, publish_subject, reply_subject};
 use crate::status::OrStatus;
 
@@ -18,7 +18,7 @@ pub(crate) struct Outgoing {
     payload: Bytes,
 }
 
-impl Call<'_> {
+impl MethodCall<'_> {
     pub(crate) fn subject(&self, subject: &str) -> Result<Subject, Status> {
         publish_subject(self.tenant(), subject).map(Subject::from)
     }

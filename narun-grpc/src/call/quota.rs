@@ -4,11 +4,11 @@ use async_nats::jetstream::stream::Info;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::call::Call;
+use crate::call::MethodCall;
 use crate::status;
 use crate::tenant::Tenant;
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// Whether the NATS server takes this many bytes of headers and payload.
     pub(crate) fn fits(&self, size: usize) -> Result<(), Status> {
         match self.connection().client().max_payload() {

@@ -6,14 +6,14 @@ use tonic::Code;
 
 use crate::Method;
 use crate::audit::AuditRecord;
-use crate::auth::Caller;
+use crate::auth::AuthRequest;
 use crate::state::ServiceState;
 
 /// Longest text from a client in an audit record, in bytes.
 const LONGEST: usize = 256;
 
 /// A call on its way: counted while there is one of these, audited when it is dropped.
-pub(crate) struct Record {
+pub(crate) struct CallRecord {
     state: Arc<ServiceState>,
     method: Method,
     began: Instant,
@@ -34,11 +34,11 @@ struct Audited {
     resource: String,
 }
 
-impl Record {
+impl CallRecord {
     pub(crate) fn begin(
         state: &Arc<ServiceState>,
         method: Method,
-        caller: &Caller<'_>,
+        caller: &AuthRequest<'_>,
         resource: impl FnOnce() -> String,
     ) -> Self {
         state.metrics.of(method).begun();
@@ -64,7 +64,7 @@ impl Record {
     }
 
     /// Whom it is for, and what it is about, where that comes later than the call.
-    pub(crate) fn is_about(&mut self, caller: &Caller<'_>, resource: impl FnOnce() -> String) {
+    pub(crate) fn is_about(&mut self, caller: &AuthRequest<'_>, resource: impl FnOnce() -> String) {
         if let Some(audit) = &mut self.audit {
             audit.user = cut_off(caller.user_id);
             audit.organization = cut_off(caller.organization_id);
@@ -95,7 +95,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for CallRecord {
     fn drop(&mut self) {
         let (code, duration) = (self.code.unwrap_or(Code::Cancelled), self.began.elapsed());
         self.state.metrics.of(self.method).ended(code, duration);

@@ -4,18 +4,18 @@ use async_nats::jetstream::stream::{Config, Info};
 use serde_json::json;
 use tonic::Status;
 
-use crate::call::Call;
+use crate::call::MethodCall;
 use crate::convert::{covers, filter_subject};
-use crate::status;
+use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
 /// What a stream's metadata says of its owner, beside its name.
 const OWNER: &str = "narun-tenant";
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// NATS's name of the tenant's stream of this name.
     pub(crate) fn stream_name(&self, name: &str) -> Result<String, Status> {
-        self.tenant().stream(name).map_err(|error| status::tenant(&error))
+        self.tenant().stream(name).or_status()
     }
 
     /// The tenant's stream of this name, and NATS's name of it.

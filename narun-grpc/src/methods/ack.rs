@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::call::consumers::consumer_name;
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::convert::duration;
 use crate::state::ack_tokens::stream_sequence;
 use crate::{Method, pb};
@@ -23,7 +23,7 @@ use crate::{Method, pb};
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Which message it is about.
-struct Named<'a> {
+struct AckTarget<'a> {
     stream: String,
     consumer: &'a str,
     sequence: u64,
@@ -31,14 +31,14 @@ struct Named<'a> {
     subject: Option<String>,
 }
 
-impl Call<'_> {
-    async fn named<'a>(
+impl MethodCall<'_> {
+    async fn target<'a>(
         &self,
         stream: &str,
         consumer: &'a str,
         sequence: i64,
         token: &str,
-    ) -> Result<Named<'a>, Status> {
+    ) -> Result<AckTarget<'a>, Status> {
         let consumer = consumer_name(consumer)?;
         let sequence = u64::try_from(sequence).unwrap_or_default();
         if sequence == 0 && token.is_empty() {
@@ -50,11 +50,11 @@ impl Call<'_> {
             return Err(Status::invalid_argument("the ack_token is not of a message of this consumer"));
         }
         let subject = subject.or_else(|| self.state.recent.subject(&stream, consumer, sequence));
-        Ok(Named { stream, consumer, sequence, subject })
+        Ok(AckTarget { stream, consumer, sequence, subject })
     }
 
-    async fn info_of(&self, named: &Named<'_>) -> Result<Info, Status> {
-        let info: Info = self.connection().consumer_info(&named.stream, named.consumer).await?;
+    async fn info_of(&self, target: &AckTarget<'_>) -> Result<Info, Status> {
+        let info: Info = self.connection().consumer_info(&target.stream, target.consumer).await?;
         match info.config.ack_policy {
             AckPolicy::None => Err(Status::failed_precondition("this consumer takes no acknowledgements")),
             _ => Ok(info),
@@ -62,13 +62,18 @@ impl Call<'_> {
     }
 
     /// Sends it, and waits until it is confirmed; false if it is not.
-    async fn acknowledge(&self, named: &Named<'_>, subject: String, what: Bytes) -> Result<bool, Status> {
+    async fn acknowledge(
+        &self,
+        target: &AckTarget<'_>,
+        subject: String,
+        what: Bytes,
+    ) -> Result<bool, Status> {
         self.connection().mark()?;
         let request = self.connection().request(subject, what);
         match timeout(CONFIRMED_WITHIN.min(self.time_to_wait()), request).await {
             Ok(Err(status)) => Err(status),
             Ok(Ok(Some(_))) => Ok(true),
-            Ok(Ok(None)) => match self.nobody_at(&named.stream, named.consumer).await {
+            Ok(Ok(None)) => match self.nobody_at(&target.stream, target.consumer).await {
                 status if status.code() == Code::NotFound => Ok(false),
                 status => Err(status),
             },
@@ -78,11 +83,11 @@ impl Call<'_> {
 }
 
 /// The subject of a message that nothing else is known of, for a consumer that acknowledges each by itself.
-fn made_up(named: &Named<'_>, info: &Info, consumer_sequence: u64) -> Result<String, Status> {
+fn made_up(target: &AckTarget<'_>, info: &Info, consumer_sequence: u64) -> Result<String, Status> {
     if info.config.ack_policy != AckPolicy::Explicit {
         return Err(Status::failed_precondition("this consumer takes acknowledgements by ack_token only"));
     }
-    let Named { stream, consumer, sequence, .. } = named;
+    let AckTarget { stream, consumer, sequence, .. } = target;
     Ok(format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.{consumer_sequence}.0.0"))
 }
 
@@ -90,22 +95,22 @@ impl Unary for pb::AckMessageRequest {
     const METHOD: Method = Method::AckMessage;
     type Response = pb::AckMessageResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::AckMessageResponse, Status> {
-        let named =
-            call.named(&self.stream_name, &self.consumer_name, self.sequence, &self.ack_token).await?;
-        let subject = match &named.subject {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::AckMessageResponse, Status> {
+        let target =
+            call.target(&self.stream_name, &self.consumer_name, self.sequence, &self.ack_token).await?;
+        let subject = match &target.subject {
             Some(subject) => subject.clone(),
             None => {
-                let info = call.info_of(&named).await?;
-                let subject = made_up(&named, &info, 1)?;
+                let info = call.info_of(&target).await?;
+                let subject = made_up(&target, &info, 1)?;
                 // Old servers would take it for what is yet to come.
-                if named.sequence > info.delivered.stream_sequence {
+                if target.sequence > info.delivered.stream_sequence {
                     return Ok(pb::AckMessageResponse { success: false });
                 }
                 subject
             }
         };
-        let success = call.acknowledge(&named, subject, Bytes::from_static(b"+ACK")).await?;
+        let success = call.acknowledge(&target, subject, Bytes::from_static(b"+ACK")).await?;
         Ok(pb::AckMessageResponse { success })
     }
 }
@@ -114,28 +119,28 @@ impl Unary for pb::NakMessageRequest {
     const METHOD: Method = Method::NakMessage;
     type Response = pb::NakMessageResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::NakMessageResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::NakMessageResponse, Status> {
         let delay = duration("delay", self.delay.as_ref())?.unwrap_or_default();
-        let named =
-            call.named(&self.stream_name, &self.consumer_name, self.sequence, &self.ack_token).await?;
+        let target =
+            call.target(&self.stream_name, &self.consumer_name, self.sequence, &self.ack_token).await?;
         // The server confirms a nak of anything, so it is looked first.
-        let info = call.info_of(&named).await?;
-        let sequence = named.subject.as_deref().and_then(stream_sequence).unwrap_or(named.sequence);
+        let info = call.info_of(&target).await?;
+        let sequence = target.subject.as_deref().and_then(stream_sequence).unwrap_or(target.sequence);
         let pending = info.num_ack_pending > 0
             && (info.ack_floor.stream_sequence + 1..=info.delivered.stream_sequence).contains(&sequence);
         if !pending {
             return Ok(pb::NakMessageResponse { success: false });
         }
-        let subject = match &named.subject {
+        let subject = match &target.subject {
             Some(subject) => subject.clone(),
-            None => made_up(&named, &info, info.delivered.consumer_sequence)?,
+            None => made_up(&target, &info, info.delivered.consumer_sequence)?,
         };
         let nanoseconds = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64);
         let what = match nanoseconds {
             0 => "-NAK".to_owned(),
             delay => format!("-NAK {}", json!({ "delay": delay })),
         };
-        let success = call.acknowledge(&named, subject, what.into()).await?;
+        let success = call.acknowledge(&target, subject, what.into()).await?;
         Ok(pb::NakMessageResponse { success })
     }
 }

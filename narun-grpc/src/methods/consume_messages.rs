@@ -8,8 +8,8 @@ use tonic::Status;
 
 use crate::call::consumers::consumer_name;
 use crate::call::live::{Live, Source};
-use crate::call::{Call, Streaming, Weighed};
-use crate::pull::pulls::{Limits, Pulled, Pulls, insist};
+use crate::call::{MethodCall, Streaming, Weighed};
+use crate::pull::pulls::{PullLimits, Pulled, Pulls, insist};
 use crate::state::ServiceState;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};
@@ -29,7 +29,7 @@ impl Streaming for pb::ConsumeMessagesRequest {
     type Item = pb::JetStreamMessage;
     type Items = BoxStream<'static, Result<pb::JetStreamMessage, Status>>;
 
-    async fn open(self, call: &Call<'_>) -> Result<Self::Items, Status> {
+    async fn open(self, call: &MethodCall<'_>) -> Result<Self::Items, Status> {
         let messages = match usize::try_from(self.max_in_flight) {
             Ok(0) | Err(_) => IN_FLIGHT,
             Ok(asked) => asked.min(MOST_IN_FLIGHT),
@@ -38,7 +38,7 @@ impl Streaming for pb::ConsumeMessagesRequest {
         call.stream_name(&self.stream_name)?;
         let live = Live::open(call)?;
         let stream = call.owned_stream(&self.stream_name).await?;
-        let (connection, limits) = (call.connection().clone(), Limits::of(call.state, messages));
+        let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, messages));
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
         let pulls = consumer.pull().await?;
         let jetstream = call.connection().jetstream()?.clone();
@@ -50,7 +50,7 @@ impl Streaming for pb::ConsumeMessagesRequest {
 /// A consumer of the tenant's.
 struct Consumer {
     connection: Connection,
-    limits: Limits,
+    limits: PullLimits,
     stream: String,
     name: String,
 }

@@ -5,12 +5,12 @@ use serde_json::json;
 use tonic::Status;
 
 use crate::call::consumers::consumer_name;
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::convert::{from_consumer, to_consumer};
 use crate::status::if_found;
 use crate::{Method, pb, status};
 
-impl Call<'_> {
+impl MethodCall<'_> {
     async fn all_consumers(&self, stream: &str) -> Result<Vec<Info>, Status> {
         let (subject, mut consumers) = (format!("CONSUMER.LIST.{stream}"), Vec::new());
         self.connection().list(&subject, json!({}), |info| consumers.push(info)).await?;
@@ -22,7 +22,7 @@ impl Unary for pb::CreateConsumerRequest {
     const METHOD: Method = Method::CreateConsumer;
     type Response = pb::CreateConsumerResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::CreateConsumerResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::CreateConsumerResponse, Status> {
         let config = self.config.ok_or_else(|| Status::invalid_argument("config is missing"))?;
         let name = match (config.durable_name.as_str(), config.name.as_str()) {
             ("", name) | (name, "") => name,
@@ -49,7 +49,7 @@ impl Unary for pb::DeleteConsumerRequest {
     const METHOD: Method = Method::DeleteConsumer;
     type Response = pb::DeleteConsumerResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::DeleteConsumerResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::DeleteConsumerResponse, Status> {
         let name = consumer_name(&self.consumer_name)?;
         let deleted = async {
             let (stream, _) = call.stream(&self.stream_name).await?;
@@ -64,7 +64,7 @@ impl Unary for pb::GetConsumerInfoRequest {
     const METHOD: Method = Method::GetConsumerInfo;
     type Response = pb::GetConsumerInfoResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::GetConsumerInfoResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetConsumerInfoResponse, Status> {
         let (_, info) = call.consumer(&self.stream_name, &self.consumer_name).await?;
         Ok(pb::GetConsumerInfoResponse { consumer: Some(from_consumer(call.tenant(), &info)) })
     }
@@ -74,7 +74,7 @@ impl Unary for pb::ListConsumersRequest {
     const METHOD: Method = Method::ListConsumers;
     type Response = pb::ListConsumersResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::ListConsumersResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ListConsumersResponse, Status> {
         let (stream, _) = call.stream(&self.stream_name).await?;
         let infos = call.all_consumers(&stream).await?;
         let mut consumers: Vec<_> = infos.iter().map(|info| from_consumer(call.tenant(), info)).collect();

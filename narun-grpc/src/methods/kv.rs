@@ -25,7 +25,7 @@ use self::bucket::Bucket;
 pub(crate) use self::bucket::names;
 use self::key::unescape_key;
 use self::operation::{OPERATION, operation};
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::convert::{date, header_length, saturating};
 use crate::status::if_found;
 use crate::status::{self, IntoStatus, OrStatus};
@@ -39,7 +39,7 @@ struct Entry {
     created: Option<prost_types::Timestamp>,
 }
 
-impl Call<'_> {
+impl MethodCall<'_> {
     async fn latest(&self, bucket: &Bucket, subject: &str) -> Result<Option<Entry>, Status> {
         if !self.has_bucket(&bucket.stream).await? {
             return Ok(None);
@@ -140,7 +140,7 @@ impl Unary for pb::KvPutRequest {
     const METHOD: Method = Method::KVPut;
     type Response = pb::KvPutResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::KvPutResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvPutResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let (subject, size) = (bucket.subject(&self.key)?, self.value.len());
         let expected = expected(self.expected_revision)?;
@@ -161,7 +161,7 @@ impl Unary for pb::KvGetRequest {
     const METHOD: Method = Method::KVGet;
     type Response = pb::KvGetResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::KvGetResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvGetResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let entry = call.latest(&bucket, &bucket.subject(&self.key)?).await?;
         let entry = entry.filter(|entry| entry.operation == pb::KvOperation::OperationPut);
@@ -176,7 +176,7 @@ impl Unary for pb::KvDeleteRequest {
     const METHOD: Method = Method::KVDelete;
     type Response = pb::KvDeleteResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::KvDeleteResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvDeleteResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let subject = bucket.subject(&self.key)?;
         let expected = expected(self.expected_revision)?;
@@ -209,7 +209,7 @@ impl Unary for pb::KvKeysRequest {
     const METHOD: Method = Method::KVKeys;
     type Response = pb::KvKeysResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::KvKeysResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvKeysResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         if !call.has_bucket_now(&bucket.stream).await? {
             return Ok(pb::KvKeysResponse::default());

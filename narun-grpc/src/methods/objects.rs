@@ -22,12 +22,12 @@ pub(crate) use self::bucket::names;
 use self::reader::Reader;
 pub(crate) use self::upload::upload;
 use self::writer::Writer;
-use crate::call::{Call, Streaming, Unary, Weighed};
+use crate::call::{MethodCall, Streaming, Unary, Weighed};
 use crate::convert::{date, saturating};
 use crate::status;
 use crate::{Method, pb};
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// Makes an object of what was written, in the place of the one before, if there is one.
     async fn publish_object(
         &self,
@@ -66,7 +66,7 @@ impl Unary for pb::ObjectPutRequest {
     const METHOD: Method = Method::ObjectPut;
     type Response = pb::ObjectPutResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectPutResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectPutResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         bucket.meta(&self.object_name)?;
         let mut writer = call.write(&bucket).await?;
@@ -83,7 +83,7 @@ impl Unary for pb::ObjectGetRequest {
     const METHOD: Method = Method::ObjectGet;
     type Response = pb::ObjectGetResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectGetResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectGetResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let Some(info) = call.object(&bucket, &self.object_name).await? else {
             return Ok(pb::ObjectGetResponse::default());
@@ -111,7 +111,7 @@ impl Streaming for pb::ObjectGetRequest {
     type Item = pb::ObjectChunk;
     type Items = futures::stream::BoxStream<'static, Result<pb::ObjectChunk, Status>>;
 
-    async fn open(self, call: &Call<'_>) -> Result<Self::Items, Status> {
+    async fn open(self, call: &MethodCall<'_>) -> Result<Self::Items, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let info = call.object(&bucket, &self.object_name).await?;
         let info = info.ok_or_else(|| Status::not_found("no such object"))?;
@@ -140,7 +140,7 @@ impl Unary for pb::ObjectDeleteRequest {
     const METHOD: Method = Method::ObjectDelete;
     type Response = pb::ObjectDeleteResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectDeleteResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectDeleteResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::ObjectDeleteResponse { success: false });
@@ -157,7 +157,7 @@ impl Unary for pb::ObjectListRequest {
     const METHOD: Method = Method::ObjectList;
     type Response = pb::ObjectListResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::ObjectListResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectListResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         if !call.has_bucket_now(&bucket.stream).await? {
             return Ok(pb::ObjectListResponse::default());

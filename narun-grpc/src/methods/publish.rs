@@ -3,15 +3,15 @@
 use async_nats::Subject;
 use tonic::Status;
 
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::{Method, pb};
 
 /// A client's subject, and what it is to NATS.
-type Named = Option<(String, Subject)>;
+type CheckedSubject = Option<(String, Subject)>;
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// Sends a message of a batch. Mostly it has the subject of the one before, which was checked already.
-    async fn send_next(&self, message: pb::NatsMessage, before: &mut Named) -> Result<(), Status> {
+    async fn send_next(&self, message: pb::NatsMessage, before: &mut CheckedSubject) -> Result<(), Status> {
         let pb::NatsMessage { subject: name, data, headers, reply_to, .. } = message;
         let subject = match before {
             Some((before, subject)) if *before == name => subject.clone(),
@@ -28,7 +28,7 @@ impl Unary for pb::PublishRequest {
     const METHOD: Method = Method::Publish;
     type Response = pb::PublishResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::PublishResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::PublishResponse, Status> {
         let subject = call.subject(&self.subject)?;
         let message = call.outgoing(subject, &self.reply_to, &self.headers, self.data)?;
         let mark = call.connection().mark()?;
@@ -42,7 +42,7 @@ impl Unary for pb::PublishBatchRequest {
     const METHOD: Method = Method::PublishBatch;
     type Response = pb::PublishBatchResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::PublishBatchResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::PublishBatchResponse, Status> {
         let mark = call.connection().mark()?;
         let (mut published_count, mut errors, mut before) = (0, Vec::new(), None);
         for (index, message) in self.messages.into_iter().enumerate() {

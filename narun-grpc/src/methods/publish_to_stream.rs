@@ -7,7 +7,7 @@ use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use tonic::Status;
 
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::convert::{header_length, publish_subject, saturating, timestamp};
 use crate::status::OrStatus;
 use crate::{Method, pb};
@@ -16,7 +16,7 @@ impl Unary for pb::PublishToStreamRequest {
     const METHOD: Method = Method::PublishToStream;
     type Response = pb::PublishToStreamResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::PublishToStreamResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::PublishToStreamResponse, Status> {
         let subject = publish_subject(call.tenant(), &self.subject)?;
         let mut headers = call.headers(&self.headers)?.unwrap_or_default();
         let stream = call.stream_of(&self.stream_name, &subject).await?;

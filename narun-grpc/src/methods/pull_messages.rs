@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::StatusCode;
 use async_nats::jetstream::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::call::consumers::consumer_name;
-use crate::call::{Call, Unary};
-use crate::connection::{Due, ends_the_one_before};
+use crate::call::{MethodCall, Unary};
+use crate::connection::Due;
 use crate::convert::patience;
-use crate::pull::single::{Pull, exceeds_room, refusal};
+use crate::pull::single::{Pull, PullStatus, refusal};
 use crate::{Connection, Method, pb, status};
 
 /// Messages that PullMessages takes if it does not say, and at most.
@@ -35,7 +34,7 @@ impl Unary for pb::PullMessagesRequest {
         patience(self.max_wait.as_ref(), WAIT)
     }
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::PullMessagesResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::PullMessagesResponse, Status> {
         let batch = match self.batch_size {
             ..=0 => BATCH,
             size => size.min(LARGEST_BATCH),
@@ -68,7 +67,12 @@ impl Unary for pb::PullMessagesRequest {
 struct Taken(Vec<async_nats::Message>, Connection);
 
 /// Takes what a pull brings.
-async fn take(pull: &mut Pull, call: &Call<'_>, batch: usize, deadline: Instant) -> Result<Taken, Status> {
+async fn take(
+    pull: &mut Pull,
+    call: &MethodCall<'_>,
+    batch: usize,
+    deadline: Instant,
+) -> Result<Taken, Status> {
     let mut taken = Taken(Vec::new(), pull.connection.clone());
     while taken.0.len() < batch {
         let next = async { pull.inbox.as_mut()?.next().await };
@@ -78,7 +82,7 @@ async fn take(pull: &mut Pull, call: &Call<'_>, batch: usize, deadline: Instant)
             Err(_) if taken.0.is_empty() => return Err(status::jetstream_late()),
             Err(_) => return Ok(taken),
         };
-        match message.status {
+        match PullStatus::of(&message) {
             None => {
                 let size = message.length + OVERHEAD;
                 let fits = size <= pull.room || taken.0.is_empty();
@@ -91,19 +95,17 @@ async fn take(pull: &mut Pull, call: &Call<'_>, batch: usize, deadline: Instant)
                     return Ok(taken);
                 }
             }
-            Some(StatusCode::NO_RESPONDERS) => {
+            Some(PullStatus::GoesOn) => {}
+            Some(PullStatus::Ended) => break,
+            // There is no room for the next one, which is the next pull's.
+            Some(PullStatus::TooLarge) if !taken.0.is_empty() => break,
+            Some(PullStatus::NoResponders) => {
                 pull.due = Due::Nothing;
                 return Err(call.nobody_at(&pull.stream, &pull.consumer).await);
             }
-            // No messages, the time is over, or the limit of bytes was met.
-            Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,
-            // That of the pull before, all of which had come.
-            Some(_) if ends_the_one_before(&message) => {}
-            // There is no room for the next one, which is the next pull's.
-            Some(_) if exceeds_room(&message) && !taken.0.is_empty() => break,
-            Some(status) => {
+            Some(PullStatus::TooLarge | PullStatus::Lost | PullStatus::Refused) => {
                 pull.due = Due::Nothing;
-                return Err(refusal(status, message.description.as_deref()));
+                return Err(refusal(&message));
             }
         }
     }
@@ -114,7 +116,7 @@ async fn take(pull: &mut Pull, call: &Call<'_>, batch: usize, deadline: Instant)
 impl Taken {
     fn into_response(
         mut self,
-        call: &Call<'_>,
+        call: &MethodCall<'_>,
         stream: &str,
         consumer: &str,
     ) -> Result<pb::PullMessagesResponse, Status> {

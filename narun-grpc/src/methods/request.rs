@@ -8,7 +8,7 @@ use futures::StreamExt;
 use tokio::time::timeout;
 use tonic::Status;
 
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::convert::{patience, publish_subject};
 use crate::random::token;
 use crate::status::{self, OrStatus};
@@ -25,7 +25,7 @@ impl Unary for pb::RequestRequest {
         patience(self.timeout.as_ref(), REQUEST_TIMEOUT)
     }
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::RequestResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::RequestResponse, Status> {
         let wait = self.patience().min(call.time_to_wait());
         // Within the tenant's own subjects, so that a subscriber can answer with a Publish.
         let inbox = format!("_INBOX.{}", token());

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tonic::Status;
 
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::convert::saturating;
 use crate::status::OrStatus;
 use crate::{Connection, Method, pb};
@@ -24,7 +24,7 @@ impl Unary for pb::GetStatisticsRequest {
     const METHOD: Method = Method::GetStatistics;
     type Response = pb::GetStatisticsResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::GetStatisticsResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStatisticsResponse, Status> {
         let streams = call.all_streams().await?;
         let total = |of: fn(&State) -> u64| -> i64 {
             saturating(streams.iter().map(|info| of(&info.state)).sum::<u64>())
@@ -70,7 +70,7 @@ impl Unary for pb::GetStreamStatsRequest {
     const METHOD: Method = Method::GetStreamStats;
     type Response = pb::GetStreamStatsResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::GetStreamStatsResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStreamStatsResponse, Status> {
         let (name, info) = call.stream(&self.stream_name).await?;
         let state = info.state;
         let (message_rate, byte_rate) = call.connection().rates().of(call.connection(), &name, &state);

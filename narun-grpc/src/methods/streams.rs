@@ -5,7 +5,7 @@ use serde_json::json;
 use tonic::Status;
 
 use crate::call::streams::stamp;
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::convert::{change_stream, filter_subject, from_stream, saturating, to_stream};
 use crate::status::if_found;
 use crate::{Method, pb, status};
@@ -14,7 +14,7 @@ impl Unary for pb::CreateStreamRequest {
     const METHOD: Method = Method::CreateStream;
     type Response = pb::CreateStreamResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::CreateStreamResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::CreateStreamResponse, Status> {
         let config = self.config.ok_or_else(|| Status::invalid_argument("config is missing"))?;
         let name = call.stream_name(&config.name)?;
         let mut stream = to_stream(call.tenant(), name.clone(), &config)?;
@@ -35,7 +35,7 @@ impl Unary for pb::DeleteStreamRequest {
     const METHOD: Method = Method::DeleteStream;
     type Response = pb::DeleteStreamResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::DeleteStreamResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::DeleteStreamResponse, Status> {
         let deleted = async {
             let (name, _) = call.stream(&self.stream_name).await?;
             call.connection().verified().remove(&name);
@@ -49,7 +49,7 @@ impl Unary for pb::GetStreamInfoRequest {
     const METHOD: Method = Method::GetStreamInfo;
     type Response = pb::GetStreamInfoResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::GetStreamInfoResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStreamInfoResponse, Status> {
         let (_, info) = call.stream(&self.stream_name).await?;
         Ok(pb::GetStreamInfoResponse { stream: Some(from_stream(call.tenant(), &info)) })
     }
@@ -59,7 +59,7 @@ impl Unary for pb::ListStreamsRequest {
     const METHOD: Method = Method::ListStreams;
     type Response = pb::ListStreamsResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::ListStreamsResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ListStreamsResponse, Status> {
         let infos = call.all_streams().await?;
         let mut streams: Vec<_> = infos.iter().map(|info| from_stream(call.tenant(), info)).collect();
         streams.sort_by(|one, other| one.name.cmp(&other.name));
@@ -71,7 +71,7 @@ impl Unary for pb::UpdateStreamRequest {
     const METHOD: Method = Method::UpdateStream;
     type Response = pb::UpdateStreamResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::UpdateStreamResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::UpdateStreamResponse, Status> {
         let config = self.config.ok_or_else(|| Status::invalid_argument("config is missing"))?;
         if !config.name.is_empty() && config.name != self.stream_name {
             return Err(Status::invalid_argument("config.name is another stream's"));
@@ -89,7 +89,7 @@ impl Unary for pb::PurgeStreamRequest {
     const METHOD: Method = Method::PurgeStream;
     type Response = pb::PurgeStreamResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::PurgeStreamResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::PurgeStreamResponse, Status> {
         let request = match self.subject.as_str() {
             "" => json!({}),
             subject => json!({ "filter": filter_subject(call.tenant(), subject)? }),

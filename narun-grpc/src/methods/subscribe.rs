@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-use self::queue::Queue;
+use self::queue::SubscriptionQueue;
 use crate::call::live::{Live, stopped};
-use crate::call::{Call, Streaming, Unary, Weighed};
+use crate::call::{MethodCall, Streaming, Unary, Weighed};
 use crate::connection::Ending;
 use crate::convert::{filter_subject, queue_group, timestamp, to_headers};
 use crate::status::{self, OrStatus};
@@ -33,7 +33,7 @@ impl Streaming for pb::SubscribeRequest {
     type Item = pb::MessageResponse;
     type Items = Subscription;
 
-    async fn open(self, call: &Call<'_>) -> Result<Subscription, Status> {
+    async fn open(self, call: &MethodCall<'_>) -> Result<Subscription, Status> {
         Subscription::open(call, &self.subject, queue_group(&self.queue_group)?).await
     }
 }
@@ -43,7 +43,7 @@ impl Streaming for pb::QueueSubscribeRequest {
     type Item = pb::MessageResponse;
     type Items = Subscription;
 
-    async fn open(self, call: &Call<'_>) -> Result<Subscription, Status> {
+    async fn open(self, call: &MethodCall<'_>) -> Result<Subscription, Status> {
         let group = queue_group(&self.queue_group)?;
         let group = group.ok_or_else(|| Status::invalid_argument("queue_group is empty"))?;
         Subscription::open(call, &self.subject, Some(group)).await
@@ -54,7 +54,7 @@ impl Unary for pb::UnsubscribeRequest {
     const METHOD: Method = Method::Unsubscribe;
     type Response = pb::UnsubscribeResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::UnsubscribeResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::UnsubscribeResponse, Status> {
         let subject = filter_subject(call.tenant(), &self.subject)?;
         let mark = call.connection().mark()?;
         call.connection().live().await?.end(&subject).await?;
@@ -65,7 +65,7 @@ impl Unary for pb::UnsubscribeRequest {
 
 /// The messages of a subject. Dropped when the client leaves, it takes no more at once.
 pub(crate) struct Subscription {
-    queue: Arc<Queue>,
+    queue: Arc<SubscriptionQueue>,
     tenant: Tenant,
     sequence: i64,
     reader: JoinHandle<()>,
@@ -73,7 +73,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    async fn open(call: &Call<'_>, subject: &str, group: Option<&str>) -> Result<Self, Status> {
+    async fn open(call: &MethodCall<'_>, subject: &str, group: Option<&str>) -> Result<Self, Status> {
         let subject = filter_subject(call.tenant(), subject)?;
         let live = Live::open(call)?;
         let connection = call.connection();
@@ -87,7 +87,7 @@ impl Subscription {
         // The client is told once nothing can be missed any more.
         connection.confirm(mark).await?;
 
-        let queue = Arc::new(Queue::new(call.state.queue));
+        let queue = Arc::new(SubscriptionQueue::new(call.state.queue));
         Ok(Self {
             reader: tokio::spawn(read(subscriber, queue.clone(), ending, live.stopping())),
             queue,
@@ -132,7 +132,7 @@ impl Drop for Subscription {
 /// Moves messages to the queue, without ever waiting for the client: the NATS client drops what nobody takes.
 async fn read(
     mut subscriber: Subscriber,
-    queue: Arc<Queue>,
+    queue: Arc<SubscriptionQueue>,
     mut ending: Ending,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -154,7 +154,7 @@ async fn read(
 }
 
 /// Moves a message and all that came with it, which is quicker than to wait for each; false if there was no room.
-fn take(first: Message, subscriber: &mut Subscriber, queue: &Queue) -> bool {
+fn take(first: Message, subscriber: &mut Subscriber, queue: &SubscriptionQueue) -> bool {
     let received = SystemTime::now();
     let mut next = Some(first);
     while let Some(message) = next {

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use serde_json::json;
 use tonic::Status;
 
-use crate::pull::pulls::{Limits, Pulls};
+use crate::pull::pulls::{PullLimits, Pulls};
 use crate::{Connection, random};
 
 /// After so long without a pull the server forgets a consumer.
@@ -40,7 +40,7 @@ impl Ordered {
     /// One that begins at a message, or with the last of each subject, and how much there is of that.
     pub(crate) async fn make(
         connection: &Connection,
-        limits: Limits,
+        limits: PullLimits,
         stream: &str,
         subject: &str,
         from: Option<u64>,

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, StatusCode};
+use async_nats::Message;
 use narun_nats::jetstream::{Backoff, retry};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
 use crate::Connection;
-use crate::connection::{Due, Mark, ends_the_one_before};
-use crate::pull::single::{Pull, exceeds_room, refusal};
+use crate::connection::{Due, Mark};
+use crate::pull::single::{Pull, PullStatus, refusal};
 use crate::state::ServiceState;
 use crate::status;
 
@@ -35,14 +35,14 @@ const LEAST_BYTES: usize = 1 << 10;
 
 /// How much a pull may bring.
 #[derive(Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct PullLimits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
     /// What one message may have that is alone, should it have more than `bytes`.
     pub(crate) largest: usize,
 }
 
-impl Limits {
+impl PullLimits {
     /// How much is taken at a time of what a client reads.
     pub(crate) fn of(state: &ServiceState, messages: usize) -> Self {
         let (queue, largest) = (state.queue, state.message_limit);
@@ -54,7 +54,7 @@ impl Limits {
 /// The pulls of one consumer.
 pub(crate) struct Pulls {
     pull: Pull,
-    limits: Limits,
+    limits: PullLimits,
     /// Whether the server waits for what is to come, or says that there is nothing.
     pub(crate) wait: bool,
     /// The connection that the pull went through.
@@ -79,7 +79,7 @@ pub(crate) enum Pulled {
 impl Pulls {
     pub(crate) async fn open(
         connection: &Connection,
-        limits: Limits,
+        limits: PullLimits,
         stream: &str,
         consumer: &str,
     ) -> Result<Self, Status> {
@@ -125,7 +125,7 @@ impl Pulls {
     }
 
     async fn ask(&mut self, mark: Mark) -> Result<(), Status> {
-        let Limits { messages, bytes, largest } = self.limits;
+        let PullLimits { messages, bytes, largest } = self.limits;
         let (batch, room) = if self.alone { (1, largest) } else { (messages, bytes) };
         let patience = match self.wait {
             true => format!("\"expires\":{EXPIRES},\"idle_heartbeat\":{HEARTBEAT}"),
@@ -147,33 +147,28 @@ impl Pulls {
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Pulled>, Status> {
-        let Some(status) = message.status else {
+        let Some(status) = PullStatus::of(&message) else {
             self.brought += 1;
             self.left = self.left.saturating_sub(1);
             self.pull.due = self.due();
             self.alone = false;
             return Ok(Some(Pulled::Message(message)));
         };
-        let description = message.description.as_deref().unwrap_or_default();
-        let says = |text: &str| description.contains(text);
-        if status == StatusCode::IDLE_HEARTBEAT || ends_the_one_before(&message) {
-            return Ok(None);
+        if status != PullStatus::GoesOn {
+            self.left = 0;
+            self.pull.due = Due::Nothing;
         }
-        self.left = 0;
-        self.pull.due = Due::Nothing;
-        if status == StatusCode::NOT_FOUND || status == StatusCode::TIMEOUT {
-            return Ok(Some(Pulled::Nothing));
+        match status {
+            PullStatus::GoesOn => Ok(None),
+            PullStatus::Ended => Ok(Some(Pulled::Nothing)),
+            PullStatus::TooLarge if !self.alone => {
+                // The next one comes with the next pull, or if it was the first, by itself.
+                self.alone = self.brought == 0;
+                Ok(None)
+            }
+            PullStatus::NoResponders | PullStatus::Lost => Ok(Some(Pulled::Lost)),
+            PullStatus::TooLarge | PullStatus::Refused => Err(refusal(&message)),
         }
-        if exceeds_room(&message) && !self.alone {
-            // The next one comes with the next pull, or if it was the first, by itself.
-            self.alone = self.brought == 0;
-            return Ok(None);
-        }
-        let lost = ["Consumer Deleted", "Leadership Change", "Server Shutdown"];
-        if status == StatusCode::NO_RESPONDERS || lost.into_iter().any(says) {
-            return Ok(Some(Pulled::Lost));
-        }
-        Err(refusal(status, Some(description)))
     }
 
     /// Lets what has come go, of a consumer that takes nothing back.

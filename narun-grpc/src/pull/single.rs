@@ -1,8 +1,8 @@
-use async_nats::StatusCode;
+use async_nats::{Message, StatusCode};
 use tonic::Status;
 
 use crate::Connection;
-use crate::connection::{Due, Inbox};
+use crate::connection::{Due, Inbox, ends_the_one_before};
 use crate::status::OrStatus;
 
 /// A pull of a consumer, on an inbox that is its own meanwhile.
@@ -56,11 +56,44 @@ impl Drop for Pull {
     }
 }
 
-pub(crate) fn exceeds_room(message: &async_nats::Message) -> bool {
-    message.description.as_deref().is_some_and(|text| text.contains("MaxBytes"))
+/// What the server says of a pull, in a message that is none of the consumer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PullStatus {
+    /// The pull goes on: a heartbeat, or the end of the previous pull, whose messages have all come.
+    GoesOn,
+    /// There are no more messages, or the pull has expired.
+    Ended,
+    /// The next message does not fit the bytes that were asked for.
+    TooLarge,
+    /// Nothing serves the consumer: it does not exist, or has no leader.
+    NoResponders,
+    /// The consumer was deleted, or its server stopped or lost leadership.
+    Lost,
+    /// The server does not take the pull.
+    Refused,
 }
 
-pub(crate) fn refusal(status: StatusCode, description: Option<&str>) -> Status {
+impl PullStatus {
+    /// Returns `None` for a message of the consumer's.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        let status = message.status?;
+        let says = |text: &str| message.description.as_deref().is_some_and(|said| said.contains(text));
+        Some(match status {
+            _ if status == StatusCode::IDLE_HEARTBEAT || ends_the_one_before(message) => Self::GoesOn,
+            StatusCode::NOT_FOUND | StatusCode::TIMEOUT => Self::Ended,
+            StatusCode::NO_RESPONDERS => Self::NoResponders,
+            _ if says("MaxBytes") => Self::TooLarge,
+            _ if ["Consumer Deleted", "Leadership Change", "Server Shutdown"].into_iter().any(says) => {
+                Self::Lost
+            }
+            _ => Self::Refused,
+        })
+    }
+}
+
+/// The failure of a call whose pull the server ended with this message.
+pub(crate) fn refusal(message: &Message) -> Status {
+    let (status, description) = (message.status.unwrap_or_default(), message.description.as_deref());
     tracing::debug!(%status, description, "pull refused");
     match (status.as_u16(), description) {
         (409, Some(text)) if text.contains("Consumer Deleted") => Status::not_found("no such consumer"),

@@ -2,8 +2,9 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use tonic::Status;
 
 use super::key::escape_key;
+use crate::BucketSettings;
+use crate::status::OrStatus;
 use crate::tenant::Tenant;
-use crate::{BucketSettings, status};
 
 /// A bucket's NATS names.
 pub(super) struct Bucket {
@@ -13,7 +14,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(tenant: &Tenant, bucket: &str) -> Result<Self, Status> {
-        let name = tenant.kv_bucket(bucket).map_err(|error| status::tenant(&error))?;
+        let name = tenant.kv_bucket(bucket).or_status()?;
         Ok(Self { stream: format!("KV_{name}"), name })
     }
 

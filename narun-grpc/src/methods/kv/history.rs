@@ -3,9 +3,9 @@
 use tonic::Status;
 
 use super::bucket::Bucket;
-use super::watch::{Beginning, Watch};
+use super::watch::{Watch, WatchStart};
 use crate::call::live::Source;
-use crate::call::{Call, Unary};
+use crate::call::{MethodCall, Unary};
 use crate::status::if_found;
 use crate::{Method, pb};
 
@@ -13,11 +13,11 @@ impl Unary for pb::KvHistoryRequest {
     const METHOD: Method = Method::KVHistory;
     type Response = pb::KvHistoryResponse;
 
-    async fn run(self, call: &Call<'_>) -> Result<pb::KvHistoryResponse, Status> {
+    async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvHistoryResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let subject = bucket.subject(&self.key)?;
         let (mut entries, mut room) = (Vec::new(), call.state.message_limit);
-        let watch = Watch::open(call, bucket, subject, Beginning::History).await;
+        let watch = Watch::open(call, bucket, subject, WatchStart::History).await;
         let Some(mut watch) = if_found(watch)? else { return Ok(pb::KvHistoryResponse { entries }) };
         loop {
             let entry = watch.next().await?;

@@ -13,10 +13,10 @@ use super::bucket::Bucket;
 use super::key::unescape_key;
 use super::operation::operation;
 use crate::call::live::{Live, Source};
-use crate::call::{Call, Streaming, Weighed};
+use crate::call::{MethodCall, Streaming, Weighed};
 use crate::convert::{date, saturating};
 use crate::pull::ordered::{Ordered, Placed};
-use crate::pull::pulls::{Limits, Pulled, insist};
+use crate::pull::pulls::{PullLimits, Pulled, insist};
 use crate::{Connection, Method, pb};
 
 /// Entries that are taken before they are sent, at most.
@@ -33,16 +33,16 @@ impl Streaming for pb::KvWatchRequest {
     type Item = pb::KvEntry;
     type Items = BoxStream<'static, Result<pb::KvEntry, Status>>;
 
-    async fn open(self, call: &Call<'_>) -> Result<Self::Items, Status> {
+    async fn open(self, call: &MethodCall<'_>) -> Result<Self::Items, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let subject = match self.key.as_str() {
             "" => format!("$KV.{}.>", bucket.name),
             key => bucket.subject(key)?,
         };
-        let beginning = match (self.include_history, self.updates_only) {
-            (false, false) => Beginning::Last,
-            (true, false) => Beginning::History,
-            (false, true) => Beginning::Now,
+        let start = match (self.include_history, self.updates_only) {
+            (false, false) => WatchStart::Last,
+            (true, false) => WatchStart::History,
+            (false, true) => WatchStart::Now,
             (true, true) => {
                 return Err(Status::invalid_argument(
                     "include_history and updates_only are not for one watch",
@@ -50,13 +50,13 @@ impl Streaming for pb::KvWatchRequest {
             }
         };
         let live = Live::open(call)?;
-        Ok(live.items(Watch::open(call, bucket, subject, beginning).await?))
+        Ok(live.items(Watch::open(call, bucket, subject, start).await?))
     }
 }
 
 /// What comes before changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub(super) enum WatchStart {
     /// The last entry of each key.
     Last,
     /// All entries.
@@ -67,10 +67,10 @@ pub(super) enum Beginning {
 /// What is done to keys, in order.
 pub(super) struct Watch {
     connection: Connection,
-    limits: Limits,
+    limits: PullLimits,
     bucket: Bucket,
     subject: String,
-    beginning: Beginning,
+    start: WatchStart,
     /// When the bucket was made, which tells it from another one of its name.
     created: DateTime,
     /// The last revision that was seen.
@@ -84,23 +84,23 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins to watch the keys of a subject; NOT_FOUND if there is no such bucket.
     pub(super) async fn open(
-        call: &Call<'_>,
+        call: &MethodCall<'_>,
         bucket: Bucket,
         subject: String,
-        beginning: Beginning,
+        start: WatchStart,
     ) -> Result<Self, Status> {
-        let (connection, limits) = (call.connection().clone(), Limits::of(call.state, AHEAD));
+        let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, AHEAD));
         let info = bucket_info(&connection, &bucket).await?;
-        let revision = if beginning == Beginning::Now { info.state.last_sequence } else { 0 };
-        let from = if beginning == Beginning::Last { None } else { Some(revision + 1) };
+        let revision = if start == WatchStart::Now { info.state.last_sequence } else { 0 };
+        let from = if start == WatchStart::Last { None } else { Some(revision + 1) };
         let (ordered, there) = Ordered::make(&connection, limits, &bucket.stream, &subject, from).await?;
-        let missing = Some(if beginning == Beginning::Now { 0 } else { there });
+        let missing = Some(if start == WatchStart::Now { 0 } else { there });
         Ok(Self {
             connection,
             limits,
             bucket,
             subject,
-            beginning,
+            start,
             created: info.created,
             revision,
             missing,
@@ -121,7 +121,7 @@ impl Watch {
             return Err(Status::not_found("the bucket was deleted"));
         }
         // The last of each key, until all were told: of them, those are left out that were.
-        let is_last = self.beginning == Beginning::Last && self.missing.is_some();
+        let is_last = self.start == WatchStart::Last && self.missing.is_some();
         let from = if is_last { None } else { Some(self.revision + 1) };
         Ordered::make(&self.connection, self.limits, &self.bucket.stream, &self.subject, from).await
     }

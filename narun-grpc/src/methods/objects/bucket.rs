@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
+use crate::BucketSettings;
+use crate::status::OrStatus;
 use crate::tenant::Tenant;
-use crate::{BucketSettings, status};
 
 /// A bucket's NATS names.
 #[derive(Clone)]
@@ -16,7 +17,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(tenant: &Tenant, bucket: &str) -> Result<Self, Status> {
-        let name = tenant.object_bucket(bucket).map_err(|error| status::tenant(&error))?;
+        let name = tenant.object_bucket(bucket).or_status()?;
         Ok(Self { stream: format!("OBJ_{name}"), name })
     }
 

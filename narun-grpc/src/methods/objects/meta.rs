@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use tracing::warn;
 
 use super::bucket::{Bucket, damaged};
-use crate::call::Call;
+use crate::call::MethodCall;
 use crate::status::OrStatus;
 use crate::status::if_found;
 
@@ -25,7 +25,7 @@ struct Before {
     object: Option<ObjectInfo>,
 }
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// What is known of an object; none if there is none.
     pub(super) async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use super::bucket::{Bucket, damaged, digest_text};
 use crate::Connection;
 use crate::pull::ordered::{Ordered, Placed};
-use crate::pull::pulls::{Limits, Pulled, insist};
+use crate::pull::pulls::{PullLimits, Pulled, insist};
 use crate::status;
 
 /// Pieces that are asked for one by one, at most. For more, a consumer is made, which is faster once it is there.
@@ -24,7 +24,7 @@ pub(super) struct Reader {
     connection: Connection,
     bucket: String,
     subject: String,
-    limits: Limits,
+    limits: PullLimits,
     pieces: Pieces,
     /// The sequence from which on the next piece is.
     sequence: u64,
@@ -50,7 +50,7 @@ impl Reader {
         let (subject, sequence) = (bucket.chunks(&info.nuid), 1);
         // Of those that other clients have written larger, fewer come at a time.
         let largest = connection.client().max_payload() * 2;
-        let limits = Limits { messages: FEW, bytes: 1 << 20, largest };
+        let limits = PullLimits { messages: FEW, bytes: 1 << 20, largest };
         let pieces = match info.chunks {
             ..=FEW => Pieces::Few(connection.bucket(&bucket.stream).await?),
             _ => Pieces::Many(ordered(connection, limits, &bucket.stream, &subject, sequence).await?),
@@ -126,7 +126,7 @@ async fn one(stream: &Stream<()>, subject: &str, from: u64) -> Result<(u64, Byte
 /// The pieces from this sequence on.
 async fn ordered(
     connection: &Connection,
-    limits: Limits,
+    limits: PullLimits,
     stream: &str,
     subject: &str,
     from: u64,

@@ -4,7 +4,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::bucket::Bucket;
-use crate::call::next_of;
+use crate::call::enter::next_of;
 use crate::convert::saturating;
 use crate::state::ServiceState;
 use crate::{Method, pb};

@@ -11,13 +11,13 @@ use crate::state::QueueLimits;
 /// Messages that wait for a client to read them: a queue that takes no memory while it is empty, and is bounded in
 /// messages and bytes.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct SubscriptionQueue {
     limits: QueueLimits,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     messages: VecDeque<(Message, SystemTime)>,
     bytes: usize,
     /// What comes after the messages; a status, or nothing.
@@ -25,7 +25,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl Queue {
+impl SubscriptionQueue {
     pub(super) fn new(limits: QueueLimits) -> Self {
         Self { limits, state: Mutex::default() }
     }
@@ -73,13 +73,13 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Wakes the reader after the lock is let go.
-fn wake(mut state: MutexGuard<'_, State>) {
+fn wake(mut state: MutexGuard<'_, QueueState>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {

@@ -15,7 +15,7 @@ const CONTROL: &str = "narun.grpc.unsubscribe";
 
 /// The streams of subscribers on a connection, which Unsubscribe at any replica ends.
 #[derive(Debug)]
-pub(crate) struct LiveStreams {
+pub(crate) struct LiveSubscriptions {
     client: Client,
     /// Who this is among replicas, so that it does not listen to itself: by the time that it heard, the tenant may
     /// have subscribed again.
@@ -47,7 +47,7 @@ struct Table {
     streams: HashMap<Arc<str>, BTreeMap<u64, oneshot::Sender<End>>>,
 }
 
-impl LiveStreams {
+impl LiveSubscriptions {
     pub(super) async fn open(client: &Client) -> Result<Self, Status> {
         let told = client.subscribe(CONTROL).await.or_status()?;
         let entries = Arc::<Entries>::default();
@@ -80,7 +80,7 @@ impl LiveStreams {
     }
 }
 
-impl Drop for LiveStreams {
+impl Drop for LiveSubscriptions {
     fn drop(&mut self) {
         self.listener.abort();
     }
