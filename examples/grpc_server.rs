@@ -135,7 +135,7 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
         if let Some(registration) = registration {
             registration.end().await;
         }
-        service.end_streams();
+        service.end_subscriptions();
     });
     let end = shutdown.begun();
     let too_late = async {

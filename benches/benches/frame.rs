@@ -1,4 +1,4 @@
-//! The codec against one that goes through an owned struct: a request with 12 fields and a body of 1 KiB.
+//! The codec, compared with one that goes through an owned struct: a request with 12 fields and a body of 1 KiB.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use narun_core::fields::Edit;
 use narun_core::frame::{Data, Frame, RequestFrame, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
 
-/// What a codec without a care would put on the wire.
+/// The message of a straightforward codec.
 #[derive(Encode, Decode)]
 struct HttpMessage {
     #[n(0)]
@@ -67,7 +67,7 @@ impl HttpMessage {
 
 const BODY: &[u8] = &[b'x'; 1024];
 
-/// What a browser sends.
+/// The fields of a browser's request.
 const FIELDS: &[(&str, &str)] = &[
     ("host", "shop.example.com"),
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
@@ -130,7 +130,7 @@ fn decode(c: &mut Criterion) {
 
 type Way<'a> = &'a dyn Fn();
 
-/// Prints the ratio of both ways' best times, taken in turns, which is what a busy machine distorts least.
+/// Prints the ratio of the best times of both ways. The best time is what a busy machine distorts least.
 fn ratios() {
     let (head, parts, limits) = (head(), parts(), Limits::default());
     let (direct, owned) = (direct_encode(&head, &parts, &limits), owned_encode(head.id, &parts));
@@ -155,7 +155,7 @@ fn ratios() {
     }
 }
 
-/// What else is on the way of every request, for comparison with itself.
+/// Other steps of every request, for comparison between versions.
 fn others(c: &mut Criterion) {
     let limits = Limits::default();
     let first = direct_encode(&head(), &parts(), &limits);

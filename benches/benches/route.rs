@@ -1,4 +1,4 @@
-//! Look-ups in tables of 10 to 10,000 routes: hits and misses.
+//! Look-ups, hits and misses, in tables of 10 to 10,000 routes.
 
 use std::hint::black_box;
 
@@ -6,8 +6,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use http::Method;
 use narun_gateway::{Lookup, Route, RouteTable};
 
-/// Every tenth route is bound to a host, the others differ in path and method. A route for everything below `/v1/`
-/// makes most look-ups pass a more general branch by.
+/// Every tenth route has a host, the others differ in path and method. With a route for everything below `/v1/`, most
+/// look-ups pass a more general branch.
 fn routes(count: usize) -> Vec<Route> {
     let mut routes = vec![Route::delete("/v1/", "all").prefix()];
     routes.extend((1..count).map(|number| match number % 10 {
@@ -20,7 +20,7 @@ fn routes(count: usize) -> Vec<Route> {
     routes
 }
 
-/// A request for a route in the middle of the table.
+/// Requests for routes in the middle of the table.
 fn requests(count: usize) -> Vec<(&'static str, Option<String>, Method, String)> {
     let middle = count / 2 / 10 * 10;
     let area = |number: usize| format!("/v1/area{}/things{number}", number / 100);
@@ -52,7 +52,7 @@ fn lookup(criterion: &mut Criterion) {
                     .iter(|| table.lookup(black_box(host.as_deref()), &method, black_box(&path)).is_match());
             });
         }
-        // Not the same branch each time, so that caches and branch prediction help less.
+        // Another branch each time, so that caches and branch prediction help less.
         let spread: Vec<String> = (1..count)
             .filter(|number| number % 10 > 3)
             .map(|number| format!("/v1/area{}/things{number}/12345", number / 100))

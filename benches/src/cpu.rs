@@ -15,16 +15,16 @@ use crate::pace::Pace;
 use crate::process::Process;
 use crate::role::{DeliveryKind, Job, NatsApp, Role, Work};
 
-/// What the handler uses up per request.
+/// CPU time that the handler uses up per request.
 const BURN: Duration = Duration::from_millis(5);
 
-/// What two workers are to do, of what one does.
+/// The rate of two workers, relative to one.
 const GOAL: Goal = Goal::AtLeast(1.6);
 
-/// What a request that is refused gets.
+/// The failure text of a refused request: its status.
 const REFUSED: &str = "503";
 
-/// Runs a handler that needs the CPU on one worker thread, on two, and under overload.
+/// Measures a CPU-bound handler on one worker thread, on two, and under overload.
 #[derive(Clone, Debug, Parser)]
 struct CpuOptions {
     #[command(flatten)]
@@ -39,7 +39,7 @@ struct CpuOptions {
     json: bool,
 }
 
-/// A consumer, and what may become of requests to it.
+/// A consumer, and whether some of its requests must be refused.
 #[derive(Clone, Copy, Debug)]
 struct CpuCase {
     name: &'static str,
@@ -48,13 +48,13 @@ struct CpuCase {
     is_overload: bool,
 }
 
-/// Runs it with the arguments of this process.
+/// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     crate::exit_code(run(&CpuOptions::parse()))
 }
 
-/// Returns whether requests were answered as they should be.
+/// Returns whether all responses were as expected.
 fn run(options: &CpuOptions) -> Result<bool, Error> {
     let nats = Server::start()?;
     let cases = CpuCase::all();
@@ -93,7 +93,7 @@ fn run(options: &CpuOptions) -> Result<bool, Error> {
             println!("\nrps workers/2 / workers/1: {ratio:.2}, goal {GOAL} {met}");
         }
     }
-    Ok(cases.iter().zip(&figures).all(|(case, figures)| case.is_as_it_should_be(figures)))
+    Ok(cases.iter().zip(&figures).all(|(case, figures)| case.is_as_expected(figures)))
 }
 
 impl CpuCase {
@@ -122,7 +122,7 @@ impl CpuCase {
         Ok(Group::new(client, vec![gateway, consumer], nats.pid()))
     }
 
-    fn is_as_it_should_be(&self, figures: &Figures) -> bool {
+    fn is_as_expected(&self, figures: &Figures) -> bool {
         let refused = figures.failures.contains_key(REFUSED);
         let others = figures.failures.keys().any(|text| text != REFUSED);
         figures.rps > 0.0 && refused == self.is_overload && !others

@@ -1,4 +1,4 @@
-//! The program `drain`: consumers that leave under load.
+//! The program `drain`: consumers that shut down under load.
 
 mod relay;
 
@@ -24,16 +24,16 @@ use crate::{Error, failed};
 
 const APP: &str = "drain";
 
-/// How long a lost request is waited for.
+/// How long a request may take; a lost one is 504 then.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long a consumer may take to come.
+/// How long a consumer may take to be ready.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Counts what is lost while consumers leave.
+/// Counts requests that are lost while consumers shut down.
 #[derive(Debug, Parser)]
 struct DrainOptions {
-    /// How many consumers leave.
+    /// How many consumers shut down.
     #[arg(long, default_value_t = 20)]
     leavers: u32,
 
@@ -41,7 +41,7 @@ struct DrainOptions {
     #[arg(long, default_value_t = 64)]
     concurrency: usize,
 
-    /// How long each consumer serves with the next one before it leaves.
+    /// How long each consumer serves together with the next one before it shuts down.
     #[arg(long, default_value_t = 500)]
     serve_ms: u64,
 
@@ -106,7 +106,7 @@ async fn run(options: &DrainOptions) -> Result<BTreeMap<StatusCode, u64>, Error>
     Ok(statuses)
 }
 
-/// A consumer that serves until it is told to leave.
+/// A consumer that serves until [`leave`](Self::leave) is called.
 struct Consumer {
     signal: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), narun_consumer::ServeError>>,
@@ -133,7 +133,7 @@ impl Consumer {
     }
 }
 
-/// One request after the other, counted by status.
+/// Makes one request after the other, and counts them by status.
 async fn requests(mut service: GatewayService<NotFound>, stop: Arc<AtomicBool>) -> BTreeMap<StatusCode, u64> {
     let body = Bytes::from(vec![b'x'; 200]);
     let mut statuses = BTreeMap::new();

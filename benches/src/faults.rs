@@ -25,7 +25,7 @@ use self::plan::Plan;
 use self::scenario::Scenario;
 use self::verdict::{Verdict, print_summary};
 
-/// Runs it with the arguments of this process.
+/// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     crate::exit_code(run(&FaultsOptions::parse()))
@@ -46,7 +46,7 @@ fn run(options: &FaultsOptions) -> Result<bool, crate::Error> {
     Ok(verdicts.iter().all(Verdict::is_good))
 }
 
-/// What goes wrong in the harness itself, or takes too long, is a broken guarantee as well: it is not known to hold.
+/// Runs a scenario. An error of the harness, or a timeout, counts as a broken guarantee, as nothing is known then.
 async fn judge(scenario: Scenario, plan: &Plan) -> Verdict {
     let start = Instant::now();
     let mut verdict = match time::timeout(plan.limit, scenario.run(plan)).await {

@@ -1,39 +1,39 @@
-//! What a cell of a table says.
+//! The measured figures of a cell.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Medians over the rounds; the memory is the peak of all.
+/// Medians over the rounds; memory is the peak over all rounds.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
     pub(crate) rps: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// By process; none where the system does not tell.
+    /// By process; `None` if the system does not report it.
     pub(crate) cpu_us_per_req: Option<ByProcess>,
     pub(crate) rss_mib: Option<ByProcess>,
-    /// How much of that each did not hold before the first round.
+    /// How much the memory of each process has grown since before the first round.
     pub(crate) grown_mib: Option<ByProcess>,
-    /// How many cores something else on this machine kept busy meanwhile: if many, measure again.
+    /// How many cores other programs kept busy meanwhile: if many, measure again.
     pub(crate) others_cores: Option<f64>,
-    /// The most requests that were accepted but not done at the end of a round, where there can be such.
+    /// The largest number of requests that were accepted but not done at the end of a round; `None` for direct delivery.
     pub(crate) backlog: Option<u64>,
-    /// Requests without a complete, correct answer, over all rounds, by what happened instead.
+    /// Requests without a complete and correct response, over all rounds, by what happened instead.
     pub(crate) failures: BTreeMap<String, u64>,
 }
 
-/// A figure of each process of a case, the client first.
+/// One figure per process of a case, the client first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ByProcess(pub(crate) Vec<(&'static str, f64)>);
 
 impl Figures {
-    /// The titles over [`row`](Self::row).
+    /// The heading of a [`row`](Self::row).
     pub(crate) const HEAD: &'static str =
         "    rps    p50 µs    p99 µs  others  CPU µs per request / peak MiB";
 
-    /// For a table to read.
+    /// A row of a table.
     pub(crate) fn row(&self) -> String {
         let others = self.others_cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}"));
         let backlog = self.backlog.map_or_else(String::new, |backlog| format!(", backlog {backlog}"));
@@ -41,7 +41,7 @@ impl Figures {
         format!("{rps:>7.0} {p50_us:>9.1} {p99_us:>9.1}  {others:<6}  {}{backlog}", self.processes())
     }
 
-    /// The same for machines.
+    /// The same as JSON.
     pub(crate) fn json(&self) -> Value {
         let mut line = json!({
             "rps": rounded(self.rps),
@@ -69,12 +69,12 @@ impl Figures {
 }
 
 impl ByProcess {
-    /// That of this process.
+    /// The figure of this process.
     pub(crate) fn of(&self, name: &str) -> Option<f64> {
         self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
     }
 
-    /// The sum over those processes; none if one of them is missing.
+    /// The sum over these processes. Returns `None` if one of them is missing.
     pub(crate) fn sum(&self, names: &[&str]) -> Option<f64> {
         names.iter().map(|name| self.of(name)).sum()
     }
@@ -86,12 +86,12 @@ impl Serialize for ByProcess {
     }
 }
 
-/// To three decimals: the rest is noise.
+/// Rounds to three decimals: the rest is noise.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// The middle one, or the mean of the two in the middle; 0 of none.
+/// The median; 0 if there is no value.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -108,14 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians() {
+    fn the_median_is_the_middle_or_the_mean_of_both() {
         assert_eq!(median([]), 0.0);
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 3.0, 2.0]), 2.5);
     }
 
     #[test]
-    fn sums_need_all() {
+    fn a_sum_needs_all_processes() {
         let figures = ByProcess(vec![("proxy", 20.0), ("backend", 10.0)]);
         assert_eq!(figures.sum(&["proxy", "backend"]), Some(30.0));
         assert_eq!(figures.sum(&["proxy", "gateway"]), None);

@@ -1,10 +1,10 @@
-//! What a ratio is to be, and whether it is.
+//! The goal of a ratio, and whether it is met.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What a ratio is to be.
+/// A bound for a ratio.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
     AtLeast(f64),
@@ -12,7 +12,7 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    /// Whether the best of these meets it; none if there are none.
+    /// Whether one of the values meets the goal. Returns `None` if there is no value.
     pub(crate) fn met(self, values: impl IntoIterator<Item = Option<f64>>) -> Option<bool> {
         let met = |value: f64| match self {
             Self::AtLeast(least) => value >= least,
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_counts() {
+    fn the_best_value_decides() {
         assert_eq!(Goal::AtLeast(0.5).met([Some(0.4), Some(0.6)]), Some(true));
         assert_eq!(Goal::AtMost(0.5).met([Some(0.6), None]), Some(false));
         assert_eq!(Goal::AtMost(0.5).met([None, None]), None);

@@ -1,4 +1,4 @@
-//! The processes of a cell, which stay up over all its rounds.
+//! The processes of a cell, which run for all its rounds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use crate::process::Process;
 use crate::round::{GRACE, Order, Round};
 use crate::{Error, usage};
 
-/// A cell in the making: a client, and what it puts a load on.
+/// A client, the processes that it puts a load on, and the rounds measured so far.
 #[derive(Debug)]
 pub(crate) struct Group {
-    // Dropped in this order: the client goes before what it talks to.
+    // Dropped in this order: the client ends before the processes that it talks to.
     client: Process,
-    /// A client that puts another load on the same processes, at the same time.
+    /// A second client that puts another load on the same processes at the same time.
     beside: Option<Process>,
     _others: Vec<Process>,
-    /// Those watched, by name, the client first.
+    /// Names and ids of the processes whose usage is measured, the client first.
     watched: Vec<(&'static str, u32)>,
     rounds: Vec<Round>,
-    /// What each held before the first round.
+    /// Memory of each process before the first round.
     idle: Vec<Option<f64>>,
-    /// The highest so far of each one watched.
+    /// Peak memory of each process so far.
     peaks: Vec<Option<f64>>,
 }
 
 impl Group {
-    /// The others are given from the one next to the client on; `nats` is the server's process id.
+    /// `others` are in the order of a request's way, beginning next to the client; `nats` is the server's process id.
     pub(crate) fn new(client: Process, others: Vec<Process>, nats: Option<u32>) -> Self {
         let own = [&client].into_iter().chain(&others);
         let own = own.map(|process| (process.name(), process.id()));
@@ -36,7 +36,7 @@ impl Group {
         Self { client, beside: None, _others: others, watched, rounds: Vec::new(), idle, peaks }
     }
 
-    /// The same with another client at work in each round, of which only what fails is told.
+    /// Adds a second client that works in each round. Only its failures are reported.
     #[must_use]
     pub(crate) fn beside(mut self, client: Process) -> Self {
         self.beside = Some(client);
@@ -50,7 +50,7 @@ impl Group {
         let order = serde_json::to_string(&Order { warm_up, window, watch })?;
         let limit = warm_up + window + 3 * GRACE;
         if let Some(beside) = &mut self.beside {
-            beside.tell(&order)?;
+            beside.send(&order)?;
         }
         let mut round: Round = serde_json::from_str(&self.client.ask(&order, limit)?)?;
         if let Some(beside) = &mut self.beside {
@@ -66,7 +66,7 @@ impl Group {
         Ok(())
     }
 
-    /// Ends the processes and takes the medians.
+    /// Ends the processes, and returns the medians.
     pub(crate) fn finish(self) -> Figures {
         let rps = self.rounds.iter().map(|round| round.good as f64 / round.seconds);
         let mut failures = BTreeMap::new();
@@ -86,7 +86,7 @@ impl Group {
         }
     }
 
-    /// The median over the rounds that had a good answer.
+    /// The median over the rounds that had a good response.
     fn cpu_us_per_req(&self, index: usize) -> Option<f64> {
         let rounds = self.rounds.iter().filter(|round| round.good > 0);
         let values: Option<Vec<_>> =
@@ -103,6 +103,6 @@ impl Group {
 
 fn others_cores(round: &Round) -> Option<f64> {
     let own: Option<f64> = round.cpu_us.iter().copied().sum();
-    // Ticks are coarse: a little less than nothing is nothing.
+    // Ticks are coarse, so the difference may be slightly negative.
     Some(((round.machine_cpu_us? - own?) / 1e6 / round.seconds).max(0.0))
 }

@@ -16,13 +16,13 @@ use self::options::GrpcOptions;
 use self::report::GrpcReport;
 use crate::Error;
 
-/// Runs it with the arguments of this process.
+/// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     crate::exit_code(run(&GrpcOptions::parse()))
 }
 
-/// Returns whether all was as it should be.
+/// Returns whether there was no failure.
 fn run(options: &GrpcOptions) -> Result<bool, Error> {
     let mut report = GrpcReport::new(options.json);
     operations::run(options, &mut report)?;
@@ -34,5 +34,5 @@ fn run(options: &GrpcOptions) -> Result<bool, Error> {
         runtime.block_on(subscriptions::run(options, &mut report))?;
     }
     report.print()?;
-    Ok(report.is_as_it_should_be())
+    Ok(report.has_no_failure())
 }

@@ -1,4 +1,4 @@
-//! The handler that every case runs, and what makes it a slow one.
+//! The handler that every case runs, and a way to make it slow.
 
 use std::convert::Infallible;
 use std::hint;
@@ -10,7 +10,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Answers with the request's body, or 400 if it did not arrive whole.
+/// Responds with the request's body, or with 400 if the body broke off.
 pub(crate) async fn echo<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
 where
     B: Body,
@@ -24,7 +24,7 @@ where
     Ok(response)
 }
 
-/// Uses up that much CPU time of this thread, however long it takes.
+/// Uses up this much CPU time of the current thread, however long that takes.
 pub(crate) fn burn(time: Duration) {
     if time.is_zero() {
         return;

@@ -1,9 +1,9 @@
 //! What the benches and load programs share.
 //!
 //! A load program runs each part of what it measures in a process of its own: it starts itself
-//! once per part, as a [`role`], and talks with it over standard input and output. So the parts
-//! share nothing but the machine, CPU and memory can be told apart, and all of them end when the
-//! program does, however that comes about.
+//! once per part, in a [`role`], and talks with it over standard input and output. So the parts
+//! share nothing but the machine, their CPU time and memory are counted separately, and all of
+//! them end when the program ends, even if it is killed.
 
 pub mod cpu;
 pub mod drain;
@@ -25,10 +25,10 @@ mod usage;
 
 use std::process::ExitCode;
 
-/// What ends a program: there is nothing to do about it but to say so.
+/// An error that ends the program. It is printed, and not handled in any other way.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Of a program that says whether all was as it should be, or else why it ends.
+/// The exit code of a program: success if the result is `Ok(true)`. An error is printed.
 fn exit_code(result: Result<bool, Error>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -37,13 +37,13 @@ fn exit_code(result: Result<bool, Error>) -> ExitCode {
     }
 }
 
-/// Says why a program ends.
+/// Prints an error, and returns the exit code of a failure.
 fn failed(error: &Error) -> ExitCode {
     eprintln!("{}", text(error));
     ExitCode::FAILURE
 }
 
-/// An error with all its causes.
+/// The text of an error and of all its sources.
 fn text(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

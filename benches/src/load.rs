@@ -18,7 +18,7 @@ use self::report::LoadReport;
 use self::setting::Setting;
 use crate::Error;
 
-/// Runs it with the arguments of this process.
+/// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(&LoadOptions::parse()) {

@@ -1,4 +1,4 @@
-//! How rounds follow each other.
+//! The length and number of rounds.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::group::Group;
 use crate::{Error, usage};
 
-/// How long is measured, and when.
+/// How long and how often is measured.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Pace {
     /// Length of a round's measured window; a quarter of it, at most a second, is warm-up before
@@ -25,7 +25,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Has the groups take turns, a round each.
+    /// Runs the rounds: in each, every group has its turn.
     pub(crate) fn run(&self, groups: &mut [Group]) -> Result<(), Error> {
         let warm_up = (self.seconds / 4).min(Duration::from_secs(1));
         for _ in 0..self.rounds {
@@ -43,14 +43,14 @@ impl Pace {
     }
 }
 
-/// How many cores are busy, over a moment.
+/// How many cores are busy, measured over 200 ms.
 fn busy_cores() -> Option<f64> {
     let (start, before) = (Instant::now(), usage::machine_cpu_us()?);
     thread::sleep(Duration::from_millis(200));
     Some((usage::machine_cpu_us()? - before) / 1e6 / start.elapsed().as_secs_f64())
 }
 
-/// Reads a number of seconds.
+/// Parses a number of seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if !(0.1..=600.0).contains(&seconds) {

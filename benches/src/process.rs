@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use crate::Error;
 use crate::role::Job;
 
-/// How long a process may take to be ready, and to end.
+/// How long a process may take to become ready, and to end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// This program, started again in a [role](crate::role); dropping it ends it.
+/// This program, started again in a [role](crate::role). Dropping this value ends the process.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: &'static str,
@@ -24,7 +24,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it and waits until it is ready.
+    /// Starts a process, and waits until it is ready.
     pub(crate) fn start(name: &'static str, job: &Job) -> Result<Self, Error> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["role", &serde_json::to_string(job)?])
@@ -46,12 +46,12 @@ impl Process {
         let line = process.line(LIMIT)?;
         match line.strip_prefix("ready ") {
             Some(address) => process.address = address.to_owned(),
-            None => return Err(format!("{name} said {line:?} instead of being ready").into()),
+            None => return Err(format!("{name} printed {line:?} instead of a ready line").into()),
         }
         Ok(process)
     }
 
-    /// What the tables call it.
+    /// Its name in the tables.
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
@@ -61,41 +61,41 @@ impl Process {
         self.child.id()
     }
 
-    /// Where it says it serves.
+    /// The address in its ready line.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Kills it (SIGKILL) and waits until it is gone.
+    /// Kills the process (SIGKILL), and waits until it has ended.
     pub(crate) fn kill(mut self) -> Result<(), Error> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the process has ended by itself.
     pub(crate) fn is_gone(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Gives it an order and waits for the answer, both of one line.
+    /// Sends an order, and waits for the reply; both are one line.
     pub(crate) fn ask(&mut self, order: &str, limit: Duration) -> Result<String, Error> {
-        self.tell(order)?;
+        self.send(order)?;
         self.line(limit)
     }
 
-    /// Gives it an order, whose answer is the next line.
-    pub(crate) fn tell(&mut self, order: &str) -> Result<(), Error> {
+    /// Sends an order; the reply is the next [line](Self::line).
+    pub(crate) fn send(&mut self, order: &str) -> Result<(), Error> {
         if let Some(stdin) = &mut self.stdin {
             writeln!(stdin, "{order}")?;
         }
         Ok(())
     }
 
-    /// The next line that it says.
+    /// Waits for the next line that the process prints.
     pub(crate) fn line(&self, limit: Duration) -> Result<String, Error> {
         let line = self.lines.recv_timeout(limit);
-        line.map_err(|error| format!("no word from {}: {error}", self.name).into())
+        line.map_err(|error| format!("{} printed nothing: {error}", self.name).into())
     }
 }
 

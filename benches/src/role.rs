@@ -1,8 +1,7 @@
 //! The parts of a load program that run in processes of their own.
 //!
-//! `PROGRAM role JOB`, with a `Job` in JSON, prints `ready ADDRESS` once it serves, and ends when
-//! its standard input does. A client takes an `Order` per line and answers each with a
-//! `Round`.
+//! `PROGRAM role JOB`, with a `Job` in JSON, prints `ready ADDRESS` when it serves, and ends when
+//! its standard input ends. A client reads an `Order` per line, and prints a `Round` for each.
 
 mod app;
 mod backlog;
@@ -40,7 +39,9 @@ use self::parent::client;
 use crate::Error;
 use crate::handler::echo;
 
-/// Takes a role if this process was started to do so; a program calls it first of all.
+/// Runs a role if this process was started for one, and returns its exit code. Returns `None` otherwise.
+///
+/// A program must call this first.
 pub fn taken() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next()? != "role" {

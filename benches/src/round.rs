@@ -1,4 +1,4 @@
-//! A round: a closed loop on every connection, and what is counted in its measured window.
+//! A round: a closed loop on every connection, measured during a window.
 
 mod order;
 mod tally;
@@ -13,18 +13,18 @@ pub(crate) use self::order::{Order, Round};
 use self::tally::Tally;
 use crate::{Error, usage};
 
-/// How long the other side may take to answer for the first time, and for the last.
+/// How long the first response of a round may take, and the last one.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
-/// Between two tries when a connection broke or cannot be made.
+/// The pause after a connection broke or could not be made.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Why there was no complete, correct answer.
+/// Why there was no complete and correct response.
 #[derive(Debug)]
 pub(crate) enum RoundTripError {
-    /// There was another one: the connection can be used again.
+    /// The response was wrong; the connection can be used again.
     Response(String),
-    /// The connection cannot.
+    /// The connection broke.
     Broken(String),
 }
 
@@ -34,24 +34,24 @@ pub(crate) trait Connect: Clone + Send + Sync + 'static {
 
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
 
-    /// Sees to it that there is enough to do for this order.
+    /// Prepares the work for an order, such as messages to pull.
     fn prepare(&self, _order: &Order) -> impl Future<Output = Result<(), Error>> + Send {
         async { Ok(()) }
     }
 
-    /// How many requests are accepted but not done, where there can be such.
+    /// How many requests are accepted but not done; `None` for direct delivery.
     fn backlog(&self) -> impl Future<Output = Option<u64>> + Send {
         async { None }
     }
 }
 
-/// A connection, for one exchange at a time.
+/// A connection that makes one request at a time.
 pub(crate) trait RoundTrip: Send + 'static {
-    /// Makes a request and takes in the whole answer.
+    /// Makes a request, and receives the whole response.
     fn once(&mut self) -> impl Future<Output = Result<(), RoundTripError>> + Send;
 }
 
-/// When the window begins and ends.
+/// The measured time.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     begin: Instant,
@@ -91,11 +91,11 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
         }
     }
     for _ in 0..tasks.len() {
-        tally.fail("no answer".to_owned());
+        tally.fail("no response".to_owned());
     }
     let machine_cpu_us = cpu_us.pop().flatten();
     let round = tally.round(order.window);
-    // What was done is what was accepted and does not wait.
+    // Accepted requests that no longer wait are done.
     let good = match (backlog_before, backlog) {
         (Some(before), Some(after)) => (round.good + before).saturating_sub(after),
         _ => round.good,
@@ -103,16 +103,16 @@ pub(crate) async fn run<C: Connect>(connector: &C, connections: usize, order: &O
     Round { good, cpu_us, machine_cpu_us, backlog, ..round }
 }
 
-/// The CPU time so far of the processes to watch, and last of the machine.
+/// The CPU time so far of the watched processes, and at the end that of the machine.
 fn cpu(order: &Order) -> Vec<Option<f64>> {
     let watched = order.watch.iter().map(|&pid| usage::cpu_us(pid));
     watched.chain([usage::machine_cpu_us()]).collect()
 }
 
-/// Waits for the first good answer: the other side may be up but not all of what is behind it.
+/// Waits for the first good response: the server may be up while a process behind it is not.
 async fn settle<C: Connect>(connector: &C) -> Result<(), String> {
     let deadline = Instant::now() + GRACE;
-    let mut last = "no answer at all".to_owned();
+    let mut last = "no response at all".to_owned();
     let attempt = async || {
         let mut connection = connector.connect().await.map_err(|error| error.to_string())?;
         connection.once().await.map_err(RoundTripError::into_text)
@@ -127,7 +127,7 @@ async fn settle<C: Connect>(connector: &C) -> Result<(), String> {
     Err(last)
 }
 
-/// One connection's exchanges until the window ends.
+/// Makes requests until the window ends, and a new connection whenever one breaks.
 async fn round_trips<C: Connect>(connector: C, window: Window, tally: Tally) {
     let fail = |text| tally.fail(text);
     while Instant::now() < window.end {
@@ -142,7 +142,7 @@ async fn round_trips<C: Connect>(connector: C, window: Window, tally: Tally) {
     }
 }
 
-/// The same until the connection breaks.
+/// Makes requests over one connection until the window ends or the connection breaks.
 async fn repeat_until<T: RoundTrip>(mut connection: T, window: Window, tally: &Tally) -> Result<(), String> {
     let mut start = Instant::now();
     while start < window.end {

@@ -21,11 +21,11 @@ use crate::{Error, usage};
 
 const APP: &str = "soak";
 
-/// How much more memory than after the first tenth is no leak, in MiB: less than a byte for each of
-/// ten million exchanges.
+/// By how much the memory may grow after the first tenth, in MiB: less than a byte for each of ten
+/// million exchanges.
 const TOLERANCE: f64 = 8.0;
 
-/// Makes requests that time out or are dropped, and watches the memory.
+/// Makes requests that time out or are cancelled, and measures the memory.
 #[derive(Clone, Debug, Parser)]
 struct SoakOptions {
     /// How many requests are made
@@ -41,13 +41,13 @@ struct SoakOptions {
     json: bool,
 }
 
-/// Runs it with the arguments of this process.
+/// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     crate::exit_code(run(&SoakOptions::parse()))
 }
 
-/// Returns whether all was as it should be.
+/// Returns whether all requests ended as expected and the memory did not grow.
 fn run(options: &SoakOptions) -> Result<bool, Error> {
     let nats = Server::start()?;
     let at = NatsApp { nats: nats.url().to_owned(), app: APP.to_owned(), delivery: DeliveryKind::Direct };
@@ -82,15 +82,15 @@ async fn soak(options: &SoakOptions, nats: &str, app: &str) -> Result<bool, Erro
     while tasks.join_next().await.is_some() {}
     memory.look(options.exchanges);
     eprintln!("{exchanges}");
-    Ok(exchanges.are_as_they_should_be() && memory.growth().is_none_or(|growth| growth <= TOLERANCE))
+    Ok(exchanges.are_as_expected() && memory.growth().is_none_or(|growth| growth <= TOLERANCE))
 }
 
-/// What this process holds, from time to time.
+/// The memory of this process, measured after each tenth.
 #[derive(Debug)]
 struct Memory {
     json: bool,
     start: Instant,
-    /// In MiB, where the system tells.
+    /// In MiB; `None` if the system does not report it.
     looks: Vec<Option<f64>>,
 }
 
@@ -113,7 +113,7 @@ impl Memory {
         self.looks.push(mib);
     }
 
-    /// From the first tenth to the end: before, buffers grow to the size that they keep.
+    /// The growth from the first tenth to the end. Before that, buffers grow to the size that they keep.
     fn growth(&self) -> Option<f64> {
         Some((*self.looks.last()?)? - (*self.looks.get(1)?)?)
     }

@@ -16,20 +16,20 @@ use self::report::{StreamsCell, StreamsReport};
 use crate::Error;
 use crate::goal::Goal;
 
-/// What a process may hold beside its window, in MiB.
+/// Memory that a process may need in addition to its window, in MiB.
 const BESIDE_WINDOW: f64 = 16.0;
 
-/// What a process may hold for slow readers: for each, and beside them.
+/// Memory that a process may need for slow readers: for each reader, and in addition.
 const PER_READER_KIB: f64 = 192.0;
 const BESIDE_READERS: f64 = 64.0;
 
-/// The window that speed is measured against.
+/// The window of the cases that have goals.
 const WINDOW_KIB: u64 = 1024;
 
-/// What is looked at for its memory.
+/// The processes whose memory is checked.
 const OURS: [&str; 2] = ["gateway", "consumer"];
 
-/// Runs it with the arguments of this process.
+/// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(&StreamsOptions::parse()) {
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Returns how much failed.
+/// Returns how many transfers failed.
 fn run(options: &StreamsOptions) -> Result<u64, Error> {
     let mut report = StreamsReport::new(options.json);
     for part in &options.part {

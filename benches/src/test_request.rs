@@ -1,25 +1,25 @@
-//! The requests of the fault harness, as its clients make them and its handler takes them.
+//! The requests of the fault harness, for its clients and its handler.
 
 use bytes::Bytes;
 
-/// More than fits into a message with nats-server's default limit.
+/// More bytes than fit a message with nats-server's default limit.
 const LARGE: usize = 1_500_000;
 
-/// A request; its number is in its path, so that it can be told from all others wherever it turns up.
+/// A request. Its number is in its path, so that clients, handlers and dead letters agree on which request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TestRequest {
     pub(crate) number: u64,
     pub(crate) act: Act,
 }
 
-/// What the handler does.
+/// What the handler does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// Works for some milliseconds, and answers.
+    /// Works for some milliseconds, and responds.
     Work,
     /// Panics.
     Panic,
-    /// Fails as a service.
+    /// Returns an error.
     Fail,
     /// Ends its process.
     Exit,
@@ -30,7 +30,7 @@ impl TestRequest {
         Self { number, act }
     }
 
-    /// The path of the request, below that of a route.
+    /// The path of the request, without the path of its route.
     pub(crate) fn path(self) -> String {
         let act = match self.act {
             Act::Work => "work",
@@ -41,7 +41,7 @@ impl TestRequest {
         format!("{act}/{}", self.number)
     }
 
-    /// The same the other way round: reads the last two segments of a path.
+    /// Parses the last two segments of a path. Returns `None` if they are no test request.
     pub(crate) fn of_path(path: &str) -> Option<Self> {
         let (rest, number) = path.rsplit_once('/')?;
         let act = match rest.rsplit('/').next()? {
@@ -54,14 +54,15 @@ impl TestRequest {
         Some(Self { number: number.parse().ok()?, act })
     }
 
-    /// The request's body, another one for each number.
+    /// The request's content, which differs from number to number.
     pub(crate) fn content(self, large: bool) -> Bytes {
         let length = if large { LARGE } else { (self.number * 37 % 4_000) as usize };
         let byte = |place: usize| (self.number as usize + place).to_le_bytes()[0];
         (0..length).map(byte).collect()
     }
 
-    /// The response's body to that content: it tells the number, and whether the content arrived whole.
+    /// The content of the response: the number, and a digest of the request's content, which shows whether it arrived
+    /// whole.
     pub(crate) fn receipt(self, content: &[u8]) -> String {
         // FNV-1a.
         let sum = content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| {
@@ -76,17 +77,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_tells_the_task() {
+    fn a_path_contains_the_request() {
         for act in [Act::Work, Act::Panic, Act::Fail, Act::Exit] {
-            let task = TestRequest::new(17, act);
-            assert_eq!(TestRequest::of_path(&format!("/jobs/{}", task.path())), Some(task));
+            let request = TestRequest::new(17, act);
+            assert_eq!(TestRequest::of_path(&format!("/jobs/{}", request.path())), Some(request));
         }
         assert_eq!(TestRequest::of_path("/jobs/rest/17"), None);
         assert_eq!(TestRequest::of_path("work/"), None);
     }
 
     #[test]
-    fn receipts_differ() {
+    fn receipts_differ_by_number_and_content() {
         let [one, other] = [1, 2].map(|number| TestRequest::new(number, Act::Work));
         assert_ne!(one.receipt(b"x"), other.receipt(b"x"));
         assert_ne!(one.receipt(b"x"), one.receipt(b"y"));

@@ -6,26 +6,26 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// First polls that take longer than this on average are not made in the dispatcher.
+/// If first polls take longer than this on average, they are not made in the dispatcher.
 const PROMPT: Duration = Duration::from_micros(100);
 
-/// How many requests run, and how many wait for that.
+/// Limits how many requests are handled, and how many wait for a slot.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// Slots and places in the queue together.
+    /// One for each slot and for each place in the queue.
     places: Arc<Semaphore>,
     slots: Arc<Semaphore>,
-    /// How many places there are.
+    /// The number of places.
     total: u32,
-    /// Running mean of how long first polls of handlers take, in nanoseconds.
+    /// The moving average of the duration of handlers' first polls, in nanoseconds.
     first_poll: AtomicU64,
 }
 
-/// A request's right to be here; given up when dropped.
+/// The permit of a request to be queued or handled; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
-/// A request's right to run; given up when dropped.
+/// The permit of a request to be handled; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
@@ -40,17 +40,17 @@ impl Admission {
         }
     }
 
-    /// A place, unless the queue is full.
+    /// Returns a place, or `None` if the queue is full.
     pub(crate) fn admit(&self) -> Option<Place> {
         self.places.clone().try_acquire_owned().ok().map(Place)
     }
 
-    /// A slot, if one is free and nobody waits for it.
+    /// Returns a slot if one is free and no request waits for it.
     pub(crate) fn try_slot(&self) -> Option<Slot> {
         self.slots.clone().try_acquire_owned().ok().map(Slot)
     }
 
-    /// The next slot that becomes free, in the order of asking; never one once they are closed.
+    /// Waits for a slot, in the order of the calls. Never completes once the slots are closed.
     pub(crate) fn slot(&self) -> BoxFuture<'static, Slot> {
         let slots = self.slots.clone();
         Box::pin(async move {
@@ -61,24 +61,24 @@ impl Admission {
         })
     }
 
-    /// Gives out no more slots: whoever waits for one has not been executed, and never will be.
+    /// Hands out no more slots: the requests that wait for one are never executed.
     pub(crate) fn close(&self) {
         self.slots.close();
     }
 
-    /// Waits until all places have been given up.
+    /// Waits until all places have been released.
     pub(crate) async fn is_empty(&self) {
         let _ = self.places.acquire_many(self.total).await;
     }
 
-    /// Whether handlers return so soon that polling them in the dispatcher holds nobody up.
+    /// Whether first polls are so short that making them in the dispatcher does not delay other requests.
     pub(crate) fn is_prompt(&self) -> bool {
         u128::from(self.first_poll.load(Ordering::Relaxed)) < PROMPT.as_nanos()
     }
 
-    /// Records how long a first poll took: each weighs an eighth.
+    /// Records the duration of a first poll, with a weight of an eighth.
     pub(crate) fn first_poll_took(&self, duration: Duration) {
-        // One that blocks for long is to weigh no more than one of 100 ms, which some 40 prompt ones make up for.
+        // Capped at 100 ms, so that about 40 short polls make up for a long one.
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(100_000_000);
         let mean = self.first_poll.load(Ordering::Relaxed);
         self.first_poll.store(mean - mean / 8 + nanos / 8, Ordering::Relaxed);
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn admits_as_many_as_there_are_slots_and_places() {
+    fn a_request_is_admitted_while_there_are_places() {
         let admission = Admission::new(2, 1);
         let places: Vec<_> = std::iter::from_fn(|| admission.admit()).collect();
         assert_eq!(places.len(), 3);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gives_a_free_slot_to_the_one_that_waits() {
+    async fn a_free_slot_goes_to_the_request_that_waits() {
         let admission = Admission::new(1, 1);
         let running = admission.try_slot().expect("free");
         let waiting = tokio::spawn(admission.slot());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gives_no_slot_once_they_are_closed() {
+    async fn there_are_no_slots_once_they_are_closed() {
         let admission = Admission::new(1, 1);
         let running = admission.try_slot().expect("free");
         let waiting = tokio::spawn(admission.slot());
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn is_empty_once_the_last_place_is_given_up() {
+    async fn it_is_empty_once_the_last_place_is_released() {
         let admission = Admission::new(2, 1);
         let place = admission.admit();
         assert!(admission.is_empty().now_or_never().is_none());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_to_spawning_and_back() {
+    fn it_is_prompt_while_first_polls_are_short() {
         let admission = Admission::new(1, 1);
         assert!(admission.is_prompt());
         for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! What all requests of a consumer share, and how a message becomes a request.
+//! The state that all requests of a consumer share, and reading a request from a message.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::metrics::{self, Metrics};
 use crate::settings::MakeSpan;
 use crate::upload::Upload;
 
-/// What all requests of a consumer share.
+/// The state that all requests of a consumer share.
 pub(crate) struct Consumer {
     pub(crate) app: App,
     pub(crate) make_span: MakeSpan,
@@ -29,7 +29,7 @@ pub(crate) struct Consumer {
     pub(crate) metrics: Metrics,
 }
 
-/// A request that was read and has a place.
+/// A request that has a place, and may be handled.
 pub(crate) struct Admitted {
     pub(crate) request: Request<Body>,
     pub(crate) machine: Machine,
@@ -38,23 +38,25 @@ pub(crate) struct Admitted {
     pub(crate) place: Place,
 }
 
-/// A message with a place, on its way from the reader to the dispatcher.
-pub(crate) struct Incoming {
+/// A message that was admitted, on its way from the reader to the dispatcher.
+pub(crate) struct ReceivedMessage {
     pub(crate) message: Message,
     pub(crate) received: Time,
     pub(crate) place: Place,
 }
 
 impl Consumer {
-    /// Makes an HTTP request of a message, or turns it away.
-    pub(crate) fn read(&self, incoming: Incoming) -> Option<Admitted> {
-        let Incoming { message, received, place } = incoming;
+    /// Reads the request in a message. Returns `None` if it was refused, or is not worth handling any more.
+    pub(crate) fn read(&self, message: ReceivedMessage) -> Option<Admitted> {
+        let ReceivedMessage { message, received, place } = message;
         let Self { endpoint, exchange, metrics, .. } = self;
         let frame = match RequestFrame::decode(&message.payload, endpoint.limits()) {
             Ok(frame) if frame.head.object.is_none() => frame,
-            Ok(_) => return self.turn_away(message, Refusal::BadFrame, "a body that is not here"),
-            Err(error @ DecodeError::Version(_)) => return self.turn_away(message, Refusal::Version, error),
-            Err(error) => return self.turn_away(message, Refusal::BadFrame, error),
+            Ok(_) => return self.refuse_frame(message, Refusal::BadFrame, "its body is stored elsewhere"),
+            Err(error @ DecodeError::Version(_)) => {
+                return self.refuse_frame(message, Refusal::Version, error);
+            }
+            Err(error) => return self.refuse_frame(message, Refusal::BadFrame, error),
         };
         let machine = Callee::new(received, &frame.head, message.reply?, exchange);
         let link = endpoint.link();
@@ -86,12 +88,12 @@ impl Consumer {
         Some(Admitted { request, machine, received, span, place })
     }
 
-    /// The largest frame that may be sent at the moment.
+    /// The size of the largest frame that may be sent, by the server's current `max_payload`.
     pub(crate) fn room(&self) -> usize {
         self.endpoint.limits().frame.min(self.endpoint.link().client().max_payload())
     }
 
-    /// The settings of an exchange that streams, by what the server says of itself now.
+    /// The configuration of an exchange with a streamed body, by the server's current `max_payload`.
     pub(crate) fn streaming(&self) -> CalleeConfig {
         let mut config = self.exchange.clone();
         config.flow.frame = self.room();
@@ -99,7 +101,12 @@ impl Consumer {
         config
     }
 
-    fn turn_away(&self, message: Message, reason: Refusal, why: impl std::fmt::Display) -> Option<Admitted> {
+    fn refuse_frame(
+        &self,
+        message: Message,
+        reason: Refusal,
+        why: impl std::fmt::Display,
+    ) -> Option<Admitted> {
         tracing::debug!(%why, "refused a message");
         self.metrics.refused(match reason {
             Refusal::Version => metrics::Refusal::Version,
@@ -110,11 +117,11 @@ impl Consumer {
     }
 }
 
-/// Tells the gateway that its request was not executed.
+/// Notifies the gateway that its request was not executed.
 pub(crate) fn refuse(endpoint: &NatsEndpoint, message: Message, reason: Refusal) {
     let Some(reply) = message.reply else { return };
     let versions = if reason == Refusal::Version { VERSIONS.to_vec() } else { Vec::new() };
     let refused = Refused { reason, retry_after: None, versions };
-    // Whoever cannot be told for a full queue hears nothing, and sends again or gives up.
+    // If the client's queue is full, nothing is sent: the gateway retries when it times out.
     let _ = endpoint.publish_or_drop(reply, None, refused.encode());
 }

@@ -1,4 +1,4 @@
-//! Durable requests that were given up: to be looked at, put back or deleted.
+//! Dead letters: listing them, putting them back, and deleting them.
 
 mod error;
 mod letter;
@@ -14,12 +14,12 @@ use narun_nats::jetstream::{DeclareError, StreamSettings, TaskStreams};
 pub use error::DeadLetterError;
 pub use letter::DeadLetter;
 
-/// How many are listed at once at most.
+/// The largest number of dead letters in one list.
 const PAGE: usize = 256;
 
-/// The dead letters of a namespace: durable requests that consumers gave up, with the reason.
+/// The dead letters of a namespace: durable requests that failed for good, each with its reason.
 ///
-/// They are kept, with their bodies, until they are put back or deleted. Any number of programs may look at them.
+/// They are kept, with their bodies, until they are put back or deleted. Any number of programs may do so.
 ///
 /// ```no_run
 /// # async fn example(nats: async_nats::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -50,32 +50,34 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Those of this namespace; nothing is sent yet.
+    /// Returns the dead letters of a namespace. Sends nothing to the server.
     ///
     /// # Errors
     ///
-    /// [`NameError`] if that is no name of a namespace.
+    /// [`NameError`] if the name is invalid.
     pub fn new(client: Client, namespace: impl Into<String>) -> Result<Self, NameError> {
         let namespace = Namespace::new(namespace)?;
         Ok(Self { client, namespace, settings: StreamSettings::new() })
     }
 
-    /// What the buckets of outcomes and bodies are checked for: the settings that the gateways and consumers of the
-    /// namespace have. Default [`StreamSettings::new`].
+    /// Sets the settings with which the buckets of outcomes and bodies are compared. Use those of the namespace's gateways
+    /// and consumers. Default: [`StreamSettings::new`].
     #[must_use]
     pub fn stream_settings(mut self, settings: StreamSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Dead letters of an app, or of all apps, in the order in which they came, from this sequence on: up to `limit`,
-    /// and no more than 256 at once. An empty list: there are no more. Unreadable ones are listed as well.
+    /// Lists the dead letters of an app, or of all apps if `app` is `None`, in order of their sequences, starting at
+    /// `from_sequence`.
     ///
-    /// Each is fetched on its own, whole. Cancel safe.
+    /// Returns at most `limit` dead letters, and never more than 256. The list is empty if there are no more, or if the
+    /// namespace has no stream of dead letters. It includes unreadable dead letters. Each dead letter is fetched with a
+    /// request of its own, together with its payload. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`DeadLetterError::Unavailable`]. A namespace that has no stream of dead letters has no dead letters.
+    /// [`DeadLetterError::Unavailable`].
     pub async fn list(
         &self,
         app: Option<&str>,
@@ -85,7 +87,7 @@ impl DeadLetters {
         let subject = match app.map(App::new) {
             None => self.namespace.dead_subjects(),
             Some(Ok(app)) => self.namespace.dead_subject(&app),
-            // Nothing that has no name of an app is kept for one.
+            // An invalid name is that of no app.
             Some(Err(_)) => return Ok(Vec::new()),
         };
         let stream = self.stream().await?;
@@ -106,22 +108,25 @@ impl DeadLetters {
         Ok(letters)
     }
 
-    /// Puts a dead letter back into the stream of its app, as if it had just come, and removes it here.
+    /// Publishes a dead letter to the stream of requests again, as a new request with the same id, and removes it from
+    /// the dead letters.
     ///
-    /// It keeps its id, and no client waits for its answer; where its outcome is kept, it is pending again. Not cancel
-    /// safe: dropped in between, it may be in both places; putting it back again within the stream's duplicate window
-    /// (2 minutes, unless set otherwise) then only removes it here, and later it runs twice.
+    /// No client waits for its response. If the request has a stored outcome, that is pending again.
+    ///
+    /// Not cancel safe: if the future is dropped, the dead letter may have been published but not removed. Calling this
+    /// again within the stream's duplicate window (2 minutes by default) then only removes it; after that window, the
+    /// request is published twice.
     ///
     /// # Errors
     ///
-    /// [`DeadLetterError`]; it stays a dead letter then, though it may have been put back as well, as above.
+    /// [`DeadLetterError`]. The dead letter has not been removed, but may have been published, as above.
     pub async fn put_back(&self, sequence: u64) -> Result<(), DeadLetterError> {
         let stream = self.stream().await?;
         let message = stream.get_raw_message(sequence).await.map_err(DeadLetterError::from_raw)?;
         let head = self.head_of(&message)?;
-        let app = self
-            .app_of(&message)
-            .ok_or_else(|| DeadLetterError::Unreadable("its subject is that of no app".to_owned()))?;
+        let app = self.app_of(&message).ok_or_else(|| {
+            DeadLetterError::Unreadable("its subject has no valid name of an app".to_owned())
+        })?;
         let tasks = self.tasks();
         if let Some(outcome) = &head.outcome {
             tasks.outcomes().await?.reopen(head.id, outcome).await?;
@@ -140,17 +145,17 @@ impl DeadLetters {
         self.remove(&stream, sequence).await
     }
 
-    /// Deletes a dead letter, and its body where that is held as an object.
+    /// Deletes a dead letter, and its body if that is stored as an object.
     ///
-    /// Not cancel safe: dropped in between, the body may be gone already.
+    /// Not cancel safe: if the future is dropped, only the body may have been deleted.
     ///
     /// # Errors
     ///
-    /// [`DeadLetterError`]; it stays a dead letter then.
+    /// [`DeadLetterError`]. The dead letter has not been deleted.
     pub async fn delete(&self, sequence: u64) -> Result<(), DeadLetterError> {
         let stream = self.stream().await?;
         let message = stream.get_raw_message(sequence).await.map_err(DeadLetterError::from_raw)?;
-        // What is foreign stays: it is not ours to delete.
+        // A body in another namespace's bucket is not deleted.
         let head = self.head_of(&message).ok();
         if let Some(object) = head.as_ref().and_then(|head| head.object.as_ref()) {
             self.delete_body(object).await?;
@@ -161,7 +166,7 @@ impl DeadLetters {
     async fn delete_body(&self, object: &ObjectRef) -> Result<(), DeadLetterError> {
         match self.tasks().bodies().await {
             Ok(bodies) => Ok(bodies.delete(object).await?),
-            // Without a bucket there is no body.
+            // There is no bucket, so there is no body.
             Err(DeclareError::Missing { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -171,7 +176,7 @@ impl DeadLetters {
         match stream.delete_message(sequence).await {
             Ok(_) => Ok(()),
             Err(error) => match error.kind() {
-                // Somebody else was faster.
+                // Another program has removed it.
                 DeleteMessageErrorKind::JetStream(error)
                     if matches!(
                         error.error_code(),
@@ -194,7 +199,7 @@ impl DeadLetters {
         TaskStreams::new(self.client.clone(), self.namespace.clone(), self.settings.clone().declare(false))
     }
 
-    /// The head of a request that consumers would take.
+    /// Reads the head of a request that consumers would accept.
     fn head_of(&self, message: &StreamMessage) -> Result<RequestHead, DeadLetterError> {
         let frame = RequestFrame::decode(&message.payload, &Limits::default())
             .map_err(|error| DeadLetterError::Unreadable(error.to_string()))?;

@@ -8,20 +8,20 @@ use narun_nats::jetstream::TaskStreams;
 use crate::error::ServeError;
 use crate::settings::MIN_ACK_WAIT;
 
-/// Declares what the durable delivery of a namespace needs in JetStream: the stream of requests, that of dead letters, a
-/// consumer for each app, and the buckets of outcomes and large bodies.
+/// Declares everything in JetStream that the durable requests of a namespace need: the stream of requests, the stream of
+/// dead letters, a consumer for each app, and the buckets of outcomes and large bodies.
 ///
-/// For administrators: with that, gateways and consumers get by with fewer [permissions](crate::permissions) and
-/// [`StreamSettings::declare`] set to false. Without it, each declares what it needs when it starts. What exists is
-/// checked and left as it is, so this can be done again, for a new app or to see whether all is well;
-/// `ack_wait` is that of [`Serve::ack_wait`](crate::Serve::ack_wait), 5 s by default.
+/// For administrators: afterwards gateways and consumers need fewer [permissions](crate::permissions), with
+/// [`StreamSettings::declare`] set to false. Otherwise each of them declares what it needs when it starts. Existing
+/// streams, consumers and buckets are compared with the settings and not changed, so this may be called again, for
+/// another app or as a check. `ack_wait` is the value of [`Serve::ack_wait`](crate::Serve::ack_wait), 5 s by default.
 ///
-/// Every call to the server takes up to 5 s. Cancel safe: what is declared by then stays.
+/// Each request to the server times out after 5 s. Cancel safe: what has been declared stays.
 ///
 /// # Errors
 ///
-/// [`ServeError::Name`] and [`ServeError::Setting`] before anything is done; [`ServeError::Stream`] for the first that
-/// cannot be declared, cannot be reached, or exists otherwise.
+/// [`ServeError::Name`] and [`ServeError::Setting`], before anything is declared. [`ServeError::Stream`] for the first
+/// stream, consumer or bucket that cannot be declared, is unavailable, or differs from the settings.
 pub async fn declare(
     client: Client,
     namespace: impl Into<String>,
@@ -32,7 +32,7 @@ pub async fn declare(
     let namespace = Namespace::new(namespace)?;
     let apps = apps.into_iter().map(App::new).collect::<Result<Vec<_>, _>>()?;
     if ack_wait < MIN_ACK_WAIT {
-        return Err(ServeError::Setting("an ack wait of less than 100 ms cannot be kept"));
+        return Err(ServeError::Setting("the ack wait must be at least 100 ms"));
     }
     let tasks = TaskStreams::new(client, namespace, settings);
     tasks.declare_stream().await?;

@@ -1,4 +1,4 @@
-//! Starts a handler for each request, and waits for all of them.
+//! Starts a handler for each received message.
 
 use std::sync::Arc;
 
@@ -10,28 +10,31 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-use crate::consumer::{Consumer, Incoming, refuse};
+use crate::consumer::{Consumer, ReceivedMessage, refuse};
 use crate::dispatch::Dispatch;
 use crate::error::BoxError;
 
-/// Messages that the dispatcher has yet to look at; those that it never does are refused.
+/// Received messages that have no handler yet; they are refused when dropped.
 struct Backlog {
-    receiver: mpsc::Receiver<Incoming>,
+    receiver: mpsc::Receiver<ReceivedMessage>,
     endpoint: Arc<NatsEndpoint>,
 }
 
 impl Drop for Backlog {
     fn drop(&mut self) {
         self.receiver.close();
-        while let Ok(incoming) = self.receiver.try_recv() {
-            refuse(&self.endpoint, incoming.message, Refusal::Draining);
+        while let Ok(received) = self.receiver.try_recv() {
+            refuse(&self.endpoint, received.message, Refusal::Draining);
         }
     }
 }
 
-/// Runs handlers until the reader is gone and all of them are through.
-pub(crate) async fn dispatch<S, B>(service: S, receiver: mpsc::Receiver<Incoming>, consumer: Arc<Consumer>)
-where
+/// Runs handlers until the reader has been dropped and all handlers have finished.
+pub(crate) async fn dispatch<S, B>(
+    service: S,
+    receiver: mpsc::Receiver<ReceivedMessage>,
+    consumer: Arc<Consumer>,
+) where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
@@ -41,13 +44,13 @@ where
     let mut spawned = JoinSet::new();
     let mut backlog = Backlog { receiver, endpoint: consumer.endpoint.clone() };
     loop {
-        let incoming = tokio::select! {
+        let received = tokio::select! {
             biased;
             Some(_) = spawned.join_next(), if !spawned.is_empty() => continue,
-            incoming = backlog.receiver.recv() => incoming,
+            received = backlog.receiver.recv() => received,
         };
-        let Some(incoming) = incoming else { break };
-        let Some(admitted) = consumer.read(incoming) else { continue };
+        let Some(received) = received else { break };
+        let Some(admitted) = consumer.read(received) else { continue };
         let mut exchange = Box::pin(Dispatch::new(consumer.clone(), service.clone(), admitted));
         if !(consumer.admission.is_prompt() && exchange.as_mut().try_finish()) {
             spawned.spawn(exchange);

@@ -1,17 +1,17 @@
-//! Durable delivery: requests out of the namespace's stream.
+//! Durable requests: those from the namespace's stream.
 
 mod acks;
 mod call;
 mod conclude;
-mod dead;
-mod doubt;
+mod dead_letter;
 mod job;
 mod lanes;
 mod pull;
+mod request;
 mod state;
 mod store;
-mod work;
+mod uncertain;
 mod worker;
 
-pub(crate) use state::Shared;
+pub(crate) use state::WorkerState;
 pub(crate) use worker::{Control, work};

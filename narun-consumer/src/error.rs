@@ -4,22 +4,22 @@ use narun_nats::jetstream::DeclareError;
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a consumer stopped, or did not start.
+/// Why a consumer did not start, or stopped without a shutdown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The app's or the namespace's name is invalid: mend the program.
+    /// The name of the app or of the namespace is invalid: a mistake in the program.
     #[error("invalid name")]
     Name(#[from] NameError),
-    /// A setting is out of its range: mend the program.
+    /// A setting is out of range: a mistake in the program.
     #[error("invalid setting: {0}")]
     Setting(&'static str),
-    /// The stream of durable requests, or what belongs to it, exists otherwise than it must, or cannot be declared:
-    /// mend it, or the settings.
-    #[error("durable delivery is not possible: {0}")]
+    /// The stream of durable requests, its consumer or a bucket differs from the settings, or cannot be declared: change
+    /// it, or the settings.
+    #[error("durable requests cannot be served: {0}")]
     Stream(String),
-    /// The NATS client is dead for good, which no reconnect mends: start anew with another one.
-    #[error("the NATS client is dead")]
+    /// The NATS client has stopped for good and will not reconnect: start again with a new client.
+    #[error("the NATS client has stopped")]
     ClientLost,
 }
 

@@ -5,7 +5,7 @@ use http::uri::Scheme;
 use narun_core::{App, ExchangeId};
 use tokio::time::Instant;
 
-/// What is known of a request beyond HTTP, in its extensions.
+/// How a request was received. Every request has it in its extensions.
 ///
 /// ```
 /// use narun_consumer::Received;
@@ -32,44 +32,45 @@ pub struct Received {
 pub enum Delivery {
     /// By plain request and reply: at most once for each attempt of the gateway.
     Direct {
-        /// The number of the gateway's attempt, from 0. Another one may have run, or be running.
+        /// The number of the gateway's attempt, from 0. Other attempts may have run before, or may be running.
         attempt: u8,
     },
-    /// Out of the stream: at least once.
+    /// From a stream: at least once.
     Durable {
-        /// How often the request has been delivered, from 1. In one delivery before this one it may have run, to its
-        /// end or in part.
+        /// How often the request has been delivered, including this time. The handler may have run in earlier
+        /// deliveries, partly or to its end.
         count: u64,
-        /// When the stream took it, by the server's clock.
+        /// When the server stored the request, by its clock.
         first_received: SystemTime,
     },
 }
 
 impl Received {
-    /// The identity of the exchange, the same in every delivery of the request.
+    /// The id of the exchange, which is the same in every delivery of the request.
     pub const fn id(&self) -> ExchangeId {
         self.id
     }
 
-    /// The app that this consumer serves.
+    /// The app that the request is for.
     pub const fn app(&self) -> &App {
         &self.app
     }
 
-    /// The HTTP client's address, if the gateway knows it.
+    /// The HTTP client's address. `None` if the gateway does not know it.
     pub const fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// The scheme that the HTTP client used.
+    /// The scheme of the HTTP client's request.
     pub const fn scheme(&self) -> &Scheme {
         &self.scheme
     }
 
-    /// When the handler is dropped, because nobody waits for its response any more, or for
-    /// [`Serve::handler_timeout`](crate::Serve::handler_timeout). None: never. As known when the request came: a part of
-    /// a body that comes piece by piece may put it off, and once the response has begun, only the gateway's limit for
-    /// everything counts.
+    /// When the handler is dropped because it has timed out: at the gateway's timeout for a direct request, at
+    /// [`Serve::handler_timeout`](crate::Serve::handler_timeout) for a durable one. `None` if there is no limit.
+    ///
+    /// This is the deadline at the time of receipt. It is extended while the request's body makes progress, and once
+    /// the response has begun, only the gateway's total timeout applies.
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -22,17 +22,17 @@ const EXPIRED: &str = "http_consumer_expired_total";
 const DUPLICATES: &str = "http_consumer_duplicates_total";
 const PENDING: &str = "http_consumer_pending";
 
-/// The metrics of one app's consumer.
+/// The metrics of an app's consumer.
 pub(crate) struct Metrics {
     app: String,
     duration: Histogram,
     pub(crate) in_flight: Gauge,
     pub(crate) queued: Gauge,
-    /// By the class of the status, 1xx to 5xx.
+    /// By class of status, 1xx to 5xx.
     requests: [Counter; 5],
 }
 
-/// Why a request was turned away.
+/// Why a request was refused.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refusal {
     Overloaded,
@@ -46,13 +46,13 @@ pub(crate) enum HandlerFailure {
     Panic,
     Error,
     TooLarge,
-    /// Durable: it took longer than it may.
+    /// Durable requests: the handler timed out.
     TimedOut,
-    /// Durable: a status of 500 or more, where that counts as a failure.
+    /// Durable requests: a status of 500 or more, if that is a failure.
     Status,
 }
 
-/// The metrics of one app's durable delivery.
+/// The metrics of an app's durable requests.
 pub(crate) struct DurableMetrics {
     app: String,
     pub(crate) redelivered: Counter,
@@ -66,12 +66,12 @@ impl Metrics {
         describe_counter!(REQUESTS, "Requests handled, by the class of the response's status");
         describe_histogram!(DURATION, Unit::Seconds, "From the receipt of a request to its response's head");
         describe_gauge!(IN_FLIGHT, "Requests in a handler");
-        describe_gauge!(QUEUED, "Requests that wait for a slot");
-        describe_counter!(REFUSED, "Requests turned away before they were executed");
-        describe_counter!(CANCELLED, "Requests that nobody waited for any more");
-        describe_counter!(STREAM_RESETS, "Exchanges with a streamed body that did not come to their end");
-        describe_counter!(FAILED, "Handlers that gave no usable response");
-        describe_counter!(DISCARDED, "Messages that are no part of an exchange");
+        describe_gauge!(QUEUED, "Requests waiting for a slot");
+        describe_counter!(REFUSED, "Requests refused before they were executed");
+        describe_counter!(CANCELLED, "Requests cancelled before their response was complete");
+        describe_counter!(STREAM_RESETS, "Exchanges with a streamed body that ended early");
+        describe_counter!(FAILED, "Handlers that returned no usable response");
+        describe_counter!(DISCARDED, "Messages that belong to no exchange");
         let class =
             |class: &'static str| counter!(REQUESTS, "app" => app.to_owned(), "status_class" => class);
         Self {
@@ -99,8 +99,8 @@ impl Metrics {
         counter!(REFUSED, "app" => self.app.clone(), "reason" => reason).increment(1);
     }
 
-    /// An exchange that was given up; `streams` if a body was on its way.
-    pub(crate) fn cancelled(&self, why: Cancelled, streams: bool) {
+    /// Counts a cancelled request; `is_streamed` if it had a streamed body.
+    pub(crate) fn cancelled(&self, why: Cancelled, is_streamed: bool) {
         let reason = match why {
             Cancelled::Gone => "gone",
             Cancelled::Deadline => "deadline",
@@ -108,13 +108,13 @@ impl Metrics {
             Cancelled::Broken => "broken",
             _ => "caller",
         };
-        if streams {
+        if is_streamed {
             self.stream_reset(reason);
         }
         counter!(CANCELLED, "app" => self.app.clone(), "reason" => reason).increment(1);
     }
 
-    /// A body broke off.
+    /// Counts a streamed body that ended early.
     pub(crate) fn stream_reset(&self, reason: &'static str) {
         counter!(STREAM_RESETS, "app" => self.app.clone(), "reason" => reason).increment(1);
     }
@@ -133,11 +133,11 @@ impl Metrics {
 
 impl DurableMetrics {
     pub(crate) fn new(app: &str) -> Self {
-        describe_counter!(REDELIVERED, "Durable requests that came for another time");
-        describe_counter!(DEAD_LETTERED, "Durable requests that were given up");
-        describe_counter!(EXPIRED, "Durable requests that were too old to be run");
-        describe_counter!(DUPLICATES, "Durable requests that were done already, and answered as before");
-        describe_gauge!(PENDING, "Durable requests that wait in the stream");
+        describe_counter!(REDELIVERED, "Durable requests delivered again");
+        describe_counter!(DEAD_LETTERED, "Durable requests that became dead letters");
+        describe_counter!(EXPIRED, "Durable requests that expired before they were handled");
+        describe_counter!(DUPLICATES, "Durable requests that had been done already");
+        describe_gauge!(PENDING, "Durable requests waiting in the stream");
         Self {
             redelivered: counter!(REDELIVERED, "app" => app.to_owned()),
             expired: counter!(EXPIRED, "app" => app.to_owned()),
@@ -152,7 +152,7 @@ impl DurableMetrics {
     }
 }
 
-/// Counts a message whose reply subject may not be answered, or that has none.
+/// Counts a message without a reply subject, or with one outside the inbox prefixes.
 pub(crate) fn foreign_reply() {
     discarded(Notice::ForeignReply);
 }

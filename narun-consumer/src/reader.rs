@@ -1,4 +1,4 @@
-//! Takes messages off the subscription, until the consumer has left its queue group.
+//! Reads direct requests from the subscription, and leaves the queue group at a shutdown.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use narun_nats::Link;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use crate::consumer::{Consumer, Incoming, refuse};
+use crate::consumer::{Consumer, ReceivedMessage, refuse};
 use crate::drain::Meter;
 use crate::error::ServeError;
 use crate::metrics;
 
-/// Takes messages off the subscription; runs no user code, and waits for nothing else.
+/// Reads messages and admits or refuses them. It never runs user code and never waits for anything else.
 pub(crate) struct Reader {
     subscriber: async_nats::Subscriber,
     consumer: Arc<Consumer>,
-    sender: mpsc::Sender<Incoming>,
+    sender: mpsc::Sender<ReceivedMessage>,
     meter: Meter,
 }
 
@@ -29,7 +29,7 @@ impl Reader {
         namespace: &Namespace,
         app: &App,
         consumer: Arc<Consumer>,
-        sender: mpsc::Sender<Incoming>,
+        sender: mpsc::Sender<ReceivedMessage>,
     ) -> Result<Self, ServeError> {
         let subscriber = client
             .queue_subscribe(namespace.call_subject(app), app.as_str().to_owned())
@@ -42,21 +42,21 @@ impl Reader {
     /// Reads until the subscription ends. Cancel safe: no message is lost.
     pub(crate) async fn run(&mut self) {
         while let Some(message) = self.subscriber.next().await {
-            self.take(message);
+            self.admit(message);
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn admit(&mut self, message: Message) {
         let endpoint = &self.consumer.endpoint;
         let received = endpoint.link().now();
         self.meter.count(received, endpoint.link().epoch());
-        let answerable = message.reply.as_ref().is_some_and(|reply| endpoint.replies().allows(reply));
-        if !answerable {
+        let can_reply = message.reply.as_ref().is_some_and(|reply| endpoint.replies().allows(reply));
+        if !can_reply {
             return metrics::foreign_reply();
         }
         match self.consumer.admission.admit() {
-            // The channel has as much room as there are places.
-            Some(place) => drop(self.sender.try_send(Incoming { message, received, place })),
+            // Never full: the channel has as much room as there are places.
+            Some(place) => drop(self.sender.try_send(ReceivedMessage { message, received, place })),
             None => {
                 self.consumer.metrics.refused(metrics::Refusal::Overloaded);
                 refuse(endpoint, message, Refusal::Overloaded);
@@ -64,7 +64,7 @@ impl Reader {
         }
     }
 
-    /// Leaves the queue group, and takes what the server has sent until it knows.
+    /// Leaves the queue group, and reads the messages that the server has sent until then.
     pub(crate) async fn drain(&mut self) {
         let endpoint = self.consumer.endpoint.clone();
         let asked = Instant::now();

@@ -23,12 +23,13 @@ use crate::metrics::{self, Metrics};
 use crate::reader::Reader;
 use crate::settings::{Settings, Slots};
 
-/// How long the server may take to say that it has everything.
+/// How long a round trip to the server may take.
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
-/// Between two looks at whether there is a connection.
+/// The pause between two checks for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Serves until shutdown or an error.
 pub(crate) async fn run<S, B>(service: S, settings: Settings) -> Result<(), ServeError>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
@@ -40,8 +41,8 @@ where
     let Settings { client, on_ready, shutdown, shutdown_timeout, .. } = settings;
     let app = App::new(settings.app)?;
     let namespace = Namespace::new(settings.namespace)?;
-    settings.streams.check()?;
-    let slots = Slots::of(settings.concurrency, settings.queue, &settings.durable)?;
+    settings.bodies.check()?;
+    let slots = Slots::new(settings.concurrency, settings.queue, &settings.durable)?;
     let link = NatsLink::new(client.clone());
     let prefix = link.inbox_prefix();
     let endpoint =
@@ -53,13 +54,13 @@ where
         admission: Admission::new(slots.direct, slots.queue),
         exchange: CalleeConfig {
             instance: settings.instance,
-            flow: settings.streams.flow(),
+            flow: settings.bodies.flow(),
             ..CalleeConfig::default()
         },
         metrics: Metrics::new(app.as_str()),
     });
 
-    // Dropping this future aborts all three tasks, and with two of them all handlers.
+    // Dropping this future aborts all three tasks, which drops all handlers.
     let mut inbox = JoinSet::new();
     let mut dispatcher = JoinSet::new();
     let mut worker = JoinSet::new();
@@ -68,27 +69,27 @@ where
     let (sender, receiver) = mpsc::channel(settings.concurrency + settings.queue);
     dispatcher.spawn(dispatch(service.clone(), receiver, consumer.clone()));
 
-    // Dropped first: no handler starts while the others are dropped.
-    let closing = Closing(consumer.clone());
+    // Dropped first, so that no queued handler starts while others are dropped.
+    let close_slots = CloseSlots(consumer.clone());
     let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
-    let (works, working) = oneshot::channel();
+    let (pulls, pulling) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let (leaves, left) = oneshot::channel();
     if settings.from_stream {
         let tasks = TaskStreams::new(client, namespace, settings.durable.stream.clone());
-        let shared = durable::Shared::new(consumer.clone(), tasks, settings.durable, slots.durable);
-        let control = durable::Control { ready: works, stop: stopped, left: leaves };
-        worker.spawn(durable::work(service, Arc::new(shared), control));
+        let state = durable::WorkerState::new(consumer.clone(), tasks, settings.durable, slots.durable);
+        let control = durable::Control { pulling: pulls, stop: stopped, left: leaves };
+        worker.spawn(durable::work(service, Arc::new(state), control));
     } else {
-        let _ = works.send(());
+        let _ = pulls.send(());
         drop(leaves);
     }
     let ready = async {
-        // Its end is told otherwise.
-        if working.await.is_err() {
+        // Its sender is dropped if the worker ends, which is handled below.
+        if pulling.await.is_err() {
             std::future::pending::<()>().await;
         }
-        known(&endpoint).await;
+        wait_until_subscribed(&endpoint).await;
         tracing::debug!(%app, "serving");
         if let Some(on_ready) = on_ready {
             on_ready();
@@ -112,33 +113,33 @@ where
         reader.drain().await;
         drop(reader);
         if timeout(shutdown_timeout, dispatcher.join_next()).await.is_err() {
-            tracing::warn!(%app, "handlers are still at work after the shutdown timeout, and are dropped");
-            drop(closing);
+            tracing::warn!(%app, "the shutdown timed out: dropping the handlers that are still running");
+            drop(close_slots);
             dispatcher.shutdown().await;
-            // A handler that never yields cannot be dropped; nobody waits for it here.
+            // A handler that never yields cannot be dropped: do not wait for it any longer.
             let _ = timeout(CONFIRMATION, consumer.admission.is_empty()).await;
         }
     };
     let durable = async {
         let _ = stop.send(());
-        // Each of its steps has a limit.
+        // Every step of leaving has a time limit.
         let _ = left.await;
         if timeout(shutdown_timeout, worker.join_next()).await.is_err() {
-            tracing::warn!(%app, "durable requests are given back after the shutdown timeout");
+            tracing::warn!(%app, "the shutdown timed out: giving back the durable requests that are still running");
             let _ = timeout(CONFIRMATION, worker.shutdown()).await;
         }
     };
     tokio::join!(direct, durable);
     if !matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
-        tracing::warn!(%app, "no confirmation that the last responses have reached the server");
+        tracing::warn!(%app, "the server did not confirm that it has the last responses");
     }
     Ok(())
 }
 
-/// Completes once the server knows of everything subscribed so far.
-async fn known(endpoint: &NatsEndpoint) {
+/// Waits until the server has all subscriptions made so far.
+async fn wait_until_subscribed(endpoint: &NatsEndpoint) {
     loop {
-        // A message that is lost with the connection is not worth waiting for.
+        // The time limit matters: the message is lost if the connection is.
         let connected = endpoint.link().is_connected();
         if connected && matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
             return;
@@ -147,10 +148,10 @@ async fn known(endpoint: &NatsEndpoint) {
     }
 }
 
-/// Closes the slots when it is dropped.
-struct Closing(Arc<Consumer>);
+/// Closes the slots for direct requests when dropped.
+struct CloseSlots(Arc<Consumer>);
 
-impl Drop for Closing {
+impl Drop for CloseSlots {
     fn drop(&mut self) {
         self.0.admission.close();
     }

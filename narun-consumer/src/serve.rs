@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::Client;
 use futures::future::BoxFuture;
 use http::{Request, Response, request};
-use narun_core::{App, Body, Namespace};
+use narun_core::{App, Body};
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 use tower_service::Service;
@@ -14,15 +14,15 @@ use tracing::Span;
 
 use crate::error::{BoxError, ServeError};
 use crate::run::run;
-use crate::settings::{DurableSettings, Settings, StreamedSettings};
-use crate::trace;
+use crate::settings::Settings;
 
-/// Serves `app` with `service` until it is shut down.
+/// Serves the requests of `app` with `service`.
 ///
-/// The returned future is to be awaited, or spawned; dropped, it stops at once: handlers are dropped, gateways that
-/// wait for them are told, and durable requests are given back, for which a clone of the client must live on. Without [`Serve::with_graceful_shutdown`] it ends only with an error.
+/// Await or spawn the returned future. It completes after the signal of [`Serve::with_graceful_shutdown`], or with an
+/// error. When it is dropped, the consumer stops at once: handlers are dropped, the gateways that wait for them are
+/// notified, and durable requests are given back. For that, a clone of the client must stay alive.
 ///
-/// Any number of processes may serve an app; NATS gives each request to one of them.
+/// Any number of processes may serve an app: NATS gives each request to one of them.
 ///
 /// ```no_run
 /// # async fn example(nats: async_nats::Client) -> Result<(), narun_consumer::ServeError> {
@@ -45,28 +45,10 @@ use crate::trace;
 /// # }
 /// ```
 pub fn serve<S>(client: Client, app: impl Into<String>, service: S) -> Serve<S> {
-    Serve {
-        service,
-        settings: Settings {
-            client,
-            app: app.into(),
-            namespace: Namespace::default().as_str().to_owned(),
-            concurrency: 1024,
-            queue: 32,
-            instance: None,
-            replies: ReplyPolicy::default(),
-            make_span: Box::new(trace::default_span),
-            on_ready: None,
-            shutdown: None,
-            shutdown_timeout: Duration::from_secs(30),
-            from_stream: false,
-            durable: DurableSettings::default(),
-            streams: StreamedSettings::default(),
-        },
-    }
+    Serve { service, settings: Settings::new(client, app.into()) }
 }
 
-/// A consumer about to serve; made by [`serve`].
+/// A consumer that has not started yet; made by [`serve`].
 #[must_use = "a consumer does nothing until it is awaited"]
 pub struct Serve<S> {
     service: S,
@@ -74,147 +56,162 @@ pub struct Serve<S> {
 }
 
 impl<S> Serve<S> {
-    /// The namespace of the app, which gateways share. Default `TASK`.
+    /// Sets the namespace of the app, which must be that of its gateways. Default `TASK`.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.settings.namespace = namespace.into();
         self
     }
 
-    /// Serves durable requests too: those that gateways put into the stream of this name, which is the namespace's.
-    /// Default: direct requests only.
+    /// Serves durable requests too, from the stream with this name. Default: direct requests only.
     ///
-    /// What becomes of them is told in [the crate's documentation](crate#durable-requests). The stream, that of dead
-    /// letters and the app's consumer are declared when missing; while JetStream cannot be reached, direct requests
-    /// are served alone.
+    /// The name of the stream is that of the namespace, so this sets [`Serve::namespace`] as well. The stream, the
+    /// stream of dead letters and the app's consumer are declared if they are missing. While JetStream is unavailable,
+    /// only direct requests are served. See [`durable_requests`](crate::durable_requests).
     pub fn stream(mut self, namespace: impl Into<String>) -> Self {
         self.settings.from_stream = true;
         self.namespace(namespace)
     }
 
-    /// How the streams and buckets of the namespace are declared when they are missing, and what they are checked
-    /// for. Default: [`StreamSettings::new`].
+    /// Sets how the streams and buckets of the namespace are declared if they are missing. Existing ones are compared
+    /// with these settings. Default: [`StreamSettings::new`].
     pub fn stream_settings(mut self, settings: StreamSettings) -> Self {
         self.settings.durable.stream = settings;
         self
     }
 
-    /// Durable requests: after what time without a word of its consumer a request is given to another one. While a
-    /// handler runs, a third of it passes between two words. Default 5 s; at least 100 ms. Counts for the first
-    /// consumer of an app, which declares it.
+    /// Durable requests: sets the time without a progress ack after which a request is delivered to another consumer.
+    /// Default 5 s; at least 100 ms.
+    ///
+    /// While a handler runs, a progress ack is sent every third of this time. The first consumer of an app declares
+    /// the ack wait; on later ones the setting has no effect.
     pub const fn ack_wait(mut self, wait: Duration) -> Self {
         self.settings.durable.ack_wait = wait;
         self
     }
 
-    /// Durable requests: after how many deliveries a request is given up and becomes a dead letter. Default 5; at
-    /// least 1. What was given back at a shutdown or lost with its consumer counts as well.
+    /// Durable requests: sets the number of deliveries after which a request becomes a dead letter. Default 5; at
+    /// least 1.
+    ///
+    /// Deliveries that ended with a shutdown or with the consumer's process count as well.
     pub const fn max_deliveries(mut self, deliveries: u64) -> Self {
         self.settings.durable.max_deliveries = deliveries;
         self
     }
 
-    /// Durable requests: how long after a failure a request is delivered again: the first value at first, twice as
-    /// long each further time, but never more than the second. Default 1 s to 60 s.
+    /// Durable requests: sets the delay between a failed delivery and the next one. Default 1 s to 60 s.
+    ///
+    /// The delay starts with the first value and doubles with each delivery, up to the second value.
     pub const fn redelivery_delay(mut self, delay: RangeInclusive<Duration>) -> Self {
         self.settings.durable.redelivery_delay = delay;
         self
     }
 
-    /// Durable requests: whether a response with status 500 or more is a failed delivery rather than the answer.
-    /// Default false.
+    /// Durable requests: sets whether a response with status 500 or more is a failed delivery. Default false: it is
+    /// the response.
     pub const fn retry_server_errors(mut self, retry: bool) -> Self {
         self.settings.durable.retry_server_errors = retry;
         self
     }
 
-    /// Durable requests: how long a handler may take, its response's body included, before it is dropped, which is a
-    /// failed delivery. Default: as long as it likes.
+    /// Durable requests: sets how long a handler may take, including its response's body. Default: no limit.
+    ///
+    /// A handler that times out is dropped, and its delivery has failed.
     pub const fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.settings.durable.handler_timeout = Some(timeout);
         self
     }
 
-    /// How many durable requests are taken out of the stream and not answered yet, apart from direct ones. Default:
-    /// as [`Serve::concurrency`]; at least 1.
+    /// Sets how many durable requests are taken from the stream at the same time. Default: the value of
+    /// [`Serve::concurrency`]; at least 1.
+    ///
+    /// Durable and direct requests are counted separately.
     pub const fn durable_concurrency(mut self, requests: usize) -> Self {
         self.settings.durable.concurrency = Some(requests);
         self
     }
 
-    /// How many requests are in handlers at once, until their response's body has ended. Default 1024; at least 1.
+    /// Sets how many direct requests are handled at the same time. Default 1024; at least 1.
+    ///
+    /// A request counts until its response's body has ended.
     pub const fn concurrency(mut self, requests: usize) -> Self {
         self.settings.concurrency = requests;
         self
     }
 
-    /// How many more wait for that before others are refused, which the gateway then sends to another consumer.
-    /// Default 32.
+    /// Sets how many direct requests may wait for a free slot. Default 32.
+    ///
+    /// Further requests are refused, and their gateways send them to another consumer.
     pub const fn queue(mut self, requests: usize) -> Self {
         self.settings.queue = requests;
         self
     }
 
-    /// How many bytes of a request's body may be on their way or wait to be read, and how large a part of a response's
-    /// body is sent at once: a quarter of it, if that is less than 32 KiB. Default 1 MiB; 64 KiB to 16 MiB.
+    /// Sets how many bytes of one request's body may be in flight or unread. Default 1 MiB; 64 KiB to 16 MiB.
     ///
-    /// One exchange moves a window in each round trip between gateway and consumer, at the most.
+    /// An exchange transfers at most one window per round trip between gateway and consumer. Parts of a response's
+    /// body are at most a quarter of the window, if that is less than 32 KiB.
     pub const fn window(mut self, bytes: u64) -> Self {
-        self.settings.streams.window = bytes;
+        self.settings.bodies.window = bytes;
         self
     }
 
-    /// How many bytes of all requests' bodies may be on their way or wait to be read. Default 48 MiB; at least a
+    /// Sets how many bytes of all requests' bodies together may be in flight or unread. Default 48 MiB; at least one
     /// window.
     ///
-    /// nats-server closes a connection that has more than its `max_pending` (64 MB) waiting for it, and with that all
-    /// exchanges on it. Near the budget windows shrink to 64 KiB, and in its last quarter to 1 KiB.
+    /// nats-server closes a connection with more than `max_pending` (64 MB) pending bytes, which ends all exchanges on
+    /// it. When the budget runs low, windows shrink to 64 KiB, and in its last quarter to 1 KiB.
     pub const fn budget(mut self, bytes: u64) -> Self {
-        self.settings.streams.budget = bytes;
+        self.settings.bodies.budget = bytes;
         self
     }
 
-    /// A name of this process in what it sends, for people who look for the one that answered. Default none.
+    /// Sets a name for this process, which its responses carry for debugging. Default: no name.
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.settings.instance = Some(name.into());
         self
     }
 
-    /// The prefixes below which gateways have their inboxes; nothing is published to a reply subject outside them.
-    /// Default `_INBOX`, that of NATS clients.
+    /// Sets the prefixes of the gateways' inboxes. Default `_INBOX`, that of NATS clients.
+    ///
+    /// Nothing is published to a reply subject outside these prefixes.
     pub fn inbox_prefixes(mut self, prefixes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings.replies = ReplyPolicy::new(prefixes);
         self
     }
 
-    /// Makes the span in which a request is handled. Default: a span `http.consumer` at level info with
-    /// OpenTelemetry's names, and `trace_id` and `parent_id` from the request's `traceparent` (W3C Trace Context).
+    /// Sets the function that makes the span of each request.
     ///
-    /// With tracing-opentelemetry, set the parent here.
+    /// Default: a span `http.consumer` at level info with OpenTelemetry's names, and `trace_id` and `parent_id` from
+    /// the request's `traceparent` field (W3C Trace Context). With tracing-opentelemetry, set the parent here.
     pub fn make_span(mut self, make: impl Fn(&request::Parts, &App) -> Span + Send + Sync + 'static) -> Self {
         self.settings.make_span = Box::new(make);
         self
     }
 
-    /// Called once the server knows of this consumer, so that requests sent from now on find it, and with
-    /// [`Serve::stream`] once durable requests are asked for: for readiness probes and tests. While there is no
-    /// connection, that is later.
+    /// Sets a function that is called once the server has this consumer's subscriptions, so that it receives every
+    /// request sent from then on. For readiness probes and tests.
+    ///
+    /// With [`Serve::stream`], it is called once durable requests are pulled as well. While there is no connection to
+    /// the server, the call waits.
     pub fn on_ready(mut self, ready: impl FnOnce() + Send + 'static) -> Self {
         self.settings.on_ready = Some(Box::new(ready));
         self
     }
 
-    /// Shuts down once `signal` completes: leaves the queue group, takes what was on the wire, gives back what comes
-    /// out of the stream, waits for handlers up to [`Serve::shutdown_timeout`], and makes sure that the server has
-    /// their responses.
+    /// Shuts down once `signal` completes.
     ///
-    /// What is lost on the wire is measured in [the crate's documentation](crate#shutdown).
+    /// The consumer leaves its queue group, handles the requests that were already on their way, gives back durable
+    /// requests that still arrive, waits for handlers up to [`Serve::shutdown_timeout`], and waits until the server
+    /// has their responses. How many requests this loses is measured in [the crate's documentation](crate#shutdown).
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.settings.shutdown = Some(Box::pin(signal));
         self
     }
 
-    /// How long handlers are waited for at shutdown; the gateways of those that remain are told, and durable requests
-    /// are given back. Default 30 s.
+    /// Sets how long a shutdown waits for handlers. Default 30 s.
+    ///
+    /// Handlers that have not finished by then are dropped: their gateways are notified, and durable requests are
+    /// given back.
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.settings.shutdown_timeout = timeout;
         self

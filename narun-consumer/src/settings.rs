@@ -1,4 +1,4 @@
-//! What a consumer is set to, and the checks of it.
+//! The settings of a consumer, and their validation.
 
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use async_nats::Client;
 use http::request;
-use narun_core::App;
 use narun_core::exchange::{Budget, FlowConfig};
+use narun_core::{App, Namespace};
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 use tracing::Span;
 
 use crate::error::ServeError;
+use crate::trace;
 
-/// The shortest ack wait: words of a busy process come late.
+/// The shortest ack wait: a busy process sends its progress acks late.
 pub(crate) const MIN_ACK_WAIT: Duration = Duration::from_millis(100);
 
-/// All settings of a consumer but its service.
+/// All settings of a consumer, apart from its service.
 pub(crate) struct Settings {
     pub(crate) client: Client,
     pub(crate) app: String,
@@ -31,34 +32,56 @@ pub(crate) struct Settings {
     pub(crate) on_ready: Option<Box<dyn FnOnce() + Send>>,
     pub(crate) shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(crate) shutdown_timeout: Duration,
-    /// Whether durable requests are served as well.
+    /// Whether durable requests are served too.
     pub(crate) from_stream: bool,
     pub(crate) durable: DurableSettings,
-    pub(crate) streams: StreamedSettings,
+    pub(crate) bodies: BodySettings,
 }
 
-/// The settings of bodies that are streamed.
-pub(crate) struct StreamedSettings {
+impl Settings {
+    /// The defaults.
+    pub(crate) fn new(client: Client, app: String) -> Self {
+        Self {
+            client,
+            app,
+            namespace: Namespace::default().as_str().to_owned(),
+            concurrency: 1024,
+            queue: 32,
+            instance: None,
+            replies: ReplyPolicy::default(),
+            make_span: Box::new(trace::default_span),
+            on_ready: None,
+            shutdown: None,
+            shutdown_timeout: Duration::from_secs(30),
+            from_stream: false,
+            durable: DurableSettings::default(),
+            bodies: BodySettings::default(),
+        }
+    }
+}
+
+/// The settings of streamed bodies.
+pub(crate) struct BodySettings {
     pub(crate) window: u64,
     pub(crate) budget: u64,
 }
 
-impl Default for StreamedSettings {
+impl Default for BodySettings {
     fn default() -> Self {
         Self { window: 1024 * 1024, budget: Budget::DEFAULT }
     }
 }
 
-impl StreamedSettings {
-    /// More messages than go into the largest window do not fit an exchange's mailbox.
+impl BodySettings {
+    /// The mailbox of an exchange has room for the messages of the largest window.
     const WINDOWS: RangeInclusive<u64> = 64 * 1024..=16 * 1024 * 1024;
 
     pub(crate) fn check(&self) -> Result<(), ServeError> {
         if !Self::WINDOWS.contains(&self.window) {
-            return Err(ServeError::Setting("a window has 64 KiB to 16 MiB"));
+            return Err(ServeError::Setting("the window must be between 64 KiB and 16 MiB"));
         }
         if self.budget < self.window {
-            return Err(ServeError::Setting("the budget of all windows is less than one of them"));
+            return Err(ServeError::Setting("the budget must not be less than the window"));
         }
         Ok(())
     }
@@ -94,10 +117,10 @@ impl Default for DurableSettings {
     }
 }
 
-/// Makes the span in which a request is handled.
+/// Makes the span of a request.
 pub(crate) type MakeSpan = Box<dyn Fn(&request::Parts, &App) -> Span + Send + Sync>;
 
-/// How many requests are handled, and how many wait for that.
+/// The validated numbers of slots and of places in the queue.
 pub(crate) struct Slots {
     pub(crate) direct: u32,
     pub(crate) queue: u32,
@@ -105,28 +128,28 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn of(
+    pub(crate) fn new(
         concurrency: usize,
         queue: usize,
         durable: &DurableSettings,
     ) -> Result<Self, ServeError> {
-        let of_durable = durable.concurrency.unwrap_or(concurrency);
+        let durable_slots = durable.concurrency.unwrap_or(concurrency);
         let delay = &durable.redelivery_delay;
-        for (wrong, why) in [
-            (concurrency == 0, "a concurrency of zero handles nothing"),
-            (of_durable == 0, "a concurrency of zero handles no durable requests"),
-            (durable.max_deliveries == 0, "no request can be done in no delivery"),
-            (durable.ack_wait < MIN_ACK_WAIT, "an ack wait of less than 100 ms cannot be kept"),
-            (delay.start() > delay.end(), "the first redelivery delay is over the longest one"),
+        for (is_invalid, why) in [
+            (concurrency == 0, "the concurrency must be at least 1"),
+            (durable_slots == 0, "the concurrency of durable requests must be at least 1"),
+            (durable.max_deliveries == 0, "the number of deliveries must be at least 1"),
+            (durable.ack_wait < MIN_ACK_WAIT, "the ack wait must be at least 100 ms"),
+            (delay.start() > delay.end(), "the first redelivery delay must not be longer than the last one"),
         ] {
-            if wrong {
+            if is_invalid {
                 return Err(ServeError::Setting(why));
             }
         }
         let total = u32::try_from(concurrency.saturating_add(queue));
-        match (u32::try_from(concurrency), u32::try_from(queue), u32::try_from(of_durable), total) {
+        match (u32::try_from(concurrency), u32::try_from(queue), u32::try_from(durable_slots), total) {
             (Ok(direct), Ok(queue), Ok(durable), Ok(_)) => Ok(Self { direct, queue, durable }),
-            _ => Err(ServeError::Setting("concurrency and queue are over 4,294,967,295 together")),
+            _ => Err(ServeError::Setting("concurrency and queue must not exceed 4,294,967,295 together")),
         }
     }
 }

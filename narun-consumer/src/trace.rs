@@ -2,7 +2,7 @@ use http::request;
 use narun_core::App;
 use tracing::{Span, field};
 
-/// A span with OpenTelemetry's names for HTTP and messaging.
+/// Makes a span with OpenTelemetry's names for HTTP and messaging.
 pub(crate) fn default_span(parts: &request::Parts, app: &App) -> Span {
     let span = tracing::info_span!(
         "http.consumer",
@@ -25,7 +25,7 @@ pub(crate) fn default_span(parts: &request::Parts, app: &App) -> Span {
     span
 }
 
-/// The trace's and the parent's id of a `traceparent` field (W3C Trace Context 3.2).
+/// Returns the trace id and the parent id of a `traceparent` field (W3C Trace Context 3.2), or `None` if it is invalid.
 fn parse(traceparent: &[u8]) -> Option<(&str, &str)> {
     let text = std::str::from_utf8(traceparent).ok()?;
     let mut parts = text.split('-');

@@ -1,4 +1,4 @@
-//! A handler that needs the CPU: does a second worker thread help, and what does overload do?
+//! A CPU-bound handler: does a second worker thread help, and what does overload do?
 //!
 //! ```text
 //! cargo run --release -p narun-benches --bin cpu -- [OPTIONS]
@@ -6,13 +6,13 @@
 //! … -- --help                                             all options
 //! ```
 //!
-//! | case | consumer, whose handler burns 5 ms of CPU | goal |
+//! | case | consumer, whose handler uses 5 ms of CPU time | goal |
 //! |---|---|---|
-//! | `workers/1`, `workers/2` | takes all there is | two workers do 1.6 times as much as one |
-//! | `overload` | has 4 slots, and 4 places to wait | answers some 200, and others 503, nothing else |
+//! | `workers/1`, `workers/2` | accepts all requests | two workers do 1.6 times as much as one |
+//! | `overload` | has 4 slots, and 4 places in the queue | some requests get 200, the others 503 |
 //!
-//! All are given 64 requests at a time. The exit code is 1 if a request failed in another way than
-//! that, or if overload did not give both.
+//! All cases get 64 requests at a time. The exit code is 1 if a request failed in another way, or
+//! if overload did not produce both statuses.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! How many requests are lost while consumers come and go in an orderly way.
+//! Counts requests that are lost while consumers start and shut down.
 //!
 //! ```text
 //! cargo run --release -p narun-benches --bin drain -- [OPTIONS]
@@ -6,9 +6,9 @@
 //! … -- --help                                             all options
 //! ```
 //!
-//! One gateway sends POSTs, which it never repeats unless they were refused, to two consumers. Again and again a new
-//! consumer joins and the oldest one is shut down, until so many have left. A request that has no answer of its
-//! handler was lost on the wire: each is counted by its status. The exit code is 1 if more than one in 10,000 was.
+//! One gateway sends POSTs, which it never repeats unless they were refused, to two consumers. Repeatedly a new
+//! consumer starts and the oldest one shuts down. A request without a response of the handler was lost on the wire;
+//! requests are counted by status. The exit code is 1 if more than one in 10,000 was lost.
 
 use std::process::ExitCode;
 

@@ -1,34 +1,33 @@
-//! Kills what durable delivery is made of, and sees whether accepted requests are done all the same.
+//! Kills consumers, gateways and servers under load, and checks that accepted durable requests are done.
 //!
 //! ```text
 //! cargo run --release -p narun-benches --bin faults -- [OPTIONS]
 //! … -- --quick                                            less than a minute
-//! … -- --full                                             as many kills as are said below
-//! … -- --scenario consumers --requests 5000 --kills 200   one of them
+//! … -- --full                                             as many kills as in the table
+//! … -- --scenario consumers --requests 5000 --kills 200   one scenario
 //! … -- --help                                             all options
 //! ```
 //!
-//! Gateways, consumers and servers are processes of their own. The clients keep a ledger of what they were told of
-//! each request, the handlers write every execution into a file; in the end both are compared.
+//! Gateways, consumers and servers are processes of their own. The clients keep a ledger of the responses, the handlers
+//! note every execution in a file; in the end both are compared.
 //!
 //! | scenario | what happens | full |
 //! |---|---|---|
 //! | `consumers` | consumers are killed and started again | 200 kills, 5,000 requests |
-//! | `server` | the server is killed and started again, once syncing every message and once by default | 30, 3,000 |
-//! | `leader` | of three servers that with the stream's leader is killed and started again | 20, 2,000 |
-//! | `gateway` | one of two gateways is killed and started again | 20, 2,000 |
-//! | `limits` | a full stream, handlers that fail for ever, messages that expire, ids that are used again | - |
+//! | `server`, `server-synced` | the server is killed and started again; it syncs every two minutes, or every message | 30, 3,000 |
+//! | `leader` | one of three servers, the stream's leader, is killed and started again | 20, 2,000 |
+//! | `gateway` | one of two gateways is killed and replaced | 20, 2,000 |
+//! | `limits` | a full stream, handlers that always fail, messages that expire, keys that are used again | 500 requests |
 //!
-//! A request is accepted if it was answered, if the answer is 202, or if it is the 504 that says so. What is to hold:
-//! every accepted request is done; every answer is that to its own request; of what is kept (respond-async, or an
-//! `Idempotency-Key`) the status resource gives the same answer afterwards; no request is accepted twice; nothing that
-//! was refused is done. The exit code is 1 if any of that was broken. A request may be run more than once, which is
-//! counted. A server that is killed forgets how often it has delivered a message, so that there a request that seems to
-//! be accepted twice is counted as well, not judged.
+//! A request is accepted if it got the handler's response, 202, or the 504 that says so. These are the guarantees: every
+//! accepted request is done; every response is that of its own request; where the outcome is kept (`Prefer:
+//! respond-async`, or an `Idempotency-Key`) the status resource has the same response; no request is accepted twice; no
+//! refused request is done. The exit code is 1 if a guarantee was broken. A request may be run more than once, which is
+//! counted. A server that is killed forgets delivery counts; then a request that seems to be accepted twice is counted
+//! too, and is no broken guarantee.
 //!
-//! The kills follow from the seed; how the processes' work falls between them does not. Other servers than the newest
-//! are tried with the environment variable `NATS_SERVER`; on 2.9 outcomes cannot be kept, and what needs them is left
-//! out.
+//! The kills follow from the seed; which work they interrupt does not. The environment variable `NATS_SERVER` selects
+//! another nats-server; on 2.9 outcomes cannot be kept, and checks that need them are left out.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! narun beside what it is to be compared with: requests per second, latency, CPU and memory.
+//! Compares narun with raw NATS, its handler alone and a reverse proxy: requests per second, latency, CPU and memory.
 //!
 //! ```text
 //! cargo run --release -p narun-benches --bin load -- [OPTIONS]
@@ -15,14 +15,14 @@
 //! | `handler` | HTTP client, hyper server with the handler |
 //! | `proxy` | HTTP client, hyper reverse proxy, hyper server with the handler |
 //! | `narun` | HTTP client, gateway, nats-server, consumer with the handler |
-//! | `durable_file`, `durable_memory` | the same, out of a stream on disk or in memory |
-//! | `async_file`, `async_memory` | the same, answered with 202 and counted when it is done |
+//! | `durable_file`, `durable_memory` | the same, with durable requests in a stream on disk or in memory |
+//! | `async_file`, `async_memory` | the same, but requests get 202 at once, and count when they are done |
 //!
-//! The latter make new requests only while no more than 1,024 wait to be done.
+//! Clients of the last two pause while 1,024 requests or more wait to be done.
 //!
-//! The cases take turns, a round each, and every figure is the median over the rounds. The last
-//! table sets the ratios against their goals. The exit code is 1 if any request got anything but
-//! a complete, correct answer.
+//! The cases take turns, one round each, and every figure is the median over the rounds. The last
+//! table compares the ratios with their goals. The exit code is 1 if a request did not get a
+//! complete and correct response.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Ten million exchanges that nobody answers: memory is to stay where it was.
+//! Ten million exchanges without a response: the memory must not grow.
 //!
 //! ```text
 //! cargo run --release -p narun-benches --bin soak -- [OPTIONS]
@@ -7,10 +7,10 @@
 //! ```
 //!
 //! This process drives a gateway's service, without HTTP, thousands of requests at a time, against
-//! a subscriber that never answers. Half of the responses' futures run into the route's timeout;
-//! the others are dropped, some at once, some while the request is under way. The memory is
-//! printed at the start and after each tenth. The exit code is 1 if it grew by more than 8 MiB
-//! after the first tenth, or if what timed out got anything but 504.
+//! a subscriber that never replies. Half of the response futures reach the route's timeout; the
+//! others are dropped, some at once, some while the request is in flight. The memory is printed
+//! at the start and after each tenth. The exit code is 1 if it grew by more than 8 MiB after the
+//! first tenth, or if a request that timed out got another status than 504.
 
 use std::process::ExitCode;
 

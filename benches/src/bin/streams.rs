@@ -1,4 +1,4 @@
-//! Bodies that are streamed, beside what they are to be compared with: MiB per second, memory, and what others feel of it.
+//! Compares streamed bodies with a bare credit loop over NATS: MiB per second, memory, and the effect on other requests.
 //!
 //! ```text
 //! cargo run --release -p narun-benches --bin streams -- [OPTIONS]
@@ -12,7 +12,7 @@
 //!
 //! | part | case | processes |
 //! |---|---|---|
-//! | `bulk` | `credit` | NATS receiver, nats-server, NATS sender: the ideal, messages and credit for them |
+//! | `bulk` | `credit` | NATS receiver, nats-server, NATS sender: the ideal, messages with credit |
 //! | `bulk` | `down`, `up` | HTTP client, gateway, nats-server, consumer: bodies without an end |
 //! | `bulk` | `down_1m`, `up_1m` | the same: bodies of 1 MiB, one after the other |
 //! | `small` | `small` | the same: requests of 200 bytes |
@@ -21,15 +21,21 @@
 //! | `grpc` | `direct_…` | tonic client, hyper server with a tonic service |
 //! | `grpc` | `narun_…` | tonic client, gateway, nats-server, consumer with the service |
 //!
-//! The cases of a part take turns, a round each, and every figure is the median over the rounds, memory the most. What
-//! is counted is MiB of bodies; in `small` and `grpc` it is requests, or messages of a stream; in `readers`, parts of a
+//! The cases of a part take turns, one round each. Every figure is the median over the rounds; memory is the peak.
+//! MiB of bodies are counted; in `small` and `grpc` requests, or messages of a gRPC stream; in `readers` parts of one
 //! second each.
 //!
-//! The last table sets the figures against their goals: over one exchange with a window of 1 MiB at least 0.6 of what
-//! `credit` reaches; gateway and consumer each at most that window and 16 MiB over what they held when they had done
-//! nothing yet; small requests' 99th percentile at most 8 times as long beside large bodies, better 3; for slow readers
-//! at most 192 KiB each and 64 MiB, and none that waits 10 s for a part. The exit code is 1 if anything failed that was
-//! to be transferred.
+//! The last table compares the figures with their goals:
+//!
+//! | figure | goal |
+//! |---|---|
+//! | MiB/s of one body with a window of 1 MiB | at least 0.6 of `credit` |
+//! | memory of gateway and consumer, above that before the first round | at most the window and 16 MiB each |
+//! | 99th percentile of small requests beside long bodies | at most 8 times that without |
+//! | memory for slow readers | at most 192 KiB each, and 64 MiB |
+//! | slow readers that wait 10 s for a part | none |
+//!
+//! The exit code is 1 if a transfer failed.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A network in between: what it is given it passes on, some time later.
+//! A TCP relay that delays all data, as a network does.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Error;
 
-/// Chunks under way in one direction, at most.
-const UNDER_WAY: usize = 4096;
+/// How many chunks may be delayed at a time in one direction.
+const DELAYED: usize = 4096;
 
-/// Listens until it is dropped.
+/// Accepts connections until it is dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
     port: u16,
@@ -29,7 +29,7 @@ impl Relay {
         let accepting = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 tokio::spawn(async move {
-                    // A connection that breaks is closed on both sides, which is all there is to do.
+                    // An error closes the connection on both sides; there is nothing else to do.
                     let _ = join(near, to, delay).await;
                 });
             }
@@ -63,7 +63,7 @@ async fn pass(
     mut to: impl AsyncWrite + Unpin,
     delay: Duration,
 ) -> Result<(), Error> {
-    let (sender, mut receiver) = mpsc::channel::<(Instant, Bytes)>(UNDER_WAY);
+    let (sender, mut receiver) = mpsc::channel::<(Instant, Bytes)>(DELAYED);
     let read = async {
         let mut buffer = BytesMut::new();
         while from.read_buf(&mut buffer).await? > 0 {

@@ -1,4 +1,4 @@
-//! The comparison of what clients were told with what was done.
+//! Compares the responses that clients got with the executions that handlers noted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use super::site::Site;
 use super::verdict::Verdict;
 use crate::Error;
 
-/// How long work may go on once the clients are done.
+/// How long work may go on after the clients are done.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where gateways say what became of a request.
+/// The path prefix of status resources.
 pub(super) const STATUS: &str = "/.narun/requests/";
 
 /// How strict the comparison is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strictness {
-    /// Whether a server may forget, when it is killed, how often it delivered a message, and which ids it knew.
+    /// Whether a server was killed, and so may have forgotten delivery counts and message ids.
     pub(super) server_forgets: bool,
 }
 
-/// Waits until all is done, and compares.
+/// Waits until all requests are done, and compares.
 pub(super) async fn audit(
     site: &mut Site,
     clients: &Clients,
@@ -39,13 +39,13 @@ pub(super) async fn audit(
     let entries = ledger.into_entries();
     let mut verdict = Verdict::default();
 
-    verdict.expect("nothing is left to be done", settled.is_ok(), settled);
+    verdict.expect("no request is left in the stream", settled.is_ok(), settled);
     done(&mut verdict, &entries, &executions);
     let dead = dead.iter().map(|(number, letter)| {
         let (reason, deliveries) = (letter.reason(), letter.deliveries());
         format!("request {number} after {deliveries} deliveries: {reason}; {:?}", executions.of(*number))
     });
-    verdict.check("nothing was given up", entries.len(), dead);
+    verdict.check("no request became a dead letter", entries.len(), dead);
     if site.nats.keeps_outcomes() {
         outcomes(&mut verdict, &entries, &executions, clients).await;
     }
@@ -54,7 +54,7 @@ pub(super) async fn audit(
     verdict.check("no request is run under two ids", entries.len(), ids.map(example));
     let twice = executions.all().filter(|(_, runs)| runs.is_first_twice());
     if strictness.server_forgets {
-        verdict.note(format!("{} were delivered as if for the first time again", twice.count()));
+        verdict.note(format!("{} were delivered twice with delivery count 1", twice.count()));
     } else {
         verdict.check("no request is accepted twice", entries.len(), twice.map(example));
     }
@@ -63,7 +63,7 @@ pub(super) async fn audit(
     Ok(verdict)
 }
 
-/// What was accepted is done, what was refused is not, and nothing else was told.
+/// Checks that accepted requests are done, that refused ones are not, and that there was no other response.
 fn done(verdict: &mut Verdict, entries: &BTreeMap<u64, Entry>, executions: &Executions) {
     let is_done = |number| executions.of(number).is_some_and(|runs| runs.ends > 0);
     let of = |wanted: &dyn Fn(&Entry) -> bool| {
@@ -77,25 +77,29 @@ fn done(verdict: &mut Verdict, entries: &BTreeMap<u64, Entry>, executions: &Exec
     verdict.check("every accepted request is done", accepted.len(), lost.map(example));
 
     let wrong = of(&|entry| matches!(entry.fate, Fate::Wrong(_)));
-    verdict.check("every answer is one to its own request", entries.len(), wrong.iter().map(example));
+    verdict.check("every response is that of its own request", entries.len(), wrong.iter().map(example));
 
     let refused = of(&|entry| entry.fate == Fate::Refused);
     let run = refused.iter().filter(|number| executions.of(**number).is_some());
-    verdict.check("nothing that was refused is done", refused.len(), run.map(example));
+    verdict.check("no refused request is run", refused.len(), run.map(example));
 
     let unknown = of(&|entry| matches!(entry.fate, Fate::Unconfirmed | Fate::Broken));
     let half = unknown.iter().filter(|number| executions.of(**number).is_some() && !is_done(**number));
-    verdict.check("what may have been accepted is done or not begun", unknown.len(), half.map(example));
+    verdict.check(
+        "a request that may have been accepted is done or not begun",
+        unknown.len(),
+        half.map(example),
+    );
 
     let named = of(&|entry| entry.id.is_some());
     let other = named.iter().filter(|number| {
         let id = entries[*number].id;
         executions.of(**number).is_some_and(|runs| id.is_some_and(|id| !runs.ids.contains(&id)))
     });
-    verdict.check("the id that a client is told is the handler's", named.len(), other.map(example));
+    verdict.check("client and handler see the same id", named.len(), other.map(example));
 }
 
-/// What is kept is what the handler said.
+/// Checks that each kept outcome is the handler's response.
 async fn outcomes(
     verdict: &mut Verdict,
     entries: &BTreeMap<u64, Entry>,
@@ -109,30 +113,30 @@ async fn outcomes(
         let Some(id) = executions.of(number).and_then(|runs| runs.ids.first()) else { continue };
         asked += 1;
         let path = entry.location.clone().unwrap_or_else(|| format!("{STATUS}{id}"));
-        if let Err(told) = outcome(clients, &path, number).await {
-            wrong.push(format!("request {number}, {path}: {told}; {entry:?}"));
+        if let Err(found) = outcome(clients, &path, number).await {
+            wrong.push(format!("request {number}, {path}: {found}; {entry:?}"));
         }
     }
-    verdict.check("the status resource has the answer", asked, wrong);
+    verdict.check("the status resource has the response", asked, wrong);
 }
 
-/// Asks until it is no longer pending.
+/// Asks for an outcome until it is no longer pending. Returns an error if it is not the response of this request.
 pub(super) async fn outcome(clients: &Clients, path: &str, number: u64) -> Result<(), String> {
     let deadline = Instant::now() + LIMIT / 4;
     loop {
-        let answer = clients.status(path).await.map_err(|error| crate::text(&error))?;
-        if answer.status == StatusCode::OK && answer.body.starts_with(format!("{number} ").as_bytes()) {
+        let response = clients.status(path).await.map_err(|error| crate::text(&error))?;
+        if response.status == StatusCode::OK && response.body.starts_with(format!("{number} ").as_bytes()) {
             return Ok(());
         }
-        let pending = matches!(answer.status, StatusCode::ACCEPTED | StatusCode::SERVICE_UNAVAILABLE);
+        let pending = matches!(response.status, StatusCode::ACCEPTED | StatusCode::SERVICE_UNAVAILABLE);
         if !pending || Instant::now() > deadline {
-            return Err(format!("{} {:.120}", answer.status, String::from_utf8_lossy(&answer.body)));
+            return Err(format!("{} {:.120}", response.status, String::from_utf8_lossy(&response.body)));
         }
         time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// How many requests were told what.
+/// How many requests had which fate.
 fn fates(entries: &BTreeMap<u64, Entry>) -> String {
     let mut counts = BTreeMap::new();
     for entry in entries.values() {
@@ -144,10 +148,13 @@ fn fates(entries: &BTreeMap<u64, Entry>) -> String {
     }
     let again = entries.values().filter(|entry| entry.tries > 1).count();
     let counts: Vec<_> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
-    format!("told: {}; {again} asked again with their key", counts.join(", ").to_lowercase())
+    format!(
+        "responses: {}; {again} requests were sent again with their key",
+        counts.join(", ").to_lowercase()
+    )
 }
 
-/// How many requests were run how often.
+/// How many requests were run how many times.
 fn runs(entries: &BTreeMap<u64, Entry>, executions: &Executions) -> String {
     let mut counts = BTreeMap::new();
     for (_, runs) in executions.all() {
@@ -160,5 +167,5 @@ fn runs(entries: &BTreeMap<u64, Entry>, executions: &Executions) -> String {
     };
     let (done, kept) = (executions.all().filter(|(_, runs)| runs.ends > 1), executions.all().filter(again));
     let (done, kept) = (done.count(), kept.count());
-    format!("executions: {}; {done} done again, of {kept} of these the outcome is kept", counts.join(", "))
+    format!("executions: {}; {done} done again, {kept} of these with a kept outcome", counts.join(", "))
 }

@@ -1,4 +1,4 @@
-//! The HTTP clients, and the ledger they keep.
+//! The HTTP clients, which keep the ledger.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,22 +19,22 @@ use super::random::Random;
 use crate::Error;
 use crate::test_request::{Act, TestRequest};
 
-/// After a refusal, and between two tries of the same request.
+/// The pause after a refusal, and between two attempts of a request.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// How long an answer may take beyond the gateway's own limit: nobody is to wait for ever.
+/// How long a response may take beyond the gateway's own timeout: no client waits for ever.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Clients of one or several gateways. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Clients {
     http: Client<HttpConnector, Full<Bytes>>,
-    /// Where the gateways are; another one takes the place of one that was killed.
+    /// Addresses of the gateways. A killed gateway is replaced by another one in the same place.
     gateways: Arc<Mutex<Vec<String>>>,
     turn: Arc<AtomicU64>,
     timeout: Duration,
     seed: u64,
-    /// Whether requests are of all kinds, or plain ones only.
+    /// Whether requests are of all kinds, or plain only.
     all_kinds: bool,
 }
 
@@ -51,13 +51,13 @@ impl Clients {
         }
     }
 
-    /// A gateway is somewhere else now.
+    /// Sets the address of a gateway that was replaced.
     pub(super) fn moved(&self, gateway: usize, address: &str) {
         let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
         address.clone_into(&mut gateways[gateway]);
     }
 
-    /// Makes requests, so many at a time, for as long as the gate lets them begin.
+    /// Makes requests, `concurrency` at a time, until the gate closes.
     pub(super) async fn run(&self, concurrency: usize, gate: Arc<Gate>) -> Result<Ledger, Error> {
         let ledger = Arc::new(Ledger::default());
         let mut tasks = JoinSet::new();
@@ -85,7 +85,7 @@ impl Clients {
         }
     }
 
-    /// How a request is made, and whether it has a large body: it follows from its number.
+    /// The kind of a request, and whether its body is large. Both follow from its number.
     fn kind(&self, number: u64) -> (RequestKind, bool) {
         let mut random = Random::new(self.seed, number);
         let kind = match random.below(10) {
@@ -97,20 +97,20 @@ impl Clients {
         (kind, self.all_kinds && random.below(100) == 0)
     }
 
-    /// Makes a request, again and again if its key makes that safe.
-    pub(super) async fn make(&self, task: TestRequest, kind: RequestKind, large: bool) -> Entry {
+    /// Makes a request. With a key, which makes that safe, it is sent again until there is a response.
+    pub(super) async fn make(&self, request: TestRequest, kind: RequestKind, large: bool) -> Entry {
         let deadline = Instant::now() + 4 * self.timeout;
-        let content = task.content(large);
-        let path = format!("/jobs/{}", task.path());
+        let content = request.content(large);
+        let path = format!("/jobs/{}", request.path());
         let mut entry = Entry::new(kind);
         loop {
-            let answer = self.send(kind, &path, task.number, content.clone()).await.ok();
-            let fate = match &answer {
-                Some(answer) => Fate::of(kind, answer.status, &answer.body, &task.receipt(&content)),
+            let response = self.send(kind, &path, request.number, content.clone()).await.ok();
+            let fate = match &response {
+                Some(response) => Fate::of(kind, response.status, &response.body, &request.receipt(&content)),
                 None => Fate::Broken,
             };
             let again = kind == RequestKind::Keyed && fate.is_open() && Instant::now() < deadline;
-            entry.learn(fate, answer);
+            entry.learn(fate, response);
             if !again {
                 return entry;
             }
@@ -118,7 +118,7 @@ impl Clients {
         }
     }
 
-    /// Sends a request to one gateway after the other, once.
+    /// Sends a request once, to the gateways in turn.
     pub(super) async fn send(
         &self,
         kind: RequestKind,
@@ -133,24 +133,24 @@ impl Clients {
             RequestKind::Keyed => request.header("idempotency-key", format!("\"{number}\"")),
             RequestKind::Later => request.header("prefer", "respond-async"),
         };
-        self.answer(request.body(Full::new(content))?).await
+        self.response(request.body(Full::new(content))?).await
     }
 
-    /// Asks a gateway, the last one by default, what became of a request.
+    /// Requests a status resource from the last gateway.
     pub(super) async fn status(&self, path: &str) -> Result<ReceivedResponse, Error> {
         let request = Request::builder().method(Method::GET).uri(self.uri(usize::MAX, path));
-        self.answer(request.body(Full::default())?).await
+        self.response(request.body(Full::default())?).await
     }
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<ReceivedResponse, Error> {
-        let exchange = async {
+    async fn response(&self, request: Request<Full<Bytes>>) -> Result<ReceivedResponse, Error> {
+        let round_trip = async {
             let response = self.http.request(request).await?;
             let location = location(response.headers());
             let status = response.status();
             let body = response.into_body().collect().await?.to_bytes();
             Ok::<_, Error>(ReceivedResponse { status, body, location })
         };
-        time::timeout(self.timeout + GRACE, exchange).await?
+        time::timeout(self.timeout + GRACE, round_trip).await?
     }
 
     fn uri(&self, turn: usize, path: &str) -> String {

@@ -1,4 +1,4 @@
-//! What the handlers have written down.
+//! The executions that the handlers noted in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,11 +16,11 @@ pub(super) struct Executions(BTreeMap<u64, Runs>);
 /// The executions of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Runs {
-    /// More than one if the request was accepted more than once, or under another id.
+    /// More than one id if the request was accepted more than once.
     pub(super) ids: BTreeSet<ExchangeId>,
     /// The delivery count of each start.
     pub(super) starts: Vec<u64>,
-    /// How many of these came to their end.
+    /// How many executions ended.
     pub(super) ends: u64,
 }
 
@@ -32,22 +32,22 @@ impl Executions {
         };
         let mut executions = Self::default();
         for line in text.lines() {
-            executions.add(line).ok_or_else(|| format!("no execution: {line:?}"))?;
+            executions.add(line).ok_or_else(|| format!("invalid execution: {line:?}"))?;
         }
         Ok(executions)
     }
 
-    /// Of a request with that number; none if there were none.
+    /// The executions of this request. Returns `None` if it was not run.
     pub(super) fn of(&self, number: u64) -> Option<&Runs> {
         self.0.get(&number)
     }
 
-    /// Of all requests that were run.
+    /// The executions of all requests that were run.
     pub(super) fn all(&self) -> impl Iterator<Item = (&u64, &Runs)> {
         self.0.iter()
     }
 
-    /// Adds what `START|END NUMBER ID COUNT PROCESS` says.
+    /// Adds a line `start|end NUMBER ID COUNT PROCESS`. Returns `None` if it is invalid.
     fn add(&mut self, line: &str) -> Option<()> {
         let mut words = line.split(' ');
         let what = words.next()?;
@@ -63,7 +63,7 @@ impl Executions {
 }
 
 impl Runs {
-    /// Whether it was delivered for the first time more than once, as it is if it was stored more than once.
+    /// Whether it had delivery count 1 more than once, as it has if it was stored more than once.
     pub(super) fn is_first_twice(&self) -> bool {
         self.starts.iter().filter(|&&count| count == 1).count() > 1
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_handlers_write() {
+    fn executions_are_read_from_the_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("record");
         assert_eq!(Executions::read(&path).expect("nothing yet").all().count(), 0);

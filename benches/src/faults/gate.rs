@@ -1,4 +1,4 @@
-//! How far the clients may go: so that there is load when something is killed, and not all is over before.
+//! A gate that lets requests begin in shares, so that there is load at each kill.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time;
 
-/// Between two looks.
+/// The pause between two polls.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Numbers the requests, and lets only so many begin.
+/// Numbers the requests, and limits how many may begin.
 #[derive(Debug)]
 pub(super) struct Gate {
     permits: Semaphore,
@@ -24,20 +24,20 @@ impl Gate {
         Self { permits: Semaphore::new(0), next: zero(), allowed: zero(), finished: zero() }
     }
 
-    /// Lets more requests begin.
+    /// Lets this many more requests begin.
     pub(super) fn allow(&self, requests: u64) {
         self.allowed.fetch_add(requests, Ordering::SeqCst);
         self.permits.add_permits(requests as usize);
     }
 
-    /// Waits until at most that many of those allowed have not begun.
+    /// Waits until at most this many of the allowed requests have not begun.
     pub(super) async fn until_left(&self, requests: u64) {
         while self.permits.available_permits() as u64 > requests {
             time::sleep(PAUSE).await;
         }
     }
 
-    /// Waits until all that were allowed are finished, and lets no more begin.
+    /// Waits until all allowed requests are finished, and closes the gate.
     pub(super) async fn finish(&self) {
         while self.finished.load(Ordering::SeqCst) < self.allowed.load(Ordering::SeqCst) {
             time::sleep(PAUSE).await;
@@ -45,18 +45,18 @@ impl Gate {
         self.permits.close();
     }
 
-    /// The number of a request that may begin; none if there are to be no more.
+    /// Waits until a request may begin, and returns its number. Returns `None` if the gate is closed.
     pub(super) async fn next(&self) -> Option<u64> {
         self.permits.acquire().await.ok()?.forget();
         Some(self.next.fetch_add(1, Ordering::SeqCst))
     }
 
-    /// A request is over.
+    /// Must be called when a request is finished.
     pub(super) fn finished(&self) {
         self.finished.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A request was refused: another one may begin in its place.
+    /// Must be called when a request was refused: another one may begin in its place.
     pub(super) fn refused(&self) {
         self.permits.add_permits(1);
     }

@@ -1,4 +1,4 @@
-//! What the clients were told of each request.
+//! The responses that the clients got to each request.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,20 +12,20 @@ use narun_gateway::FailureKind;
 #[derive(Debug, Default)]
 pub(super) struct Ledger(Mutex<BTreeMap<u64, Entry>>);
 
-/// A request, and what its client was told last.
+/// A request, and its fate as its client knows it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) kind: RequestKind,
     pub(super) fate: Fate,
-    /// How often it was sent: more than once only with an `Idempotency-Key`.
+    /// The number of attempts: more than one only with an `Idempotency-Key`.
     pub(super) tries: u32,
-    /// What its client knows of where its outcome is.
+    /// The path of its status resource, if a response named it.
     pub(super) location: Option<String>,
-    /// The exchange id that its client was told.
+    /// The exchange id in a response, if there was one.
     pub(super) id: Option<ExchangeId>,
 }
 
-/// A response, complete.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
@@ -33,33 +33,33 @@ pub(super) struct ReceivedResponse {
     pub(super) location: Option<String>,
 }
 
-/// How a client asks.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestKind {
-    /// It waits.
+    /// The client waits for the response.
     Plain,
-    /// It waits, with an `Idempotency-Key`, and asks again until it has an answer.
+    /// The client sends an `Idempotency-Key`, waits, and sends the request again until it has a response.
     Keyed,
-    /// It prefers to come back later.
+    /// The client sends `Prefer: respond-async`.
     Later,
 }
 
-/// What a client was told.
+/// What a client knows about its request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
-    /// The answer to its request.
+    /// It got the handler's response.
     Answered,
-    /// 202.
+    /// It got 202.
     Accepted,
-    /// 504: accepted, but not answered in time. Or 409: another try is under way.
+    /// It got 504: accepted, but there was no response in time. Or 409: another attempt is in progress.
     Late,
-    /// 504: perhaps accepted.
+    /// It got 504: the request may have been accepted.
     Unconfirmed,
-    /// 503: not accepted.
+    /// It got 503: the request was not accepted.
     Refused,
-    /// Nothing: the connection broke.
+    /// It got nothing: the connection broke.
     Broken,
-    /// Something that it should not be told.
+    /// It got a response that no client should get.
     Wrong(String),
 }
 
@@ -74,18 +74,18 @@ impl Ledger {
 }
 
 impl Entry {
-    /// Of a request that was not sent yet.
+    /// The entry of a request that was not sent yet.
     pub(super) fn new(kind: RequestKind) -> Self {
         Self { kind, fate: Fate::Refused, tries: 0, location: None, id: None }
     }
 
-    /// Another try came to this. What an earlier one left open stays so unless it is settled now.
-    pub(super) fn learn(&mut self, fate: Fate, answer: Option<ReceivedResponse>) {
+    /// Adds the result of an attempt. An open fate of an earlier attempt stays unless this one settles it.
+    pub(super) fn learn(&mut self, fate: Fate, response: Option<ReceivedResponse>) {
         self.tries += 1;
-        // In any other answer there is at most the request id, which looks the same.
-        if let (Fate::Late | Fate::Unconfirmed | Fate::Accepted, Some(answer)) = (&fate, answer) {
-            self.id = id_in(&answer.body).or_else(|| id_in(answer.location.as_deref()?.as_bytes()));
-            self.location = answer.location;
+        // Other responses may contain the request id, which looks the same.
+        if let (Fate::Late | Fate::Unconfirmed | Fate::Accepted, Some(response)) = (&fate, response) {
+            self.id = id_in(&response.body).or_else(|| id_in(response.location.as_deref()?.as_bytes()));
+            self.location = response.location;
         }
         let settles = !fate.is_open() || fate == Fate::Late;
         if settles || self.fate == Fate::Refused {
@@ -95,17 +95,17 @@ impl Entry {
 }
 
 impl Fate {
-    /// Whether nothing keeps a client that has a key from trying again.
+    /// Whether a client with a key may send the request again.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::Late | Self::Unconfirmed | Self::Refused | Self::Broken)
     }
 
-    /// Whether the client was told that its request is accepted.
+    /// Whether the client knows that its request was accepted.
     pub(super) fn is_accepted(&self) -> bool {
         matches!(self, Self::Answered | Self::Accepted | Self::Late)
     }
 
-    /// Of a response, where `receipt` is what the handler says.
+    /// The fate that a response means; `receipt` is the content of the handler's response.
     pub(super) fn of(kind: RequestKind, status: StatusCode, body: &Bytes, receipt: &str) -> Self {
         let says = |kind: FailureKind| contains(body, &narun_gateway::Failure::new(kind).to_string());
         match status {
@@ -120,13 +120,13 @@ impl Fate {
     }
 }
 
-/// The exchange id in a text, if there is one.
+/// The first exchange id in a text. Returns `None` if there is none.
 fn id_in(text: &[u8]) -> Option<ExchangeId> {
     let words = text.split(|byte| !byte.is_ascii_alphanumeric());
     words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok()).next()
 }
 
-/// Where a response says that the outcome will be.
+/// The `Location` of a response. Returns `None` if there is none.
 pub(super) fn location(headers: &HeaderMap) -> Option<String> {
     headers.get(header::LOCATION)?.to_str().ok().map(str::to_owned)
 }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_one_504_from_the_other() {
+    fn both_kinds_of_504_are_told_apart() {
         let fate = |kind| {
             let failure = narun_gateway::Failure::new(kind).with_detail("aaaaaaaaaaaaaaaaaaaaaaaaaa");
             let context = narun_gateway::FailureContext::new(http::Method::POST, None, false);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_stays_open() {
+    fn an_open_fate_stays_until_it_is_settled() {
         let after = |fates: &[Fate]| {
             let mut entry = Entry::new(RequestKind::Keyed);
             fates.iter().for_each(|fate| entry.learn(fate.clone(), None));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_another_request_is_wrong() {
+    fn a_response_to_another_request_is_wrong() {
         let fate = |body: &'static str| {
             Fate::of(RequestKind::Plain, StatusCode::OK, &Bytes::from_static(body.as_bytes()), "7")
         };

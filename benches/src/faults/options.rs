@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser};
 use super::plan::Plan;
 use super::scenario::Scenario;
 
-/// Kills consumers, servers and gateways, and sees whether accepted requests are done.
+/// Kills consumers, servers and gateways, and checks that accepted requests are done.
 #[derive(Clone, Debug, Parser)]
 #[command(group = ArgGroup::new("size"))]
 pub(super) struct FaultsOptions {
@@ -15,15 +15,15 @@ pub(super) struct FaultsOptions {
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Scenario::ALL)]
     scenario: Vec<Scenario>,
 
-    /// From which all that is left to chance follows
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// As little as is worth the name
+    /// Few requests and kills, for less than a minute
     #[arg(long, group = "size")]
     quick: bool,
 
-    /// As much as it takes to be sure
+    /// Many requests and kills
     #[arg(long, group = "size")]
     full: bool,
 
@@ -39,11 +39,11 @@ pub(super) struct FaultsOptions {
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
 
-    /// How long a client waits for its answer, in milliseconds
+    /// How long a client waits for its response, in milliseconds
     #[arg(long, default_value_t = 2_500)]
     timeout_ms: u64,
 
-    /// How long the server waits for word of a request before it is given to another consumer, in milliseconds
+    /// How long the server waits for an acknowledgement before it delivers a request again, in milliseconds
     #[arg(long, default_value_t = 1_000)]
     ack_wait_ms: u64,
 
@@ -87,12 +87,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         FaultsOptions::command().debug_assert();
     }
 
     #[test]
-    fn sizes_are_those_asked_for() {
+    fn the_size_follows_from_the_options() {
         let kills = |arguments: &[&str]| {
             let arguments = ["faults"].iter().chain(arguments);
             FaultsOptions::parse_from(arguments).plan(Scenario::Consumers).kills

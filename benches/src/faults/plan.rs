@@ -1,8 +1,8 @@
-//! How much a scenario does, and within which limits.
+//! The size and the limits of a scenario.
 
 use std::time::Duration;
 
-/// How much a scenario is to do.
+/// How much a scenario does.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) seed: u64,

@@ -1,4 +1,4 @@
-//! Numbers that follow from a seed, the same on every machine.
+//! Random numbers that follow from a seed, the same on every machine.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than `end`, or 0.
+    /// A number less than `end`; 0 if `end` is 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    /// Less than that.
+    /// A duration of less than `end` milliseconds.
     pub(super) fn millis(&mut self, end: u64) -> Duration {
         Duration::from_millis(self.below(end))
     }

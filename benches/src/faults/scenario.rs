@@ -12,20 +12,20 @@ use super::plan::Plan;
 use super::verdict::Verdict;
 use crate::Error;
 
-/// What goes wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Scenario {
     /// Consumers are killed
     Consumers,
-    /// The server is killed, which syncs as it does by default
+    /// The server is killed, which syncs every two minutes (the default)
     Server,
     /// The server is killed, which syncs every message
     ServerSynced,
-    /// Of three servers, the stream's leader is killed
+    /// One of three servers is killed, the stream's leader
     Leader,
     /// A gateway is killed
     Gateway,
-    /// Limits are reached, handlers fail, messages expire, ids are used again
+    /// Limits are reached, handlers fail, messages expire, keys are used again
     Limits,
 }
 
@@ -44,7 +44,7 @@ impl Scenario {
         }
     }
 
-    /// Requests and kills: quick, as usual, full.
+    /// Requests and kills of the sizes quick, usual and full.
     pub(super) fn sizes(self) -> [(u64, u64); 3] {
         match self {
             Self::Consumers => [(300, 10), (1_500, 50), (5_000, 200)],

@@ -1,4 +1,4 @@
-//! What a scenario runs: servers, gateways, consumers, and the file that survives them all.
+//! The processes of a scenario: servers, gateways and consumers; and the file in which handlers note executions.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::test_request::TestRequest;
 
 const NAMESPACE: &str = "FAULTS";
 
-/// Between two looks.
+/// The pause between two polls.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long one attempt may take. Short, as a cluster drops requests while it elects a leader.
@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The processes of a scenario; dropping it ends them.
 #[derive(Debug)]
 pub(super) struct Site {
-    // Dropped in this order: from the client's side on.
+    // Dropped in this order, beginning next to the client.
     pub(super) gateways: Vec<Process>,
     pub(super) consumers: Vec<Process>,
     pub(super) nats: Nats,
@@ -47,7 +47,7 @@ pub(super) enum Nats {
 }
 
 impl Nats {
-    /// The server that a [`Server`] runs here.
+    /// One server with JetStream.
     pub(super) fn one(sync_always: bool) -> Result<Self, Error> {
         let server = block_in_place(|| Server::builder().jetstream(true).sync_always(sync_always).start())?;
         Ok(Self::One(Box::new(server)))
@@ -71,14 +71,14 @@ impl Nats {
         }
     }
 
-    /// Whether outcomes can be kept, which takes what 2.9 does not have.
+    /// Whether outcomes can be kept, which needs nats-server 2.10 or later.
     pub(super) fn keeps_outcomes(&self) -> bool {
         self.binary().release() >= Release::OLDEST
     }
 }
 
 impl Site {
-    /// Starts so many consumers and gateways; `change` has the last word on the setup.
+    /// Starts this many gateways and consumers. `change` may modify the setup before.
     pub(super) async fn start(
         nats: Nats,
         plan: &Plan,
@@ -96,7 +96,7 @@ impl Site {
             timeout: plan.timeout,
             expiry: Duration::from_millis(300),
             ack_wait: plan.ack_wait,
-            // A request can be unlucky more often than by default.
+            // A request may be hit by more kills than the default allows.
             max_deliveries: 50,
             concurrency: 16,
             record: scratch.path().join("record"),
@@ -115,7 +115,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Another gateway, on another port.
+    /// Starts another gateway, on a port of its own.
     pub(super) fn gateway(&self) -> Result<Process, Error> {
         start("gateway", Role::DurableGateway(self.setup.clone()))
     }
@@ -133,7 +133,7 @@ impl Site {
         self.add_consumer()
     }
 
-    /// Starts another consumer for each one that has ended by itself.
+    /// Starts a consumer for each one that has ended by itself.
     pub(super) fn replace_gone(&mut self) -> Result<(), Error> {
         let before = self.consumers.len();
         self.consumers.retain_mut(|consumer| !consumer.is_gone());
@@ -148,12 +148,12 @@ impl Site {
         self.gateways.iter().map(|gateway| gateway.address().to_owned()).collect()
     }
 
-    /// What was run until now.
+    /// The executions until now.
     pub(super) fn executions(&self) -> Result<Executions, Error> {
         Executions::read(&self.setup.record)
     }
 
-    /// Waits until no request is left to be done. Consumers that end by themselves are replaced.
+    /// Waits until the stream is empty. Consumers that end by themselves are replaced.
     pub(super) async fn settle(&mut self, limit: Duration) -> Result<(), Error> {
         retry(limit, async || {
             self.replace_gone()?;
@@ -170,7 +170,7 @@ impl Site {
         retry(LIMIT, async || Ok(self.stream().await?.state.messages)).await
     }
 
-    /// Requests that were given up, by number.
+    /// The dead letters, by the number of their request.
     pub(super) async fn dead(&self) -> Result<Vec<(u64, DeadLetter)>, Error> {
         let letters = DeadLetters::new(self.context.client(), NAMESPACE)?;
         let letters = retry(LIMIT, async || Ok(letters.list(None, 1, usize::MAX).await?)).await?;

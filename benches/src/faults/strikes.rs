@@ -1,4 +1,4 @@
-//! Kills in the midst of a load.
+//! Kills under load.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use super::random::Random;
 use super::site::Site;
 use crate::Error;
 
-/// Puts all requests of the plan on a site, and in the midst of them strikes so many times.
+/// Makes all requests of the plan, and calls `strike` for each kill of the plan meanwhile.
 ///
-/// Each strike comes when a share of the requests was let in, and by chance more or less of it has begun.
+/// A strike comes after a share of the requests was let in, when a random part of that share has begun.
 pub(super) async fn under_load(
     plan: &Plan,
     site: &mut Site,

@@ -1,9 +1,9 @@
-//! What a scenario found.
+//! The result of a scenario.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What held and what did not.
+/// The guarantees that were checked, and which of them were broken.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
     name: &'static str,
@@ -19,27 +19,27 @@ struct Guarantee {
     what: &'static str,
     broken: u64,
     of: u64,
-    /// The first of those that broke it.
+    /// The first cases that broke it.
     examples: Vec<String>,
 }
 
-/// How many examples of a broken guarantee are told.
+/// How many examples of a broken guarantee are printed.
 const EXAMPLES: usize = 5;
 
 impl Verdict {
-    /// The scenario did not come to its end.
+    /// The verdict of a scenario that did not end.
     pub(super) fn of_failure(why: String) -> Self {
         let mut verdict = Self::default();
-        verdict.check("the scenario came to its end", 1, [why]);
+        verdict.check("the scenario ended", 1, [why]);
         verdict
     }
 
-    /// The scenario makes no sense here.
+    /// The verdict of a scenario that this server does not support.
     pub(super) fn left_out(why: impl Into<String>) -> Self {
         Self { left_out: true, notes: vec![why.into()], ..Self::default() }
     }
 
-    /// Adds a guarantee that was to hold for `of` cases, with those for which it did not.
+    /// Adds a guarantee for `of` cases, and the cases that broke it.
     pub(super) fn check(
         &mut self,
         what: &'static str,
@@ -57,12 +57,12 @@ impl Verdict {
         self.check(what, 1, (!holds).then(|| format!("{found:?}")));
     }
 
-    /// Adds something worth knowing that is no guarantee.
+    /// Adds a line for the reader that is no guarantee.
     pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    /// Adds what another verdict says.
+    /// Adds the guarantees and notes of another verdict.
     pub(super) fn extend(&mut self, other: Self) {
         self.checks.extend(other.checks);
         self.notes.extend(other.notes);
@@ -73,7 +73,7 @@ impl Verdict {
         self.took = took;
     }
 
-    /// Whether nothing was broken, and something was looked at that can be.
+    /// Whether at least one guarantee was checked, and none was broken. A scenario that was left out is good.
     pub(super) fn is_good(&self) -> bool {
         self.left_out || !self.checks.is_empty() && self.checks.iter().all(|check| check.broken == 0)
     }
@@ -102,7 +102,7 @@ impl Verdict {
     }
 }
 
-/// A line per scenario.
+/// Prints a line per scenario.
 pub(super) fn print_summary(verdicts: &[Verdict], seed: u64) {
     println!("scenario        seconds  checks  broken  verdict (seed {seed})");
     for verdict in verdicts {
@@ -117,10 +117,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_looked_at_is_not_good() {
+    fn a_verdict_without_checks_is_not_good() {
         let mut verdict = Verdict::default();
         assert!(!verdict.is_good());
-        verdict.check("all is well", 2, [0; 0]);
+        verdict.check("one is one", 2, [0; 0]);
         assert!(verdict.is_good());
         verdict.expect("one is two", false, 1);
         assert!(!verdict.is_good());

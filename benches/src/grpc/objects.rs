@@ -1,4 +1,4 @@
-//! A large object, up and down.
+//! Uploads and downloads of a large object.
 
 use std::time::{Duration, Instant};
 
@@ -17,23 +17,23 @@ use crate::goal::Goal;
 use crate::role::channel;
 use crate::{Error, usage};
 
-/// Bytes of a piece of an upload.
-const PIECE: usize = 256 << 10;
+/// Bytes in a chunk of an upload.
+const CHUNK: usize = 256 << 10;
 
-/// What the service's memory is said to be once nothing has happened for so long.
+/// How long the service is idle before its memory is measured.
 const QUIET: Duration = Duration::from_secs(1);
 
 const BUCKET: &str = "large";
 const OBJECT: &str = "object";
 
-/// The two ways, to and from the same server.
+/// Both ways, to the same server.
 struct Ways {
     grpc: NatsServiceClient<Channel>,
     direct: ObjectStore,
     size: u64,
 }
 
-/// A way for the object to go.
+/// How the object is transferred.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Put,
@@ -52,7 +52,7 @@ pub(super) async fn run(options: &GrpcOptions, report: &mut GrpcReport) -> Resul
         direct: jetstream.create_object_store(config).await?,
         size: options.object_mib << 20,
     };
-    // The first one of anything makes what is kept.
+    // The first transfers allocate buffers that are kept.
     let small = Ways { size: 1 << 20, grpc: ways.grpc.clone(), direct: ways.direct.clone() };
     for way in [Way::Upload, Way::Download] {
         small.go(way).await?;
@@ -103,7 +103,7 @@ impl Ways {
     async fn get(&self) -> Result<(), Error> {
         let mut object = self.direct.get(OBJECT).await?;
         whole(
-            tokio::io::copy_buf(&mut tokio::io::BufReader::with_capacity(PIECE, &mut object), &mut sink())
+            tokio::io::copy_buf(&mut tokio::io::BufReader::with_capacity(CHUNK, &mut object), &mut sink())
                 .await?,
             self.size,
         )
@@ -116,10 +116,10 @@ impl Ways {
             object_name: OBJECT.to_owned(),
             ..Default::default()
         };
-        let data = Bytes::from(vec![b'x'; PIECE]);
-        let pieces = (0..self.size / PIECE as u64)
+        let data = Bytes::from(vec![b'x'; CHUNK]);
+        let rest = (0..self.size / CHUNK as u64)
             .map(move |_| pb::ObjectChunk { data: data.clone(), ..Default::default() });
-        let chunks = futures::stream::iter(std::iter::once(first).chain(pieces));
+        let chunks = futures::stream::iter(std::iter::once(first).chain(rest));
         let response = self.grpc.clone().object_upload(chunks).await?.into_inner();
         if response.success { Ok(()) } else { Err("not uploaded".into()) }
     }
@@ -144,7 +144,7 @@ fn whole(found: u64, wanted: u64) -> Result<(), Error> {
     if found == wanted { Ok(()) } else { Err(format!("{found} of {wanted} bytes").into()) }
 }
 
-/// The larger one, where there is any.
+/// The larger value of two that may be missing.
 trait MaxByValue {
     fn max_by_value(self, other: Self) -> Self;
 }

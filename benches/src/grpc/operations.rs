@@ -1,4 +1,4 @@
-//! What is done over and over, through gRPC and straight.
+//! The operations, through gRPC and directly.
 
 use super::options::GrpcOptions;
 use super::programs::{nats, service, start};
@@ -9,13 +9,13 @@ use crate::group::Group;
 use crate::process::Process;
 use crate::role::{BATCH, Job, Operation, Role, SUBSCRIBERS};
 
-/// Takes the operations one after the other, the ways to do each by turns.
+/// Measures one operation after the other; the ways to do each take turns.
 pub(super) fn run(options: &GrpcOptions, report: &mut GrpcReport) -> Result<(), Error> {
     for &operation in &options.operation {
         let nats = nats()?;
         let (nats_url, connections, body) =
             (nats.url().to_owned(), operation.at_a_time(options.in_flight), options.body);
-        // The gauge: the same whatever it measures.
+        // A client has one thread in all cases, so that it costs the same.
         let client = |role| Process::start("client", &Job { workers: None, role });
 
         let echo = start(options, "echo", Role::Echo)?;

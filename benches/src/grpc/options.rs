@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use crate::pace::Pace;
 use crate::role::Operation;
 
-/// Compares NATS over gRPC with the same work done straight through async-nats.
+/// Compares NATS over gRPC with the same operations directly through async-nats.
 #[derive(Clone, Debug, Parser)]
 pub(super) struct GrpcOptions {
     #[command(flatten)]
@@ -25,11 +25,11 @@ pub(super) struct GrpcOptions {
     #[arg(long, default_value_t = 200)]
     pub(super) body: usize,
 
-    /// Worker threads of the service and of the echo; none: one thread does all
+    /// Worker threads of the service and of the echo; one thread by default
     #[arg(long)]
     pub(super) workers: Option<NonZeroUsize>,
 
-    /// Size of the object, in MiB; 0 for none
+    /// Size of the object, in MiB; 0 to leave it out
     #[arg(long, default_value_t = 1024)]
     pub(super) object_mib: u64,
 
@@ -37,7 +37,7 @@ pub(super) struct GrpcOptions {
     #[arg(long, default_value_t = 3)]
     pub(super) object_rounds: u32,
 
-    /// Subscriptions that are open at the same time, and get nothing
+    /// Subscriptions that are open at the same time and get no message
     #[arg(long, default_value_t = 10_000)]
     pub(super) idle: usize,
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         GrpcOptions::command().debug_assert();
     }
 }

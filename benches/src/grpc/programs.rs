@@ -1,4 +1,4 @@
-//! The programs that do the work.
+//! The measured programs.
 
 use std::num::NonZeroUsize;
 
@@ -9,12 +9,12 @@ use crate::Error;
 use crate::process::Process;
 use crate::role::{Job, Role};
 
-/// A NATS server.
+/// Starts a NATS server with JetStream.
 pub(super) fn nats() -> Result<Server, Error> {
     Ok(Server::builder().jetstream(true).start()?)
 }
 
-/// The service before that server.
+/// Starts NATS over gRPC, connected to this server.
 pub(super) fn service(options: &GrpcOptions, nats: &Server) -> Result<Process, Error> {
     start(options, "service", Role::NatsGrpc { nats: nats.url().to_owned() })
 }

@@ -1,4 +1,4 @@
-//! What is held against a goal.
+//! The output: tables, or lines of JSON.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use crate::Error;
 use crate::figures::{Figures, rounded};
 use crate::goal::Goal;
 
-/// A figure, and what it is to be.
+/// A figure, and its goal.
 #[derive(Clone, Debug, Serialize)]
 struct GrpcCheck {
     check: String,
@@ -17,22 +17,21 @@ struct GrpcCheck {
     met: Option<bool>,
 }
 
-/// All that comes out of it.
+/// Prints figures when they are measured, and the checks at the end.
 #[derive(Debug)]
 pub(super) struct GrpcReport {
     json: bool,
     has_rows: bool,
     checks: Vec<GrpcCheck>,
-    /// What should not be.
-    wrong: Vec<String>,
+    failures: Vec<String>,
 }
 
 impl GrpcReport {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, has_rows: false, checks: Vec::new(), wrong: Vec::new() }
+        Self { json, has_rows: false, checks: Vec::new(), failures: Vec::new() }
     }
 
-    /// The figures of an operation, done in this way.
+    /// Prints the figures of an operation that was done in this way.
     pub(super) fn figures(&mut self, operation: &str, way: &str, figures: &Figures) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         if self.json {
@@ -47,12 +46,12 @@ impl GrpcReport {
             writeln!(out, "{operation:<14} {way:<7} {}", figures.row())?;
         }
         for (text, count) in &figures.failures {
-            self.is_wrong(format!("{operation}, {way}: {count} times {text}"));
+            self.failed(format!("{operation}, {way}: {count} times {text}"));
         }
         Ok(())
     }
 
-    /// Something to know that has no goal.
+    /// Prints a line for the reader. It is left out of JSON.
     pub(super) fn note(&self, text: &str) {
         if !self.json {
             println!("{text}");
@@ -64,9 +63,10 @@ impl GrpcReport {
         self.checks.push(GrpcCheck { check: check.into(), value, goal, met: goal.met([value]) });
     }
 
-    pub(super) fn is_wrong(&mut self, what: String) {
+    /// Adds a failure.
+    pub(super) fn failed(&mut self, what: String) {
         eprintln!("{what}");
-        self.wrong.push(what);
+        self.failures.push(what);
     }
 
     pub(super) fn print(&self) -> Result<(), Error> {
@@ -90,7 +90,7 @@ impl GrpcReport {
         Ok(())
     }
 
-    pub(super) fn is_as_it_should_be(&self) -> bool {
-        self.wrong.is_empty()
+    pub(super) fn has_no_failure(&self) -> bool {
+        self.failures.is_empty()
     }
 }

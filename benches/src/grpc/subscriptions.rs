@@ -1,4 +1,4 @@
-//! Subscriptions that get nothing: what they cost, and what is left of them.
+//! Subscriptions that get no message: the memory that they need, and whether all of it is freed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,16 +20,16 @@ use crate::process::Process;
 use crate::role::channel;
 use crate::{Error, usage};
 
-/// Connections that they are spread over.
+/// The number of connections.
 const CONNECTIONS: usize = 10;
 
-/// How many are opened at a time.
+/// How many subscriptions are opened at a time.
 const AT_A_TIME: usize = 64;
 
-/// How long the last ones may take to be gone.
+/// How long the last subscriptions may take to end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How much more memory than after the first tenth is no leak, in MiB.
+/// By how much the memory may grow after the first tenth, in MiB.
 const TOLERANCE: f64 = 8.0;
 
 type Grpc = NatsServiceClient<Channel>;
@@ -42,7 +42,7 @@ pub(super) async fn run(options: &GrpcOptions, report: &mut GrpcReport) -> Resul
     for _ in 0..CONNECTIONS {
         clients.push(NatsServiceClient::new(channel(service.address().parse()?).await?));
     }
-    // The first ones make what is kept.
+    // The first subscriptions allocate memory that is kept.
     for number in 0..1000 {
         open(&clients, number).await?;
     }
@@ -55,7 +55,7 @@ pub(super) async fn run(options: &GrpcOptions, report: &mut GrpcReport) -> Resul
     }
     let after = settled(&client, Some(before)).await?;
     if after > before {
-        report.is_wrong(format!("{} subscriptions are left", after - before));
+        report.failed(format!("{} subscriptions are left", after - before));
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ async fn open(clients: &[Grpc], number: u64) -> Result<Streaming<pb::MessageResp
     Ok(client.subscribe(request).await?.into_inner())
 }
 
-/// How many subscriptions the NATS server has, once they do not get fewer, or are as few as that.
+/// The number of subscriptions on the NATS server, when it is at most `wanted`, or stops falling if that is `None`.
 async fn settled(client: &async_nats::Client, wanted: Option<u64>) -> Result<u64, Error> {
     let deadline = Instant::now() + LIMIT;
     let mut last = u64::MAX;
@@ -139,10 +139,10 @@ async fn settled(client: &async_nats::Client, wanted: Option<u64>) -> Result<u64
     }
 }
 
-/// How many subscriptions the account's connections have.
+/// The number of subscriptions of all connections of the account.
 async fn subscriptions(client: &async_nats::Client) -> Result<u64, Error> {
-    let answer = client.request("$SYS.REQ.ACCOUNT.PING.CONNZ", "".into()).await?;
-    let answer: Value = serde_json::from_slice(&answer.payload)?;
-    let connections = answer["data"]["connections"].as_array().ok_or("no list of connections")?;
+    let response = client.request("$SYS.REQ.ACCOUNT.PING.CONNZ", "".into()).await?;
+    let response: Value = serde_json::from_slice(&response.payload)?;
+    let connections = response["data"]["connections"].as_array().ok_or("no list of connections")?;
     Ok(connections.iter().filter_map(|connection| connection["subscriptions"].as_u64()).sum())
 }

@@ -1,4 +1,4 @@
-//! What is compared.
+//! The compared cases.
 
 use std::fmt;
 
@@ -19,30 +19,30 @@ pub(super) enum LoadCase {
     Proxy,
     /// A gateway, and a consumer with the handler
     Narun,
-    /// The same out of a stream on disk
+    /// The same, with durable requests in a stream on disk
     #[value(alias = "durable_file")]
     DurableFile,
-    /// The same out of a stream in memory
+    /// The same, with durable requests in a stream in memory
     #[value(alias = "durable_memory")]
     DurableMemory,
-    /// Out of a stream on disk, answered with 202 and done later
+    /// Durable requests in a stream on disk, answered with 202 and done later
     #[value(alias = "async_file")]
     AsyncFile,
-    /// Out of a stream in memory, answered with 202 and done later
+    /// Durable requests in a stream in memory, answered with 202 and done later
     #[value(alias = "async_memory")]
     AsyncMemory,
 }
 
-/// A case with what only it has.
+/// A case, and the number of routes if it has a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variant {
     pub(super) case: LoadCase,
-    /// Routes of the gateway; 0 where there is none.
+    /// Routes of the gateway; 0 if there is no gateway.
     pub(super) routes: usize,
 }
 
 impl LoadCase {
-    /// Whether it takes a server with JetStream.
+    /// Whether the case needs a server with JetStream.
     pub(super) fn is_durable(self) -> bool {
         self.delivery() != DeliveryKind::Direct
     }

@@ -3,7 +3,7 @@
 use super::setting::Setting;
 use crate::figures::Figures;
 
-/// A setting with its figures.
+/// The figures that were measured under a setting.
 #[derive(Clone, Debug)]
 pub(super) struct LoadCell {
     pub(super) setting: Setting,

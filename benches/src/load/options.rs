@@ -24,11 +24,11 @@ pub(super) struct LoadOptions {
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = LoadCase::value_variants().to_vec())]
     case: Vec<LoadCase>,
 
-    /// What every program but the HTTP client runs on; that one is always on one thread
+    /// Runtime of all programs but the HTTP client, which always has one thread
     #[arg(long, value_enum, default_value_t = RuntimeChoice::Both)]
     pub(super) runtime: RuntimeChoice,
 
-    /// Routes of the gateway; several numbers are measured side by side
+    /// Number of routes of the gateway; several numbers are measured side by side
     #[arg(long, value_delimiter = ',', default_values_t = [1])]
     routes: Vec<usize>,
 
@@ -47,7 +47,7 @@ pub(super) enum RuntimeChoice {
 }
 
 impl LoadOptions {
-    /// The cases, that of narun once per number of routes.
+    /// The cases; `narun` appears once per number of routes.
     pub(super) fn variants(&self) -> impl Iterator<Item = Variant> {
         self.case.iter().flat_map(|&case| {
             let routes: &[usize] = if case == LoadCase::Narun { &self.routes } else { &[0] };
@@ -73,12 +73,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         LoadOptions::command().debug_assert();
     }
 
     #[test]
-    fn routes_multiply_narun_alone() {
+    fn only_narun_is_repeated_per_number_of_routes() {
         let options = LoadOptions::parse_from(["load", "--case", "raw,narun", "--routes", "10,1000"]);
         let variants: Vec<_> = options.variants().map(|variant| variant.to_string()).collect();
         assert_eq!(variants, ["raw", "narun/10", "narun/1000"]);

@@ -1,4 +1,4 @@
-//! The ratios between cases, beside their goals.
+//! Ratios between cases, and their goals.
 
 use serde::Serialize;
 
@@ -17,17 +17,17 @@ pub(super) struct Ratio {
     pub(super) current_thread: Option<f64>,
     pub(super) multi_thread: Option<f64>,
     pub(super) goal: Option<Goal>,
-    /// Whether the better of both meets the goal.
+    /// Whether the better of both values meets the goal.
     pub(super) met: Option<bool>,
 }
 
-/// Cases whose clients wait for what is done.
+/// Durable cases whose clients wait for the response.
 const DURABLE: [LoadCase; 2] = [LoadCase::DurableFile, LoadCase::DurableMemory];
 
-/// Cases whose clients do not.
+/// Durable cases whose clients get 202 at once.
 const ASYNC: [LoadCase; 2] = [LoadCase::AsyncFile, LoadCase::AsyncMemory];
 
-/// The cells that differ in nothing but the case.
+/// The cells that differ only in the case.
 #[derive(Clone, Copy, Debug)]
 struct Peers<'a> {
     cells: &'a [LoadCell],
@@ -92,7 +92,7 @@ pub(super) fn ratios(cells: &[LoadCell]) -> Vec<Ratio> {
     all.filter(|ratio| ratio.current_thread.is_some() || ratio.multi_thread.is_some()).collect()
 }
 
-/// The first number of routes with each other one.
+/// Pairs of the first number of routes and each other number.
 fn routes(cells: &[LoadCell]) -> impl Iterator<Item = [Variant; 2]> {
     let mut variants = Vec::new();
     for variant in cells.iter().map(|cell| cell.setting.variant).filter(|found| found.case == LoadCase::Narun)
@@ -116,7 +116,7 @@ impl Peers<'_> {
         })
     }
 
-    /// Of several numbers of routes the first.
+    /// The cell of this case; the first one if there are several numbers of routes.
     fn case(&self, case: LoadCase) -> Option<&LoadCell> {
         self.find(|variant| variant.case == case)
     }

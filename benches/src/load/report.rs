@@ -1,4 +1,4 @@
-//! What is printed: tables to read, or lines of JSON.
+//! The output: tables, or lines of JSON.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use super::setting::Setting;
 use crate::Error;
 use crate::figures::Figures;
 
-/// Prints every cell as it comes, and the ratios of all.
+/// Prints each cell when it is measured, and the ratios at the end.
 #[derive(Debug)]
 pub(super) struct LoadReport {
     json: bool,
@@ -56,7 +56,7 @@ impl LoadReport {
         Ok(())
     }
 
-    /// Requests without a complete, correct answer.
+    /// The number of requests without a complete and correct response.
     pub(super) fn failures(&self) -> u64 {
         self.cells.iter().flat_map(|cell| cell.figures.failures.values()).sum()
     }

@@ -1,4 +1,4 @@
-//! A setting, and the processes that each case consists of under it.
+//! The setting of a cell, and the processes that each case consists of.
 
 use narun_support::Server;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::group::Group;
 use crate::process::Process;
 use crate::role::{Job, NatsApp, Role, Work};
 
-/// What makes a cell another one.
+/// What distinguishes a cell from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) variant: Variant,
@@ -18,7 +18,7 @@ pub(super) struct Setting {
     pub(super) connections: usize,
 }
 
-/// What the programs of a case run on.
+/// The tokio runtime of the programs of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Runtime {
@@ -27,16 +27,16 @@ pub(super) enum Runtime {
 }
 
 impl Setting {
-    /// Starts the processes, the farthest from the client first.
+    /// Starts the processes; the one farthest from the client comes first.
     pub(super) fn start(self, nats: &Server) -> Result<Group, Error> {
         let Self { variant, runtime, body, connections } = self;
         let start = |name, role| Process::start(name, &Job { workers: runtime.workers(), role });
         let http_client = |server: &Process, later| {
             let role = Role::HttpClient { to: server.address().parse()?, connections, body, later };
-            // The gauge: the same whatever it measures.
+            // The client is the same in all cases, so that it costs the same.
             Process::start("client", &Job { workers: None, role })
         };
-        // Other groups are up as well, and are not to share the work.
+        // The groups of other cases run at the same time, and must not take these requests.
         let app = format!("load-{}-{}-{}", variant.case.name(), runtime.name(), variant.routes);
         let at = NatsApp { nats: nats.url().to_owned(), app, delivery: variant.case.delivery() };
         Ok(match variant.case {
@@ -82,7 +82,7 @@ impl Runtime {
         }
     }
 
-    /// As [`Job`](crate::role::Job) takes it.
+    /// The number of worker threads, as [`Job`](crate::role::Job) takes it.
     pub(super) fn workers(self) -> Option<usize> {
         match self {
             Self::CurrentThread => None,

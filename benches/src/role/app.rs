@@ -5,7 +5,7 @@ use std::time::Duration;
 use narun_gateway::{Storage, StreamSettings};
 use serde::{Deserialize, Serialize};
 
-/// An app behind a NATS server; it differs for those that are not to share their requests.
+/// An app behind a NATS server. Groups that must not share their requests have apps of different names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct NatsApp {
     pub(crate) nats: String,
@@ -18,16 +18,16 @@ pub(crate) struct NatsApp {
 pub(crate) enum DeliveryKind {
     #[default]
     Direct,
-    /// Out of a stream on disk.
+    /// Durable, with the stream on disk.
     File,
-    /// Out of a stream in memory.
+    /// Durable, with the stream in memory.
     Memory,
 }
 
-/// How a consumer works; by default it does nothing but what it must, as much at once as it is given.
+/// How a consumer works. By default it uses no extra CPU time, and has narun's default limits.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Work {
-    /// CPU time that the handler uses up per request.
+    /// Extra CPU time that the handler uses up per request.
     pub(crate) burn: Duration,
     pub(crate) concurrency: usize,
     pub(crate) queue: usize,
@@ -40,7 +40,7 @@ impl Default for Work {
 }
 
 impl DeliveryKind {
-    /// Streams in files and in memory are different ones.
+    /// The namespace, which differs by storage: a stream cannot change its storage.
     pub(super) fn namespace(self) -> &'static str {
         match self {
             Self::Direct => "TASK",

@@ -1,4 +1,4 @@
-//! How much of what was accepted is not done yet.
+//! The number of requests that were accepted and are not done.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::time;
 use super::app::NatsApp;
 use crate::Error;
 
-/// Requests that may wait: beyond that, clients wait, or more would be accepted than is done.
+/// How many requests may wait. If there are more, clients pause, as otherwise more would be accepted than done.
 const MOST: u64 = 1024;
 
-/// Between two looks.
+/// The pause between two polls.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The requests that wait in an app's stream. Cheap to clone.
@@ -26,7 +26,7 @@ pub(super) struct Backlog {
     _looking: Arc<AbortOnDrop>,
 }
 
-/// Ends the task that looks.
+/// Aborts the polling task when dropped.
 #[derive(Debug)]
 struct AbortOnDrop(AbortHandle);
 
@@ -47,12 +47,12 @@ impl Backlog {
         Ok(Self { context, stream, messages, _looking: Arc::new(AbortOnDrop(task.abort_handle())) })
     }
 
-    /// How many wait now; none if the server does not say.
+    /// How many requests wait now. Returns `None` if the server does not respond.
     pub(super) async fn now(&self) -> Option<u64> {
         look(&self.context, self.stream).await
     }
 
-    /// Waits while there are too many.
+    /// Waits while too many requests wait.
     pub(super) async fn room(&mut self) {
         let _ = self.messages.wait_for(|messages| *messages < MOST).await;
     }

@@ -1,4 +1,4 @@
-//! The HTTP load of long bodies. What is counted is parts of them, most of all a MiB: so many a second are MiB/s.
+//! The HTTP load of long bodies. It counts parts of bodies, usually of 1 MiB, so that the rate is in MiB/s.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,21 +16,21 @@ use super::http_client::{broken, parse};
 use crate::Error;
 use crate::round::{Connect, RoundTrip, RoundTripError};
 
-/// How long a part may take, apart from the pace.
+/// How long a part may take, in addition to the pace.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The system's buffer of a connection that is read at a pace.
+/// The system's receive buffer of a connection that is read at a pace.
 const SMALL: u32 = 16 * 1024;
 
-/// What is transferred over each connection.
+/// The bodies that are transferred over each connection.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     pub(crate) upload: bool,
-    /// Whether one body has no end. Otherwise there are many, of a part each.
+    /// Whether there is one body without an end. Otherwise there are many, of one part each.
     pub(crate) unending: bool,
     /// Bytes in a part.
     pub(crate) part: usize,
-    /// The time from one part to the next: if none, as fast as can be. For unending downloads only.
+    /// The time from one part to the next; `None` for as fast as possible. For unending downloads only.
     pub(crate) pace: Option<Duration>,
 }
 
@@ -56,7 +56,7 @@ impl Connect for Connector {
         let mut due = Instant::now();
         if let Some(pace) = self.transfer.pace {
             socket.set_recv_buffer_size(SMALL)?;
-            // Not all of them at the same moment.
+            // Spread over time, so that not all connections read at the same moment.
             let number = self.connected.fetch_add(1, Ordering::Relaxed);
             due += pace * (number % 16) / 16;
         }
@@ -67,7 +67,7 @@ impl Connect for Connector {
     }
 }
 
-/// A connection with a body on it, or one body after the other.
+/// A connection with one unending body, or with one body after the other.
 #[derive(Debug)]
 pub(super) struct BulkConnection {
     stream: TcpStream,
@@ -75,7 +75,7 @@ pub(super) struct BulkConnection {
     transfer: Transfer,
     /// Whether the body without an end has begun.
     begun: bool,
-    /// When the next part is.
+    /// When the next part is due.
     due: Instant,
     buffer: Vec<u8>,
 }
@@ -96,18 +96,18 @@ impl BulkConnection {
         let Transfer { upload, unending, part, .. } = self.transfer;
         match (upload, unending) {
             (false, true) => {
-                let mut come = 0;
+                let mut received = 0;
                 if !std::mem::replace(&mut self.begun, true) {
                     self.send(&format!("GET /load/down HTTP/1.1\r\nhost: {}\r\n\r\n", self.to)).await?;
-                    come = self.head().await?.1;
+                    received = self.head().await?.1;
                 }
-                self.receive(part.saturating_sub(come)).await
+                self.receive(part.saturating_sub(received)).await
             }
             (false, false) => {
                 let request = format!("GET /load/down?{part} HTTP/1.1\r\nhost: {}\r\n\r\n", self.to);
                 self.send(&request).await?;
                 match self.head().await? {
-                    (Some(length), come) if length == part => self.receive(length - come).await,
+                    (Some(length), received) if length == part => self.receive(length - received).await,
                     _ => Err(RoundTripError::Broken("wrong length".to_owned())),
                 }
             }
@@ -130,8 +130,8 @@ impl BulkConnection {
                     self.send_body(chunk).await?;
                 }
                 match self.head().await? {
-                    (Some(length), come) if length == part.to_string().len() => {
-                        self.receive(length - come).await
+                    (Some(length), received) if length == part.to_string().len() => {
+                        self.receive(length - received).await
                     }
                     _ => Err(RoundTripError::Broken("wrong length".to_owned())),
                 }
@@ -147,7 +147,8 @@ impl BulkConnection {
         self.stream.write_all(&CHUNK[..length]).await.map_err(|error| broken(&error))
     }
 
-    /// Receives a response's head; its body's length, if it tells that, and how much of it has come.
+    /// Receives a response's head. Returns its `Content-Length`, if there is one, and the number of bytes of the body
+    /// that were received with the head.
     async fn head(&mut self) -> Result<(Option<usize>, usize), RoundTripError> {
         let mut received = BytesMut::with_capacity(16 * 1024);
         loop {
@@ -167,7 +168,7 @@ impl BulkConnection {
             let most = length.min(self.buffer.len());
             match self.stream.read(&mut self.buffer[..most]).await {
                 Ok(0) => return Err(RoundTripError::Broken("closed".to_owned())),
-                Ok(come) => length -= come,
+                Ok(received) => length -= received,
                 Err(error) => return Err(broken(&error)),
             }
         }
@@ -175,7 +176,7 @@ impl BulkConnection {
     }
 }
 
-/// The chunks of so many bytes.
+/// The sizes of the chunks of a body of this length.
 fn sizes(mut length: usize) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let chunk = length.min(CHUNK.len());

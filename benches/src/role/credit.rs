@@ -1,4 +1,4 @@
-//! The ideal that streams are compared with: a bare credit loop over NATS, with no HTTP and no frames.
+//! The ideal that streamed bodies are compared with: a bare credit loop over NATS, without HTTP and frames.
 
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
@@ -10,13 +10,13 @@ use super::parent;
 use crate::Error;
 use crate::round::{Connect, RoundTrip, RoundTripError};
 
-/// What a part is that is counted.
+/// Bytes in a part, which is what is counted.
 const PART: u64 = 1024 * 1024;
 
-/// Bytes in a message, about as many as a DATA has: more would be moved about in async-nats's buffers.
+/// Bytes in a message, about as many as in a DATA frame: async-nats would copy longer ones once more in its buffers.
 const MESSAGE: usize = CHUNK.len() / 2 - 256;
 
-/// Sends to everybody who asks, for as long as there is credit, until the process ends.
+/// Sends data to each requester while there is credit, until the process ends.
 pub(super) async fn send(at: NatsApp, window: u64) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let mut requests = client.subscribe(at.app.clone()).await?;
@@ -47,13 +47,13 @@ async fn stream(client: &Client, request: Message, window: u64) -> Result<(), Er
         let Some(next) = credits.next().await else { return Ok(()) };
         match next.payload.first_chunk() {
             Some(offset) => credit = u64::from_le_bytes(*offset),
-            // It is not wanted any more.
+            // The receiver is gone.
             None => return Ok(()),
         }
     }
 }
 
-/// Opens streams over one NATS connection.
+/// Starts receiving over one NATS connection.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     client: Client,
@@ -79,17 +79,17 @@ impl Connect for Connector {
     }
 }
 
-/// A stream without an end.
+/// Data without an end.
 #[derive(Debug)]
 pub(super) struct Receiver {
     client: Client,
     messages: Subscriber,
-    /// Where credit goes.
+    /// The subject for credit; `None` before the first message.
     credits: Option<Subject>,
     window: u64,
     received: u64,
     granted: u64,
-    /// What was counted in parts.
+    /// Bytes that were counted in parts.
     counted: u64,
 }
 
@@ -99,7 +99,7 @@ impl RoundTrip for Receiver {
         while self.received < self.counted {
             let message = self.messages.next().await.ok_or_else(|| failure("the NATS connection is gone"))?;
             self.received += message.payload.len() as u64;
-            let Some(credits) = message.reply else { return Err(failure("nobody sends")) };
+            let Some(credits) = message.reply else { return Err(failure("there is no sender")) };
             if self.granted - self.received <= self.window / 2 {
                 self.granted = self.received + self.window;
                 let credit = Bytes::copy_from_slice(&self.granted.to_le_bytes());
@@ -115,7 +115,7 @@ impl RoundTrip for Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         if let Some(credits) = self.credits.take() {
-            // A client whose queue is full has lost this race; its sender stops for lack of credit.
+            // If the client's queue is full, the sender stops for lack of credit.
             let _ = self.client.publish(credits, Bytes::new()).now_or_never();
         }
     }

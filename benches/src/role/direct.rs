@@ -1,4 +1,4 @@
-//! The same work as through gRPC, straight through async-nats.
+//! The operations, directly through async-nats.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::operation::{
 use crate::Error;
 use crate::round::{Connect, Order, RoundTrip, RoundTripError};
 
-/// Does an operation over one NATS connection.
+/// Connects for an operation; all connections share one NATS connection.
 #[derive(Clone)]
 pub(super) struct Connector {
     client: Client,
@@ -22,7 +22,7 @@ pub(super) struct Connector {
     target: Target,
 }
 
-/// What an operation is done with.
+/// The operation, with the handle that it needs.
 #[derive(Clone)]
 enum Target {
     Publish,
@@ -33,7 +33,7 @@ enum Target {
     FanOut,
 }
 
-/// An operation that can be done, with the subscribers of its subject or its inbox.
+/// Runs an operation, with the subscribers of its subject or its inbox.
 pub(super) struct Runner {
     connector: Connector,
     subject: String,
@@ -111,7 +111,7 @@ impl Runner {
         match target {
             Target::Publish => {
                 client.publish(self.subject.clone(), body.clone()).await?;
-                // The server has it once what was sent after it is back: a flush ends when it is written.
+                // A message that comes back shows that the server has the earlier one; a flush ends before that.
                 client.publish(self.inbox.clone(), Bytes::new()).await?;
                 for subscriber in &mut self.subscribers {
                     next(subscriber).await?;
@@ -149,7 +149,7 @@ impl Runner {
     }
 }
 
-/// Waits for what comes next.
+/// Waits for the next message.
 async fn next(subscriber: &mut Subscriber) -> Result<(), Error> {
     let message = tokio::time::timeout(Duration::from_secs(10), subscriber.next()).await;
     message?.ok_or("the NATS connection is gone")?;

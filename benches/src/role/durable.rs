@@ -1,4 +1,4 @@
-//! narun with durable delivery, for the fault harness: gateways, and consumers that keep a record of what they run.
+//! narun with durable delivery, for the fault harness: gateways, and consumers that note their executions in a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -19,10 +19,10 @@ use super::parent;
 use crate::Error;
 use crate::test_request::{Act, TestRequest};
 
-/// What a handler says that panics because it was told to.
+/// The payload of a panic that a request asked for.
 const TOLD_TO: &str = "told to panic";
 
-/// An app whose requests are durable, and how both sides treat them.
+/// The settings of gateways and consumers of an app with durable requests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct DurableSetup {
     /// The addresses of all servers.
@@ -31,14 +31,14 @@ pub(crate) struct DurableSetup {
     pub(crate) app: String,
     pub(crate) replicas: usize,
     pub(crate) max_messages: Option<u64>,
-    /// How long a client waits for its answer.
+    /// How long the gateway waits for a response.
     pub(crate) timeout: Duration,
-    /// After which time requests below `/short/` are not run any more.
+    /// The expiry of requests below `/short/`.
     pub(crate) expiry: Duration,
     pub(crate) ack_wait: Duration,
     pub(crate) max_deliveries: u64,
     pub(crate) concurrency: usize,
-    /// Where every execution is written down, by all consumers.
+    /// The file in which all consumers note their executions.
     pub(crate) record: PathBuf,
 }
 
@@ -87,34 +87,34 @@ pub(super) async fn consumer(setup: DurableSetup) -> Result<(), Error> {
     Err("the consumer stopped".into())
 }
 
-/// Does what the request says, and writes down when it begins and when it is done.
+/// Does what the request asks for, and notes when it begins and when it is done.
 async fn job(request: Request<Body>, record: Arc<File>) -> Result<Response<Full<bytes::Bytes>>, Error> {
-    let task = TestRequest::of_path(request.uri().path()).ok_or("no such task")?;
-    let received = request.extensions().get::<Received>().ok_or("not by narun")?;
+    let test = TestRequest::of_path(request.uri().path()).ok_or("no such test")?;
+    let received = request.extensions().get::<Received>().ok_or("not a request of narun")?;
     let id = received.id();
     let count = match received.delivery() {
         Delivery::Durable { count, .. } => count,
         _ => 0,
     };
     let note = |what| {
-        // One write, so that those of several processes do not mix.
-        let line = format!("{what} {} {id} {count} {}\n", task.number, process::id());
+        // One write, so that lines of several processes do not mix.
+        let line = format!("{what} {} {id} {count} {}\n", test.number, process::id());
         (&*record).write_all(line.as_bytes())
     };
     note("start")?;
     let content = request.into_body().collect().await?.to_bytes();
-    tokio::time::sleep(Duration::from_millis(task.number * 7 % 20)).await;
-    match task.act {
+    tokio::time::sleep(Duration::from_millis(test.number * 7 % 20)).await;
+    match test.act {
         Act::Work => {}
         Act::Panic => panic::panic_any(TOLD_TO),
         Act::Fail => return Err("told to fail".into()),
         Act::Exit => process::exit(3),
     }
     note("end")?;
-    Ok(Response::new(Full::new(task.receipt(&content).into())))
+    Ok(Response::new(Full::new(test.receipt(&content).into())))
 }
 
-/// Leaves out what a panic says that was asked for.
+/// Does not print panics that a request asked for.
 fn hush() {
     let other = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

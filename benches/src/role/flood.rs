@@ -1,5 +1,5 @@
-//! narun with bodies of any length: `/load/down` sends one, as long as `?LENGTH` says or without an end, `/load/up` takes
-//! one, and all else is answered with what it brings.
+//! narun with bodies of any length: `/load/down` sends one, of the length `?LENGTH` or without an end, `/load/up`
+//! receives one, and any other path echoes the request's body.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,10 +18,10 @@ use super::parent;
 use crate::Error;
 use crate::handler::echo;
 
-/// What a body is made of.
+/// The data that all bodies consist of.
 pub(super) static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
-/// Serves HTTP, and gRPC if it is HTTP/2.
+/// Serves HTTP, and gRPC if the protocol is HTTP/2.
 pub(super) async fn gateway(at: NatsApp, window: u64, protocol: Protocol) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let gateway = Gateway::builder(client)
@@ -39,7 +39,7 @@ pub(super) async fn consumer(at: NatsApp, window: u64) -> Result<(), Error> {
     let app = at.app.clone();
     narun_consumer::serve(client, at.app, tower::service_fn(handle))
         .window(window)
-        // As many readers as there may be have a response each.
+        // Each of many slow readers holds a slot for the whole response.
         .concurrency(16 * 1024)
         .on_ready(move || parent::ready(&app))
         .await?;
@@ -63,7 +63,7 @@ where
     })
 }
 
-/// How many bytes came of a body.
+/// Reads a body, and returns its length.
 async fn count<B: Body + Unpin>(mut body: B) -> usize {
     let mut count = 0;
     while let Some(Ok(frame)) = body.frame().await {
@@ -72,7 +72,7 @@ async fn count<B: Body + Unpin>(mut body: B) -> usize {
     count
 }
 
-/// A body that is always there, with or without an end.
+/// A body whose data is always ready, with or without an end.
 #[derive(Clone, Copy, Debug)]
 struct Flood {
     left: Option<u64>,

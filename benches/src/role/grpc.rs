@@ -1,4 +1,4 @@
-//! gRPC, with a tonic service written by hand: both of its methods answer with the messages that they get.
+//! gRPC, with a tonic service written by hand: both of its methods return the messages that they receive.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,17 +23,17 @@ use super::parent;
 use crate::Error;
 use crate::round::{Connect, RoundTrip, RoundTripError};
 
-/// Its full name.
+/// The full name of the service.
 pub(super) const SERVICE: &str = "bench.Echo";
 
 const UNARY: &str = "/bench.Echo/Unary";
 const STREAM: &str = "/bench.Echo/Stream";
 
-/// What is called.
+/// The called method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Method {
     Unary,
-    /// One call each, in which one message goes there and back after the other.
+    /// One call per connection, in which messages go back and forth, one at a time.
     Stream,
 }
 
@@ -44,12 +44,12 @@ struct Content {
     bytes: Bytes,
 }
 
-/// Serves it directly, over HTTP/2.
+/// Serves the service directly, over HTTP/2.
 pub(super) async fn backend() -> Result<(), Error> {
     http_server::serve_as(Protocol::Http2, Echo).await
 }
 
-/// Serves it through NATS, until the process ends.
+/// Serves the service through NATS, until the process ends.
 pub(super) async fn consumer(at: NatsApp) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let app = at.app.clone();
@@ -57,7 +57,7 @@ pub(super) async fn consumer(at: NatsApp) -> Result<(), Error> {
     Err("the consumer stopped".into())
 }
 
-/// The service, as tonic's generated code would have it.
+/// The service, like tonic's generated code.
 #[derive(Clone, Copy, Debug)]
 struct Echo;
 
@@ -127,7 +127,7 @@ impl Connect for Connector {
     }
 }
 
-/// A connection, with a call on it or one after the other.
+/// A connection with one streaming call, or with one unary call after the other.
 #[derive(Debug)]
 pub(super) struct Calls {
     client: tonic::client::Grpc<Channel>,
@@ -138,12 +138,12 @@ pub(super) struct Calls {
 
 impl RoundTrip for Calls {
     async fn once(&mut self) -> Result<(), RoundTripError> {
-        let answer = match self.method {
+        let response = match self.method {
             Method::Unary => self.unary().await,
             Method::Stream => self.message().await,
         };
-        match answer {
-            Ok(answer) if answer == self.content => Ok(()),
+        match response {
+            Ok(response) if response == self.content => Ok(()),
             Ok(_) => Err(RoundTripError::Broken("another message".to_owned())),
             Err(status) => Err(RoundTripError::Broken(status.to_string())),
         }
@@ -162,13 +162,13 @@ impl Calls {
             self.client.ready().await.map_err(|error| Status::from_error(error.into()))?;
             let (sender, messages) = unbounded();
             let (request, path) = (Request::new(messages), PathAndQuery::from_static(STREAM));
-            let answers = self.client.streaming(request, path, codec()).await?.into_inner();
-            self.stream = Some((sender, answers));
+            let responses = self.client.streaming(request, path, codec()).await?.into_inner();
+            self.stream = Some((sender, responses));
         }
-        let Some((sender, answers)) = &mut self.stream else { return Err(Status::internal("no stream")) };
+        let Some((sender, responses)) = &mut self.stream else { return Err(Status::internal("no stream")) };
         let sent = sender.unbounded_send(self.content.clone());
         sent.map_err(|_| Status::unavailable("the stream is over"))?;
-        answers.next().await.unwrap_or_else(|| Err(Status::unavailable("the stream is over")))
+        responses.next().await.unwrap_or_else(|| Err(Status::unavailable("the stream is over")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Work through NATS over gRPC, and calls of the echo.
+//! The operations through NATS over gRPC, and calls of the echo.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::operation::{
 use crate::Error;
 use crate::round::{Connect, Order, RoundTrip, RoundTripError};
 
-/// Does an operation over one HTTP/2 connection.
+/// Connects for an operation; all connections share one HTTP/2 connection.
 #[derive(Clone)]
 pub(super) struct Connector {
     grpc: NatsServiceClient<Channel>,
@@ -29,19 +29,19 @@ pub(super) struct Connector {
     body: Bytes,
 }
 
-/// An operation that can be done, with the subscribers of a subject of its own.
+/// Runs an operation, with the subscribers of a subject of its own.
 pub(super) struct Runner {
     connector: Connector,
     subject: String,
     subscribers: Vec<Streaming<pb::MessageResponse>>,
 }
 
-/// A connection to that server.
+/// Connects to a server.
 pub(crate) async fn channel(to: SocketAddr) -> Result<Channel, Error> {
     Ok(Endpoint::from_shared(format!("http://{to}"))?.tcp_nodelay(true).connect().await?)
 }
 
-/// A request of the user's with these fields.
+/// A request of the user with these fields.
 macro_rules! request {
     ($request:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {
         pb::$request { user_id: USER.to_owned(), $($field $(: $value)?,)* ..Default::default() }
@@ -185,8 +185,8 @@ impl RoundTrip for EchoConnector {
         let failed = |error: tonic::Status| RoundTripError::Response(error.to_string());
         self.grpc.ready().await.map_err(|error| RoundTripError::Broken(error.to_string()))?;
         let (path, codec) = (PathAndQuery::from_static(ECHO), ProstCodec::<Bytes, Bytes>::default());
-        let answer = self.grpc.unary(Request::new(self.body.clone()), path, codec).await.map_err(failed)?;
-        match answer.into_inner().len() == self.body.len() {
+        let response = self.grpc.unary(Request::new(self.body.clone()), path, codec).await.map_err(failed)?;
+        match response.into_inner().len() == self.body.len() {
             true => Ok(()),
             false => Err(RoundTripError::Response("wrong length".to_owned())),
         }

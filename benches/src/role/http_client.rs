@@ -1,7 +1,7 @@
-//! The HTTP load: a connection, one request at a time.
+//! The HTTP load: connections with one request at a time.
 //!
-//! The request is encoded once and the response is parsed only as far as it takes to know that it is complete and
-//! correct: what the generator costs is not available to the programs that it measures.
+//! The request is encoded once, and the response is parsed only enough to know that it is complete and correct: CPU
+//! time of the load generator is not available to the programs that it measures.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use super::backlog::Backlog;
 use crate::Error;
 use crate::round::{Connect, RoundTrip, RoundTripError};
 
-/// More fields than a server under load sends.
+/// More fields than a measured server sends.
 const FIELDS: usize = 32;
 
 /// Opens connections to a server.
@@ -22,15 +22,15 @@ const FIELDS: usize = 32;
 pub(super) struct Connector {
     to: SocketAddr,
     request: Bytes,
-    /// Of a good answer: its status, and its body's length if that is known.
+    /// The status of a good response, and the length of its body if that is known.
     status: u16,
     length: Option<usize>,
     backlog: Option<Backlog>,
 }
 
 impl Connector {
-    /// Requests are POSTs with a body of that length. They are to be answered at once, or else `later`: then only so
-    /// many are made as are done.
+    /// Requests are POSTs with a body of this length. With `later` they prefer 202, and are made only as fast as they
+    /// are done.
     pub(super) async fn new(to: SocketAddr, length: usize, later: Option<NatsApp>) -> Result<Self, Error> {
         let prefer = if later.is_some() { "prefer: respond-async\r\n" } else { "" };
         let mut request = format!(
@@ -74,9 +74,9 @@ pub(super) struct HttpConnection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: u16,
-    /// Bytes of the head itself.
+    /// The length of the head.
     pub(super) length: usize,
-    /// Bytes of the body after it, if it tells them.
+    /// The length of the body, if there is a `Content-Length`.
     pub(super) body: Option<usize>,
 }
 
@@ -93,13 +93,13 @@ impl RoundTrip for HttpConnection {
                 break head;
             }
         };
-        // A response without a Content-Length is not expected of these servers.
+        // These servers always send a Content-Length.
         let body = head.body.ok_or_else(|| RoundTripError::Broken("no content-length".to_owned()))?;
         while self.received.len() < head.length + body {
             self.receive().await?;
         }
         if self.received.len() > head.length + body {
-            return Err(RoundTripError::Broken("more than a response".to_owned()));
+            return Err(RoundTripError::Broken("bytes after the response".to_owned()));
         }
         if head.status != self.connector.status {
             return Err(RoundTripError::Response(head.status.to_string()));
@@ -121,7 +121,7 @@ impl HttpConnection {
     }
 }
 
-/// The head, if it is complete.
+/// Parses a head. Returns `None` if it is not complete.
 pub(super) fn parse(received: &[u8]) -> Result<Option<Head>, RoundTripError> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut fields);
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_a_head_once_it_is_complete() {
+    fn a_head_is_parsed_when_it_is_complete() {
         let text = b"HTTP/1.1 503 Busy\r\ndate: now\r\nContent-Length: 3\r\n\r\nabc";
         assert!(matches!(parse(&text[..40]), Ok(None)));
         let head = parse(text).ok().flatten();

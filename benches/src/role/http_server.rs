@@ -18,20 +18,20 @@ use tower::Service;
 use super::parent;
 use crate::Error;
 
-/// What the buffers of a connection are where they are small.
+/// The size of small buffers.
 const SMALL: u32 = 64 * 1024;
 
-/// How many clients may wait to be connected.
+/// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Protocol {
     #[default]
     Http1,
-    /// The same with small buffers, hyper's and the system's: whoever reads slowly is soon waited for.
+    /// HTTP/1.1 with small buffers of hyper and the system, so that a slow reader soon stops the sender.
     Http1Small,
-    /// HTTP/2, and nothing else.
+    /// HTTP/2 only.
     Http2,
 }
 
@@ -67,7 +67,7 @@ where
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let (stream, service) = (TokioIo::new(stream), TowerToHyperService::new(service.clone()));
-        // A client that goes away is not this side's error.
+        // A client that leaves is no error of the server.
         match protocol {
             Protocol::Http1 | Protocol::Http1Small => {
                 let connection = http1.serve_connection(stream, service);
@@ -84,7 +84,7 @@ where
 fn listen(protocol: Protocol) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     if protocol == Protocol::Http1Small {
-        // Those of its connections, too.
+        // Accepted connections inherit it.
         socket.set_send_buffer_size(SMALL)?;
     }
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;

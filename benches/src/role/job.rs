@@ -1,4 +1,4 @@
-//! What a process is started to do.
+//! The task that a process is started with.
 
 use std::net::SocketAddr;
 
@@ -11,22 +11,22 @@ use super::grpc::Method;
 use super::http_server::Protocol;
 use super::operation::Operation;
 
-/// What a process is to do, and on how many worker threads.
+/// A role, and the number of worker threads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    /// None: a current-thread runtime.
+    /// `None` for a current-thread runtime.
     pub(crate) workers: Option<usize>,
     pub(crate) role: Role,
 }
 
-/// What a process can be.
+/// The part of a load program that a process plays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// The handler behind a hyper server.
     Backend,
     /// A hyper server and a pooled client in front of another server.
     Proxy { to: SocketAddr },
-    /// HTTP requests over a connection each; those to be answered later, if an app is named.
+    /// Makes HTTP requests, one at a time over each connection; with `Prefer: respond-async` if `later` names the app.
     HttpClient { to: SocketAddr, connections: usize, body: usize, later: Option<NatsApp> },
     /// A hyper server and the gateway.
     Gateway { at: NatsApp, routes: usize },
@@ -34,38 +34,38 @@ pub(crate) enum Role {
     Consumer { at: NatsApp, work: Work },
     /// A hyper server and the gateway, with durable routes.
     DurableGateway(DurableSetup),
-    /// A consumer that writes down what it runs.
+    /// A consumer that notes its executions in a file.
     DurableConsumer(DurableSetup),
-    /// A NATS subscription that answers with what it got.
+    /// A NATS subscription that replies with the payload.
     Responder { at: NatsApp },
-    /// A NATS subscription for an app's requests, that never answers.
+    /// A NATS subscription for an app's requests that never replies.
     Silent { at: NatsApp },
-    /// NATS requests over one connection.
+    /// Makes NATS requests over one connection.
     RawClient { at: NatsApp, connections: usize, body: usize },
     /// A hyper server and the gateway, for bodies of any length.
     FloodGateway { at: NatsApp, window: u64, protocol: Protocol },
-    /// A consumer whose handler sends and takes such bodies.
+    /// A consumer whose handler sends and receives such bodies.
     FloodConsumer { at: NatsApp, window: u64 },
-    /// HTTP requests with such bodies, over a connection each.
+    /// Makes HTTP requests with such bodies, one at a time over each connection.
     BulkClient { to: SocketAddr, connections: usize, transfer: Transfer },
-    /// Streams over bare NATS, with credit.
+    /// Sends data over bare NATS, with credit.
     CreditSender { at: NatsApp, window: u64 },
-    /// Takes such streams.
+    /// Receives data over bare NATS, and grants credit.
     CreditReceiver { at: NatsApp, window: u64, connections: usize },
     /// A tonic service behind a hyper server.
     GrpcBackend,
     /// A consumer with that service.
     GrpcConsumer { at: NatsApp },
-    /// Calls of that service, over a connection each.
+    /// Calls this service, over connections of its own.
     GrpcClient { to: SocketAddr, connections: usize, method: Method, body: usize },
     /// NATS over gRPC.
     NatsGrpc { nats: String },
-    /// A gRPC method that answers with what it got.
+    /// A gRPC method that returns its request.
     Echo,
-    /// Work through NATS over gRPC.
+    /// Does an operation through NATS over gRPC.
     NatsGrpcClient { to: SocketAddr, nats: String, operation: Operation, connections: usize, body: usize },
-    /// The same straight through async-nats.
+    /// Does an operation directly through async-nats.
     DirectClient { nats: String, operation: Operation, connections: usize, body: usize },
-    /// Calls of the echo.
+    /// Calls the echo.
     EchoClient { to: SocketAddr, connections: usize, body: usize },
 }

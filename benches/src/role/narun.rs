@@ -1,4 +1,4 @@
-//! narun itself: the gateway's service right behind hyper, and the consumer with the handler.
+//! narun itself: the gateway's service behind hyper, and the consumer with the handler.
 
 use futures::StreamExt;
 use narun_gateway::{App, Gateway, Namespace, Route};
@@ -9,7 +9,7 @@ use super::parent;
 use crate::Error;
 use crate::handler::{burn, echo};
 
-/// Serves HTTP with that many routes, of which one is requested.
+/// Serves HTTP with this many routes, one of which gets the requests.
 pub(super) async fn gateway(at: NatsApp, routes: usize) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let others = (1..routes).map(|number| Route::any(format!("/other/{number}/{{*rest}}"), &at.app));
@@ -44,7 +44,7 @@ pub(super) async fn consumer(at: NatsApp, work: Work) -> Result<(), Error> {
     Err("the consumer stopped".into())
 }
 
-/// Takes an app's requests, and leaves them.
+/// Receives an app's requests, and never replies.
 pub(super) async fn silent(at: NatsApp) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let subject = Namespace::new(at.delivery.namespace())?.call_subject(&App::new(&at.app)?);

@@ -1,4 +1,4 @@
-//! NATS over gRPC as a program of its own, and the least that gRPC can do, to compare with.
+//! NATS over gRPC as a program of its own, and the simplest gRPC method, to compare with.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -31,7 +31,7 @@ pub(super) async fn service(nats: &str) -> Result<(), Error> {
     serve(Server::builder().add_service(service.into_server())).await
 }
 
-/// Serves a method that answers with what it got, a `google.protobuf.BytesValue`.
+/// Serves a method that returns its request, a `google.protobuf.BytesValue`.
 pub(super) async fn echo() -> Result<(), Error> {
     serve(Server::builder().add_service(Echo)).await
 }

@@ -1,4 +1,4 @@
-//! What is done through gRPC, and straight through async-nats.
+//! The operations that are done through gRPC and directly through async-nats.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,27 +18,27 @@ pub(crate) const BATCH: usize = 100;
 /// Subscribers of a subject.
 pub(crate) const SUBSCRIBERS: usize = 4;
 
-/// Keys that are put and got in turn.
+/// The number of keys that are put and got in turn.
 pub(super) const KEYS: u64 = 1000;
 
-/// More messages than can be pulled in a second.
+/// More messages than a client can pull in a second.
 const PULLED: f64 = 80_000.0;
 
-/// Messages that a stream is given at a time: a server drops what it cannot store soon enough.
+/// Messages that are published to a stream at a time: a server drops messages that it cannot store soon enough.
 const AT_A_TIME: u64 = 4000;
 
-/// Between two looks at a stream.
+/// The pause between two polls of a stream.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Who does it through gRPC.
+/// The user of gRPC calls.
 pub(super) const USER: &str = "bench";
 
-/// Names, of the user's and of NATS's own.
+/// Names of the bucket, the stream and its consumer.
 pub(super) const BUCKET: &str = "settings";
 pub(super) const STREAM: &str = "jobs";
 pub(super) const CONSUMER: &str = "workers";
 
-/// Something to do over and over.
+/// An operation that is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Operation {
@@ -73,7 +73,7 @@ impl Operation {
         }
     }
 
-    /// How many are done at a time, if there is room for that many in flight: bursts are many by themselves.
+    /// How many operations run at a time, given the wanted number in flight: bursts are limited to 4.
     pub(crate) fn at_a_time(self, in_flight: usize) -> usize {
         match self {
             Self::FanOut => in_flight.min(4),
@@ -81,7 +81,7 @@ impl Operation {
         }
     }
 
-    /// Calls of gRPC that it takes.
+    /// The number of gRPC calls per operation.
     pub(crate) fn calls(self) -> f64 {
         match self {
             Self::PullAndAck => 2.0,
@@ -90,19 +90,19 @@ impl Operation {
     }
 }
 
-/// Keys in turn.
+/// The next key.
 pub(super) fn next_key() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("key-{}", NEXT.fetch_add(1, Ordering::Relaxed) % KEYS)
 }
 
-/// A name that no other has.
+/// A name that is unique in this process.
 pub(super) fn unique(beginning: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{beginning}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Fills a stream with more than an order can take out of it.
+/// Fills a stream with more messages than can be pulled during an order.
 pub(super) async fn fill(
     client: &Client,
     stream: &str,
@@ -125,7 +125,7 @@ pub(super) async fn fill(
             }
             Ok::<_, Error>(())
         };
-        tokio::time::timeout(GRACE, stored).await.map_err(|_| "the stream does not fill")??;
+        tokio::time::timeout(GRACE, stored).await.map_err(|_| "filling the stream timed out")??;
     }
     Ok(())
 }

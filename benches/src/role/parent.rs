@@ -1,4 +1,4 @@
-//! The parent process: what it is told, and the orders that it gives.
+//! Talking with the parent process: the ready line, and orders.
 
 use std::io::{self, BufRead};
 use std::{process, thread};
@@ -11,7 +11,7 @@ use crate::round::{self, Connect, Order};
 /// The orders that the parent gives.
 type Orders = UnboundedReceiver<Order>;
 
-/// Reads orders for as long as there is a parent, then ends the process.
+/// Reads orders from standard input. Ends the process when the parent has closed it.
 pub(super) fn orders() -> Orders {
     let (sender, orders) = mpsc::unbounded_channel();
     thread::spawn(move || {
@@ -26,7 +26,7 @@ pub(super) fn orders() -> Orders {
     orders
 }
 
-/// Tells the parent that it can go on.
+/// Tells the parent that this process is ready.
 pub(super) fn ready(address: impl std::fmt::Display) {
     println!("ready {address}");
 }

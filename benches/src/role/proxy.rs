@@ -1,4 +1,4 @@
-//! The reverse proxy to compare with: hyper on both sides, bodies streamed through.
+//! The reverse proxy to compare with: hyper on both sides, with streamed bodies.
 
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use hyper_util::client::legacy::{self, Client, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
 use tower::Service;
 
-/// Sends every request on to one server, over pooled connections.
+/// Forwards every request to one server, over pooled connections.
 #[derive(Clone, Debug)]
 pub(super) struct Proxy {
     client: Client<HttpConnector, Incoming>,

@@ -1,4 +1,4 @@
-//! The ideal to compare with: NATS request and reply, with no HTTP anywhere.
+//! The ideal to compare with: NATS request and reply, without HTTP.
 
 use async_nats::{Client, Subject};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use super::parent;
 use crate::Error;
 use crate::round::{Connect, RoundTrip, RoundTripError};
 
-/// Answers every request with its payload, until the process ends.
+/// Replies to every request with its payload, until the process ends.
 pub(super) async fn respond(at: NatsApp) -> Result<(), Error> {
     let client = async_nats::connect(&at.nats).await?;
     let mut requests = client.queue_subscribe(at.app.clone(), at.app.clone()).await?;
@@ -48,7 +48,7 @@ impl Connect for Connector {
 impl RoundTrip for Connector {
     async fn once(&mut self) -> Result<(), RoundTripError> {
         match self.client.request(self.subject.clone(), self.body.clone()).await {
-            Ok(answer) if answer.payload.len() == self.body.len() => Ok(()),
+            Ok(reply) if reply.payload.len() == self.body.len() => Ok(()),
             Ok(_) => Err(RoundTripError::Response("wrong length".to_owned())),
             Err(error) => Err(RoundTripError::Response(error.to_string())),
         }

@@ -1,4 +1,4 @@
-//! What the connections of a client count together.
+//! The shared count of a client's connections.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 
 use super::order::Round;
 
-/// A count that all its clones share.
+/// Latencies and failures. All clones count together.
 #[derive(Clone, Debug)]
 pub(super) struct Tally(Arc<Mutex<Counts>>);
 
@@ -35,7 +35,7 @@ impl Tally {
         *self.counts().failures.entry(text).or_default() += 1;
     }
 
-    /// What was counted, without CPU times.
+    /// The result so far, without CPU times.
     pub(super) fn round(&self, window: Duration) -> Round {
         let counts = self.counts();
         let quantile_us = |quantile| counts.latencies.value_at_quantile(quantile) as f64 / 1e3;

@@ -1,4 +1,4 @@
-//! The requests of a soak, and what becomes of them.
+//! The requests of a soak, and how they end.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,17 +13,17 @@ use narun_gateway::{GatewayService, NotFound};
 use tokio::time;
 use tower::ServiceExt;
 
-/// The route's: what is not dropped before is answered 504 then.
+/// The route's timeout: requests that are not dropped before get 504.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A number of requests to make, by all tasks together.
+/// The number of requests that all tasks make together, and counts of how they ended.
 #[derive(Debug)]
 pub(super) struct Exchanges {
     wanted: u64,
     made: AtomicU64,
     timed_out: AtomicU64,
     dropped: AtomicU64,
-    /// Answers with any other status.
+    /// Responses with another status than 504.
     wrong: Mutex<BTreeMap<StatusCode, u64>>,
 }
 
@@ -38,13 +38,13 @@ impl Exchanges {
         }
     }
 
-    /// How many were begun.
+    /// How many requests were begun.
     pub(super) fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed).min(self.wanted)
     }
 
-    /// Whether none was answered, and some ended in either way.
-    pub(super) fn are_as_they_should_be(&self) -> bool {
+    /// Whether all requests timed out or were dropped, and some ended in either way.
+    pub(super) fn are_as_expected(&self) -> bool {
         let [timed_out, dropped] =
             [&self.timed_out, &self.dropped].map(|count| count.load(Ordering::Relaxed));
         timed_out > 0 && dropped > 0 && timed_out + dropped == self.wanted
@@ -57,7 +57,7 @@ impl Exchanges {
             if number >= self.wanted {
                 return;
             }
-            // Dropped: half of all, of these half at once, when the request has just been sent.
+            // Half of all requests are dropped, and half of these as soon as they are sent.
             let patience = match number % 4 {
                 0 => Duration::ZERO,
                 1 => TIMEOUT / 5,

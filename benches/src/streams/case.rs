@@ -1,4 +1,4 @@
-//! What is compared, and the processes that each case consists of.
+//! The compared cases, and the processes that each case consists of.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::role::{DeliveryKind, Job, Method, NatsApp, Protocol, Role, Transfer};
 
 const MIB: usize = 1024 * 1024;
 
-/// What is read at once of a body at a pace.
+/// Bytes that are read at once of a body at a pace.
 const PACED: usize = 64 * 1024;
 
 /// Bytes in a small request, and in a gRPC message.
@@ -43,7 +43,7 @@ pub(super) struct GrpcCall {
     method: Method,
 }
 
-/// Where cases run, and how.
+/// Starts the processes of cases.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Launcher<'a> {
     pub(super) nats: &'a Server,
@@ -57,7 +57,7 @@ impl Bulk {
         matches!(self, Self::Credit | Self::Down | Self::Up)
     }
 
-    /// Starts the processes, the farthest from the client first.
+    /// Starts the processes; the one farthest from the client comes first.
     pub(super) fn start(self, launcher: &Launcher<'_>, at_once: usize) -> Result<Group, Error> {
         if self == Self::Credit {
             return launcher.credit(at_once);
@@ -73,7 +73,7 @@ impl Bulk {
 }
 
 impl GrpcCall {
-    /// All of them, what goes through NATS after what does not.
+    /// All calls; those through NATS come after the direct ones.
     pub(super) const ALL: [Self; 4] = [
         Self { through_nats: false, method: Method::Unary },
         Self { through_nats: true, method: Method::Unary },
@@ -83,7 +83,7 @@ impl GrpcCall {
 }
 
 impl Launcher<'_> {
-    /// Small requests, and beside them so many downloads of so many MiB per second each.
+    /// Small requests, and `beside` them a number of downloads, each of a number of MiB per second.
     pub(super) fn small(&self, at_once: usize, beside: Option<(usize, u32)>) -> Result<Group, Error> {
         let name = if beside.is_some() { "beside" } else { "small" };
         let mut address = None;
@@ -97,7 +97,7 @@ impl Launcher<'_> {
         Ok(group.beside(client(Role::BulkClient { to, connections, transfer })?))
     }
 
-    /// So many downloads that are read slowly, so many KiB per second all together.
+    /// Downloads that are read slowly, at `kib` KiB per second all together.
     pub(super) fn readers(&self, readers: usize, kib: u64) -> Result<Group, Error> {
         let part = usize::try_from(kib * 1024)? / readers;
         let pace = Some(Duration::from_secs(1));
@@ -154,14 +154,14 @@ impl Launcher<'_> {
         Process::start(name, &Job { workers: self.workers, role })
     }
 
-    /// Other groups are up as well, and are not to share the work.
+    // The groups of other cases run at the same time, and must not take these requests.
     fn at(&self, name: &str) -> NatsApp {
         let nats = self.nats.url().to_owned();
         NatsApp { nats, app: format!("streams-{name}"), delivery: DeliveryKind::Direct }
     }
 }
 
-/// The gauge: the same whatever it measures.
+/// Starts a client, which has one thread in all cases, so that it costs the same.
 fn client(role: Role) -> Result<Process, Error> {
     Process::start("client", &Job { workers: None, role })
 }

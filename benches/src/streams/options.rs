@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use super::case::Bulk;
 use crate::pace::{Pace, seconds};
 
-/// Compares bodies streamed through narun with a bare credit loop over NATS, and looks at what they cost others.
+/// Compares bodies streamed through narun with a bare credit loop over NATS, and measures their effect on other requests.
 #[derive(Clone, Debug, Parser)]
 pub(super) struct StreamsOptions {
     #[command(flatten)]
@@ -49,11 +49,11 @@ pub(super) struct StreamsOptions {
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) read_kib: u64,
 
-    /// Part `readers`: how long they read, in the one round that there is
+    /// Part `readers`: length of its only round
     #[arg(long, default_value = "20", value_parser = seconds)]
     pub(super) read_seconds: Duration,
 
-    /// Worker threads of every program but the clients; without, each is on one thread
+    /// Worker threads of every program but the clients; one thread each by default
     #[arg(long)]
     pub(super) workers: Option<usize>,
 
@@ -62,7 +62,7 @@ pub(super) struct StreamsOptions {
     pub(super) json: bool,
 }
 
-/// What is measured.
+/// A part of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Part {
     /// Long bodies
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         StreamsOptions::command().debug_assert();
     }
 

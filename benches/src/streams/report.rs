@@ -1,4 +1,4 @@
-//! What is printed: tables to read, or lines of JSON.
+//! The output: tables, or lines of JSON.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::Error;
 use crate::figures::{Figures, rounded};
 use crate::goal::Goal;
 
-/// A case under one setting, and what came of it.
+/// The figures of a case under one setting.
 #[derive(Clone, Debug)]
 pub(super) struct StreamsCell {
     pub(super) setting: String,
@@ -17,7 +17,7 @@ pub(super) struct StreamsCell {
     pub(super) figures: Figures,
 }
 
-/// A figure or ratio that is looked at, perhaps against a goal.
+/// A figure or ratio, with its goal if it has one.
 #[derive(Clone, Debug, Serialize)]
 struct StreamsCheck {
     setting: String,
@@ -27,7 +27,7 @@ struct StreamsCheck {
     met: Option<bool>,
 }
 
-/// Prints every cell as it comes, and what was made of all of them.
+/// Prints each cell when it is measured, and the checks at the end.
 #[derive(Debug)]
 pub(super) struct StreamsReport {
     json: bool,
@@ -76,7 +76,7 @@ impl StreamsReport {
         });
     }
 
-    /// Prints what is looked at.
+    /// Prints the checks.
     pub(super) fn checks(&self) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         if !self.json && !self.checks.is_empty() {
@@ -92,7 +92,7 @@ impl StreamsReport {
         Ok(())
     }
 
-    /// What was not transferred as it should be.
+    /// The number of failed transfers.
     pub(super) fn failures(&self) -> u64 {
         self.failures
     }

@@ -1,7 +1,7 @@
-//! What a small exchange costs each side: messages, allocations and tasks, so that nobody adds any unawares.
+//! The cost of a small exchange on each side: messages, allocations and tasks. These tests fail if a change adds any.
 //!
-//! The side that is looked at runs on the test's thread, whose allocations alone are counted, its NATS client included;
-//! whatever it talks with is on a thread of its own.
+//! The measured side, with its NATS client, runs on the test's thread, and only allocations of that thread are counted.
+//! Its peer has a thread of its own.
 
 mod peer;
 
@@ -20,22 +20,22 @@ use tower::ServiceExt;
 
 use self::peer::{Requester, Responder, Wiretap};
 
-/// How many exchanges a batch has, one after the other, and how many batches are made.
+/// The number of exchanges in a batch, one after the other, and the number of batches.
 const EXCHANGES: usize = 100;
 const BATCHES: usize = 10;
 
 const CONTENT: &[u8] = &[b'x'; 200];
 
-/// What the batch of exchanges that cost least has cost, for each of them.
+/// The cost per exchange in the cheapest batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cost {
-    /// Rounded down: what grows now and then is not counted, nor what a timer costs that is due meanwhile.
+    /// Rounded down, so that buffers that grow now and then, and timers that are due meanwhile, do not count.
     allocations: u64,
     tasks: u64,
 }
 
 #[test]
-fn a_request_costs_the_gateway() {
+fn a_gateway_needs_13_allocations_and_no_task() {
     let _alone = alone();
     let server = Server::start().expect("a nats-server");
     let _responder = Responder::start(server.url(), "gateway-cost");
@@ -47,7 +47,7 @@ fn a_request_costs_the_gateway() {
 }
 
 #[test]
-fn a_request_costs_the_consumer() {
+fn a_consumer_needs_14_allocations_and_no_task() {
     let _alone = alone();
     let server = Server::start().expect("a nats-server");
     let runtime = runtime();
@@ -73,7 +73,7 @@ fn an_exchange_is_two_messages() {
     });
 }
 
-/// Only one test at a time: tasks are counted over the whole process.
+/// Lets only one test run at a time, as tasks are counted over the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -89,7 +89,7 @@ async fn gateway(server: &Server, app: &str) -> GatewayService<NotFound> {
     gateway.expect("a gateway").service()
 }
 
-/// Starts a consumer whose handler is ready at once, and waits until it listens.
+/// Starts a consumer whose handler is ready at its first poll, and waits until the consumer is ready.
 async fn consumer(server: &Server, app: &str) {
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let handler = tower::service_fn(|_: Request<Body>| async {
@@ -120,7 +120,7 @@ async fn exchanges(gateway: &GatewayService<NotFound>, requests: Vec<Request<Ful
     }
 }
 
-/// Measures a batch of exchanges, after a first one that warms up.
+/// Measures batches of exchanges, after a first batch that warms up.
 fn cost<P, F: Future<Output = ()>>(
     runtime: &Runtime,
     prepare: impl Fn() -> P,
@@ -138,7 +138,7 @@ fn cost<P, F: Future<Output = ()>>(
     costs.min_by_key(|cost| (cost.tasks, cost.allocations)).expect("a batch")
 }
 
-/// How many tasks were spawned in this process, apart from those that count them: tokio numbers tasks.
+/// The number of tasks spawned in this process so far, without those spawned here: tokio numbers tasks.
 async fn tasks_so_far() -> u64 {
     static COUNTING: AtomicU64 = AtomicU64::new(0);
     let [first, second] = [(); 2].map(|()| {

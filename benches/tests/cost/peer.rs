@@ -1,4 +1,4 @@
-//! What the measured side talks with, each on a thread of its own that ends with the test.
+//! Peers of the measured side, each on a thread of its own that ends with the test.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{CONTENT, runtime};
 
-/// An app that answers every message with the same RESPONSE.
+/// An app that replies to every message with the same RESPONSE.
 pub(super) struct Responder {
     _stop: oneshot::Sender<()>,
 }
@@ -27,7 +27,7 @@ impl Responder {
             let mut requests = subscribe(&client, subject).await;
             let _ = ready.send(());
             let response = response();
-            let answer = async {
+            let reply = async {
                 while let Some(request) = requests.next().await {
                     let reply = request.reply.expect("a reply subject");
                     client.publish(reply, response.clone()).await.expect("a published response");
@@ -35,14 +35,14 @@ impl Responder {
             };
             tokio::select! {
                 _ = stopped => {}
-                () = answer => {}
+                () = reply => {}
             }
         });
         Self { _stop: stop }
     }
 }
 
-/// A gateway that makes requests, one after the other.
+/// A gateway that makes one request after the other.
 pub(super) struct Requester {
     orders: mpsc::UnboundedSender<(usize, oneshot::Sender<()>)>,
 }
@@ -57,8 +57,8 @@ impl Requester {
             let request = request();
             while let Some((count, done)) = ordered.recv().await {
                 for _ in 0..count {
-                    let answer = client.request(subject.clone(), request.clone()).await;
-                    assert!(answer.expect("an answer").payload.ends_with(CONTENT));
+                    let response = client.request(subject.clone(), request.clone()).await;
+                    assert!(response.expect("a response").payload.ends_with(CONTENT));
                 }
                 let _ = done.send(());
             }
@@ -66,15 +66,15 @@ impl Requester {
         Self { orders }
     }
 
-    /// Makes so many.
+    /// Makes this many requests.
     pub(super) async fn make(&self, count: usize) {
         let (done, is_done) = oneshot::channel();
         self.orders.send((count, done)).expect("a requester");
-        is_done.await.expect("answers to all requests");
+        is_done.await.expect("responses to all requests");
     }
 }
 
-/// Hears every message on the server.
+/// Counts every message on the server.
 pub(super) struct Wiretap {
     orders: mpsc::UnboundedSender<oneshot::Sender<usize>>,
 }
@@ -88,30 +88,30 @@ impl Wiretap {
             let mut messages = subscribe(&client, ">".to_owned()).await;
             let _ = ready.send(());
             let mut count = 0;
-            while let Some(told) = ordered.recv().await {
-                // Behind everything that the server has passed on so far.
+            while let Some(counted) = ordered.recv().await {
+                // The marker comes after all messages that the server has sent so far.
                 let marker = client.new_inbox();
                 client.publish(marker.clone(), Bytes::new()).await.expect("a published message");
                 while messages.next().await.expect("an open subscription").subject.as_str() != marker {
                     count += 1;
                 }
-                let _ = told.send(count);
+                let _ = counted.send(count);
             }
         });
         Self { orders }
     }
 
-    /// How many messages there have been.
+    /// The number of messages so far.
     pub(super) async fn count(&self) -> usize {
-        let (tell, told) = oneshot::channel();
-        self.orders.send(tell).expect("a wiretap");
-        told.await.expect("a count")
+        let (sender, counted) = oneshot::channel();
+        self.orders.send(sender).expect("a wiretap");
+        counted.await.expect("a count")
     }
 }
 
 type Ready = std::sync::mpsc::Sender<()>;
 
-/// Runs a peer, and waits until it is ready.
+/// Starts a peer, and waits until it is ready.
 fn start<F: Future<Output = ()>>(peer: impl FnOnce(Ready) -> F + Send + 'static) {
     let (ready, is_ready) = std::sync::mpsc::channel();
     thread::spawn(move || runtime().block_on(peer(ready)));
@@ -122,7 +122,7 @@ async fn connect(url: &str) -> Client {
     async_nats::connect(url).await.expect("a connection")
 }
 
-/// Subscribes, and waits until the server knows.
+/// Subscribes, and waits until the server has the subscription.
 async fn subscribe(client: &Client, subject: String) -> Subscriber {
     let messages = client.subscribe(subject).await.expect("a subscription");
     let inbox = client.new_inbox();

@@ -4,24 +4,24 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
 use narun_nats::jetstream::{BodyStoreError, DeclareError, OutcomeError};
 
-/// Why dead letters were not listed, put back or deleted.
+/// Why dead letters could not be listed, put back or deleted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadLetterError {
-    /// There is none with this sequence, or not any more.
-    #[error("there is no such dead letter")]
+    /// No dead letter has this sequence.
+    #[error("no such dead letter")]
     NotFound,
-    /// It is no request, which no consumer could read either: it can only be deleted.
-    #[error("the dead letter is no request: {0}")]
+    /// The message is not a request, so no consumer can read it. It can only be deleted.
+    #[error("the dead letter is not a request: {0}")]
     Unreadable(String),
-    /// It refers to buckets of another namespace, so that no consumer takes it: it can only be deleted.
-    #[error("the dead letter refers to a bucket that is not its namespace's")]
+    /// The request refers to a bucket of another namespace, so no consumer accepts it. It can only be deleted.
+    #[error("the dead letter refers to a bucket of another namespace")]
     Foreign,
-    /// A stream or a bucket is not as it must be: for people to mend.
+    /// A bucket differs from the settings, or is missing: change it, or the settings.
     #[error("{0}")]
     Declaration(String),
-    /// No answer, no connection, no leader, a full stream: worth trying again.
-    #[error("JetStream does not answer as it should: {0}")]
+    /// No response, no connection, no leader, or a full stream. A retry may succeed.
+    #[error("JetStream is unavailable: {0}")]
     Unavailable(String),
 }
 
@@ -33,7 +33,7 @@ impl DeadLetterError {
     pub(super) fn from_raw(error: RawMessageError) -> Self {
         match error.kind() {
             RawMessageErrorKind::NoMessageFound => Self::NotFound,
-            // There is no stream.
+            // Without a stream there are no dead letters.
             RawMessageErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                 Self::NotFound
             }

@@ -6,7 +6,7 @@ use narun_core::frame::RequestFrame;
 use narun_core::{ExchangeId, Limits, Namespace};
 use narun_nats::jetstream::header;
 
-/// A durable request that was given up.
+/// A durable request that failed for good.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     sequence: u64,
@@ -14,7 +14,7 @@ pub struct DeadLetter {
     reason: String,
     deliveries: u64,
     accepted: Option<SystemTime>,
-    /// None if the message is no request.
+    /// `None` if the message is not a readable request.
     request: Option<(ExchangeId, request::Parts)>,
 }
 
@@ -35,37 +35,39 @@ impl DeadLetter {
         }
     }
 
-    /// Its number, by which it is put back and deleted. Those of later ones are larger.
+    /// The sequence in the stream of dead letters, for [`DeadLetters::put_back`](crate::DeadLetters::put_back) and
+    /// [`DeadLetters::delete`](crate::DeadLetters::delete). Later dead letters have larger ones.
     pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The app that it was for.
+    /// The app that the request was for.
     pub fn app(&self) -> &str {
         &self.app
     }
 
-    /// Why it was given up, for people: at most 256 characters of visible ASCII.
+    /// Why it is a dead letter: a text of at most 256 visible ASCII characters.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// How often it was delivered.
+    /// How often the request was delivered.
     pub const fn deliveries(&self) -> u64 {
         self.deliveries
     }
 
-    /// When the stream took it, or took it back, by the server's clock. None if that is not known.
+    /// When the request was stored in its stream, or put back, by the server's clock. `None` if that is unknown.
     pub const fn accepted(&self) -> Option<SystemTime> {
         self.accepted
     }
 
-    /// The id of its exchange, as in [`Received::id`](crate::Received::id). None if the message is no request.
+    /// The id of the exchange, as in [`Received::id`](crate::Received::id). `None` if the message is not a readable
+    /// request.
     pub fn id(&self) -> Option<ExchangeId> {
         self.request.as_ref().map(|(id, _)| *id)
     }
 
-    /// Its method, target, version and fields. None if the message is no request.
+    /// The method, target, version and fields. `None` if the message is not a readable request.
     pub fn request(&self) -> Option<&request::Parts> {
         self.request.as_ref().map(|(_, parts)| parts)
     }

@@ -1,38 +1,39 @@
-//! Acknowledgements: what the server is told of a delivery, and where.
+//! Acks: their payloads, and the subjects to which they are published.
 
 use std::time::{Duration, SystemTime};
 
 use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures::FutureExt;
+use tokio::task::unconstrained;
 
-/// What the server is told.
+/// The kinds of acks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ack {
-    /// It is done, and leaves the stream.
-    Done,
-    /// It is being worked on: the ack wait begins anew.
-    Working,
-    /// It is given back, to be delivered again after this time.
-    Again(Duration),
-    /// It is never delivered again, and leaves the stream.
-    Never,
+    /// The request is done, and removed from the stream.
+    Ack,
+    /// The request is being handled: the ack wait starts again.
+    Progress,
+    /// The request is delivered again after this delay.
+    Nak(Duration),
+    /// The request is never delivered again, and removed from the stream.
+    Term,
 }
 
-/// What the subject of a delivery's acknowledgement tells of it.
+/// What the ack subject of a delivery says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Delivered {
-    /// How often it has been delivered, this time included.
+pub(super) struct DeliveryInfo {
+    /// How often the message has been delivered, including this time.
     pub(super) count: u64,
-    /// Its sequence in the stream.
+    /// The sequence in the stream.
     pub(super) sequence: u64,
-    /// When the server stored it, in nanoseconds since 1970.
+    /// When the server stored the message, in nanoseconds since 1970.
     nanos: u64,
 }
 
-/// The acknowledgement of one delivery; given back when dropped without another word.
+/// Sends the acks of one delivery. Gives the delivery back if dropped before it was settled.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Acker {
     client: Client,
     subject: Subject,
     settled: bool,
@@ -41,21 +42,21 @@ pub(super) struct Claim {
 impl Ack {
     fn payload(self) -> Bytes {
         match self {
-            Self::Done => Bytes::from_static(b"+ACK"),
-            Self::Working => Bytes::from_static(b"+WPI"),
-            Self::Again(Duration::ZERO) => Bytes::from_static(b"-NAK"),
-            Self::Again(delay) => format!("-NAK {{\"delay\":{}}}", delay.as_nanos()).into(),
-            Self::Never => Bytes::from_static(b"+TERM"),
+            Self::Ack => Bytes::from_static(b"+ACK"),
+            Self::Progress => Bytes::from_static(b"+WPI"),
+            Self::Nak(Duration::ZERO) => Bytes::from_static(b"-NAK"),
+            Self::Nak(delay) => format!("-NAK {{\"delay\":{}}}", delay.as_nanos()).into(),
+            Self::Term => Bytes::from_static(b"+TERM"),
         }
     }
 }
 
-impl Delivered {
-    /// Reads an acknowledgement's subject. None if it is not one of this stream's consumer: whoever could make a
-    /// consumer publish elsewhere would use its rights.
+impl DeliveryInfo {
+    /// Reads an ack subject. Returns `None` if it does not belong to this consumer of this stream: nobody must be able to
+    /// make a consumer publish to another subject with its permissions.
     ///
-    /// Servers up to 2.11 and later ones by default: `$JS.ACK.<stream>.<consumer>.<count>.<stream sequence>.<consumer
-    /// sequence>.<time>.<pending>`. Otherwise with `<domain>.<account>.` before the stream, and perhaps more at the end.
+    /// The format of servers up to 2.11, and of later ones by default: `$JS.ACK.<stream>.<consumer>.<count>.<stream sequence>.<consumer
+    /// sequence>.<time>.<pending>`. Otherwise `<domain>.<account>.` comes before the stream, and more tokens may follow at the end.
     pub(super) fn read(subject: &str, stream: &str, consumer: &str) -> Option<Self> {
         let rest = subject.strip_prefix("$JS.ACK.")?;
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'*' && byte != b'>';
@@ -79,48 +80,50 @@ impl Delivered {
         })
     }
 
-    /// When the server stored it.
+    /// When the server stored the message.
     pub(super) fn stored(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.nanos)
     }
 
-    /// The same in milliseconds since 1970.
+    /// When the server stored the message, in milliseconds since 1970.
     pub(super) const fn stored_millis(&self) -> u64 {
         self.nanos / 1_000_000
     }
 }
 
-impl Claim {
+impl Acker {
     pub(super) const fn new(client: Client, subject: Subject) -> Self {
         Self { client, subject, settled: false }
     }
 
-    /// The last word. A dead client is noticed by whoever reads from it.
+    /// Sends the last ack. Errors are ignored: a stopped client is noticed where messages are read from it.
     pub(super) async fn settle(&mut self, ack: Ack) {
         self.settled = true;
         let _ = self.client.publish(self.subject.clone(), ack.payload()).await;
     }
 
-    /// The last word, which the server confirms to this subject.
+    /// Sends the last ack, which the server confirms to this subject.
     pub(super) async fn settle_confirmed(&mut self, ack: Ack, confirmation: Subject) {
         self.settled = true;
         let _ = self.client.publish_with_reply(self.subject.clone(), confirmation, ack.payload()).await;
     }
 
-    /// Tells that work goes on; not at all if the client's queue is full.
-    pub(super) fn working(&self) {
-        self.publish_now(Ack::Working);
+    /// Sends a progress ack, unless the client's queue is full.
+    pub(super) fn progress(&self) {
+        self.publish_now(Ack::Progress);
     }
 
     fn publish_now(&self, ack: Ack) {
-        let _ = self.client.publish(self.subject.clone(), ack.payload()).now_or_never();
+        // A shutdown drops many of these in one poll, more than tokio's budget for a poll allows.
+        let publish = unconstrained(self.client.publish(self.subject.clone(), ack.payload()));
+        let _ = publish.now_or_never();
     }
 }
 
-impl Drop for Claim {
+impl Drop for Acker {
     fn drop(&mut self) {
         if !self.settled {
-            self.publish_now(Ack::Again(Duration::ZERO));
+            self.publish_now(Ack::Nak(Duration::ZERO));
         }
     }
 }
@@ -130,13 +133,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_both_forms() {
+    fn both_formats_are_read() {
         for subject in [
             "$JS.ACK.TASK.hello.3.17.40.1500000000000000000.9",
             "$JS.ACK._.hash.TASK.hello.3.17.40.1500000000000000000.9",
             "$JS.ACK.hub.hash.TASK.hello.3.17.40.1500000000000000000.9.random.more",
         ] {
-            let delivered = Delivered::read(subject, "TASK", "hello").expect(subject);
+            let delivered = DeliveryInfo::read(subject, "TASK", "hello").expect(subject);
             assert_eq!((delivered.count, delivered.sequence), (3, 17));
             assert_eq!(delivered.stored(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000));
             assert_eq!(delivered.stored_millis(), 1_500_000_000_000);
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_of_another_consumer_or_none_at_all() {
+    fn a_subject_of_another_consumer_is_refused() {
         for subject in [
             "",
             "_INBOX.a.b",
@@ -159,15 +162,15 @@ mod tests {
             "$JS.ACK._.hash.OTHER.hello.3.17.40.1500000000000000000.9",
             "$JS.ACK.TASK.hello.3.17.40.1500000000000000000.9\r\nPUB",
         ] {
-            assert_eq!(Delivered::read(subject, "TASK", "hello"), None, "{subject}");
+            assert_eq!(DeliveryInfo::read(subject, "TASK", "hello"), None, "{subject}");
         }
     }
 
     #[test]
-    fn says_it_as_the_server_wants_it() {
-        assert_eq!(Ack::Done.payload(), "+ACK");
-        assert_eq!(Ack::Again(Duration::ZERO).payload(), "-NAK");
-        assert_eq!(Ack::Again(Duration::from_secs(2)).payload(), "-NAK {\"delay\":2000000000}");
-        assert_eq!(Ack::Never.payload(), "+TERM");
+    fn payloads_are_those_of_nats() {
+        assert_eq!(Ack::Ack.payload(), "+ACK");
+        assert_eq!(Ack::Nak(Duration::ZERO).payload(), "-NAK");
+        assert_eq!(Ack::Nak(Duration::from_secs(2)).payload(), "-NAK {\"delay\":2000000000}");
+        assert_eq!(Ack::Term.payload(), "+TERM");
     }
 }

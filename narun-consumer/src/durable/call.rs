@@ -1,4 +1,4 @@
-//! The call of the user's service for a durable request.
+//! Calling the user's service for a durable request.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,16 +10,16 @@ use tokio::time::{Instant, timeout};
 use tower_service::Service;
 use tracing::Span;
 
-use super::dead::Failed;
-use super::state::Shared;
-use super::work::Work;
+use super::dead_letter::DeliveryFailure;
+use super::request::DeliveredRequest;
+use super::state::WorkerState;
 use crate::error::BoxError;
 use crate::handler::{Answered, Extent, Handler, HandlerError};
 use crate::metrics::HandlerFailure;
 use crate::response::{report, too_large, unsendable};
 
-impl Work {
-    /// Runs the handler; gives the encoded answer.
+impl DeliveredRequest {
+    /// Runs the handler and returns its encoded response.
     pub(super) async fn handle<S, B>(
         &self,
         service: S,
@@ -27,50 +27,50 @@ impl Work {
         context: &FailureContext,
         received: Instant,
         span: &Span,
-    ) -> Result<Bytes, Failed>
+    ) -> Result<Bytes, DeliveryFailure>
     where
         S: Service<Request<Body>, Response = Response<B>>,
         S::Error: Into<BoxError>,
         B: http_body::Body,
         B::Error: Into<BoxError>,
     {
-        let Shared { consumer, settings, .. } = self.shared.as_ref();
+        let WorkerState { consumer, settings, .. } = self.state.as_ref();
         let outcome = match settings.handler_timeout {
             None => Some(self.call(service, request).await),
             Some(limit) => timeout(limit, self.call(service, request)).await.ok(),
         };
-        let (status, answer) = match outcome {
+        let (status, response) = match outcome {
             Some(Ok(collected)) => {
                 let status = collected.parts.status;
-                let failed = settings.retry_server_errors && status.is_server_error();
-                (
-                    status,
-                    if failed { Err(Failed::Status(status)) } else { Ok(self.encode(&collected, context)) },
-                )
+                let response = match settings.retry_server_errors && status.is_server_error() {
+                    true => Err(DeliveryFailure::Status(status)),
+                    false => Ok(self.encode(&collected, context)),
+                };
+                (status, response)
             }
             Some(Err(HandlerError::TooLarge)) => {
-                let problem = too_large(self.shared.room());
+                let problem = too_large(self.state.room());
                 unsendable(&problem, &consumer.metrics);
-                (StatusCode::BAD_GATEWAY, Ok(self.bad_answer(problem, context)))
+                (StatusCode::BAD_GATEWAY, Ok(self.error_response(problem, context)))
             }
             Some(Err(error)) => {
                 report(&error, &consumer.metrics);
-                (StatusCode::INTERNAL_SERVER_ERROR, Err(Failed::from(error)))
+                (StatusCode::INTERNAL_SERVER_ERROR, Err(DeliveryFailure::from(error)))
             }
-            None => (StatusCode::INTERNAL_SERVER_ERROR, Err(Failed::TimedOut)),
+            None => (StatusCode::INTERNAL_SERVER_ERROR, Err(DeliveryFailure::TimedOut)),
         };
         span.record("http.response.status_code", status.as_u16());
         consumer.metrics.handled(status, received.elapsed());
-        match answer {
-            Err(Failed::TimedOut) => consumer.metrics.failed(HandlerFailure::TimedOut),
-            Err(Failed::Status(_)) => consumer.metrics.failed(HandlerFailure::Status),
-            // Counted where it was reported.
+        match response {
+            Err(DeliveryFailure::TimedOut) => consumer.metrics.failed(HandlerFailure::TimedOut),
+            Err(DeliveryFailure::Status(_)) => consumer.metrics.failed(HandlerFailure::Status),
+            // Already counted.
             _ => {}
         }
-        answer
+        response
     }
 
-    /// Calls the service, and measures how long its first poll takes.
+    /// Calls the service, and measures the duration of its first poll.
     async fn call<S, B>(&self, service: S, request: Request<Body>) -> Result<Answered, HandlerError>
     where
         S: Service<Request<Body>, Response = Response<B>>,
@@ -78,10 +78,10 @@ impl Work {
         B: http_body::Body,
         B::Error: Into<BoxError>,
     {
-        let Shared { slots, consumer, .. } = self.shared.as_ref();
-        // One waits for a slot only if more has come than was asked for.
+        let WorkerState { slots, consumer, .. } = self.state.as_ref();
+        // There is always a free slot, unless the server sent more messages than were requested.
         let slot = slots.try_slot().ok_or_else(|| slots.slot());
-        let mut handler = pin!(Handler::new(service, request, slot, Extent::Whole(self.shared.room())));
+        let mut handler = pin!(Handler::new(service, request, slot, Extent::Whole(self.state.room())));
         let mut in_flight = None;
         poll_fn(|cx| {
             let before = in_flight.is_none().then(Instant::now);
@@ -98,7 +98,7 @@ impl Work {
     }
 }
 
-/// Counts a request in a handler, until it is dropped.
+/// Counts a request as being handled until dropped.
 struct InFlight<'a>(&'a ::metrics::Gauge);
 
 impl<'a> InFlight<'a> {

@@ -5,104 +5,113 @@ use bytes::Bytes;
 use narun_core::{ExchangeId, Failure, FailureContext, FailureKind};
 use narun_nats::jetstream::header;
 
-use super::dead::{Reason, bury};
-use super::state::Shared;
-use super::store::{Trouble, trying};
-use super::work::{Asked, Verdict, Work};
+use super::dead_letter::{DeadLetterReason, publish_dead_letter};
+use super::request::{DeliveredRequest, RequestContext, Verdict};
+use super::state::WorkerState;
+use super::store::{StoreError, retry};
 use crate::handler::Answered;
 use crate::metrics;
 use crate::response::{encode, unsendable};
 
-impl Work {
-    /// Keeps the outcome, answers, and is done.
-    pub(super) async fn conclude(&self, asked: &Asked, mut answer: Bytes) -> Verdict {
-        let Asked { head, context } = asked;
+impl DeliveredRequest {
+    /// Stores the outcome if the request asks for that, and sends the response.
+    pub(super) async fn conclude(&self, context: &RequestContext, mut response: Bytes) -> Verdict {
+        let RequestContext { head, failure } = context;
         if let Some(outcome) = &head.outcome {
-            match self.shared.keep(head.id, outcome, answer.clone()).await {
+            match self.state.store_response(head.id, outcome, response.clone()).await {
                 Ok(()) => {}
-                Err(Trouble::Temporary(_)) => return self.again(),
-                Err(Trouble::Final(why)) => {
-                    answer = self.bad_answer(why, context);
-                    // What is as short as that fails for no reason of its own.
-                    if self.shared.keep(head.id, outcome, answer.clone()).await.is_err() {
-                        return self.again();
+                Err(StoreError::Temporary(_)) => return self.retry(),
+                Err(StoreError::Permanent(why)) => {
+                    response = self.error_response(why, failure);
+                    // So small a response is only rejected if the bucket is at fault.
+                    if self.state.store_response(head.id, outcome, response.clone()).await.is_err() {
+                        return self.retry();
                     }
                 }
             }
         }
-        self.answer(answer).await;
+        self.respond(response).await;
         Verdict::Done(head.object.clone())
     }
 
-    /// Moves the request to the stream of dead letters, and answers that it failed.
-    pub(super) async fn give_up(&self, asked: Option<&Asked>, reason: Reason) -> Verdict {
-        let Shared { consumer, tasks, metrics, settings, .. } = self.shared.as_ref();
-        let id = asked.map(|asked| asked.head.id);
-        if self.is_done_elsewhere(asked).await {
-            tracing::debug!(id = id.as_ref().map(ExchangeId::to_string), %reason, "done by another delivery");
+    /// Moves the request to the stream of dead letters, and responds with the failure.
+    pub(super) async fn give_up(
+        &self,
+        context: Option<&RequestContext>,
+        reason: DeadLetterReason,
+    ) -> Verdict {
+        let WorkerState { consumer, tasks, metrics, settings, .. } = self.state.as_ref();
+        let id = context.map(|context| context.head.id);
+        if self.was_done_meanwhile(context).await {
+            tracing::debug!(id = id.as_ref().map(ExchangeId::to_string), %reason, "another delivery has done the request");
             metrics.duplicates.increment(1);
             return Verdict::Done(None);
         }
-        let copy = || async {
-            let copied = bury(tasks, &consumer.app, id, self.payload.clone(), &self.delivered, &reason).await;
-            if copied.is_err() {
-                // Should it be missing, the next try finds it.
+        let publish = || async {
+            let published =
+                publish_dead_letter(tasks, &consumer.app, id, self.payload.clone(), &self.delivered, &reason)
+                    .await;
+            if published.is_err() {
+                // If the stream is missing, the next attempt finds it.
                 let _ = tasks.declare_dead_letters().await;
             }
-            copied.map_err(Trouble::Temporary)
+            published.map_err(StoreError::Temporary)
         };
-        // First of all: what has an outcome is never looked at again.
-        if trying("moving a request to the dead letters", copy).await.is_err() {
-            return Verdict::Again(*settings.redelivery_delay.end());
+        // This comes first: a request with a stored outcome is not handled again.
+        if retry("moving a request to the dead letters", publish).await.is_err() {
+            return Verdict::Retry(*settings.redelivery_delay.end());
         }
         let id = id.as_ref().map(ExchangeId::to_string);
-        tracing::warn!(id, deliveries = self.delivered.count, %reason, "a request is given up");
+        tracing::warn!(id, deliveries = self.delivered.count, %reason, "the request is now a dead letter");
         metrics.dead_lettered(reason.label());
-        let Some(Asked { head, context }) = asked else { return Verdict::Dead };
-        let failure = Failure::new(FailureKind::HandlerFailed).to_response(context);
-        let answer = self.encode(&Answered::from(failure), context);
-        if let Some(outcome) = head.outcome.as_ref().filter(|outcome| self.is_ours(outcome)) {
-            // The copy is made: what cannot be kept now is told to nobody who asks later.
-            let _ = self.shared.keep(head.id, outcome, answer.clone()).await;
+        let Some(RequestContext { head, failure }) = context else { return Verdict::DeadLetter };
+        let response = Failure::new(FailureKind::HandlerFailed).to_response(failure);
+        let response = self.encode(&Answered::from(response), failure);
+        if let Some(outcome) = head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome)) {
+            // The dead letter is stored. If this fails, later requests with the same key do not get the outcome.
+            let _ = self.state.store_response(head.id, outcome, response.clone()).await;
         }
-        self.answer(answer).await;
-        Verdict::Dead
+        self.respond(response).await;
+        Verdict::DeadLetter
     }
 
-    /// Whether another delivery, to a consumer that was thought to be gone, has done the request meanwhile, as far as
-    /// outcomes tell: what it answered is not to be taken back, and is answered again.
-    async fn is_done_elsewhere(&self, asked: Option<&Asked>) -> bool {
-        let kept = asked.map(|asked| &asked.head).filter(|head| head.outcome.is_some() && self.is_own(head));
-        let Some(head) = kept else { return false };
-        let Ok(Some(response)) = self.shared.done(head.id).await else { return false };
-        self.answer(response).await;
+    /// Whether another delivery has done the request meanwhile, by its stored outcome. Sends that response again, as it
+    /// must not be replaced by a failure.
+    async fn was_done_meanwhile(&self, context: Option<&RequestContext>) -> bool {
+        let head = context
+            .map(|context| &context.head)
+            .filter(|head| head.outcome.is_some() && self.has_own_buckets(head));
+        let Some(head) = head else { return false };
+        let Ok(Some(response)) = self.state.stored_response(head.id).await else { return false };
+        self.respond(response).await;
         true
     }
 
-    /// A RESPONSE that fits, with what the handler says or else with why it cannot be sent.
+    /// Encodes a response, or a 502 with the reason if it cannot be sent.
     pub(super) fn encode(&self, response: &Answered, context: &FailureContext) -> Bytes {
-        let consumer = &self.shared.consumer;
-        encode(response, consumer, self.shared.room()).unwrap_or_else(|problem| {
+        let consumer = &self.state.consumer;
+        encode(response, consumer, self.state.room()).unwrap_or_else(|problem| {
             unsendable(&problem, &consumer.metrics);
-            self.bad_answer(problem, context)
+            self.error_response(problem, context)
         })
     }
 
-    pub(super) fn bad_answer(&self, problem: String, context: &FailureContext) -> Bytes {
+    /// Encodes a 502 that tells why the response cannot be sent.
+    pub(super) fn error_response(&self, problem: String, context: &FailureContext) -> Bytes {
         let response = Failure::new(FailureKind::BadAnswer).with_detail(problem).to_response(context);
-        encode(&Answered::from(response), &self.shared.consumer, usize::MAX).unwrap_or_default()
+        encode(&Answered::from(response), &self.state.consumer, usize::MAX).unwrap_or_default()
     }
 
-    /// Answers the gateway, if one waits.
-    pub(super) async fn answer(&self, response: Bytes) {
+    /// Sends the response to the gateway that waits for it, if the request names an inbox.
+    pub(super) async fn respond(&self, response: Bytes) {
         let Some(inbox) = self.headers.get(header::INBOX) else { return };
-        let endpoint = &self.shared.consumer.endpoint;
+        let endpoint = &self.state.consumer.endpoint;
         if !endpoint.replies().allows(inbox.as_str()) {
             return metrics::foreign_reply();
         }
-        let answered = endpoint.link().client().publish(Subject::from(inbox.as_str()), response).await;
-        if let Err(error) = answered {
-            tracing::debug!(%error, "the answer was not sent");
+        let published = endpoint.link().client().publish(Subject::from(inbox.as_str()), response).await;
+        if let Err(error) = published {
+            tracing::debug!(%error, "the response was not sent");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The subscriptions to which messages of the stream come.
+//! The subscriptions that receive the messages of the stream.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,38 +7,40 @@ use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use narun_nats::{Lost, NatsEndpoint};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use super::acks::{Claim, Delivered};
-use super::pull::{Asked, LANES};
+use super::acks::{Acker, DeliveryInfo};
+use super::pull::{LANES, PullRequest};
 
-/// Without a message for so long, the server has sent what it had to.
+/// After this time without a message, the server has sent all of them.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long each step of leaving may take.
+/// The time limit of each step of leaving.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The lanes of one consumer of a stream; what has come and was not taken is given back when they are dropped.
+/// The lanes of a consumer: one subscription for each pull in flight. Messages that were received but not taken are
+/// given back when the lanes are dropped.
 pub(super) struct Lanes {
     client: Client,
     stream: String,
     consumer: String,
-    /// The subject of pulls.
+    /// The subject to which pulls are published.
     next: Subject,
-    /// What the lanes' inboxes begin with.
+    /// The prefix of the lanes' inboxes.
     prefix: String,
     subscribers: [Subscriber; LANES],
-    /// The lane that is looked at first.
+    /// The lane that is polled first.
     first: usize,
-    /// What is given back. Dropped last: as long as the server keeps our pulls, it would send that here again at once,
-    /// and count a delivery each time.
-    returned: Vec<Claim>,
+    /// The deliveries that are given back. Dropped last: while the server has pulls of this consumer, it would deliver
+    /// them here again at once, and count a delivery each time.
+    returned: Vec<Acker>,
 }
 
 impl Lanes {
     pub(super) async fn open(endpoint: &NatsEndpoint, stream: &str, consumer: &str) -> Result<Self, Lost> {
         let client = endpoint.link().client().clone();
-        // Nobody else can guess it: whoever knows it can have us do work.
+        // Not guessable: anyone who knows this subject can make the consumer handle requests.
         let prefix = endpoint.register().reply(0);
         let subscribe = |lane: usize| client.subscribe(format!("{prefix}.{lane}.*"));
         let [one, other] = [subscribe(0), subscribe(1)];
@@ -55,15 +57,15 @@ impl Lanes {
         })
     }
 
-    /// Sends a pull; false if there is no room for it in the client's queue.
-    pub(super) fn ask(&self, asked: &Asked) -> bool {
-        let inbox = format!("{}.{}.{}", self.prefix, asked.lane, asked.number);
+    /// Sends a pull. Returns `false` if the client's queue is full.
+    pub(super) fn send(&self, pull: &PullRequest) -> bool {
+        let inbox = format!("{}.{}.{}", self.prefix, pull.lane, pull.number);
         let sent =
-            self.client.publish_with_reply(self.next.clone(), inbox, Bytes::from(asked.payload.clone()));
+            self.client.publish_with_reply(self.next.clone(), inbox, Bytes::from(pull.payload.clone()));
         matches!(sent.now_or_never(), Some(Ok(())))
     }
 
-    /// The next message and its lane; none once a lane has ended. Cancel safe.
+    /// Waits for the next message, and returns it with its lane. Returns `None` once a lane has ended. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<(usize, Message)> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -78,14 +80,14 @@ impl Lanes {
         Poll::Pending
     }
 
-    /// What a message is a delivery of, and the right to acknowledge it; none if it is no delivery of this consumer.
-    pub(super) fn read(&self, message: &Message) -> Option<(Delivered, Claim)> {
+    /// Reads the ack subject of a message. Returns `None` if the message is not a delivery of this consumer.
+    pub(super) fn read(&self, message: &Message) -> Option<(DeliveryInfo, Acker)> {
         let reply = message.reply.as_ref().filter(|_| message.status.is_none())?;
-        let delivered = Delivered::read(reply, &self.stream, &self.consumer)?;
-        Some((delivered, Claim::new(self.client.clone(), reply.clone())))
+        let delivered = DeliveryInfo::read(reply, &self.stream, &self.consumer)?;
+        Some((delivered, Acker::new(self.client.clone(), reply.clone())))
     }
 
-    /// Takes what still comes, until nothing does, unsubscribes, and gives it back.
+    /// Unsubscribes, and gives back all messages that still arrive.
     pub(super) async fn leave(mut self) {
         let quiet = async {
             while let Ok(Some((_, message))) = timeout(QUIET, self.next()).await {
@@ -105,15 +107,16 @@ impl Lanes {
     }
 
     fn give_back(&mut self, message: &Message) {
-        let claim = self.read(message).map(|(_, claim)| claim);
-        self.returned.extend(claim);
+        let acker = self.read(message).map(|(_, acker)| acker);
+        self.returned.extend(acker);
     }
 }
 
 impl Drop for Lanes {
     fn drop(&mut self) {
         for lane in 0..LANES {
-            while let Some(Some(message)) = self.subscribers[lane].next().now_or_never() {
+            // Unconstrained: with tokio's budget for a poll, only some of the messages would be found.
+            while let Some(Some(message)) = unconstrained(self.subscribers[lane].next()).now_or_never() {
                 self.give_back(&message);
             }
         }

@@ -1,4 +1,4 @@
-//! What all deliveries share.
+//! The state that all deliveries share.
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use narun_nats::Link;
 use narun_nats::jetstream::{BodyStore, OutcomeStore, TaskStreams};
 use tokio::sync::OnceCell;
 
-use super::doubt::Doubt;
+use super::uncertain::UncertainDeliveries;
 use crate::admission::Admission;
 use crate::consumer::Consumer;
 use crate::metrics::DurableMetrics;
 use crate::settings::DurableSettings;
 
-/// What all deliveries share.
-pub(crate) struct Shared {
+/// The state that all deliveries share.
+pub(crate) struct WorkerState {
     pub(super) consumer: Arc<Consumer>,
     pub(super) tasks: TaskStreams,
     pub(super) settings: DurableSettings,
-    /// Those of durable requests; there is no queue, as no more is asked for than there are slots.
+    /// The slots of durable requests. There is no queue: no more messages are pulled than there are slots.
     pub(super) slots: Admission,
     pub(super) concurrency: usize,
     pub(super) metrics: DurableMetrics,
-    pub(super) doubt: Doubt,
+    pub(super) uncertain: UncertainDeliveries,
     pub(super) outcomes: OnceCell<OutcomeStore>,
     pub(super) bodies: OnceCell<BodyStore>,
 }
 
-impl Shared {
+impl WorkerState {
     pub(crate) fn new(
         consumer: Arc<Consumer>,
         tasks: TaskStreams,
@@ -40,13 +40,13 @@ impl Shared {
             consumer,
             tasks,
             settings,
-            doubt: Doubt::new(),
+            uncertain: UncertainDeliveries::new(),
             outcomes: OnceCell::new(),
             bodies: OnceCell::new(),
         }
     }
 
-    /// How large a response may be.
+    /// The size of the largest RESPONSE that can be stored and sent.
     pub(super) fn room(&self) -> usize {
         narun_nats::jetstream::room(self.consumer.endpoint.link().client().max_payload())
     }

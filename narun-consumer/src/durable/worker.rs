@@ -1,4 +1,4 @@
-//! The task that takes messages out of the stream, no more than there are slots for.
+//! The task that pulls messages from the stream and starts a job for each of them.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -17,40 +17,40 @@ use tower_service::Service;
 
 use super::job::Job;
 use super::lanes::Lanes;
-use super::pull::{Incoming, Pulls};
-use super::state::Shared;
-use super::work::Work;
+use super::pull::{Pulled, Pulls};
+use super::request::DeliveredRequest;
+use super::state::WorkerState;
 use crate::error::{BoxError, ServeError};
 use crate::metrics;
 
-/// Between two looks at what happens without a message.
+/// The interval of the checks that no message triggers.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often the server is asked how many requests wait.
-const CENSUS: Duration = Duration::from_secs(10);
+/// The interval at which the number of waiting requests is read.
+const PENDING_EVERY: Duration = Duration::from_secs(10);
 
-/// How long a declaration may take while requests are served, at least.
+/// The shortest time limit of a declaration while requests are served.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Pauses that grow, as long as nothing works.
+/// The pauses after failures.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
-/// What the worker tells, and is told.
+/// The signals between the worker and the consumer.
 pub(crate) struct Control {
-    /// Told once requests are being asked for.
-    pub(crate) ready: oneshot::Sender<()>,
-    /// Tells that no more are to be asked for.
+    /// Sent once messages are pulled.
+    pub(crate) pulling: oneshot::Sender<()>,
+    /// Received when the worker must stop pulling.
     pub(crate) stop: oneshot::Receiver<()>,
-    /// Told once none comes any more, and what is left are handlers.
+    /// Sent once no more messages can arrive, while handlers may still run.
     pub(crate) left: oneshot::Sender<()>,
 }
 
-/// Serves durable requests until it is told to stop and all handlers are through.
+/// Serves durable requests until it is stopped, and waits for their handlers.
 ///
-/// Dropped, it gives back everything that it has.
+/// When the future is dropped, all requests that are not done are given back.
 pub(crate) async fn work<S, B>(
     service: S,
-    shared: Arc<Shared>,
+    state: Arc<WorkerState>,
     mut control: Control,
 ) -> Result<(), ServeError>
 where
@@ -60,34 +60,34 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let stream = shared.tasks.namespace().task_stream();
-    let lanes = Lanes::open(&shared.consumer.endpoint, stream, shared.consumer.app.as_str())
+    let stream = state.tasks.namespace().task_stream();
+    let lanes = Lanes::open(&state.consumer.endpoint, stream, state.consumer.app.as_str())
         .await
         .map_err(|_| ServeError::ClientLost)?;
     let ack_wait = tokio::select! {
-        declared = declared(&shared) => declared?,
+        declared = declare_with_retry(&state) => declared?,
         _ = &mut control.stop => return Ok(()),
     };
-    let mut census = JoinSet::new();
-    census.spawn(count_pending(shared.clone()));
-    census.spawn({
-        let shared = shared.clone();
-        async move { shared.doubt.resolve(&shared.tasks).await }
+    let mut background = JoinSet::new();
+    background.spawn(count_pending(state.clone()));
+    background.spawn({
+        let state = state.clone();
+        async move { state.uncertain.resolve(&state.tasks).await }
     });
-    shared.doubt.begin();
+    state.uncertain.reset();
     let mut worker = Worker {
-        pulls: Pulls::new(shared.concurrency),
-        epoch: shared.consumer.endpoint.link().epoch(),
+        pulls: Pulls::new(state.concurrency),
+        epoch: state.consumer.endpoint.link().epoch(),
         lanes,
         jobs: JoinSet::new(),
         backoff: BACKOFF,
         declaring: None,
         ack_wait,
         service,
-        shared,
+        state,
     };
-    worker.ask();
-    let _ = control.ready.send(());
+    worker.pull();
+    let _ = control.pulling.send(());
     worker.serve(&mut control.stop).await?;
     let Worker { lanes, mut jobs, .. } = worker;
     lanes.leave().await;
@@ -96,50 +96,50 @@ where
     Ok(())
 }
 
-/// Declares everything, as soon as it can be done; gives the ack wait in force.
-async fn declared(shared: &Shared) -> Result<Duration, DeclareError> {
+/// Declares streams and consumer, and retries temporary errors. Returns the ack wait of the consumer.
+async fn declare_with_retry(state: &WorkerState) -> Result<Duration, DeclareError> {
     let mut warned = false;
     let is_temporary = |error: &DeclareError| {
         if error.is_temporary() && !std::mem::replace(&mut warned, true) {
-            tracing::warn!(%error, "durable requests are not served yet");
+            tracing::warn!(%error, "durable requests are not served yet: retrying");
         }
         error.is_temporary()
     };
-    retry(BACKOFF, None, is_temporary, || declare(shared)).await
+    retry(BACKOFF, None, is_temporary, || declare(state)).await
 }
 
-async fn declare(shared: &Shared) -> Result<Duration, DeclareError> {
-    let tasks = &shared.tasks;
+async fn declare(state: &WorkerState) -> Result<Duration, DeclareError> {
+    let tasks = &state.tasks;
     tasks.declare_stream().await?;
     tasks.declare_dead_letters().await?;
-    tasks.declare_consumer(&shared.consumer.app, shared.settings.ack_wait).await
+    tasks.declare_consumer(&state.consumer.app, state.settings.ack_wait).await
 }
 
-/// Keeps the gauge of waiting requests.
-async fn count_pending(shared: Arc<Shared>) {
-    let mut ticks = interval(CENSUS);
+/// Updates the gauge of waiting requests.
+async fn count_pending(state: Arc<WorkerState>) {
+    let mut ticks = interval(PENDING_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let stream = shared.tasks.context().get_stream_no_info(shared.tasks.namespace().task_stream()).await;
+        let stream = state.tasks.context().get_stream_no_info(state.tasks.namespace().task_stream()).await;
         let Ok(stream) = stream else { continue };
-        match stream.consumer_info(shared.consumer.app.as_str()).await {
-            Ok(info) => shared.metrics.pending.set(info.num_pending as f64),
-            Err(error) => tracing::debug!(%error, "it is not known how many requests wait"),
+        match stream.consumer_info(state.consumer.app.as_str()).await {
+            Ok(info) => state.metrics.pending.set(info.num_pending as f64),
+            Err(error) => tracing::debug!(%error, "the number of waiting requests is unknown"),
         }
     }
 }
 
 struct Worker<S> {
     service: S,
-    shared: Arc<Shared>,
+    state: Arc<WorkerState>,
     lanes: Lanes,
     pulls: Pulls,
-    /// The connection on which pulls are under way.
+    /// The connection on which the pulls were sent.
     epoch: u64,
     jobs: JoinSet<()>,
     backoff: Backoff,
-    /// Under way while the stream or its consumer is missing.
+    /// In progress while the stream or its consumer is missing.
     declaring: Option<BoxFuture<'static, Result<Duration, DeclareError>>>,
     ack_wait: Duration,
 }
@@ -152,7 +152,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Works until `stop` is told; an error is that the client is dead.
+    /// Serves until `stop` is received. Returns an error if the client has stopped.
     async fn serve(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<(), ServeError> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -163,74 +163,74 @@ where
                 Some(_) = self.jobs.join_next(), if !self.jobs.is_empty() => {}
                 next = self.lanes.next() => {
                     let Some((lane, message)) = next else { return Err(ServeError::ClientLost) };
-                    self.take(lane, message);
+                    self.receive(lane, message);
                 }
                 declared = async { match &mut self.declaring {
                     Some(declaring) => declaring.await,
                     None => std::future::pending().await,
                 } } => self.declared(declared),
-                _ = ticks.tick() => self.look(),
+                _ = ticks.tick() => self.tick(),
             }
-            self.ask();
+            self.pull();
         }
     }
 
-    /// Asks for more, if there is room and nothing speaks against it.
-    fn ask(&mut self) {
-        self.notice_connection();
-        while self.declaring.is_none() && self.backoff.is_over() && self.shared.is_connected() {
-            let Some(asked) = self.pulls.ask(self.jobs.len(), Instant::now()) else { return };
-            if !self.lanes.ask(&asked) {
-                return self.pulls.forget(asked.lane);
+    /// Sends pulls for the free slots, unless the worker is waiting, declaring or disconnected.
+    fn pull(&mut self) {
+        self.notice_reconnect();
+        while self.declaring.is_none() && self.backoff.is_over() && self.state.is_connected() {
+            let Some(pull) = self.pulls.next(self.jobs.len(), Instant::now()) else { return };
+            if !self.lanes.send(&pull) {
+                return self.pulls.cancel(pull.lane);
             }
         }
     }
 
-    fn take(&mut self, lane: usize, message: Message) {
-        match self.pulls.take(lane, &message, Instant::now()) {
-            Incoming::Task => {
+    fn receive(&mut self, lane: usize, message: Message) {
+        match self.pulls.receive(lane, &message, Instant::now()) {
+            Pulled::Request => {
                 self.backoff.reset();
                 self.start(message);
             }
-            Incoming::Alive => self.backoff.reset(),
-            Incoming::Nothing => {}
-            Incoming::Disturbed => {
-                tracing::debug!(status = message.description.as_deref(), "a pull was turned away");
-                self.shared.doubt.begin();
+            Pulled::Alive => self.backoff.reset(),
+            Pulled::Stale => {}
+            Pulled::Failed => {
+                tracing::debug!(status = message.description.as_deref(), "a pull failed");
+                self.state.uncertain.reset();
                 self.backoff.advance();
             }
-            Incoming::Missing if self.declaring.is_none() => self.declare_again(),
-            Incoming::Missing => {}
+            Pulled::Missing if self.declaring.is_none() => self.declare_again(),
+            Pulled::Missing => {}
         }
     }
 
-    /// Starts with a message, and perhaps ends with it too.
+    /// Starts the job of a message. If its first poll finishes it, it is not spawned.
     fn start(&mut self, message: Message) {
-        let Some((delivered, claim)) = self.lanes.read(&message) else { return metrics::foreign_reply() };
-        let work = Work::new(self.shared.clone(), delivered, message);
-        let mut job = Box::pin(Job { claim, work, ack_wait: self.ack_wait }.run(self.service.clone()));
-        // No wake-up is lost: a spawned task polls everything again at once.
+        let Some((delivered, acker)) = self.lanes.read(&message) else { return metrics::foreign_reply() };
+        let request = DeliveredRequest::new(self.state.clone(), delivered, message);
+        let mut job = Box::pin(Job { acker, request, ack_wait: self.ack_wait }.run(self.service.clone()));
+        // No wake-up is lost: a spawned task polls everything again.
         let mut cx = Context::from_waker(Waker::noop());
-        if self.shared.slots.is_prompt() && job.as_mut().poll(&mut cx).is_ready() {
+        if self.state.slots.is_prompt() && job.as_mut().poll(&mut cx).is_ready() {
             return;
         }
         self.jobs.spawn(job);
     }
 
-    /// The stream or its consumer is gone, or nobody leads it at the moment.
+    /// Declares the stream and its consumer again: they are missing, or have no leader.
     fn declare_again(&mut self) {
         if self.backoff.is_reset() {
-            tracing::warn!("the stream's consumer is missing, and is declared again");
+            tracing::warn!("the consumer of the stream is missing: declaring it again");
         }
-        let (pause, shared) = (self.backoff.advance(), self.shared.clone());
+        let (pause, state) = (self.backoff.advance(), self.state.clone());
         let declaring = async move {
             sleep(pause).await;
-            // A question that got lost on the way is not to be waited for as long as the client would.
-            match timeout(PATIENCE + pause * 2, declare(&shared)).await {
+            // A lost request must not be waited for as long as the client's own timeout.
+            match timeout(PATIENCE + pause * 2, declare(&state)).await {
                 Ok(declared) => declared,
                 Err(_) => Err(DeclareError::Unavailable {
                     what: "JetStream".to_owned(),
-                    why: "no answer".to_owned(),
+                    why: "the request timed out".to_owned(),
                 }),
             }
         };
@@ -242,26 +242,25 @@ where
         match declared {
             Ok(ack_wait) => self.ack_wait = ack_wait,
             Err(error) => {
-                tracing::debug!(%error, "the stream's consumer is still missing");
+                tracing::debug!(%error, "the consumer of the stream is still missing");
                 self.declare_again();
             }
         }
     }
 
-    /// Notices what no message tells.
-    fn look(&mut self) {
-        self.notice_connection();
+    /// Checks for reconnects and lost pulls.
+    fn tick(&mut self) {
+        self.notice_reconnect();
         self.pulls.expire(Instant::now());
     }
 
-    /// A new connection knows nothing of what was asked for on the one before, and its server perhaps nothing of what
-    /// that delivered.
-    fn notice_connection(&mut self) {
-        let epoch = self.shared.consumer.endpoint.link().epoch();
+    /// After a reconnect, the server has no pulls of this consumer any more, and may have forgotten deliveries.
+    fn notice_reconnect(&mut self) {
+        let epoch = self.state.consumer.endpoint.link().epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
             self.pulls.reset();
-            self.shared.doubt.begin();
+            self.state.uncertain.reset();
         }
     }
 }

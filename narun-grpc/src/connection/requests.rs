@@ -10,10 +10,10 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-/// Requests whose replies come to one inbox, which is opened with the first.
+/// Requests whose replies come to one inbox, which is opened with the first request.
 ///
-/// The client's own remember what is never answered for ever, such as an acknowledgement of what was not delivered;
-/// these forget what nobody waits for any more.
+/// The client's own `request` keeps an entry for ever if no reply comes, such as for an acknowledgement of a message that
+/// was not delivered. Here, dropping the future removes the entry.
 #[derive(Debug)]
 pub(super) struct Requests {
     client: Client,
@@ -29,12 +29,12 @@ struct Replies {
     reader: JoinHandle<()>,
 }
 
-/// Who waits for which answer.
+/// The callers that wait for a reply, by number.
 #[derive(Debug, Default)]
 struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Message>>>);
 
-/// One who waits, until this is dropped.
-struct Place<'a> {
+/// A caller that waits, until this is dropped.
+struct Waiter<'a> {
     number: u64,
     waiting: &'a Waiting,
 }
@@ -50,11 +50,11 @@ impl Requester for Requests {
     async fn send(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
         let replies = self.replies.get_or_try_init(|| Replies::open(&self.client)).await?;
         let (reply, replied) = oneshot::channel();
-        let place = replies.waiting.add(replies.next.fetch_add(1, Ordering::Relaxed), reply);
+        let waiter = replies.waiting.add(replies.next.fetch_add(1, Ordering::Relaxed), reply);
         if replies.reader.is_finished() {
             return Err(ApiError::Disconnected);
         }
-        let inbox = format!("{}.{}", replies.inbox, place.number);
+        let inbox = format!("{}.{}", replies.inbox, waiter.number);
         self.client.publish_with_reply(subject, inbox, payload).await?;
         let reply = replied.await.map_err(|_| ApiError::Disconnected)?;
         match reply.status {
@@ -84,9 +84,9 @@ impl Drop for Replies {
 }
 
 impl Waiting {
-    fn add(&self, number: u64, answer: oneshot::Sender<Message>) -> Place<'_> {
-        self.table().insert(number, answer);
-        Place { number, waiting: self }
+    fn add(&self, number: u64, reply: oneshot::Sender<Message>) -> Waiter<'_> {
+        self.table().insert(number, reply);
+        Waiter { number, waiting: self }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
@@ -94,22 +94,22 @@ impl Waiting {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.waiting.table().remove(&self.number);
     }
 }
 
-async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
-    while let Some(answer) = answers.next().await {
-        let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+async fn read(mut replies: Subscriber, waiting: Arc<Waiting>) {
+    while let Some(reply) = replies.next().await {
+        let number = reply.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let waiter = number.and_then(|number: u64| waiting.table().remove(&number));
         if let Some(waiter) = waiter {
-            // Who has gone meanwhile need not know.
-            let _ = waiter.send(answer);
+            // An error means that the caller has gone.
+            let _ = waiter.send(reply);
         }
     }
-    // The client is dead: all who wait are told by being dropped.
+    // The client is closed: dropping the senders wakes all callers.
     waiting.table().clear();
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use super::{ApiError, Requester, Requests};
 
     #[tokio::test]
-    async fn what_is_never_answered_is_forgotten() {
+    async fn a_request_without_a_reply_is_forgotten() {
         let server = Server::start().expect("a nats-server");
         let client = async_nats::connect(server.url()).await.expect("a connection");
         let _silent = client.subscribe("silent").await.expect("a subscription");

@@ -297,7 +297,7 @@ async fn it_is_counted_and_ends_with_its_client_its_deadline_and_its_server() {
     eventually("a place", async || {
         let Ok(messages) = again().await else { return false };
         let mut messages = messages.into_inner();
-        service.service.end_streams();
+        service.service.end_subscriptions();
         assert_eq!(end(&mut messages).await.code(), Code::Unavailable);
         true
     })

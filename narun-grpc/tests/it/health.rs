@@ -70,7 +70,7 @@ async fn grpc_health_follows_the_connection_and_reflection_knows_the_service() {
     becomes(ServingStatus::NotServing).await;
     server.restart().unwrap();
     becomes(ServingStatus::Serving).await;
-    service.end_streams();
+    service.end_subscriptions();
     becomes(ServingStatus::NotServing).await;
     serving.abort();
 }

@@ -236,7 +236,7 @@ async fn a_watch_ends_with_its_bucket_its_client_and_its_server() {
         entries.is_some()
     })
     .await;
-    service.service.end_streams();
+    service.service.end_subscriptions();
     assert_eq!(end(entries.as_mut().unwrap().get_mut()).await.code(), Code::Unavailable);
     assert_eq!(again().await.unwrap_err().code(), Code::Unavailable);
 }

@@ -221,7 +221,7 @@ async fn unsubscribe_ends_all_streams_of_the_subject_everywhere_and_no_others() 
 async fn a_server_that_stops_ends_streams_as_unavailable() {
     let (service, user) = (Service::start().await, new_user());
     let mut stream = subscribe(&service.client, &user, "a").await;
-    service.service.end_streams();
+    service.service.end_subscriptions();
     let status = soon("the end", stream.message()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     let request = SubscribeRequest { user_id: user.clone(), subject: "a".into(), ..Default::default() };

@@ -1,4 +1,4 @@
-//! Consumers are killed and started again.
+//! The scenario in which consumers are killed and started again.
 
 use super::super::audit::{Strictness, audit};
 use super::super::clients::Clients;
@@ -8,7 +8,7 @@ use super::super::strikes::under_load;
 use super::super::verdict::Verdict;
 use crate::Error;
 
-/// Of which one is killed at a time.
+/// How many consumers run. One is killed at a time.
 const CONSUMERS: usize = 4;
 
 pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {

@@ -1,4 +1,4 @@
-//! One of two gateways is killed, and another one takes its place.
+//! The scenario in which one of two gateways is killed and replaced.
 
 use tokio::task::block_in_place;
 
@@ -16,7 +16,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
     let mut site = Site::start(nats, plan, 2, 2, |_| {}).await?;
     let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, all_kinds);
     let ledger = under_load(plan, &mut site, &clients, async |site, _| {
-        // The first one, always: outcomes are asked for at the last.
+        // Always the first one: outcomes are requested from the last one.
         let killed = site.gateways.remove(0);
         block_in_place(|| killed.kill())?;
         let gateway = site.gateway()?;
@@ -26,6 +26,6 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
     })
     .await?;
     let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: false }).await?;
-    verdict.note(format!("{} gateways were killed; outcomes were asked of another one", plan.kills));
+    verdict.note(format!("{} gateways were killed; outcomes were requested from another one", plan.kills));
     Ok(verdict)
 }

@@ -1,4 +1,4 @@
-//! Of three servers, that which leads the stream is killed and started again.
+//! The scenario in which the stream's leader, one of three servers, is killed and started again.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::super::strikes::under_load;
 use super::super::verdict::Verdict;
 use crate::Error;
 
-/// How long the servers may take to be as they were.
+/// How long the servers may take to recover.
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
@@ -30,7 +30,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
             cluster.server(leader).restart()?;
             cluster.wait()
         })?;
-        // Otherwise the next kill could leave nobody who has all.
+        // Otherwise no server may have all messages after the next kill.
         site.until_caught_up(LIMIT).await
     })
     .await?;

@@ -1,4 +1,4 @@
-//! A full stream, handlers that fail for ever, messages that expire, ids that are used again.
+//! The scenario of a full stream, handlers that always fail, messages that expire, and keys that are used again.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use super::super::verdict::Verdict;
 use crate::Error;
 use crate::test_request::{Act, TestRequest};
 
-/// How long consumers may take for what is left.
+/// How long consumers may take for the requests that are left.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How often a request that fails is delivered.
+/// How often a failing request is delivered.
 const DELIVERIES: u64 = 3;
 
-/// How many requests with the same key there are at a time.
+/// How many requests with the same key are made at a time.
 const SAME: usize = 8;
 
 pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
@@ -35,7 +35,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
     Ok(verdict)
 }
 
-/// Twice as many requests as the stream takes, and nobody to do them at first.
+/// Makes twice as many requests as the stream takes, before there is a consumer.
 async fn full(plan: &Plan) -> Result<Verdict, Error> {
     let most = plan.requests.div_ceil(2);
     let mut site = Site::start(Nats::one(false)?, plan, 1, 0, |setup| {
@@ -59,20 +59,20 @@ async fn full(plan: &Plan) -> Result<Verdict, Error> {
         ledger.enter(number, entry);
     }
     let mut verdict = Verdict::default();
-    let told = (accepted, refused);
+    let counted = (accepted, refused);
     verdict.expect(
-        "a full stream takes what it can, and refuses the rest",
-        told == (most, plan.requests - most),
-        told,
+        "a full stream refuses the requests over its limit",
+        counted == (most, plan.requests - most),
+        counted,
     );
     let waiting = site.waiting().await?;
-    verdict.expect("what it took waits", waiting == most, waiting);
+    verdict.expect("the accepted requests wait in the stream", waiting == most, waiting);
     site.add_consumer()?;
     verdict.extend(audit(&mut site, &clients, ledger, Strictness { server_forgets: false }).await?);
     Ok(verdict)
 }
 
-/// Handlers that panic, fail, or kill their process whenever they are run.
+/// Makes requests whose handlers always panic, return an error, or end their process.
 async fn failing(plan: &Plan) -> Result<Verdict, Error> {
     let change = |setup: &mut crate::role::DurableSetup| setup.max_deliveries = DELIVERIES;
     let mut site = Site::start(Nats::one(false)?, plan, 1, 1, change).await?;
@@ -80,11 +80,11 @@ async fn failing(plan: &Plan) -> Result<Verdict, Error> {
     let mut verdict = Verdict::default();
     let acts = [Act::Panic, Act::Fail, Act::Exit];
     for (number, act) in (0..).zip(acts) {
-        let task = TestRequest::new(number, act);
-        let path = format!("/jobs/{}", task.path());
+        let request = TestRequest::new(number, act);
+        let path = format!("/jobs/{}", request.path());
         let given_up = async {
-            let answer = clients.send(RequestKind::Plain, &path, number, task.content(false)).await?;
-            Ok::<_, Error>(answer.status)
+            let response = clients.send(RequestKind::Plain, &path, number, request.content(false)).await?;
+            Ok::<_, Error>(response.status)
         };
         let mut given_up = std::pin::pin!(given_up);
         let status = loop {
@@ -93,79 +93,80 @@ async fn failing(plan: &Plan) -> Result<Verdict, Error> {
                 () = time::sleep(Duration::from_millis(20)) => site.replace_gone()?,
             }
         };
-        // A process that dies is noticed by the end of the ack wait, which may be after the client's patience.
-        let told = status == StatusCode::INTERNAL_SERVER_ERROR
+        // A process that dies is noticed when the ack wait has elapsed, which may be after the client's timeout.
+        let expected = status == StatusCode::INTERNAL_SERVER_ERROR
             || act == Act::Exit && status == StatusCode::GATEWAY_TIMEOUT;
-        verdict.expect("a request whose handler fails for ever is answered 500", told, (act, status));
+        verdict.expect("a request whose handler always fails is answered 500", expected, (act, status));
         site.settle(LIMIT).await?;
         let dead = site.dead().await?;
         let is_dead = dead.iter().any(|(dead, letter)| *dead == number && letter.deliveries() >= DELIVERIES);
-        verdict.expect("it is a dead letter then", is_dead, (act, dead));
+        verdict.expect("it becomes a dead letter", is_dead, (act, dead));
         let starts = site.executions()?.of(number).map_or(0, |runs| runs.starts.len() as u64);
-        verdict.expect("it was run as often as is allowed", starts == DELIVERIES, (act, starts));
+        verdict.expect("it was run as often as the limit allows", starts == DELIVERIES, (act, starts));
     }
     let number = acts.len() as u64;
     let entry = clients.make(TestRequest::new(number, Act::Work), RequestKind::Plain, false).await;
-    verdict.expect("others are done as ever", entry.fate == Fate::Answered, entry);
+    verdict.expect("other requests are done as before", entry.fate == Fate::Answered, entry);
     Ok(verdict)
 }
 
-/// Requests that are too old when a consumer comes.
+/// Makes requests that have expired before a consumer starts.
 async fn expiring(plan: &Plan) -> Result<Verdict, Error> {
     let nats = Nats::one(false)?;
     let kind = if nats.keeps_outcomes() { RequestKind::Later } else { RequestKind::Plain };
     let mut site = Site::start(nats, plan, 1, 0, |setup| setup.timeout = Duration::from_millis(500)).await?;
     let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, false);
     let sent = join_all((0..plan.requests.min(20)).map(|number| {
-        let (clients, task) = (clients.clone(), TestRequest::new(number, Act::Work));
-        let path = format!("/short/{}", task.path());
-        async move { clients.send(kind, &path, number, task.content(false)).await }
+        let (clients, request) = (clients.clone(), TestRequest::new(number, Act::Work));
+        let path = format!("/short/{}", request.path());
+        async move { clients.send(kind, &path, number, request.content(false)).await }
     }));
-    let answers = sent.await.into_iter().collect::<Result<Vec<ReceivedResponse>, Error>>()?;
+    let responses = sent.await.into_iter().collect::<Result<Vec<ReceivedResponse>, Error>>()?;
     let mut verdict = Verdict::default();
     let expected =
         if kind == RequestKind::Later { StatusCode::ACCEPTED } else { StatusCode::GATEWAY_TIMEOUT };
-    let others = answers.iter().filter(|answer| answer.status != expected);
-    verdict.check("what will expire is accepted", answers.len(), others.map(|answer| format!("{answer:?}")));
+    let others = responses.iter().filter(|response| response.status != expected);
+    let others = others.map(|response| format!("{response:?}"));
+    verdict.check("requests that will expire are accepted", responses.len(), others);
 
-    // Now they are.
+    // Now they are expired.
     time::sleep(site.setup.expiry).await;
     site.add_consumer()?;
     site.settle(LIMIT).await?;
     let run = site.executions()?.all().map(|(number, _)| *number).collect::<Vec<_>>();
-    verdict.check("what has expired is not run", answers.len(), run);
+    verdict.check("expired requests are not run", responses.len(), run);
     if kind == RequestKind::Later {
         let mut others = Vec::new();
-        for answer in &answers {
-            let path = answer.location.clone().unwrap_or_default();
-            let told = clients.status(&path).await?;
-            if told.status != StatusCode::GATEWAY_TIMEOUT {
-                others.push(format!("{path}: {told:?}"));
+        for response in &responses {
+            let path = response.location.clone().unwrap_or_default();
+            let outcome = clients.status(&path).await?;
+            if outcome.status != StatusCode::GATEWAY_TIMEOUT {
+                others.push(format!("{path}: {outcome:?}"));
             }
         }
-        verdict.check("its outcome is that it has expired", answers.len(), others);
+        verdict.check("the outcome of an expired request is 504", responses.len(), others);
     }
     Ok(verdict)
 }
 
-/// The same requests with the same keys, at once and later, at two gateways.
+/// Makes the same requests with the same keys, at once and later, through two gateways.
 async fn replayed(nats: Nats, plan: &Plan) -> Result<Verdict, Error> {
     let mut site = Site::start(nats, plan, 2, 2, |_| {}).await?;
     let clients = Clients::new(site.addresses(), plan.timeout, plan.seed, true);
     let keys = plan.requests.div_ceil(10);
     let (mut other, mut later, mut reused) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..keys {
-        let task = TestRequest::new(number, Act::Work);
-        let at_once = join_all((0..SAME).map(|_| clients.make(task, RequestKind::Keyed, false))).await;
+        let request = TestRequest::new(number, Act::Work);
+        let at_once = join_all((0..SAME).map(|_| clients.make(request, RequestKind::Keyed, false))).await;
         other.extend(at_once.into_iter().filter(|entry| entry.fate != Fate::Answered));
-        let again = clients.make(task, RequestKind::Keyed, false).await;
+        let again = clients.make(request, RequestKind::Keyed, false).await;
         if again.fate != Fate::Answered || again.tries > 1 {
             later.push(again);
         }
-        let path = format!("/jobs/{}", task.path());
-        let answer = clients.send(RequestKind::Keyed, &path, number, "something else".into()).await?;
-        if answer.status != StatusCode::UNPROCESSABLE_ENTITY {
-            reused.push(answer);
+        let path = format!("/jobs/{}", request.path());
+        let response = clients.send(RequestKind::Keyed, &path, number, "something else".into()).await?;
+        if response.status != StatusCode::UNPROCESSABLE_ENTITY {
+            reused.push(response);
         }
     }
     site.settle(LIMIT).await?;
@@ -175,12 +176,12 @@ async fn replayed(nats: Nats, plan: &Plan) -> Result<Verdict, Error> {
     let mut verdict = Verdict::default();
     let count = keys as usize;
     verdict.check(
-        "requests with the same key have the same answer",
+        "requests with the same key get the same response",
         SAME * count,
         other.iter().map(|e| text(e)),
     );
-    verdict.check("and have it later, at once", count, later.iter().map(|e| text(e)));
-    verdict.check("another request with a key is refused", count, reused.iter().map(|e| text(e)));
+    verdict.check("a later request gets it at once", count, later.iter().map(|e| text(e)));
+    verdict.check("another request with the same key is refused", count, reused.iter().map(|e| text(e)));
     verdict.check("a request with a key is run once", count, often.map(|e| text(&e)));
     verdict.expect(
         "as many were run as there are keys",
@@ -190,11 +191,11 @@ async fn replayed(nats: Nats, plan: &Plan) -> Result<Verdict, Error> {
     let mut unknown = Vec::new();
     for (number, runs) in executions.all() {
         for id in &runs.ids {
-            if let Err(told) = outcome(&clients, &format!("{STATUS}{id}"), *number).await {
-                unknown.push(format!("{id}: {told}"));
+            if let Err(found) = outcome(&clients, &format!("{STATUS}{id}"), *number).await {
+                unknown.push(format!("{id}: {found}"));
             }
         }
     }
-    verdict.check("its outcome can be asked for", count, unknown);
+    verdict.check("the status resource has its outcome", count, unknown);
     Ok(verdict)
 }

@@ -1,4 +1,4 @@
-//! The server is killed and started again.
+//! The scenario in which the only server is killed and started again.
 
 use narun_support::{Binary, Release};
 use tokio::task::block_in_place;
@@ -14,7 +14,7 @@ use crate::Error;
 
 pub(super) async fn run(plan: &Plan, sync_always: bool) -> Result<Verdict, Error> {
     if sync_always && Binary::find()?.release() < Release::OLDEST {
-        return Ok(Verdict::left_out("this server cannot be told to sync every message"));
+        return Ok(Verdict::left_out("this server has no setting to sync every message"));
     }
     let nats = Nats::one(sync_always)?;
     let all_kinds = nats.keeps_outcomes();
@@ -31,10 +31,10 @@ pub(super) async fn run(plan: &Plan, sync_always: bool) -> Result<Verdict, Error
     let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: true }).await?;
     verdict.note(format!("the server was killed {} times", plan.kills));
     verdict.note(if sync_always {
-        "every message was on disk before it was acknowledged: a machine that dies loses none either"
+        "every message was on disk before it was acknowledged: the loss of the machine would lose none either"
     } else {
-        "messages were written at once but synced every 2 minutes: a machine that dies, not only the server, loses \
-         what was accepted since"
+        "messages were written at once but synced every 2 minutes: a crash of the machine, not only of the server, \
+         would lose those accepted since"
     });
     Ok(verdict)
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use http::{Request, StatusCode};
 use narun_consumer::{Body, Delivery, Received};
 use narun_core::Limits;
@@ -83,11 +84,16 @@ async fn a_handler_is_told_how_its_request_came() {
 async fn a_handler_that_takes_longer_than_the_ack_wait_keeps_its_request() {
     let world = World::new().await;
     let gate = Gate::new();
+    let acks = format!("$JS.ACK.{}.{}.>", world.namespace.task_stream(), world.app);
+    let mut acks = world.client.subscribe(acks).await.expect("a subscription");
     start(world.serve(through(&gate)).await.ack_wait(Duration::from_secs(1))).await;
     let mut asked = world.ask("/slow").await;
     eventually("a started handler", async || gate.started() == 1).await;
-    // As long as a handler is that is over the ack wait several times.
-    tokio::time::sleep(Duration::from_millis(3500)).await;
+    // One is sent every third of the ack wait: after ten of them, it has elapsed three times.
+    for _ in 0..10 {
+        let ack = soon("an ack", acks.next()).await.expect("an open subscription");
+        assert_eq!(ack.payload, "+WPI");
+    }
     gate.open(10);
     assert_eq!(asked.response().await.body, "/slow");
     world.is_done().await;
@@ -116,7 +122,7 @@ async fn nothing_is_answered_to_a_foreign_inbox_and_the_work_is_done() {
     world.is_done().await;
     assert_eq!(handler.runs(), 1);
     assert!(asked.is_unanswered());
-    assert!(futures::FutureExt::now_or_never(futures::StreamExt::next(&mut foreign)).is_none());
+    assert!(foreign.next().now_or_never().is_none());
     assert_eq!(metrics.value("http_consumer_discarded_total", &[("reason", "foreign_reply")]), 1.0);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Asked, Handler, World, start, through};
 use crate::gate::Gate;
@@ -36,13 +36,18 @@ async fn a_shutdown_waits_for_handlers_and_takes_nothing_more() {
     let world = World::new().await;
     let (gate, signal) = (Gate::new(), Arc::new(Notify::new()));
     let shutdown = signal.clone();
+    let (begins, begun) = oneshot::channel();
     let serve = world.serve(through(&gate)).await.ack_wait(LONG).durable_concurrency(2);
-    let consumer = start(serve.with_graceful_shutdown(async move { shutdown.notified().await })).await;
+    let serve = serve.with_graceful_shutdown(async move {
+        shutdown.notified().await;
+        let _ = begins.send(());
+    });
+    let consumer = start(serve).await;
     let mut asked = ask(&world, 6).await;
     eventually("two handlers", async || gate.started() == 2).await;
     signal.notify_one();
-    // Given back is what comes of pulls that the shutdown meets: the handlers' end asks for no more.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The consumer stops in the poll in which it sees the signal, so no handler ends before it has stopped pulling.
+    soon("the shutdown", begun).await.expect("a consumer");
     gate.open(2);
     soon("the end", consumer).await.expect("no panic").expect("a graceful end");
     assert_eq!((gate.started(), gate.finished()), (2, 2));

@@ -1,4 +1,4 @@
-//! Giving a request up: its place is the stream of dead letters.
+//! Dead letters: why a request becomes one, and publishing it.
 
 use std::fmt;
 
@@ -8,30 +8,30 @@ use http::StatusCode;
 use narun_core::{App, ExchangeId};
 use narun_nats::jetstream::{TaskStreams, header};
 
-use super::acks::Delivered;
+use super::acks::DeliveryInfo;
 use crate::handler::HandlerError;
 
-/// Bytes of the text that says why.
+/// The length limit of the reason.
 const LONGEST: usize = 256;
 
-/// Why a request is given up.
+/// Why a request becomes a dead letter.
 #[derive(Debug)]
-pub(super) enum Reason {
-    /// It cannot be read.
+pub(super) enum DeadLetterReason {
+    /// The message is not a readable request.
     Unreadable(String),
-    /// It refers to buckets of another namespace.
+    /// The request refers to buckets of another namespace.
     Foreign,
-    /// The body that it refers to is not there.
+    /// The body that the request refers to is missing or corrupt.
     NoBody(String),
-    /// Its last delivery failed.
-    Failed(Failed),
-    /// It was delivered too often: its consumers ended while they had it.
+    /// The last delivery failed.
+    Failed(DeliveryFailure),
+    /// The request was delivered too often: consumers ended while they handled it.
     Deliveries,
 }
 
 /// Why a delivery failed.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum DeliveryFailure {
     Panic,
     Service(String),
     Body(String),
@@ -39,8 +39,8 @@ pub(super) enum Failed {
     Status(StatusCode),
 }
 
-impl Reason {
-    /// Its name in metrics.
+impl DeadLetterReason {
+    /// The label in metrics.
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "unreadable",
@@ -52,31 +52,31 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for DeadLetterReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(why) => write!(f, "the message is no request: {why}"),
-            Self::Foreign => f.write_str("it refers to a bucket that is not its namespace's"),
-            Self::NoBody(why) => write!(f, "its body cannot be had: {why}"),
+            Self::Unreadable(why) => write!(f, "the message is not a request: {why}"),
+            Self::Foreign => f.write_str("it refers to a bucket of another namespace"),
+            Self::NoBody(why) => write!(f, "its body cannot be read: {why}"),
             Self::Failed(failed) => failed.fmt(f),
-            Self::Deliveries => f.write_str("its consumers ended while they worked on it"),
+            Self::Deliveries => f.write_str("its consumers ended while they handled it"),
         }
     }
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for DeliveryFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panic => f.write_str("the handler panicked"),
             Self::Service(error) => write!(f, "the handler's service failed: {error}"),
             Self::Body(error) => write!(f, "the response's body broke off: {error}"),
-            Self::TimedOut => f.write_str("the handler took too long"),
-            Self::Status(status) => write!(f, "the handler answered {}", status.as_u16()),
+            Self::TimedOut => f.write_str("the handler timed out"),
+            Self::Status(status) => write!(f, "the handler responded with {}", status.as_u16()),
         }
     }
 }
 
-impl From<HandlerError> for Failed {
+impl From<HandlerError> for DeliveryFailure {
     fn from(error: HandlerError) -> Self {
         match error {
             HandlerError::Panic => Self::Panic,
@@ -87,17 +87,17 @@ impl From<HandlerError> for Failed {
     }
 }
 
-/// Copies a message to the stream of dead letters; the error is for people.
-pub(super) async fn bury(
+/// Publishes a message to the stream of dead letters. The error is text for the log.
+pub(super) async fn publish_dead_letter(
     tasks: &TaskStreams,
     app: &App,
     id: Option<ExchangeId>,
     payload: Bytes,
-    delivered: &Delivered,
-    reason: &Reason,
+    delivered: &DeliveryInfo,
+    reason: &DeadLetterReason,
 ) -> Result<(), String> {
     let namespace = tasks.namespace();
-    // Should the copy be made twice, because the first one was not confirmed, the stream keeps one of them.
+    // If it is published twice because the first ack was lost, the stream keeps one of them.
     let message_id = match id {
         Some(id) => format!("{id}-{}", delivered.sequence),
         None => format!("unreadable-{}-{}", delivered.sequence, delivered.stored_millis()),
@@ -117,7 +117,7 @@ pub(super) async fn bury(
     confirmed.await.map(drop).map_err(|error| error.to_string())
 }
 
-/// What of a text can stand in a NATS header: foreign bytes there can kill clients.
+/// Makes a text fit for a NATS header, where other bytes can break clients.
 fn visible(text: &str) -> String {
     let visible = |character: char| match character {
         ' '..='~' => character,
@@ -131,8 +131,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_foreign_gets_into_a_header() {
-        let reason = Reason::Failed(Failed::Service(format!("a\r\nb: ü\0{}\r", "x".repeat(500))));
+    fn the_reason_in_the_header_is_visible_ascii() {
+        let reason =
+            DeadLetterReason::Failed(DeliveryFailure::Service(format!("a\r\nb: ü\0{}\r", "x".repeat(500))));
         let text = visible(&reason.to_string());
         assert!(text.starts_with("the handler's service failed: a??b: ??x"), "{text}");
         assert_eq!(text.len(), LONGEST);
