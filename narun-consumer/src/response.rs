@@ -47,7 +47,7 @@ impl EncodedOutcome {
         consumer: &Consumer,
     ) -> Self {
         let Consumer { metrics, .. } = consumer;
-        let room = consumer.room();
+        let room = consumer.endpoint.max_frame();
         let failure = match outcome {
             Ok(mut response) => match begin(&mut response, consumer, room) {
                 Ok(encoded) => return Self { status: response.parts.status, response: Ok(encoded) },
@@ -142,7 +142,7 @@ fn encode_any(
     let edit = Edit { without: &[], with: length.as_slice() };
     let mut head = ResponseHead::new();
     head.instance.clone_from(&consumer.exchange.instance);
-    head.max_payload = endpoint.link().client().max_payload() as u64;
+    head.max_payload = endpoint.max_payload() as u64;
     head.end = end;
     head.encode(parts, edit, body, rest.trailers.as_ref(), endpoint.limits())
         .map_err(|error| format!("the response's head cannot be sent: {error}"))
