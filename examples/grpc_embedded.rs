@@ -77,7 +77,7 @@ async fn serve(nats_url: &str, address: String) -> anyhow::Result<()> {
     let begun = shutdown.begun();
     http::serve(listener, app, async move {
         begun.await;
-        service.end_streams();
+        service.end_subscriptions();
     })
     .await;
     Ok(())

@@ -136,7 +136,7 @@ async fn serve(host: &str, settings: &Settings, authenticator: impl Authenticato
         if let Some(registration) = registration {
             registration.end().await;
         }
-        service.end_streams();
+        service.end_subscriptions();
     });
     let end = shutdown.begun();
     let too_late = async {

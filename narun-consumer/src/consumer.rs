@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_nats::Message;
-use http::Request;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request};
 use narun_core::exchange::{Callee, CalleeConfig};
 use narun_core::frame::{DecodeError, Refusal, Refused, RequestFrame, VERSIONS};
-use narun_core::{App, Body, Time};
+use narun_core::{App, Body, BodyErrorKind, Time};
+use narun_nats::body::Measured;
 use narun_nats::drive::Shared;
 use narun_nats::{Link, NatsEndpoint};
 use tokio::time::Instant;
@@ -17,7 +19,6 @@ use crate::extensions::{Delivery, Received};
 use crate::machine::Machine;
 use crate::metrics::{self, Metrics};
 use crate::settings::MakeSpan;
-use crate::upload::Upload;
 
 /// The state that all requests of a consumer share.
 pub(crate) struct Consumer {
@@ -73,8 +74,9 @@ impl Consumer {
             let config = self.streaming();
             let machine = machine.with_body(received, frame.head.head_timeout, frame.body, &config);
             let (shared, incoming) = Shared::new(machine);
-            let upload = Upload::new(incoming, &frame.parts.headers);
-            (Machine::Shared(shared), Body::streaming(upload))
+            let length = content_length(&frame.parts.headers);
+            let body = Measured::new(incoming, length, BodyErrorKind::Gap);
+            (Machine::Shared(shared), Body::streaming(body))
         };
         let mut request = Request::from_parts(frame.parts, body);
         request.extensions_mut().insert(Received {
@@ -124,4 +126,9 @@ pub(crate) fn refuse(endpoint: &NatsEndpoint, message: Message, reason: Refusal)
     let refused = Refused { reason, retry_after: None, versions };
     // If the client's queue is full, nothing is sent: the gateway retries when it times out.
     let _ = endpoint.publish_or_drop(reply, None, refused.encode());
+}
+
+/// The length that a request has by its fields. Returns `None` if it is not known.
+fn content_length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -9,6 +9,7 @@ use http::{Request, Response};
 use narun_core::exchange::{Callee, CalleeEvent, Transmit};
 use narun_core::frame::{Frame, ResetCode};
 use narun_core::{Body, FailureContext, Time};
+use narun_nats::body::BodyPart;
 use narun_nats::inbox::{Mail, Registration};
 use narun_nats::{Link, Outgoing, PublishError, Timer, TokioTimer};
 use pin_project::{pin_project, pinned_drop};
@@ -21,7 +22,6 @@ use crate::error::BoxError;
 use crate::handler::{Extent, Handler};
 use crate::machine::Machine;
 use crate::metrics::Metrics;
-use crate::opening::Part;
 use crate::response::{Answer, Encoded, Rest, report, unsendable};
 
 /// How many times in a row an exchange goes round before others get their turn, the client's task among them, which what
@@ -265,8 +265,8 @@ where
 }
 
 /// Gives the machine a part of the response's body; false if it does not fit.
-fn give(machine: &mut Callee<Subject>, part: Part) -> bool {
-    let Part { data, end, trailers } = part;
+fn give(machine: &mut Callee<Subject>, part: BodyPart) -> bool {
+    let BodyPart { data, end, trailers } = part;
     machine.send(data);
     if end {
         machine.finish(trailers);

@@ -8,13 +8,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, response};
 use narun_core::Body;
-use narun_nats::body::{Collect, CollectError, has_content};
+use narun_nats::body::{BodyPart, BodyPrefix, Collect, CollectError, Prefix, has_content};
 use pin_project::pin_project;
 use tower_service::Service;
 
 use crate::admission::Slot;
 use crate::error::BoxError;
-use crate::opening::{Beginning, Opening, Part};
 
 /// A future of the response, or of why there is none; then, perhaps, the rest of the response's body.
 #[pin_project]
@@ -39,7 +38,7 @@ enum Stage<S, F, B> {
         parts: Option<response::Parts>,
         length: Option<u64>,
         #[pin]
-        body: Opening<B>,
+        body: Prefix<B>,
     },
     /// Its response's body is being collected.
     Collecting {
@@ -67,7 +66,7 @@ pub(crate) struct Answered {
     /// Up to the limit.
     pub(crate) body: Bytes,
     /// What follows it, perhaps its end.
-    pub(crate) rest: Part,
+    pub(crate) rest: BodyPart,
     /// The body's length, if it is known and what is here does not tell it.
     pub(crate) length: Option<u64>,
 }
@@ -99,7 +98,7 @@ impl Answered {
         trailers: Option<HeaderMap>,
         length: Option<u64>,
     ) -> Self {
-        Self { parts, body, rest: Part { data: Bytes::new(), end: true, trailers }, length }
+        Self { parts, body, rest: BodyPart { data: Bytes::new(), end: true, trailers }, length }
     }
 
     /// Whether nothing follows what goes with the head.
@@ -167,13 +166,13 @@ where
     pub(crate) fn poll_body(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Part, HandlerError>> {
+    ) -> Poll<Result<BodyPart, HandlerError>> {
         self.as_mut().guarded(|handler| {
             let StageProj::Responding { body, .. } = handler.as_mut().project().stage.project() else {
                 return (true, Poll::Pending);
             };
             let part = body.poll_part(cx).map_err(|error| HandlerError::Body(error.into()));
-            (matches!(&part, Poll::Pending | Poll::Ready(Ok(Part { end: false, .. }))), part)
+            (matches!(&part, Poll::Pending | Poll::Ready(Ok(BodyPart { end: false, .. }))), part)
         })
     }
 
@@ -226,17 +225,17 @@ where
                                 Stage::Collecting { parts, body: Collect::new(body, limit) }
                             }
                             Extent::Beginning(limit) => {
-                                Stage::Responding { parts, length, body: Opening::new(body, limit) }
+                                Stage::Responding { parts, length, body: Prefix::new(body, limit) }
                             }
                         }
                     }
                 },
                 StageProj::Responding { parts, length, body } => {
-                    let beginning =
-                        ready!(body.poll_beginning(cx)).map_err(|error| HandlerError::Body(error.into()))?;
+                    let prefix =
+                        ready!(body.poll_prefix(cx)).map_err(|error| HandlerError::Body(error.into()))?;
                     let Some(parts) = parts.take() else { return Poll::Pending };
-                    let Beginning { data, rest } = beginning;
-                    let mut answered = Answered { parts, body: data, rest, length: *length };
+                    let BodyPrefix { inline, rest } = prefix;
+                    let mut answered = Answered { parts, body: inline, rest, length: *length };
                     if answered.is_whole() {
                         // Everybody sees it.
                         answered.length = None;

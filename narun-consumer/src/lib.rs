@@ -13,14 +13,12 @@ mod extensions;
 mod handler;
 mod machine;
 mod metrics;
-mod opening;
 mod reader;
 mod response;
 mod run;
 mod serve;
 mod settings;
 mod trace;
-mod upload;
 
 #[doc = include_str!("../DURABLE.md")]
 pub mod durable_requests {}

@@ -6,11 +6,11 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use narun_core::fields::Edit;
 use narun_core::frame::ResponseHead;
 use narun_core::{Failure, FailureContext, FailureKind};
+use narun_nats::body::{BodyPart, Fitted, fit};
 
 use crate::consumer::Consumer;
 use crate::handler::{Answered, HandlerError};
 use crate::metrics::{HandlerFailure, Metrics};
-use crate::opening::Part;
 
 /// What a `Content-Length` takes in a frame, at most.
 const LENGTH: usize = 40;
@@ -36,7 +36,7 @@ pub(crate) struct Rest {
     pub(crate) inline: u64,
     /// What follows them: first what did not fit.
     pub(crate) cut: Bytes,
-    pub(crate) part: Part,
+    pub(crate) part: BodyPart,
 }
 
 impl Answer {
@@ -70,24 +70,21 @@ impl Answer {
 /// Encodes a response with as much of its body as fits.
 fn begin(response: &mut Answered, consumer: &Consumer, room: usize) -> Result<Encoded, String> {
     let is_whole = response.is_whole();
-    let mut frame = encode_any(response, is_whole, consumer)?;
-    let mut cut = Bytes::new();
-    let excess = frame.len().saturating_sub(room);
-    if excess > 0 {
-        // Rare: a body that is nearly as large as the frame may be.
-        let total = response.body.len() as u64;
-        cut = response.body.split_off(response.body.len().saturating_sub(excess + LENGTH));
-        if is_whole && response.rest.trailers.is_none() {
+    let mut inline = std::mem::take(&mut response.body);
+    let total = inline.len() as u64;
+    let fitted = fit(&mut inline, room, LENGTH, |inline, cut| {
+        if cut && is_whole && response.rest.trailers.is_none() {
             response.length = Some(total);
         }
-        frame = encode_any(response, false, consumer)?;
-        if frame.len() > room {
-            return Err(too_large(room));
-        }
-    }
-    let goes_on = excess > 0 || !is_whole;
-    let inline = response.body.len() as u64;
-    let rest = goes_on.then(|| Rest { inline, cut, part: std::mem::take(&mut response.rest) });
+        encode_any(response, inline.clone(), is_whole && !cut, consumer)
+    })?;
+    let Fitted { frame, cut } = fitted.ok_or_else(|| too_large(room))?;
+    let goes_on = cut.is_some() || !is_whole;
+    let rest = goes_on.then(|| Rest {
+        inline: inline.len() as u64,
+        cut: cut.unwrap_or_default(),
+        part: std::mem::take(&mut response.rest),
+    });
     Ok(Encoded { frame, rest })
 }
 
@@ -122,12 +119,12 @@ pub(crate) fn report(error: &HandlerError, metrics: &Metrics) {
 
 /// Encodes a response; the error is what to tell the gateway instead.
 pub(crate) fn encode(response: &Answered, consumer: &Consumer, room: usize) -> Result<Bytes, String> {
-    let frame = encode_any(response, true, consumer)?;
+    let frame = encode_any(response, response.body.clone(), true, consumer)?;
     if frame.len() > room { Err(too_large(room)) } else { Ok(frame) }
 }
 
-fn encode_any(response: &Answered, end: bool, consumer: &Consumer) -> Result<Bytes, String> {
-    let Answered { parts, body, rest, length } = response;
+fn encode_any(response: &Answered, body: Bytes, end: bool, consumer: &Consumer) -> Result<Bytes, String> {
+    let Answered { parts, rest, length, .. } = response;
     let endpoint = &consumer.endpoint;
     let length: Option<(HeaderName, HeaderValue)> = length
         .filter(|_| !parts.headers.contains_key(CONTENT_LENGTH))
@@ -137,7 +134,7 @@ fn encode_any(response: &Answered, end: bool, consumer: &Consumer) -> Result<Byt
     head.instance.clone_from(&consumer.exchange.instance);
     head.max_payload = endpoint.link().client().max_payload() as u64;
     head.end = end;
-    head.encode(parts, edit, body.clone(), rest.trailers.as_ref(), endpoint.limits())
+    head.encode(parts, edit, body, rest.trailers.as_ref(), endpoint.limits())
         .map_err(|error| format!("the response's head cannot be sent: {error}"))
 }
 

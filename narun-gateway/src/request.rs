@@ -31,7 +31,7 @@ use context::RequestContext;
 use direct::{Sent, converse, send};
 use durable::{DurableFailure, DurableFuture, DurableInput};
 use failures::too_large;
-use prefix::{Beginning, Start, head_len};
+use prefix::{RequestBody, RequestPrefix, head_len};
 
 /// How long to wait for each part of a request's body while the gateway is disconnected.
 const LINGER: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ enum Stage<B> {
     /// The whole body is being collected.
     Collecting(#[pin] Collecting<B>),
     /// The first bytes are taken of a body that may not fit a frame.
-    Starting(ExchangeId, request::Parts, Start<B>),
+    Starting(ExchangeId, request::Parts, RequestPrefix<B>),
     /// The request is with a consumer.
     Calling(#[pin] Call<NatsLink>),
     /// The same, and a task sends the remaining body.
@@ -122,7 +122,7 @@ impl<B: http_body::Body> Stage<B> {
         let room = state.room().saturating_sub(head_len(&parts));
         match announced.filter(|length| *length <= room as u64 && !expects_continue(&parts)) {
             Some(_) => Self::collecting(id, parts, body, room, state, route),
-            None => Self::Starting(id, parts, Start::new(body, room, route.max_body())),
+            None => Self::Starting(id, parts, RequestPrefix::new(body, room, route.max_body())),
         }
     }
 
@@ -179,8 +179,8 @@ where
                                 let future = DurableFuture::new(state.clone(), route.clone(), input);
                                 return Ok(Stage::Durable(future));
                             }
-                            let beginning = Beginning::<B>::whole(body, trailers);
-                            send(state, route, id, &parts, beginning, this.started.elapsed()).map(Stage::from)
+                            let body = RequestBody::<B>::whole(body, trailers);
+                            send(state, route, id, &parts, body, this.started.elapsed()).map(Stage::from)
                         }),
                     };
                     match next {
@@ -191,15 +191,16 @@ where
                         }
                     }
                 }
-                StageProj::Starting(id, parts, start) => {
-                    let begun = match expects_continue(parts) {
-                        true => Ok(start.untouched()),
-                        false => ready!(start.poll(cx)),
+                StageProj::Starting(id, parts, prefix) => {
+                    let body = match expects_continue(parts) {
+                        true => Ok(prefix.skip()),
+                        false => ready!(prefix.poll(cx)),
                     };
                     let next = match state.is_disconnected() {
                         true => Err(FailureKind::Disconnected.into()),
-                        false => begun
-                            .and_then(|begun| send(state, route, *id, parts, begun, this.started.elapsed())),
+                        false => {
+                            body.and_then(|body| send(state, route, *id, parts, body, this.started.elapsed()))
+                        }
                     };
                     match next {
                         Err(failure) => Err(failure.into()),

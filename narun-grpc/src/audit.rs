@@ -1,8 +1,7 @@
-//! Who did what: the [`AuditSink`] seam.
+//! Audit records: the [`AuditSink`] trait and its implementations.
 //!
-//! Every call, failed or not, is one [`AuditRecord`], given to the sink when the call has ended; of a stream, when that
-//! has. [`TracingAudit`] makes an event of it, which any `tracing` subscriber can ship; [`JetStreamAudit`] stores it in
-//! a stream.
+//! Every call, failed or not, gives the sink one [`AuditRecord`] when the call or its response stream has ended.
+//! [`TracingAudit`] emits it as an event for any `tracing` subscriber; [`JetStreamAudit`] stores it in a stream.
 
 mod jetstream;
 
@@ -17,15 +16,15 @@ pub use self::jetstream::JetStreamAudit;
 use crate::Method;
 use crate::metrics::{audit_dropped, code_name};
 
-/// Takes the records of all calls.
+/// Receives the records of all calls. A closure that takes an [`AuditRecord`] is a sink too.
 ///
-/// It must not block, and cannot fail a call: a sink that has no room loses the record, and says so by
-/// [`AuditRecord::dropped`]. A closure that takes an [`AuditRecord`] is a sink too.
+/// A sink must not block, and cannot fail a call. One that cannot keep a record counts it with
+/// [`AuditRecord::dropped`].
 pub trait AuditSink: Send + Sync + 'static {
-    /// Takes a record.
+    /// Receives a record.
     fn record(&self, record: AuditRecord);
 
-    /// Whether records are wanted at all at the moment. Default true.
+    /// Whether the sink wants records at the moment. Default: true.
     fn enabled(&self) -> bool {
         true
     }
@@ -40,36 +39,36 @@ where
     }
 }
 
-/// One call.
+/// The record of one call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AuditRecord {
-    /// When it began.
+    /// When the call began.
     pub time: SystemTime,
-    /// Who made it; none if that was not found out.
+    /// The name of the principal. `None` if the caller was not authenticated.
     pub principal: Option<String>,
-    /// The user that the request named, cut off after 256 bytes.
+    /// The user that the request names, cut off after 256 bytes.
     pub user: String,
-    /// The organization that the request named, cut off after 256 bytes.
+    /// The organization that the request names, cut off after 256 bytes.
     pub organization: String,
-    /// Where it came from, if that is known.
+    /// The address of the peer, if that is known.
     pub peer: Option<SocketAddr>,
-    /// Its method.
+    /// The method.
     pub method: Method,
-    /// What it was about, in the caller's names, cut off after 256 bytes.
+    /// What the call was about, in the caller's names, cut off after 256 bytes.
     pub resource: String,
-    /// How it ended; [`Code::Cancelled`] if the client left before.
+    /// The status code; [`Code::Cancelled`] if the client left before the end.
     pub code: Code,
-    /// How long it took.
+    /// How long the call took.
     pub duration: Duration,
-    /// Bytes of messages, values and objects that came from the client.
+    /// Bytes of messages, values and objects received from the client.
     pub bytes_received: u64,
-    /// Bytes of messages, values and objects that went to it.
+    /// Bytes of messages, values and objects sent to the client.
     pub bytes_sent: u64,
 }
 
 impl AuditRecord {
-    /// The code's name, as in `NOT_FOUND`.
+    /// The name of the code, such as `NOT_FOUND`.
     pub const fn code_name(&self) -> &'static str {
         code_name(self.code)
     }
@@ -80,7 +79,7 @@ impl AuditRecord {
     }
 }
 
-/// Makes an event of target `narun::audit` at level info of each record.
+/// Emits each record as a `tracing` event with target `narun::audit` and level info.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingAudit;
 

@@ -1,12 +1,12 @@
-//! Who is calling: the [`Authenticator`] seam, and what is ready-made for it.
+//! Authenticating callers: the [`Authenticator`] trait and its implementations.
 //!
-//! | | takes | feature |
+//! | | checks | feature |
 //! |---|---|---|
-//! | [`TrustRequest`] | the request's own identity fields, as they are | |
-//! | [`StaticTokens`] | `authorization: Bearer …`, one of a fixed list | |
+//! | [`TrustRequest`] | nothing: takes the request's identity fields as they are | |
+//! | [`StaticTokens`] | `authorization: Bearer …` against a fixed list | |
 #![cfg_attr(
     feature = "jwt",
-    doc = "| [`JsonWebTokens`] | `authorization: Bearer …`, signed by somebody known | `jwt` |"
+    doc = "| [`JsonWebTokens`] | `authorization: Bearer …`, a signed JSON Web Token | `jwt` |"
 )]
 #![cfg_attr(feature = "mtls", doc = "| [`CertificateSubject`] | the client's certificate | `mtls` |")]
 
@@ -32,13 +32,13 @@ pub use self::mtls::CertificateSubject;
 pub use self::tokens::StaticTokens;
 pub use self::trust::TrustRequest;
 
-/// Finds out who is calling.
+/// Authenticates callers.
 ///
 /// ```
 /// use narun_grpc::auth::{Authenticator, AuthRequest, Principal};
 /// use tonic::Status;
 ///
-/// /// Whoever the proxy in front says it is.
+/// /// Trusts a header that the proxy in front sets.
 /// struct Proxy;
 ///
 /// #[tonic::async_trait]
@@ -51,16 +51,16 @@ pub use self::trust::TrustRequest;
 /// ```
 #[tonic::async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Finds out who is calling. It is asked once for each call, within the call's time.
+    /// Returns the principal that makes this call. Called once per call, within the call's time limit.
     ///
     /// # Errors
     ///
-    /// A status of [`Code::Unauthenticated`](tonic::Code::Unauthenticated), or of
-    /// [`Code::Unavailable`](tonic::Code::Unavailable) if it cannot tell at the moment; the client is given it.
+    /// The status that the client receives: [`Code::Unauthenticated`](tonic::Code::Unauthenticated), or
+    /// [`Code::Unavailable`](tonic::Code::Unavailable) if the check is not possible at the moment.
     async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status>;
 }
 
-/// What is known of a call before it is known who makes it.
+/// What an [`Authenticator`] sees of a call.
 #[derive(Clone, Copy)]
 pub struct AuthRequest<'a> {
     pub(crate) metadata: &'a MetadataMap,
@@ -76,27 +76,27 @@ impl<'a> AuthRequest<'a> {
         self.metadata
     }
 
-    /// The call's extensions, where tonic's server and interceptors put what they know.
+    /// The call's extensions, which tonic's server and interceptors set.
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
 
-    /// The address that the call came from, if that is known.
+    /// The address of the peer, if that is known.
     pub const fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// The user that the request names. It is a claim.
+    /// The user that the request names, unverified.
     pub const fn user_id(&self) -> &'a str {
         self.user_id
     }
 
-    /// The organization that the request names. It is a claim.
+    /// The organization that the request names, unverified.
     pub const fn organization_id(&self) -> &'a str {
         self.organization_id
     }
 
-    /// The token of `authorization: Bearer …`.
+    /// The token of `authorization: Bearer …`, if there is one.
     pub fn bearer(&self) -> Option<&'a str> {
         let (scheme, token) = self.metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -104,7 +104,7 @@ impl<'a> AuthRequest<'a> {
 }
 
 impl fmt::Debug for AuthRequest<'_> {
-    /// Metadata has secrets.
+    /// Without the metadata, which may have secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthRequest")
             .field("peer", &self.peer)
@@ -114,12 +114,12 @@ impl fmt::Debug for AuthRequest<'_> {
     }
 }
 
-/// Who is calling, and for whom that one may act.
+/// An authenticated caller, and the users and organizations that it may act for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Principal {
     name: String,
-    /// Whether the name is a user's, for whom it may act.
+    /// Whether the name is a user id that the principal may act for.
     is_user: bool,
     users: Whose,
     organizations: Option<Whose>,
@@ -147,32 +147,34 @@ impl Whose {
 }
 
 impl Principal {
-    /// A user, who may act for itself only, and of whose organizations nothing is known.
+    /// A user that may act for itself only. Its organizations are unknown.
     pub fn user(id: impl Into<String>) -> Self {
         let users = Whose::These(BTreeSet::new());
         Self { name: id.into(), is_user: true, users, organizations: None }
     }
 
-    /// Somebody who may act for every user and organization, such as a gateway of one's own.
+    /// A principal that may act for every user and organization, such as a trusted proxy.
     pub fn anyone(name: impl Into<String>) -> Self {
         let organizations = Some(Whose::Anyones);
         Self { name: name.into(), is_user: false, users: Whose::Anyones, organizations }
     }
 
-    /// Who also may act for this user.
+    /// Lets the principal act for this user too.
     pub fn acting_for(mut self, user_id: impl Into<String>) -> Self {
         self.users.add(user_id.into());
         self
     }
 
-    /// Who belongs to this organization, beside others. Where tenants are organizations, a principal without any may
-    /// do nothing; where they are users, one without any may name whichever it likes, as nothing depends on it.
+    /// Adds an organization that the principal belongs to.
+    ///
+    /// If tenants are organizations, a principal without any can do nothing. If tenants are users, a principal without
+    /// any may name every organization, which decides nothing then.
     pub fn organization(mut self, id: impl Into<String>) -> Self {
         self.organizations.get_or_insert(Whose::These(BTreeSet::new())).add(id.into());
         self
     }
 
-    /// What it is called in audit records.
+    /// Its name in audit records.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -187,16 +189,16 @@ impl Principal {
         self.organizations.as_ref().is_some_and(|organizations| organizations.has(organization_id))
     }
 
-    /// Whether what a request says of its identity can be true.
+    /// Fails if the principal may not act for the user and the organization of a request.
     pub(crate) fn check(&self, user_id: &str, organization_id: &str) -> Result<(), Status> {
         if !self.may_act_for(user_id) {
-            return Err(Status::permission_denied("user_id is not the caller's"));
+            return Err(Status::permission_denied("the caller may not act for user_id"));
         }
         let organization =
             organization_id.is_empty() || self.organizations.is_none() || self.belongs_to(organization_id);
         organization
             .then_some(())
-            .ok_or_else(|| Status::permission_denied("organization_id is not the caller's"))
+            .ok_or_else(|| Status::permission_denied("the caller may not act for organization_id"))
     }
 }
 

@@ -4,7 +4,7 @@ use async_nats::jetstream::stream::{Config, StorageType};
 
 use crate::convert::LONGEST;
 
-/// How buckets are made, which is when something is first put into one. Those that are there stay as they are.
+/// How buckets are created, on the first put. Existing buckets stay as they are.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,32 +22,31 @@ pub struct BucketSettings {
 }
 
 impl BucketSettings {
-    /// The defaults.
+    /// Returns the defaults.
     pub const fn new() -> Self {
         Self { history: 1, max_age: Duration::ZERO, memory: false, replicas: 1 }
     }
 
-    /// How many values of a key are kept, 1 to 64; more or less is as the next of these. Object buckets have none.
-    /// Default 1.
+    /// Sets how many values of a key are kept, clamped to 1 to 64. Ignored for object buckets. Default: 1.
     pub fn history(mut self, values: u8) -> Self {
         self.history = values.clamp(1, 64);
         self
     }
 
-    /// After what time values and pieces of objects go, 100 ms or more; with zero they stay, which is the default. For
-    /// objects it should be much longer than reading one takes.
+    /// Sets the age at which values and chunks of objects are removed; JetStream accepts 100 ms or more. Zero, the default,
+    /// keeps them. For objects it should be much longer than it takes to read one.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = age.min(LONGEST);
         self
     }
 
-    /// Whether they are kept in memory, to be lost with the server. Default false: on disk.
+    /// Sets whether buckets are kept in memory, and lost when the server stops. Default: false, on disk.
     pub const fn memory(mut self, memory: bool) -> Self {
         self.memory = memory;
         self
     }
 
-    /// On how many servers of a cluster they are kept, 1 to 5; more or less is as the next of these. Default 1.
+    /// Sets the number of replicas in a cluster, clamped to 1 to 5. Default: 1.
     pub fn replicas(mut self, replicas: u8) -> Self {
         self.replicas = replicas.clamp(1, 5);
         self
@@ -57,7 +56,7 @@ impl BucketSettings {
         self.history as i64
     }
 
-    /// A bucket's stream, kept like this.
+    /// Applies the settings to the configuration of a bucket's stream.
     pub(crate) fn apply(&self, config: Config) -> Config {
         Config {
             max_age: self.max_age,

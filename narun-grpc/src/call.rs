@@ -1,8 +1,8 @@
-//! The way that every call goes: deadline, who is calling, whose names, then the method's own business; metrics, span
-//! and audit around all of it.
+//! What every call goes through: deadline, authentication, tenancy, then the method itself, with metrics, a span and
+//! audit around them.
 //!
-//! A method is an implementation of [`Unary`] or [`Streaming`] for its request, and knows nothing of all that; the way
-//! itself is in `enter`.
+//! A method implements [`Unary`] or [`Streaming`] for its request and sees a [`MethodCall`] only; the steps before it
+//! are in `enter`.
 
 pub(crate) mod buckets;
 pub(crate) mod consumers;
@@ -37,7 +37,7 @@ pub(crate) trait Unary: Identified + Send {
     const METHOD: Method;
     type Response;
 
-    /// What the request itself asks to wait for at most, beside the time that work takes.
+    /// How long the request itself asks to wait, on top of the time that the work takes.
     fn patience(&self) -> Duration {
         Duration::ZERO
     }
@@ -54,7 +54,7 @@ pub(crate) trait Streaming: Identified + Send {
     fn open(self, call: &MethodCall<'_>) -> impl Future<Output = Result<Self::Items, Status>> + Send;
 }
 
-/// Something of which there are bytes to count.
+/// A response with a size in bytes, for metrics and audit.
 pub(crate) trait Weighed {
     fn weight(&self) -> u64;
 }
@@ -62,7 +62,7 @@ pub(crate) trait Weighed {
 /// A stream of responses to a client.
 pub(crate) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A call whose caller is known.
+/// An authenticated call of a tenant, as its method sees it.
 pub(crate) struct MethodCall<'a> {
     pub(crate) state: &'a Arc<ServiceState>,
     pub(crate) space: Space,
@@ -80,24 +80,24 @@ impl MethodCall<'_> {
         &self.space.connection
     }
 
-    /// How long something may be waited for, so that there is still time to answer.
+    /// How long the method may wait and still have time to respond.
     pub(crate) fn time_to_wait(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         left - (left / 10).min(Duration::from_millis(100))
     }
 
-    /// A client's headers as NATS's; none if there are none.
+    /// Converts a client's headers to NATS headers. Returns `None` if there are none.
     pub(crate) fn headers(&self, headers: &BTreeMap<String, String>) -> Result<Option<HeaderMap>, Status> {
         convert::to_header_map(&self.state.allowed_headers, headers)
     }
 
-    /// Counts what came from the client.
+    /// Counts messages and bytes from the client.
     pub(crate) fn received(&self, messages: u64, bytes: usize) {
         self.tally.received.add(messages, bytes as u64);
         self.record.received(messages, bytes as u64);
     }
 
-    /// Counts what goes to the client.
+    /// Counts messages and bytes to the client.
     pub(crate) fn sent(&self, messages: u64, bytes: usize) {
         self.tally.sent.add(messages, bytes as u64);
         self.record.sent(messages, bytes as u64);

@@ -8,14 +8,14 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic_prost::{ProstCodec, ProstDecoder};
 
-/// Bytes that are set aside for a call, in each direction, before there is a message: tonic's own 8 KiB would be most
-/// of what an idle subscription takes.
+/// The initial buffer of a call in each direction, in bytes. tonic's 8 KiB would be most of the memory of an idle
+/// subscription.
 const BUFFER: usize = 1 << 10;
 
-/// How much of a stream is sent at a time, if there is more; as tonic has it.
+/// The bytes of a response stream that are sent at a time; tonic's default.
 const AT_A_TIME: usize = 32 << 10;
 
-/// Protobuf, in buffers that grow as they need to, and requests in no more memory than there is a reason for.
+/// Protobuf with small buffers that grow on demand, and with limits on what a request can become in memory.
 pub(crate) struct LeanCodec<T, U>(PhantomData<(T, U)>);
 
 pub(crate) struct LeanEncoder<T>(PhantomData<T>);
@@ -56,7 +56,7 @@ impl<T: Message> Encoder for LeanEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // All at once, as a large message would grow it again and again.
+        // Reserve once: a large message would grow the buffer again and again.
         buf.reserve(item.encoded_len());
         item.encode_raw(buf);
         Ok(())
@@ -72,7 +72,7 @@ impl<U: Message + Default + 'static> Decoder for LeanDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        // It is all in one piece.
+        // tonic gives a message in one chunk.
         counts::check::<U>(buf.chunk())?;
         self.0.decode(buf)
     }

@@ -30,34 +30,34 @@ use self::fence::Fence;
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
 use self::leaving::Leaving;
-pub(crate) use self::leaving::{Due, ends_the_one_before};
+pub(crate) use self::leaving::{Due, completes_previous_pull};
 use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::subscriptions::{Ending, LiveSubscriptions};
 use self::verified::Verified;
 use crate::status::{self, IntoStatus};
 
-/// How long JetStream's API may take to answer, if the call does not end before.
+/// How long JetStream's API may take to respond.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a round trip may take.
 const ROUND_TRIP: Duration = Duration::from_secs(2);
 
-/// The oldest server whose JetStream is used: older ones have no metadata of streams, by which owners are known.
+/// The oldest server whose JetStream is used: older ones have no stream metadata, which names the owner.
 const OLDEST: (i64, i64) = (2, 10);
 
-/// A connection to a NATS account, with what the service keeps for it: cheap to clone, all clones are one.
+/// A connection to a NATS account, with the state that the service keeps for it. Cheap to clone; all clones share it.
 ///
-/// It is for a [`Tenancy`](crate::tenancy::Tenancy) with several accounts. Make one of each client, once: each has a
-/// fence and a control subscription of its own.
+/// A [`Tenancy`](crate::tenancy::Tenancy) with several accounts returns them. Make one per client: each has
+/// subscriptions of its own.
 #[derive(Clone)]
-pub struct Connection(Arc<Inner>);
+pub struct Connection(Arc<ConnectionState>);
 
-struct Inner {
+struct ConnectionState {
     client: Client,
     statistics: Arc<Statistics>,
     jetstream: Context,
-    /// What the subjects of JetStream's API begin with.
+    /// The prefix of JetStream API subjects.
     api: String,
     fence: OnceCell<Fence>,
     requests: OnceCell<Requests>,
@@ -66,11 +66,11 @@ struct Inner {
     live: OnceCell<LiveSubscriptions>,
     verified: Verified,
     rates: Rates,
-    /// The epoch of the last server that was found to be recent enough for JetStream.
+    /// The epoch of the last server found recent enough for JetStream.
     recent: AtomicU64,
 }
 
-/// How often the connection had been made when something was published.
+/// The number of times that the client had connected when a message was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
 
@@ -84,12 +84,12 @@ struct Page<T> {
 }
 
 impl Connection {
-    /// Takes the client for tenants of its account. Has to be made within a tokio runtime.
+    /// Uses this client, for tenants in its account. Must be called within a tokio runtime.
     pub fn new(client: Client) -> Self {
         Self::build(client, None)
     }
 
-    /// As [`new`](Self::new), with JetStream in this domain.
+    /// As [`new`](Self::new), with this JetStream domain.
     pub fn with_domain(client: Client, domain: impl AsRef<str>) -> Self {
         Self::build(client, Some(domain.as_ref()))
     }
@@ -98,7 +98,7 @@ impl Connection {
         let context = ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT);
         let api = domain.map_or_else(|| "$JS.API".to_owned(), |domain| format!("$JS.{domain}.API"));
         let jetstream = context.api_prefix(api.clone()).build(client.clone());
-        Self(Arc::new(Inner {
+        Self(Arc::new(ConnectionState {
             statistics: client.statistics(),
             client,
             jetstream,
@@ -119,14 +119,14 @@ impl Connection {
         &self.0.client
     }
 
-    /// JetStream, unless the server is too old for what is done with it here.
+    /// The JetStream context. FAILED_PRECONDITION if the server is too old.
     pub(crate) fn jetstream(&self) -> Result<&Context, Status> {
         let epoch = self.epoch();
-        // One look at each server that is connected to is enough.
+        // Check each server once.
         if self.0.recent.load(Ordering::Relaxed) != epoch.0 {
             let (major, minor) = OLDEST;
             if !self.0.client.is_server_compatible(major, minor, 0) {
-                let message = format!("the NATS server is too old: this takes {major}.{minor} or later");
+                let message = format!("the NATS server is too old: JetStream needs {major}.{minor} or later");
                 return Err(Status::failed_precondition(message));
             }
             self.0.recent.store(epoch.0, Ordering::Relaxed);
@@ -174,10 +174,10 @@ impl Connection {
         self.api(format!("STREAM.INFO.{stream}"), &())
     }
 
-    /// A bucket's stream, to be asked directly.
+    /// A handle of a bucket's stream, without a look-up.
     pub(crate) async fn bucket(&self, stream: &str) -> Result<Stream<()>, Status> {
         let stream = self.jetstream()?.get_stream_no_info(stream).await;
-        stream.map_err(|_| Status::invalid_argument("a bucket that NATS does not take"))
+        stream.map_err(|_| Status::invalid_argument("invalid bucket name"))
     }
 
     /// A consumer as it is now, by NATS's names of its stream and of itself.
@@ -221,19 +221,19 @@ impl Connection {
         format!("{}.{subject}", self.0.api)
     }
 
-    /// The streams that were lately found to be those of the tenants that their names are of.
+    /// The streams recently verified to be their tenants'.
     pub(crate) fn verified(&self) -> &Verified {
         &self.0.verified
     }
 
-    /// How fast streams are filled.
+    /// The message and byte rates of streams.
     pub(crate) fn rates(&self) -> &Rates {
         &self.0.rates
     }
 
-    /// Before something is published that is to be confirmed.
+    /// Marks the connection before a publish that [`confirm`](Self::confirm) will confirm.
     ///
-    /// While there is no connection it is refused, rather than buffered for later.
+    /// Fails while NATS is disconnected: the client would buffer the message for later.
     pub(crate) fn mark(&self) -> Result<Mark, Status> {
         match self.0.client.connection_state() {
             State::Connected => Ok(self.epoch()),
@@ -241,17 +241,17 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has all that was published since the mark.
+    /// Waits until the server has received everything published since the mark. Fails if the connection broke in between.
     pub(crate) async fn confirm(&self, mark: Mark) -> Result<(), Status> {
         let fence = self.0.fence.get_or_try_init(|| Fence::open(&self.0.client)).await?;
-        // What was on its way when the connection broke is lost, though the fence comes through on the next one.
+        // A fence passes on a new connection too, but messages on their way on the old one may be lost.
         if fence.pass().await && self.epoch() == mark {
             return Ok(());
         }
         Err(Status::unavailable("the connection to NATS broke; what was sent may be lost"))
     }
 
-    /// Whether a message to oneself comes back soon.
+    /// Whether a message to the server and back passes in time.
     pub(crate) async fn round_trip(&self) -> bool {
         let Ok(mark) = self.mark() else { return false };
         matches!(timeout(ROUND_TRIP, self.confirm(mark)).await, Ok(Ok(())))
@@ -261,31 +261,31 @@ impl Connection {
         Mark(self.0.statistics.connects.load(Ordering::Relaxed))
     }
 
-    /// An inbox to ask something with.
+    /// An inbox for a pull.
     pub(crate) async fn inbox(&self) -> Result<Inbox, Status> {
         self.0.inboxes.take(&self.0.client, self.epoch()).await
     }
 
-    /// Keeps an inbox, on which nothing more comes but to say so, for others.
+    /// Keeps an inbox for reuse. Only status messages may still arrive there.
     pub(crate) fn keep(&self, inbox: Inbox) {
         self.0.inboxes.keep(inbox);
     }
 
-    /// Gives back messages that were pulled, so that others get them at once.
+    /// Gives back pulled messages with a nak, so that they are redelivered at once.
     pub(crate) fn give_back(&self, messages: Vec<Message>) {
         self.0.leaving.leave(&self.0.client, messages, None);
     }
 
-    /// Leaves an inbox, and gives back what comes to it.
+    /// Closes an inbox, and gives back the messages that still arrive there.
     pub(crate) fn leave(&self, inbox: Inbox, due: Due) {
-        // What was pulled through another connection is lost, and so is the count of what came.
+        // A pull of a previous connection is lost, and its count of messages is void.
         if inbox.mark != self.epoch() {
             return;
         }
         self.0.leaving.leave(&self.0.client, Vec::new(), Some((inbox, due)));
     }
 
-    /// The streams of subscribers on this connection.
+    /// The live subscriptions of this connection.
     pub(crate) async fn live(&self) -> Result<&LiveSubscriptions, Status> {
         self.0.live.get_or_try_init(|| LiveSubscriptions::open(&self.0.client)).await
     }

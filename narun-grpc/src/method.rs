@@ -4,17 +4,17 @@ macro_rules! methods {
         /// A method of the service.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        // Their names in the contract are their only documentation; see the `.proto`.
+        // The methods are documented in the contract.
         #[allow(missing_docs)]
         pub enum Method {
             $($method),*
         }
 
         impl Method {
-            /// All of them, in the order of the contract.
+            /// All methods, in the order of the contract.
             pub const ALL: &[Self] = &[$(Self::$method),*];
 
-            /// Its name in the contract.
+            /// The name in the contract.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$method => stringify!($method)),*

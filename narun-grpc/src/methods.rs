@@ -1,4 +1,5 @@
-//! The methods of the contract, one file or a few for each.
+//! The methods of the contract, and nothing else. What several methods use is in [`call`](crate::call) and
+//! [`pull`](crate::pull).
 
 mod ack;
 #[cfg(test)]

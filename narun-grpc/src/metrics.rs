@@ -16,10 +16,10 @@ const BYTES: &str = "nats_grpc_message_bytes_total";
 const SUBSCRIPTIONS: &str = "nats_grpc_subscriptions";
 const AUDIT_DROPPED: &str = "nats_grpc_audit_dropped_total";
 
-/// How many codes gRPC has.
+/// The number of gRPC codes.
 const CODES: usize = 17;
 
-/// The metrics of the service. None is labelled with anything that a client chooses.
+/// The metrics of the service. No label has a value that a client chooses.
 pub(crate) struct Metrics {
     methods: Vec<MethodMetrics>,
     pub(crate) subscriptions: Gauge,
@@ -34,7 +34,7 @@ pub(crate) struct MethodMetrics {
     bytes: Directions,
 }
 
-/// From the client, and to it.
+/// Counters from the client, and to the client.
 struct Directions {
     received: Counter,
     sent: Counter,
@@ -53,7 +53,7 @@ impl Metrics {
         );
         describe_gauge!(
             SUBSCRIPTIONS,
-            "Live streams of Subscribe, QueueSubscribe, ConsumeMessages and KVWatch"
+            "Live subscriptions of Subscribe, QueueSubscribe, ConsumeMessages and KVWatch"
         );
         describe_counter!(AUDIT_DROPPED, "Audit records that were lost");
         Self {
@@ -62,7 +62,7 @@ impl Metrics {
         }
     }
 
-    /// Those of this method.
+    /// The metrics of a method.
     pub(crate) fn of(&self, method: Method) -> &MethodMetrics {
         // The order of the enum is that of `Method::ALL`.
         &self.methods[method as usize]
@@ -115,12 +115,12 @@ impl Directions {
     }
 }
 
-/// Counts an audit record that was lost.
+/// Counts a lost audit record.
 pub(crate) fn audit_dropped() {
     counter!(AUDIT_DROPPED).increment(1);
 }
 
-/// The code's name as gRPC writes it.
+/// The name of a code, as gRPC writes it.
 pub(crate) const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -1,4 +1,4 @@
-//! What reads a consumer's messages.
+//! Reading the messages of a consumer by pulls.
 
 mod delivered;
 pub(crate) mod ordered;

@@ -1,4 +1,4 @@
-//! Telling others where the service is: the [`ServiceRegistrar`] seam, and Consul.
+//! Service registration: the [`ServiceRegistrar`] trait, and Consul.
 
 mod consul;
 
@@ -12,47 +12,47 @@ use tracing::{debug, info, warn};
 
 pub use self::consul::{Consul, ConsulError};
 
-/// Between two attempts, at first and at most.
+/// The first and the longest pause before a retry.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How often it is registered anew, should the registry have lost it.
+/// How often to register again, in case the registry has lost the service.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// How long an attempt may take, and being taken out.
+/// How long an attempt to register or deregister may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Something that knows where services are.
+/// A registry of services.
 #[tonic::async_trait]
 pub trait ServiceRegistrar: Send + Sync + 'static {
-    /// Why it did not work.
+    /// The error of both methods.
     type Error: Error + Send + Sync + 'static;
 
-    /// Puts the service in. Called again from time to time, it must not matter that it is there.
+    /// Registers the service. Called again every minute, so it must succeed if the service is registered already.
     ///
     /// # Errors
     ///
-    /// Whatever went wrong: it is tried again, after growing pauses.
+    /// Any failure. It is logged, and retried with backoff.
     async fn register(&self) -> Result<(), Self::Error>;
 
-    /// Takes the service out.
+    /// Deregisters the service.
     ///
     /// # Errors
     ///
-    /// Whatever went wrong: it is logged.
+    /// Any failure. It is logged.
     async fn deregister(&self) -> Result<(), Self::Error>;
 }
 
-/// A service that is registered for as long as this lives.
+/// Keeps a service registered.
 #[derive(Debug)]
-#[must_use = "the service is not kept registered once this is dropped"]
+#[must_use = "the service does not stay registered once this is dropped"]
 pub struct Registration {
     stop: watch::Sender<bool>,
     keeper: JoinHandle<()>,
 }
 
 impl Registration {
-    /// Registers in the background, as often as it takes: the service starts whether that works or not.
+    /// Registers in the background, with retries. A failure does not keep the service from starting.
     ///
     /// # Panics
     ///
@@ -62,11 +62,11 @@ impl Registration {
         Self { stop, keeper: tokio::spawn(keep(registrar, stopped)) }
     }
 
-    /// Takes the service out, which may take up to 10 s; to be called before the server is shut down. Only dropped, it
-    /// stays in until the registry finds out.
+    /// Deregisters the service, within 10 s. Call it before the server is shut down: if this is only dropped, the service
+    /// stays registered until the registry notices.
     pub async fn end(mut self) {
         self.stop.send_replace(true);
-        // A panic there is no reason for one here.
+        // An error is a panic of the task, which is no reason to panic here.
         let _ = (&mut self.keeper).await;
     }
 }
@@ -78,47 +78,47 @@ impl Drop for Registration {
 }
 
 async fn keep(registrar: impl ServiceRegistrar, mut stopped: watch::Receiver<bool>) {
-    let (mut pause, mut registered, mut told) = (PAUSE, false, None);
+    let (mut pause, mut registered, mut last_failure) = (PAUSE, false, None);
     loop {
-        // Seen to its end even when all is to stop: the registry may act on it later than on what takes the service out.
+        // Not cancelled by the end: the registry could process a cancelled attempt after the deregistration.
         let failure = match timeout(LIMIT, registrar.register()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(chain(&error)),
-            Err(_) => Some("no answer in time".to_owned()),
+            Err(_) => Some("timed out".to_owned()),
         };
         let wait = match &failure {
             None => {
                 if !registered {
-                    info!("registered");
+                    info!("service registered");
                 }
                 pause = PAUSE;
                 AGAIN
             }
             Some(error) => {
-                // Once for each reason, as the next one may be the one that has to be seen to.
-                if failure == told {
-                    debug!(error, "not registered");
+                // Warn once per reason: a new reason may need attention.
+                if failure == last_failure {
+                    debug!(error, "registration failed");
                 } else {
-                    warn!(error, "not registered");
+                    warn!(error, "registration failed");
                 }
                 let wait = pause;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 wait
             }
         };
-        (registered, told) = (failure.is_none(), failure);
+        (registered, last_failure) = (failure.is_none(), failure);
         if timeout(wait, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
             break;
         }
     }
     match timeout(LIMIT, registrar.deregister()).await {
-        Ok(Ok(())) => info!("deregistered"),
-        Ok(Err(error)) => warn!(error = chain(&error), "not deregistered"),
-        Err(_) => warn!("not deregistered in time"),
+        Ok(Ok(())) => info!("service deregistered"),
+        Ok(Err(error)) => warn!(error = chain(&error), "deregistration failed"),
+        Err(_) => warn!("deregistration timed out"),
     }
 }
 
-/// What went wrong, and why.
+/// The error with its sources.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

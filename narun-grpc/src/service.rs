@@ -10,7 +10,7 @@ use crate::Connection;
 use crate::pb::nats_service_server::NatsServiceServer;
 use crate::state::ServiceState;
 
-/// NATS over gRPC. Cheap to clone; all clones are one.
+/// The gRPC service. Cheap to clone; all clones share one state.
 ///
 /// ```no_run
 /// # async fn example(nats: async_nats::Client) {
@@ -26,11 +26,11 @@ use crate::state::ServiceState;
 pub struct NatsService(pub(crate) Arc<ServiceState>);
 
 impl NatsService {
-    /// The service as tonic serves it, which takes interceptors and limits like any other: next to others in tonic's
-    /// own server, or as routes of an axum app.
+    /// Returns the service for a tonic server, or for the routes of an axum app. It takes interceptors and limits like
+    /// any other tonic service.
     ///
-    /// Messages are limited to [`message_limit`](NatsServiceBuilder::message_limit); with the feature `gzip`,
-    /// compressed requests are accepted, and clients that take compressed answers get them.
+    /// Messages are limited to [`message_limit`](crate::NatsServiceBuilder::message_limit). With the feature `gzip`,
+    /// compressed requests are accepted, and responses are compressed for clients that accept that.
     pub fn into_server(self) -> NatsServiceServer<Self> {
         let limit = self.0.message_limit;
         let server =
@@ -43,15 +43,18 @@ impl NatsService {
         server
     }
 
-    /// The connection that the service was made with.
+    /// The connection that the service was built with.
     pub fn connection(&self) -> &Connection {
         &self.0.connection
     }
 
-    /// Ends the streams of all subscribers, consumers and watches with UNAVAILABLE, upon which clients connect elsewhere,
-    /// and opens no more; for the time before the server is shut down, which would wait for them. What has come for
-    /// subscribers is delivered before, what has come for consumers is given back. Other calls go on, up- and downloads too. Cannot be undone.
-    pub fn end_streams(&self) {
+    /// Ends all live subscriptions (Subscribe, QueueSubscribe, ConsumeMessages, KVWatch) with UNAVAILABLE, so that clients
+    /// connect to another replica, and refuses new ones.
+    ///
+    /// Call it before the server is shut down, which would wait for them. Messages queued for subscribers are delivered
+    /// first; messages pulled for consumers are given back. Other calls go on, uploads and downloads too. Cannot be
+    /// undone.
+    pub fn end_subscriptions(&self) {
         self.0.stopping.send_replace(true);
     }
 }

@@ -5,34 +5,34 @@ use std::path::PathBuf;
 
 use async_nats::ConnectOptions;
 
-/// The settings of a service of its own, as the environment has them; see [`from_env`](Self::from_env).
+/// Settings of a standalone server, from the environment; see [`from_env`](Self::from_env).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `NATS_URLS`, separated by commas: where NATS is. Default `nats://127.0.0.1:4222`.
+    /// `NATS_URLS`: the NATS servers, separated by commas. Default: `nats://127.0.0.1:4222`.
     pub nats_urls: Vec<String>,
-    /// `NATS_JETSTREAM_ENABLED`: whether JetStream is to be there, for whoever decides on readiness. Default true.
+    /// `NATS_JETSTREAM_ENABLED`: whether the server needs JetStream to be ready. Default: true.
     pub jetstream: bool,
-    /// `NATS_JETSTREAM_DOMAIN`: the domain that it is in. Default that of the server.
+    /// `NATS_JETSTREAM_DOMAIN`: the JetStream domain. Default: the domain of the NATS server.
     pub jetstream_domain: Option<String>,
-    /// `LOKI_URL`: where audit records are shipped to, for a `tracing` layer that does so.
+    /// `LOKI_URL`: where a `tracing` layer sends audit records. Default: nowhere.
     pub loki_url: Option<String>,
-    /// `CONSUL_ENABLED`: whether to register with Consul. Default false.
+    /// `CONSUL_ENABLED`: whether to register with Consul. Default: false.
     pub consul: bool,
-    /// `CONSUL_HOST`. Default `127.0.0.1`.
+    /// `CONSUL_HOST`: the host of the agent. Default: `127.0.0.1`.
     pub consul_host: String,
-    /// `CONSUL_PORT`. Default 8500.
+    /// `CONSUL_PORT`: the port of the agent. Default: 8500.
     pub consul_port: u16,
-    /// `GRPC_PORT`: the port to serve at. Default 50056.
+    /// `GRPC_PORT`: the port to listen on. Default: 50056.
     pub grpc_port: u16,
-    /// `SERVICE_NAME`: the name to register. Default `nats-grpc-service`.
+    /// `SERVICE_NAME`: the name to register. Default: `nats-grpc-service`.
     pub service_name: String,
-    /// `SERVICE_HOSTNAME`, else `HOSTNAME`: where others reach this service. Default `localhost`.
+    /// `SERVICE_HOSTNAME`, or else `HOSTNAME`: where clients reach this server. Default: `localhost`.
     pub service_hostname: String,
     credentials: Credentials,
 }
 
-/// What is secret, or the way to it.
+/// Secrets, and files with secrets.
 #[derive(Clone, Default)]
 struct Credentials {
     username: Option<String>,
@@ -47,11 +47,11 @@ struct Credentials {
     consul: Option<String>,
 }
 
-/// A setting that cannot be used.
+/// A variable is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// The variable's value cannot be read. The value itself is not told, as it may be a secret.
+    /// The value is invalid. It is not part of the error, as it may be a secret.
     #[error("{variable}: expected {expected}")]
     Unreadable {
         /// The variable.
@@ -59,12 +59,12 @@ pub enum SettingsError {
         /// What it should be.
         expected: &'static str,
     },
-    /// The variable needs another one beside it.
+    /// The variable needs another one to be set.
     #[error("{variable} needs {other} to be set too")]
     Incomplete {
         /// The variable.
         variable: &'static str,
-        /// The one that is missing.
+        /// The missing variable.
         other: &'static str,
     },
     /// The file that the variable names cannot be read.
@@ -72,7 +72,7 @@ pub enum SettingsError {
     File {
         /// The variable.
         variable: &'static str,
-        /// Why not.
+        /// The error.
         source: std::io::Error,
     },
 }
@@ -80,10 +80,10 @@ pub enum SettingsError {
 impl Settings {
     /// Reads the environment.
     ///
-    /// Beside the fields' variables, these are read for [`connect_options`](Self::connect_options): `NATS_USERNAME`
-    /// with `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CREDS` (a file), `NATS_NKEY` (a seed), `NATS_TLS_CA` (a file), and
-    /// `NATS_TLS_CERT` with `NATS_TLS_KEY` (files); and `CONSUL_HTTP_TOKEN`, for registration with Consul. A variable that
-    /// is empty is as one that is not there.
+    /// Besides the variables of the fields, it reads these for [`connect_options`](Self::connect_options):
+    /// `NATS_USERNAME` with `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CREDS` (a file), `NATS_NKEY` (a seed), `NATS_TLS_CA` (a
+    /// file), and `NATS_TLS_CERT` with `NATS_TLS_KEY` (files); and `CONSUL_HTTP_TOKEN` for registration with Consul. An
+    /// empty variable counts as unset.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl Settings {
         self.credentials.consul.as_deref()
     }
 
-    /// What to connect to [`nats_urls`](Self::nats_urls) with.
+    /// The options to connect to [`nats_urls`](Self::nats_urls) with.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl Credentials {
 }
 
 impl fmt::Debug for Settings {
-    /// Without what is secret; URLs may have passwords.
+    /// Without secrets. The URLs may have passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("jetstream", &self.jetstream)
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn all_has_a_default() {
+    fn every_setting_has_a_default() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.nats_urls, ["nats://127.0.0.1:4222"]);
         assert_eq!((settings.grpc_port, settings.consul_port), (50056, 8500));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_taken() {
+    fn variables_override_defaults() {
         let settings = read(&[
             ("NATS_URLS", "nats://a:4222, tls://b"),
             ("GRPC_PORT", "0"),

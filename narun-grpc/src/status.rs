@@ -1,7 +1,7 @@
-//! What becomes of a failure: the one table from NATS's errors to gRPC statuses.
+//! The table from errors to gRPC statuses.
 //!
-//! Messages are in the caller's terms. What NATS says itself may have names that are not the caller's, so none of it is
-//! passed on; it is logged at debug.
+//! Messages use the caller's terms. Error texts of NATS may have names of other tenants, so they are logged at debug and
+//! never passed on.
 
 use std::error::Error as StdError;
 
@@ -14,9 +14,9 @@ use tracing::debug;
 
 use crate::tenant::TenantError;
 
-/// The deadline of the call is over.
+/// The call timed out.
 pub(crate) fn late() -> Status {
-    Status::deadline_exceeded("not done within the call's time")
+    Status::deadline_exceeded("the call timed out")
 }
 
 /// NATS cannot be reached.
@@ -24,12 +24,12 @@ pub(crate) fn disconnected() -> Status {
     Status::unavailable("no connection to NATS")
 }
 
-/// A tenant has as much as it may have.
+/// A tenant has reached a quota.
 pub(crate) fn over_quota(what: &str, limit: impl std::fmt::Display) -> Status {
     Status::resource_exhausted(format!("over the limit of {limit} {what}"))
 }
 
-/// Larger than the NATS server takes.
+/// A message is larger than the NATS server takes.
 pub(crate) fn too_large(size: usize, limit: usize) -> Status {
     Status::resource_exhausted(format!("a message of {size} bytes is over the limit of {limit}"))
 }
@@ -63,7 +63,7 @@ impl IntoStatus for async_nats::PublishError {
             PublishErrorKind::MaxPayloadExceeded => {
                 Status::resource_exhausted("the message is larger than the NATS server takes")
             }
-            PublishErrorKind::InvalidSubject => Status::invalid_argument("a subject that NATS does not take"),
+            PublishErrorKind::InvalidSubject => Status::invalid_argument("invalid subject"),
             PublishErrorKind::Send => disconnected(),
         }
     }
@@ -73,12 +73,8 @@ impl IntoStatus for async_nats::SubscribeError {
     fn into_status(self) -> Status {
         debug!(error = %self, "subscribe failed");
         match self.kind() {
-            SubscribeErrorKind::InvalidSubject => {
-                Status::invalid_argument("a subject that NATS does not take")
-            }
-            SubscribeErrorKind::InvalidQueueName => {
-                Status::invalid_argument("a queue group that NATS does not take")
-            }
+            SubscribeErrorKind::InvalidSubject => Status::invalid_argument("invalid subject"),
+            SubscribeErrorKind::InvalidQueueName => Status::invalid_argument("invalid queue group"),
             SubscribeErrorKind::Other => disconnected(),
         }
     }
@@ -88,7 +84,7 @@ impl IntoStatus for jetstream::context::PublishError {
     fn into_status(self) -> Status {
         debug!(error = %self, "JetStream publish failed");
         match self.kind() {
-            // They are looked at before.
+            // Callers handle a missing stream themselves.
             StoreErrorKind::StreamNotFound => no_leader(),
             StoreErrorKind::WrongLastMessageId | StoreErrorKind::WrongLastSequence => {
                 Status::failed_precondition("the stream is not at the expected message")
@@ -97,7 +93,9 @@ impl IntoStatus for jetstream::context::PublishError {
                 Status::deadline_exceeded("JetStream did not confirm in time; the message may be stored")
             }
             StoreErrorKind::BrokenPipe => disconnected(),
-            StoreErrorKind::MaxAckPending => Status::resource_exhausted("too many messages are on their way"),
+            StoreErrorKind::MaxAckPending => {
+                Status::resource_exhausted("too many messages wait for an acknowledgement")
+            }
             StoreErrorKind::MaxPayloadExceeded => {
                 Status::resource_exhausted("the message is larger than the NATS server takes")
             }
@@ -123,19 +121,19 @@ impl IntoStatus for LastRawMessageError {
     }
 }
 
-/// An error whose kinds hide what JetStream said: what its sources tell.
+/// An error whose kind hides the JetStream error: finds it among the sources.
 pub(crate) fn from_source(error: &(dyn StdError + 'static), otherwise: &'static str) -> Status {
     refusal(error)
         .map_or_else(|| Status::unavailable(otherwise), |refusal| api(refusal.error_code().0, refusal.code()))
 }
 
-/// Whether something was not stored because the last of its subject is another than was expected.
+/// Whether a message was not stored because the last message of its subject is not the expected one.
 pub(crate) fn is_mismatch(error: &jetstream::context::PublishError) -> bool {
-    // The one that a single server gives, and the one of a cluster whose servers are not at one yet.
+    // The second code is that of a cluster whose servers do not agree yet.
     refusal(error).is_some_and(|refusal| matches!(refusal.error_code().0, 10071 | 10164))
 }
 
-/// What JetStream said, if it did.
+/// The JetStream error among the sources of an error.
 fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -150,7 +148,7 @@ fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Err
     None
 }
 
-/// What is not found is none.
+/// Turns NOT_FOUND into `None`.
 pub(crate) fn if_found<T>(result: Result<T, Status>) -> Result<Option<T>, Status> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -159,64 +157,64 @@ pub(crate) fn if_found<T>(result: Result<T, Status>) -> Result<Option<T>, Status
     }
 }
 
-/// JetStream is not there.
+/// JetStream is not available.
 pub(crate) fn no_jetstream() -> Status {
     Status::unavailable("JetStream is not available")
 }
 
-/// JetStream is there, and slow.
+/// JetStream did not respond in time.
 pub(crate) fn jetstream_late() -> Status {
-    Status::deadline_exceeded("JetStream did not answer in time")
+    Status::deadline_exceeded("JetStream did not respond in time")
 }
 
-/// What is there has nobody to answer for it, as in a cluster while its servers elect a leader.
+/// A stream or consumer has no leader, as during an election in a cluster.
 pub(crate) fn no_leader() -> Status {
     Status::unavailable("there is no leader at the moment")
 }
 
-/// JetStream's own error codes, and the HTTP-like class that it gives besides.
+/// The status of a JetStream error, by its code, or else by its HTTP-like class.
 fn api(error: u64, class: usize) -> Status {
     let (code, message) = match error {
         10059 => (Code::NotFound, "no such stream"),
         10014 | 10149 => (Code::NotFound, "no such consumer"),
         10037 | 10043 => (Code::NotFound, "no such message"),
-        10058 => (Code::AlreadyExists, "there is a stream of this name with another configuration"),
-        // The first is that of a change which cannot be made.
+        10058 => (Code::AlreadyExists, "a stream of this name exists with another configuration"),
+        // The first code is that of an update that is not possible.
         10012 | 10013 | 10105 | 10106 | 10148 => {
-            (Code::AlreadyExists, "there is a consumer of this name with another configuration")
+            (Code::AlreadyExists, "a consumer of this name exists with another configuration")
         }
-        10065 => (Code::FailedPrecondition, "the subjects are those of another stream"),
+        10065 => (Code::FailedPrecondition, "the subjects overlap with another stream"),
         10060 => (Code::FailedPrecondition, "the subject is not one of this stream"),
         10063 | 10070 | 10071 | 10164 => {
             (Code::FailedPrecondition, "the stream is not at the expected message")
         }
         10109 => (Code::FailedPrecondition, "the stream takes no more messages"),
         10074 => (Code::FailedPrecondition, "this NATS server has no cluster for replicas"),
-        10099 | 10100 => (Code::FailedPrecondition, "another consumer takes these messages"),
-        10026 => (Code::ResourceExhausted, "there are as many consumers as there may be"),
-        10027 => (Code::ResourceExhausted, "there are as many streams as there may be"),
-        10002 | 10023 | 10028 | 10047 => (Code::ResourceExhausted, "there is no room left for it"),
+        10099 | 10100 => (Code::FailedPrecondition, "another consumer has this filter"),
+        10026 => (Code::ResourceExhausted, "the account has reached its limit of consumers"),
+        10027 => (Code::ResourceExhausted, "the account has reached its limit of streams"),
+        10002 | 10023 | 10028 | 10047 => (Code::ResourceExhausted, "there is not enough storage"),
         10077 => (Code::ResourceExhausted, "the stream is full"),
         10054 => (Code::ResourceExhausted, "the message is larger than the stream takes"),
         10097 => (Code::ResourceExhausted, "the headers are over JetStream's limit of 65536 bytes"),
-        10122 => (Code::ResourceExhausted, "the message limit of the account is too small for it"),
+        10122 => (Code::ResourceExhausted, "the message limit of the account is too small"),
         10093 => (Code::InvalidArgument, "the filter is outside the stream's subjects"),
         10039 | 10076 | 10035 => return no_jetstream(),
         10005 | 10007 | 10008 | 10009 | 10041 | 10118 | 10119 | 10167 | 10194 | 10195 => {
-            (Code::Unavailable, "JetStream cannot do it at the moment")
+            (Code::Unavailable, "JetStream is temporarily unavailable")
         }
-        // Of class 500, though it is the request that is wrong.
-        10052 => (Code::InvalidArgument, "JetStream does not take this configuration"),
+        // Its class is 500, but the request is invalid.
+        10052 => (Code::InvalidArgument, "JetStream refused the configuration"),
         _ => match class {
-            400 => (Code::InvalidArgument, "JetStream does not take this configuration"),
-            404 => (Code::NotFound, "there is no such thing"),
+            400 => (Code::InvalidArgument, "JetStream refused the configuration"),
+            404 => (Code::NotFound, "not found"),
             408 => return jetstream_late(),
-            503 => (Code::Unavailable, "JetStream cannot do it at the moment"),
+            503 => (Code::Unavailable, "JetStream is temporarily unavailable"),
             _ => (Code::Internal, "JetStream failed"),
         },
     };
     match message {
-        "JetStream does not take this configuration" | "JetStream failed" => {
+        "JetStream refused the configuration" | "JetStream failed" => {
             Status::new(code, format!("{message} (error {error})"))
         }
         message => Status::new(code, message),

@@ -1,9 +1,9 @@
-//! Whose names a call is about: the [`Tenancy`] seam.
+//! Finding the tenant of a call: the [`Tenancy`] trait.
 //!
-//! Each call is for one [`Space`]: a tenant, whose id is part of every name ([`crate::tenant`]), the NATS
-//! connection that its names are looked up on, and its quotas. By default all tenants share the service's connection,
-//! and a tenant is a user; [`Scope`] makes it an organization, for services that publish and subscribe under different
-//! user ids and have to see each other's messages.
+//! Each call is for one [`Space`]: a tenant, whose id is part of every name (see [`crate::tenant`]), the NATS connection
+//! to use, and the tenant's quotas. By default all tenants share the service's connection, and a tenant is a user. With
+//! [`Scope::Organization`] a tenant is an organization, for services that publish and subscribe under different user ids
+//! and need to see each other's messages.
 
 use tonic::Status;
 
@@ -12,9 +12,9 @@ use crate::auth::Principal;
 use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
-/// Finds the space that a call is for.
+/// Finds the [`Space`] of a call.
 ///
-/// With one of its own, a program can give each tenant a NATS account:
+/// With its own implementation, a program can give each tenant a NATS account:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -37,12 +37,14 @@ use crate::tenant::Tenant;
 /// ```
 #[tonic::async_trait]
 pub trait Tenancy: Send + Sync + 'static {
-    /// The space of a call by this principal, who was found to be allowed to name this user and, if the principal is
-    /// known to belong to any, this organization. Either may be empty.
+    /// Returns the space of a call.
+    ///
+    /// The principal may act for this user and, if its organizations are known, for this organization. Either id may be
+    /// empty.
     ///
     /// # Errors
     ///
-    /// A status, which the client is given.
+    /// The status that the client receives.
     async fn space(
         &self,
         principal: &Principal,
@@ -51,7 +53,7 @@ pub trait Tenancy: Send + Sync + 'static {
     ) -> Result<Space, Status>;
 }
 
-/// Whose names a call is about, where they are, and how much there may be of them.
+/// A tenant, its connection and its quotas.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Space {
@@ -66,7 +68,7 @@ impl Space {
         Self { tenant, connection, quotas: Quotas::new() }
     }
 
-    /// How much there may be.
+    /// Sets the quotas.
     pub const fn quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;
         self
@@ -77,18 +79,17 @@ impl Space {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Scope {
-    /// A user: what another user of the same organization publishes is not seen.
+    /// A user. Users of the same organization do not see each other's messages.
     #[default]
     User,
-    /// An organization: requests have to name one, and their principal has to belong to it.
+    /// An organization. Requests must name one, and the principal must belong to it.
     Organization,
 }
 
-/// How much a tenant may have; over it, calls fail with RESOURCE_EXHAUSTED. Default: no limits, but for
-/// subscriptions.
+/// Limits of a tenant. A call over one fails with RESOURCE_EXHAUSTED. Default: no limits, except for live subscriptions.
 ///
-/// Streams, buckets and consumers are counted when another one is made. Replicas do not wait for each other, so that
-/// calls at the same time may go over a quota by their number.
+/// Streams, consumers and buckets are counted when one is created. Replicas do not coordinate, so concurrent calls can
+/// exceed a quota by their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Quotas {
@@ -100,37 +101,39 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// The defaults.
+    /// Returns the defaults.
     pub const fn new() -> Self {
         Self { streams: None, consumers: None, buckets: None, stored_bytes: None, subscriptions: 10_000 }
     }
 
-    /// Streams at most.
+    /// Limits the streams.
     pub const fn streams(mut self, streams: usize) -> Self {
         self.streams = Some(streams);
         self
     }
 
-    /// Consumers of each stream at most.
+    /// Limits the consumers of each stream.
     pub const fn consumers(mut self, consumers: usize) -> Self {
         self.consumers = Some(consumers);
         self
     }
 
-    /// Key-value and object buckets at most.
+    /// Limits key-value and object buckets, counted together.
     pub const fn buckets(mut self, buckets: usize) -> Self {
         self.buckets = Some(buckets);
         self
     }
 
-    /// Bytes at most in all streams and buckets. What there is is looked up when something is published or stored, once
-    /// in 5 s; what goes through here meanwhile is added, what goes through other replicas is not seen before.
+    /// Limits the bytes in all streams and buckets together.
+    ///
+    /// A call that publishes or stores looks them up, at most every 5 s. Bytes stored through this replica in between are
+    /// added; those stored elsewhere count from the next look-up on.
     pub const fn stored_bytes(mut self, bytes: u64) -> Self {
         self.stored_bytes = Some(bytes);
         self
     }
 
-    /// Live streams of Subscribe, QueueSubscribe, ConsumeMessages and KVWatch at most, at each replica. Default 10,000.
+    /// Limits live subscriptions (Subscribe, QueueSubscribe, ConsumeMessages, KVWatch) at each replica. Default: 10,000.
     pub const fn subscriptions(mut self, subscriptions: usize) -> Self {
         self.subscriptions = subscriptions;
         self
@@ -143,7 +146,7 @@ impl Default for Quotas {
     }
 }
 
-/// All tenants on one connection.
+/// The default: all tenants share one connection.
 #[derive(Debug)]
 pub(crate) struct SharedAccount {
     pub(crate) connection: Connection,
@@ -165,7 +168,7 @@ impl Tenancy for SharedAccount {
                 Tenant::organization(organization_id)
             }
             Scope::Organization => {
-                return Err(Status::permission_denied("organization_id is not the caller's"));
+                return Err(Status::permission_denied("the caller may not act for organization_id"));
             }
         };
         let tenant = tenant.or_status()?;

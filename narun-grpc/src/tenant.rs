@@ -1,10 +1,10 @@
-//! Tenants' ids and names, mapped injectively into NATS names.
+//! The injective mapping of tenants' ids and names to NATS names.
 //!
 //! A tenant is a user or an organization. Its id becomes one token of `[A-Za-z0-9_]`, in which every byte outside
-//! `[A-Za-z0-9]` is written `_hh`, its two lower-case hexadecimal digits; so no id reaches another tenant's names, whatever it contains, and a
-//! plain id stays as it is.
+//! `[A-Za-z0-9]` is written `_hh`, its two lower-case hexadecimal digits; so no
+//! id reaches another tenant's names, whatever it contains, and a plain id stays as it is.
 //!
-//! | kind | of a user | of an organization | longest |
+//! | kind | for a user | for an organization | longest |
 //! |---|---|---|---|
 //! | subject | `user.{id}.{subject}` | `org.{id}.{subject}` | [`Tenant::LONGEST_SUBJECT`] |
 //! | stream | `user-{id}-{name}` | `org-{id}-{name}` | 255 bytes |
@@ -24,24 +24,24 @@
 
 use std::fmt::Write;
 
-/// Whose names they are.
+/// A user or an organization, whose id is part of its NATS names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tenant {
     scope: &'static str,
     token: String,
 }
 
-/// Why something cannot be a name of a tenant.
+/// Why an id or a name is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TenantError {
-    /// There is nothing.
+    /// It is empty.
     #[error("{what} is empty")]
     Empty {
         /// What is empty.
         what: &'static str,
     },
-    /// With the tenant's id in it, the name is longer than NATS allows.
+    /// The NATS name, with the tenant's id in it, is too long.
     #[error("{what} is {excess} bytes too long")]
     TooLong {
         /// What is too long.
@@ -49,39 +49,39 @@ pub enum TenantError {
         /// By how many bytes.
         excess: usize,
     },
-    /// NATS does not allow this there.
-    #[error("{what} has {character:?}, which is not allowed there")]
+    /// It has a character that NATS does not allow.
+    #[error("{what} has the invalid character {character:?}")]
     BadCharacter {
         /// What has it.
         what: &'static str,
-        /// The first such character; of a subject, a dot where a token is empty.
+        /// The first such character. A dot in a subject means an empty token.
         character: char,
     },
 }
 
 impl Tenant {
-    /// Bytes of a subject at most. With more than 4 KiB in all that goes into a line of its protocol, a server closes the
-    /// connection; this leaves room for the other parts.
+    /// The longest subject, in bytes. A server closes the connection if a protocol line is longer than 4 KiB; this leaves
+    /// room for the rest of the line.
     pub const LONGEST_SUBJECT: usize = 3072;
 
-    /// Bytes of an escaped id at most: with one more there would be no name left for an object bucket.
+    /// The longest escaped id, in bytes: a longer one leaves no room for the name of an object bucket.
     pub const LONGEST_TOKEN: usize = 240;
 
-    /// The user of this id.
+    /// The user with this id.
     ///
     /// # Errors
     ///
-    /// [`TenantError::Empty`] if it is, [`TenantError::TooLong`] if it takes more than
+    /// [`TenantError::Empty`] if the id is empty, [`TenantError::TooLong`] if its escaped form is longer than
     /// [`LONGEST_TOKEN`](Self::LONGEST_TOKEN).
     pub fn user(id: &str) -> Result<Self, TenantError> {
         Self::new("user", id, "a user id")
     }
 
-    /// The organization of this id.
+    /// The organization with this id.
     ///
     /// # Errors
     ///
-    /// As of [`user`](Self::user).
+    /// As for [`user`](Self::user).
     pub fn organization(id: &str) -> Result<Self, TenantError> {
         Self::new("org", id, "an organization id")
     }
@@ -90,14 +90,14 @@ impl Tenant {
         if id.is_empty() {
             return Err(TenantError::Empty { what });
         }
-        // Before anything of that length is made: ids are the clients' choice.
+        // Check before allocating: clients choose the ids.
         match escaped_length(id).saturating_sub(Self::LONGEST_TOKEN) {
             0 => Ok(Self { scope, token: escape(id) }),
             excess => Err(TenantError::TooLong { what, excess }),
         }
     }
 
-    /// The tenant's subject of this name, which may have wildcards.
+    /// The NATS name of this subject, which may have wildcards.
     ///
     /// # Errors
     ///
@@ -119,11 +119,11 @@ impl Tenant {
         limited(what, subject, name, Self::LONGEST_SUBJECT)
     }
 
-    /// The tenant's stream of this name.
+    /// The NATS name of this stream.
     ///
     /// # Errors
     ///
-    /// [`TenantError`] if it is empty, too long, or has a character that no stream's name may have.
+    /// [`TenantError`] if it is empty, too long, or has a character that is invalid in stream names.
     pub fn stream(&self, name: &str) -> Result<String, TenantError> {
         let what = "a stream name";
         let bad = |character: &char| {
@@ -137,20 +137,20 @@ impl Tenant {
         limited(what, name, [self.scope, "-", &self.token, "-", name].concat(), 255)
     }
 
-    /// The tenant's KV bucket of this name.
+    /// The NATS name of this KV bucket.
     ///
     /// # Errors
     ///
-    /// [`TenantError`] if it is empty, too long, or not of `[A-Za-z0-9_-]`.
+    /// [`TenantError`] if it is empty, too long, or has a character outside `[A-Za-z0-9_-]`.
     pub fn kv_bucket(&self, bucket: &str) -> Result<String, TenantError> {
         self.bucket("kv", bucket, 252)
     }
 
-    /// The tenant's object bucket of this name.
+    /// The NATS name of this object bucket.
     ///
     /// # Errors
     ///
-    /// [`TenantError`] if it is empty, too long, or not of `[A-Za-z0-9_-]`.
+    /// [`TenantError`] if it is empty, too long, or has a character outside `[A-Za-z0-9_-]`.
     pub fn object_bucket(&self, bucket: &str) -> Result<String, TenantError> {
         self.bucket("obj", bucket, 251)
     }
@@ -165,22 +165,22 @@ impl Tenant {
         limited(what, bucket, name, longest)
     }
 
-    /// The tenant's own name of a subject, if that is one of the tenant's.
+    /// The tenant's name of a NATS subject. Returns `None` if it is not the tenant's.
     pub fn own_subject<'a>(&self, subject: &'a str) -> Option<&'a str> {
         self.own(subject, '.')
     }
 
-    /// The tenant's own name of a stream, if that is one of the tenant's.
+    /// The tenant's name of a NATS stream. Returns `None` if it is not the tenant's.
     pub fn own_stream<'a>(&self, stream: &'a str) -> Option<&'a str> {
         self.own(stream, '-')
     }
 
-    /// The tenant's own name of a KV bucket, if that is one of the tenant's.
+    /// The tenant's name of a NATS KV bucket. Returns `None` if it is not the tenant's.
     pub fn own_kv_bucket<'a>(&self, bucket: &'a str) -> Option<&'a str> {
         self.own(bucket.strip_prefix("kv-")?, '-')
     }
 
-    /// The tenant's own name of an object bucket, if that is one of the tenant's.
+    /// The tenant's name of a NATS object bucket. Returns `None` if it is not the tenant's.
     pub fn own_object_bucket<'a>(&self, bucket: &'a str) -> Option<&'a str> {
         self.own(bucket.strip_prefix("obj-")?, '-')
     }
@@ -191,14 +191,14 @@ impl Tenant {
     }
 }
 
-/// An id as one token: every byte outside `[A-Za-z0-9]` is written `_hh`, in lower-case hexadecimal digits.
+/// Escapes an id to one token: every byte outside `[A-Za-z0-9]` becomes `_hh`, its two lower-case hexadecimal digits.
 pub(crate) fn escape(id: &str) -> String {
     let mut token = String::with_capacity(id.len());
     for byte in id.bytes() {
         if byte.is_ascii_alphanumeric() {
             token.push(byte.into());
         } else {
-            // A `String` takes everything.
+            // Writing to a `String` does not fail.
             let _ = write!(token, "_{byte:02x}");
         }
     }

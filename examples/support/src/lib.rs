@@ -1,9 +1,9 @@
-//! Finds, fetches and runs nats-server for development: narun's examples, tests and benches
-//! need no server to be installed or started by hand.
+//! Finds, fetches and runs nats-server for development, so that narun's examples, tests and benches
+//! need no server that is installed or started by hand.
 //!
-//! [`Binary`] is a nats-server that runs here, [`Server`] a private one: on a port of its own on
-//! 127.0.0.1, with a store of its own, gone when the value is dropped or the program ends.
-//! [`Cluster`] is three of these that work together.
+//! [`Binary`] is a nats-server program. [`Server`] is a running one, with its own port on 127.0.0.1
+//! and its own store, which ends when the value is dropped or the program ends. [`Cluster`] is
+//! three servers with JetStream in one cluster.
 //!
 //! ```
 //! use narun_support::Server;
@@ -16,21 +16,21 @@
 //! # Ok::<(), narun_support::Error>(())
 //! ```
 //!
-//! | wanted | call |
+//! | to get | call |
 //! |---|---|
 //! | any server narun supports | [`Server::start`] or [`Binary::find`] |
-//! | a certain version | [`Binary::version`], then [`ServerBuilder::binary`] |
-//! | an older one, such as Debian's 2.9 | the environment variable `NATS_SERVER`, see [`Binary::find`] |
-//! | three servers with JetStream, each to be killed and started again | [`Cluster::start`] |
+//! | a specific version | [`Binary::version`], then [`ServerBuilder::binary`] |
+//! | an older version, such as Debian's 2.9 | the environment variable `NATS_SERVER`, see [`Binary::find`] |
+//! | three servers with JetStream, which can be killed and restarted | [`Cluster::start`] |
 //! | one server for all tests of a binary | a [`Server`] in a `static` [`LazyLock`](std::sync::LazyLock) |
-//! | its path, for a script | the program `nats-server-path` |
+//! | the path of a server, for a script | the program `nats-server-path` |
 //!
-//! A server never outlives the program that started it, however that ends: a watcher process
-//! notices, kills the server and removes its files. So a server in a `static`, which Rust never
-//! drops, is cleaned up as well.
+//! A server never outlives the program that started it, even if that is killed: a watcher process
+//! then kills the server and removes its files. So a server in a `static`, which Rust never drops,
+//! is cleaned up as well.
 //!
-//! All calls block, for some 50 ms at the start of a server. Nothing is downloaded at build time.
-//! It needs a Unix with `/bin/sh`.
+//! All calls block; starting a server takes about 50 ms. Nothing is downloaded at build time. The
+//! crate needs a Unix with `/bin/sh`.
 
 mod binary;
 mod cluster;

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// A version of nats-server, ordered as one expects; what follows the three numbers
-/// (`-RC.1`, `-beta`) is left out.
+/// A version of nats-server, ordered by its three numbers. A suffix (`-RC.1`, `-beta`) is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Release {
     major: u32,
@@ -12,7 +11,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// The oldest release narun supports: 2.10.0.
+    /// The oldest release that narun supports: 2.10.0.
     pub const OLDEST: Self = Self::new(2, 10, 0);
 
     /// The release `major.minor.patch`.
@@ -21,7 +20,7 @@ impl Release {
         Self { major, minor, patch }
     }
 
-    /// Reads what `nats-server --version` prints: `nats-server: v2.15.1`.
+    /// Parses the output of `nats-server --version`: `nats-server: v2.15.1`. Returns `None` if it is invalid.
     pub(crate) fn from_banner(banner: &str) -> Option<Self> {
         let (_, version) = banner.split_once("nats-server: v")?;
         let numbers = version.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
@@ -41,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_banners() {
+    fn banners_are_parsed() {
         let read = Release::from_banner;
         assert_eq!(read("nats-server: v2.15.1\n"), Some(Release::new(2, 15, 1)));
         assert_eq!(read("nats-server: v2.12.0-RC.3"), Some(Release::new(2, 12, 0)));
@@ -51,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_by_number() {
+    fn releases_are_ordered_by_number() {
         assert!(Release::new(2, 9, 25) < Release::OLDEST);
         assert!(Release::new(2, 10, 26) > Release::OLDEST);
         assert_eq!(Release::new(2, 10, 26).to_string(), "2.10.26");

@@ -18,23 +18,23 @@ use crate::error::tail;
 use crate::wire::Connection;
 use crate::{Binary, Error};
 
-/// How long a server may take to start, and to stop when told to.
+/// How long a server may take to start, and to stop after SIGTERM.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a response may take, such as that of a cluster that elects a leader.
+/// How long a response may take, for example while a cluster elects a leader.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Between two looks at something that will be there in some milliseconds.
+/// The pause between two checks of something that takes milliseconds.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A nats-server on 127.0.0.1 that belongs to this value, and is killed when it is dropped or the
-/// program ends, however that comes about.
+/// A nats-server on 127.0.0.1, which is killed when this value is dropped or the program ends, even
+/// if that is killed.
 ///
-/// Its log and, unless another place was set, its store lie in a temporary directory that goes
-/// with it.
+/// Its log is in a temporary directory, which is removed with it. So is its store, unless
+/// [another directory](ServerBuilder::store_dir) is set.
 #[derive(Debug)]
 pub struct Server {
-    // Dropped in this order: the server has ended before its files are removed.
+    // Dropped in this order, so that the server has ended before its files are removed.
     process: Option<Process>,
     setup: ServerBuilder,
     binary: Binary,
@@ -44,7 +44,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server that [`Binary::find`] finds, without JetStream, on a free port.
+    /// Starts the program that [`Binary::find`] finds, without JetStream, on a free port.
     ///
     /// # Errors
     ///
@@ -53,12 +53,12 @@ impl Server {
         Self::builder().start()
     }
 
-    /// Sets up a server that is not as [`start`](Self::start) makes it.
+    /// Returns a builder for a server with other settings than those of [`start`](Self::start).
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
     }
 
-    /// Where it takes clients, `nats://127.0.0.1:PORT`; the same after a [`restart`](Self::restart).
+    /// Its URL, `nats://127.0.0.1:PORT`. A [`restart`](Self::restart) does not change it.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -70,25 +70,25 @@ impl Server {
         self.port
     }
 
-    /// Its process id; none after [`kill`](Self::kill) and [`stop`](Self::stop).
+    /// Its process id; `None` after [`kill`](Self::kill) and [`stop`](Self::stop).
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
     }
 
-    /// The program that it runs.
+    /// The program of its process.
     #[must_use]
     pub fn binary(&self) -> &Binary {
         &self.binary
     }
 
-    /// The file that it logs to, across restarts.
+    /// Its log file. A restart appends to it.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.scratch.path().join("nats-server.log")
     }
 
-    /// The directory of its JetStream store, which exists once JetStream ran.
+    /// The directory of its JetStream store. It exists once JetStream has run.
     #[must_use]
     pub fn store_dir(&self) -> PathBuf {
         match &self.setup.store_dir {
@@ -99,8 +99,8 @@ impl Server {
 
     /// Sends a NATS request and returns the payload of the response.
     ///
-    /// The request is sent again every 250 ms until it is answered, as a cluster drops requests while it elects a
-    /// leader. All copies have the same message id: a stream stores one of them.
+    /// The request is sent again every 250 ms until the response arrives, as a cluster drops requests while it elects
+    /// a leader. All copies have the same message id: a stream stores one of them.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Server {
             .map_err(|source| Error::Request { subject: subject.to_owned(), source })
     }
 
-    /// Kills it (SIGKILL) and waits until it is gone; does nothing if it is gone already.
+    /// Sends SIGKILL and waits until the server has ended. Does nothing if it has ended already.
     ///
     /// # Errors
     ///
@@ -123,12 +123,12 @@ impl Server {
         }
     }
 
-    /// Tells it to stop (SIGTERM) and waits until it has; does nothing if it is gone already.
+    /// Sends SIGTERM and waits until the server has ended. Does nothing if it has ended already.
     ///
     /// # Errors
     ///
-    /// [`Error::NotStopped`] if it takes more than 30 s: it is killed then. [`Error::Process`] if
-    /// the system refuses.
+    /// [`Error::NotStopped`] if this takes more than 30 s: the server is then killed.
+    /// [`Error::Process`] if the system refuses.
     pub fn stop(&mut self) -> Result<(), Error> {
         let Some(mut process) = self.process.take() else {
             return Ok(());
@@ -144,10 +144,10 @@ impl Server {
         Ok(())
     }
 
-    /// Starts it again, on the same port and with the same store; kills it first if it runs.
+    /// Starts the server again, on the same port and with the same store. Kills it first if it runs.
     ///
-    /// Should somebody have taken the port meanwhile, it tries for 30 s: a client that reconnects
-    /// to a port of the dynamic range while nobody listens can by chance be given that very port.
+    /// If the port is in use, this retries for 30 s. A client that tries to connect to a port of
+    /// the dynamic range while no server listens can by chance get that port as its own.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Server {
         }
     }
 
-    /// Makes the directory and starts the server for the first time.
+    /// Creates the directory and starts the server for the first time.
     fn new(setup: ServerBuilder, binary: Binary) -> Result<Self, Error> {
         let scratch = tempfile::Builder::new()
             .prefix("narun-nats-")
@@ -179,7 +179,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts the process and waits until it takes connections; without a port it chooses one.
+    /// Starts the process and waits until it accepts connections. If `port` is `None`, the server chooses one.
     fn launch(&mut self, port: Option<u16>) -> Result<(), Error> {
         let log_path = self.log_path();
         let before = fs::metadata(&log_path).map_or(0, |meta| meta.len());
@@ -209,7 +209,7 @@ impl Server {
         Ok(())
     }
 
-    /// What it is started with. Arguments go before what the configuration says.
+    /// The arguments of the process. They take precedence over the configuration.
     fn arguments(&self, port: Option<u16>) -> Result<Vec<OsString>, Error> {
         let scratch = self.scratch.path();
         let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());

@@ -1,6 +1,6 @@
-//! What tests of several crates need: ways to wait, a look at metrics, NATS by hand, generated code.
+//! Tools for the tests of several crates: waiting with a time limit, metrics, raw NATS messages, generated code.
 //!
-//! All of it panics where it fails, as tests do.
+//! They panic if they fail, as tests do.
 
 mod metrics;
 mod raw;
@@ -16,14 +16,14 @@ use futures::StreamExt;
 pub use metrics::Metrics;
 pub use raw::poison;
 
-/// How long anything may take that is to happen at all; long, as the machine may be slow and busy.
+/// How long any wait may take. Long, as the machine may be slow and busy.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a future gives, which must be within a minute.
+/// Waits for a future and returns its output.
 ///
 /// # Panics
 ///
-/// If it is not.
+/// If it does not complete within a minute.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(output) => output,
@@ -31,11 +31,11 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// Waits until a condition holds, for a minute.
+/// Waits until a condition holds.
 ///
 /// # Panics
 ///
-/// If it does not hold until then.
+/// If it does not hold within a minute.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     soon(what, async {
         while !condition().await {
@@ -45,11 +45,12 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// Waits until the server has dealt with all that this client sent, and the client has all that the server sent before.
+/// Waits until the server has processed everything that this client sent, and the client has received everything that
+/// the server sent before that.
 ///
 /// # Panics
 ///
-/// If that takes longer than a minute, or the client is dead.
+/// If this takes longer than a minute, or the client is closed.
 pub async fn settle(client: &Client) {
     let inbox = client.new_inbox();
     let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
@@ -57,20 +58,16 @@ pub async fn settle(client: &Client) {
     soon("a round trip", echo.next()).await.expect("an open subscription");
 }
 
-/// Checks that a generated file has this content, which it is given before if `NARUN_REGENERATE` is set.
+/// Checks that a generated file has this content. If `NARUN_REGENERATE` is set, writes the content first.
 ///
 /// # Panics
 ///
-/// If it has not, or cannot be written.
+/// If the content differs, or the file cannot be written.
 pub fn check_generated(path: impl AsRef<Path>, content: &[u8]) {
     let path = path.as_ref();
     if env::var_os("NARUN_REGENERATE").is_some() {
         fs::write(path, content).expect("a writable file");
     }
     let stored = fs::read(path).unwrap_or_default();
-    assert!(
-        stored == content,
-        "{} is not what the .proto gives: set NARUN_REGENERATE and run again",
-        path.display()
-    );
+    assert!(stored == content, "{} is out of date: set NARUN_REGENERATE and run again", path.display());
 }

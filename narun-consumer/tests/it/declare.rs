@@ -1,4 +1,4 @@
-//! Declaring everything beforehand.
+//! Declaring streams, consumers and buckets in advance.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::harness::{connect, new_app};
 const ACK_WAIT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn what_is_missing_is_declared_and_what_exists_is_checked() {
+async fn missing_streams_are_declared_and_existing_ones_compared() {
     let (client, app) = (connect().await, new_app());
     let checked = StreamSettings::new().declare(false);
     let missing = declare(client.clone(), &app, [&app], checked.clone(), ACK_WAIT).await;
@@ -28,7 +28,7 @@ async fn what_is_missing_is_declared_and_what_exists_is_checked() {
 }
 
 #[tokio::test]
-async fn nothing_is_declared_if_a_name_or_a_setting_is_wrong() {
+async fn nothing_is_declared_with_an_invalid_name_or_setting() {
     let (client, app) = (connect().await, new_app());
     let settings = StreamSettings::new;
     let bad_app = declare(client.clone(), &app, ["a.b"], settings(), ACK_WAIT).await;

@@ -1,10 +1,10 @@
-//! Durable requests, which the tests put into the stream as gateways do.
+//! Durable requests, which the tests publish to the stream as gateways do.
 
-mod answers;
 mod buckets;
 mod dead_letters;
 mod failures;
 mod refusals;
+mod responses;
 mod slots;
 mod stopping;
 mod trouble;
@@ -33,7 +33,7 @@ use tower::Service;
 use crate::gateway::encode;
 use crate::harness::{connect, eventually, new_app, soon};
 
-/// A namespace of one test, with one app.
+/// A namespace for one test, with one app.
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) namespace: Namespace,
@@ -41,8 +41,8 @@ pub(crate) struct World {
     pub(crate) tasks: TaskStreams,
 }
 
-/// A request that was put into the stream.
-pub(crate) struct Asked {
+/// A request that was published to the stream.
+pub(crate) struct SentRequest {
     pub(crate) id: ExchangeId,
     inbox: Subscriber,
 }
@@ -59,7 +59,7 @@ impl World {
         Self { client, namespace, app: App::new(name).expect("a name"), tasks }
     }
 
-    /// A consumer that loses no time, on a connection of its own.
+    /// A consumer with short redelivery delays and its own connection.
     pub(crate) async fn serve<S>(&self, service: S) -> Serve<S> {
         self.serve_over(connect().await, service)
     }
@@ -70,12 +70,17 @@ impl World {
             .redelivery_delay(Duration::from_millis(1)..=Duration::from_millis(20))
     }
 
-    /// Puts a request without particulars into the stream.
-    pub(crate) async fn ask(&self, target: &str) -> Asked {
+    /// Publishes a plain request to the stream.
+    pub(crate) async fn ask(&self, target: &str) -> SentRequest {
         self.send(new_head(), target, &[]).await
     }
 
-    pub(crate) async fn send(&self, head: RequestHead, target: &str, headers: &[(&str, &str)]) -> Asked {
+    pub(crate) async fn send(
+        &self,
+        head: RequestHead,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> SentRequest {
         let request = Request::post(target).body(Body::from("body of it")).expect("a request");
         self.send_request(head, request, headers).await
     }
@@ -85,7 +90,7 @@ impl World {
         head: RequestHead,
         request: Request<Body>,
         headers: &[(&str, &str)],
-    ) -> Asked {
+    ) -> SentRequest {
         let id = head.id;
         let inbox = self.client.new_inbox();
         let subscriber = self.client.subscribe(inbox.clone()).await.expect("a subscription");
@@ -93,10 +98,10 @@ impl World {
         all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
         all.extend(headers);
         self.publish(&id.to_string(), encode(&head, request).await, &all).await;
-        Asked { id, inbox: subscriber }
+        SentRequest { id, inbox: subscriber }
     }
 
-    /// Puts any message into the stream.
+    /// Publishes any message to the stream.
     pub(crate) async fn publish(&self, id: &str, payload: Bytes, headers: &[(&str, &str)]) {
         self.tasks.declare_stream().await.expect("a stream");
         let message = PublishMessage::build()
@@ -108,13 +113,13 @@ impl World {
         stored.expect("a message sent").await.expect("a message stored");
     }
 
-    /// How many requests the stream has, those under way included.
+    /// The number of requests in the stream, including those that were delivered and not acked.
     pub(crate) async fn kept(&self) -> u64 {
         let stream = self.tasks.context().get_stream(self.namespace.task_stream()).await.expect("a stream");
         stream.cached_info().state.messages
     }
 
-    /// Waits until the stream has nothing more.
+    /// Waits until the stream is empty.
     pub(crate) async fn is_done(&self) {
         eventually("an empty stream", async || self.kept().await == 0).await;
     }
@@ -123,13 +128,13 @@ impl World {
         DeadLetters::new(self.client.clone(), self.namespace.as_str()).expect("a name")
     }
 
-    /// The dead letters once the stream has nothing more.
+    /// Waits until the stream is empty, and returns the dead letters.
     pub(crate) async fn dead(&self) -> Vec<DeadLetter> {
         self.is_done().await;
         self.dead_letters().list(Some(self.app.as_str()), 0, 100).await.expect("a list")
     }
 
-    /// The consumer of the stream, for tests that take messages themselves.
+    /// The consumer of the stream, for tests that pull messages themselves.
     pub(crate) async fn consumer(&self, ack_wait: Duration) -> PullConsumer {
         self.tasks.declare_stream().await.expect("a stream");
         self.tasks.declare_consumer(&self.app, ack_wait).await.expect("a consumer");
@@ -138,7 +143,7 @@ impl World {
     }
 }
 
-/// Takes a message out of the stream as a process does that ends before it acknowledges.
+/// Pulls a message and naks it, like a process that ends before its ack.
 pub(crate) async fn take_and_give_back(consumer: &PullConsumer) {
     let pull = consumer.batch().max_messages(1).expires(Duration::from_secs(5));
     let mut messages = pull.messages().await.expect("a pull");
@@ -146,10 +151,10 @@ pub(crate) async fn take_and_give_back(consumer: &PullConsumer) {
     message.ack_with(AckKind::Nak(None)).await.expect("a nak sent");
 }
 
-impl Asked {
-    /// The answer.
+impl SentRequest {
+    /// Waits for the response.
     pub(crate) async fn response(&mut self) -> ResponseFrame {
-        let message = soon("an answer", self.inbox.next()).await.expect("an open subscription");
+        let message = soon("a response", self.inbox.next()).await.expect("an open subscription");
         ResponseFrame::decode(&message.payload, &Limits::default()).expect("a RESPONSE")
     }
 
@@ -157,13 +162,13 @@ impl Asked {
         self.response().await.parts.status
     }
 
-    /// That nothing was answered so far.
-    pub(crate) fn is_unanswered(&mut self) -> bool {
+    /// Whether no response has arrived so far.
+    pub(crate) fn has_no_response(&mut self) -> bool {
         futures::FutureExt::now_or_never(self.inbox.next()).is_none()
     }
 }
 
-/// Starts a consumer, and waits until it asks for durable requests.
+/// Starts a consumer, and waits until it pulls durable requests.
 pub(crate) async fn start<S, B>(serve: Serve<S>) -> JoinHandle<Result<(), ServeError>>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
@@ -181,21 +186,21 @@ where
     task
 }
 
-/// The head of a request that nobody else sent.
+/// A request head with a unique id.
 pub(crate) fn new_head() -> RequestHead {
     static IDS: AtomicUsize = AtomicUsize::new(1);
     let number = IDS.fetch_add(1, Ordering::Relaxed) as u128;
     RequestHead::new(ExchangeId::from_bytes(number.to_be_bytes()))
 }
 
-/// A service that does what its target says, and remembers what it was asked.
+/// A service that does what the target says, and records its requests.
 #[derive(Clone, Default)]
 pub(crate) struct Handler {
     seen: Arc<Mutex<Vec<(String, u64)>>>,
 }
 
 impl Handler {
-    /// The targets of all requests, and how often each had been delivered.
+    /// The target and delivery count of each request.
     pub(crate) fn seen(&self) -> Vec<(String, u64)> {
         self.seen.lock().expect("no panic").clone()
     }
@@ -247,7 +252,7 @@ impl Service<Request<Body>> for Handler {
     }
 }
 
-/// A service of a gate.
+/// A service whose handlers wait at a gate.
 pub(crate) fn through(
     gate: &crate::gate::Gate,
 ) -> impl Service<

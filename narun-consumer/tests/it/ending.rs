@@ -1,4 +1,4 @@
-//! Requests that nobody waits for any more: their handlers are dropped.
+//! Cancelled and timed out requests: their handlers are dropped.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use narun_support::Server;
 use tower::service_fn;
 
 use crate::gate::Gate;
-use crate::gateway::{Actor, get, head, real, send};
+use crate::gateway::{ManualGateway, get, head, real, send};
 use crate::harness::{Metrics, connect, eventually, new_app, settle, start};
 
 const CANCELLED: &str = "http_consumer_cancelled_total";
@@ -29,13 +29,13 @@ async fn a_cancelled_handler_is_dropped() {
     let metrics = Metrics::install();
     let app = new_app();
     let gate = consumer(&app).await;
-    let actor = Actor::new(&app).await;
-    let mut running = actor.get("/running").await;
-    let mut queued = actor.get("/queued").await;
+    let manual = ManualGateway::new(&app).await;
+    let mut running = manual.get("/running").await;
+    let mut queued = manual.get("/queued").await;
     let (running_token, queued_token) = (running.working().await, queued.working().await);
     assert_ne!(running_token, queued_token);
 
-    // Cancelled while it waits, it never starts.
+    // Cancelled while it is queued, its handler never starts.
     queued.cancel(&queued_token).await;
     eventually("a cancelled request", async || metrics.value(CANCELLED, &[("reason", "caller")]) == 1.0)
         .await;
@@ -46,50 +46,50 @@ async fn a_cancelled_handler_is_dropped() {
     eventually("a dropped handler", async || gate.dropped() == 1).await;
     assert_eq!(metrics.value(CANCELLED, &[("reason", "caller")]), 2.0);
 
-    // Both places are free, and neither is answered.
+    // Both places have been released, and neither request gets a response.
     gate.open(1);
-    assert_eq!(actor.get("/next").await.response().await.body, "/next");
-    settle(actor.client()).await;
+    assert_eq!(manual.get("/next").await.response().await.body, "/next");
+    settle(manual.client()).await;
     assert!(running.waiting_frame().is_none());
     assert!(queued.waiting_frame().is_none());
     assert_eq!(gate.started(), 2);
 }
 
 #[tokio::test]
-async fn time_that_is_over_drops_the_handler() {
+async fn a_handler_is_dropped_at_its_deadline() {
     let metrics = Metrics::install();
     let app = new_app();
     let gate = consumer(&app).await;
-    let actor = Actor::new(&app).await;
-    let mut running = actor.get_within("/running", Duration::from_secs(3)).await;
+    let manual = ManualGateway::new(&app).await;
+    let mut running = manual.get_within("/running", Duration::from_secs(3)).await;
     let mut total = head();
     total.head_timeout = Some(Duration::from_secs(60));
     total.total_timeout = Some(Duration::from_millis(200));
-    let mut queued = actor.send(total, get("/queued")).await;
+    let mut queued = manual.send(total, get("/queued")).await;
     assert_eq!(queued.reset().await.0, ResetCode::Deadline);
     assert_eq!((gate.started(), gate.dropped()), (1, 0));
     assert_eq!(running.reset().await.0, ResetCode::Deadline);
     eventually("a dropped handler", async || gate.dropped() == 1).await;
     assert_eq!(metrics.value(CANCELLED, &[("reason", "deadline")]), 2.0);
     gate.open(1);
-    actor.get("/next").await.response().await;
+    manual.get("/next").await.response().await;
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_gone_drops_the_handler() {
+async fn a_handler_is_dropped_when_its_gateway_is_gone() {
     let metrics = Metrics::install();
     let app = new_app();
     let gate = consumer(&app).await;
-    let actor = Actor::new(&app).await;
-    // Gone before anything was said: WORKING meets nobody.
-    let exchange = actor.get("/").await;
+    let manual = ManualGateway::new(&app).await;
+    // Gone before the first frame: nobody receives WORKING.
+    let exchange = manual.get("/").await;
     eventually("a started handler", async || gate.started() == 1).await;
     exchange.leave().await;
     eventually("a dropped handler", async || gate.dropped() == 1).await;
     assert_eq!(metrics.value(CANCELLED, &[("reason", "gone")]), 1.0);
 
-    // Gone afterwards: the next WORKING, 5 s later.
-    let mut exchange = actor.get("/").await;
+    // Gone afterwards: noticed by the next WORKING, 5 s later.
+    let mut exchange = manual.get("/").await;
     exchange.working().await;
     exchange.leave().await;
     eventually("a dropped handler", async || gate.dropped() == 2).await;
@@ -97,14 +97,14 @@ async fn a_gateway_that_is_gone_drops_the_handler() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_back_soon_is_not_gone() {
+async fn a_handler_survives_a_short_absence_of_its_gateway() {
     let metrics = Metrics::install();
     let app = new_app();
     let gate = consumer(&app).await;
-    let actor = Actor::new(&app).await;
-    let exchange = actor.get("/").await;
+    let manual = ManualGateway::new(&app).await;
+    let exchange = manual.get("/").await;
     eventually("a started handler", async || gate.started() == 1).await;
-    // The first WORKING meets nobody.
+    // Nobody receives the first WORKING.
     let mut exchange = exchange.away(Duration::from_millis(600)).await;
     exchange.working().await;
     gate.open(1);
@@ -114,11 +114,11 @@ async fn a_gateway_that_is_back_soon_is_not_gone() {
 }
 
 #[tokio::test]
-async fn an_http_client_that_leaves_drops_the_handler() {
+async fn a_handler_is_dropped_when_its_http_client_leaves() {
     let app = new_app();
     let gate = consumer(&app).await;
     let gateway = real(&app).await;
-    // At once, and once the consumer is known.
+    // Before and after the gateway knows the consumer's token.
     for (dropped, patience) in [(1, Duration::from_millis(20)), (2, Duration::from_millis(600))] {
         let left = tokio::time::timeout(patience, send(&gateway, get("/"))).await;
         assert!(left.is_err());
@@ -129,29 +129,33 @@ async fn an_http_client_that_leaves_drops_the_handler() {
 }
 
 #[tokio::test]
-async fn strangers_are_told_that_it_is_not_theirs() {
+async fn frames_from_other_tokens_are_answered_with_gone() {
     let app = new_app();
     let gate = consumer(&app).await;
-    let actor = Actor::new(&app).await;
-    let mut exchange = actor.get("/").await;
+    let manual = ManualGateway::new(&app).await;
+    let mut exchange = manual.get("/").await;
     let consumer = exchange.working().await;
-    let mut stranger = actor.send_raw("".into()).await;
+    let mut stranger = manual.send_raw("".into()).await;
     assert!(matches!(stranger.frame().await.0, Frame::Refused(_)));
-    stranger.tell(&consumer, encode_probe()).await;
+    stranger.send_frame(&consumer, encode_probe()).await;
     assert_eq!(stranger.reset().await.0, ResetCode::Gone);
 
-    // Nobody is asked to publish anywhere else.
-    let mut foreign = actor.client().subscribe(format!("foreign.{app}")).await.expect("a subscription");
+    // Nothing is published to other subjects.
+    let mut foreign = manual.client().subscribe(format!("foreign.{app}")).await.expect("a subscription");
     let reply = Subject::from(format!("foreign.{app}"));
-    actor.client().publish_with_reply(consumer.clone(), reply, encode_probe()).await.expect("a message sent");
+    manual
+        .client()
+        .publish_with_reply(consumer.clone(), reply, encode_probe())
+        .await
+        .expect("a message sent");
     gate.open(1);
     assert_eq!(exchange.response().await.body, "/");
-    settle(actor.client()).await;
+    settle(manual.client()).await;
     assert!(futures::FutureExt::now_or_never(futures::StreamExt::next(&mut foreign)).is_none());
 }
 
 #[tokio::test]
-async fn a_handler_outlives_a_lost_connection() {
+async fn a_handler_survives_a_lost_connection() {
     let mut server = Server::start().expect("a nats-server");
     let (gate, app) = (Gate::new(), new_app());
     let handler = gate.clone();
@@ -161,21 +165,21 @@ async fn a_handler_outlives_a_lost_connection() {
     let consumer = tokio::spawn(serve(client, app.as_str(), service).into_future());
     let client = async_nats::connect(server.url()).await.expect("a connection");
     crate::harness::listens(&client, &app).await;
-    let actor = Actor::over(client, &app);
-    let mut exchange = actor.get("/").await;
+    let manual = ManualGateway::over(client, &app);
+    let mut exchange = manual.get("/").await;
     eventually("a started handler", async || gate.started() == 1).await;
 
     server.restart().expect("the server again");
-    // What is sent before a client notices that its connection is gone is lost.
-    for statistics in [actor.client().statistics(), consumer_statistics] {
+    // Messages sent before a client notices that its connection is lost are lost too.
+    for statistics in [manual.client().statistics(), consumer_statistics] {
         eventually("a new connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
     }
-    settle(actor.client()).await;
+    settle(manual.client()).await;
     gate.open(1);
     assert_eq!(exchange.response().await.body, "/");
-    crate::harness::listens(actor.client(), &app).await;
+    crate::harness::listens(manual.client(), &app).await;
     gate.open(1);
-    assert_eq!(actor.get("/again").await.response().await.body, "/again");
+    assert_eq!(manual.get("/again").await.response().await.body, "/again");
     assert!(!consumer.is_finished());
     assert_eq!(gate.finished(), 2);
 }
@@ -184,16 +188,16 @@ async fn a_handler_outlives_a_lost_connection() {
 async fn a_reset_is_never_answered() {
     let app = new_app();
     let gate = consumer(&app).await;
-    let actor = Actor::new(&app).await;
-    let mut exchange = actor.get("/").await;
+    let manual = ManualGateway::new(&app).await;
+    let mut exchange = manual.get("/").await;
     let token = exchange.working().await;
     gate.open(1);
     exchange.response().await;
     let reset = Reset { code: ResetCode::Gone, text: String::new(), ran: true };
-    exchange.tell(&token, reset.encode()).await;
-    // What comes behind it on the same way is.
-    exchange.tell(&token, encode_probe()).await;
+    exchange.send_frame(&token, reset.encode()).await;
+    // A later frame on the same path is answered.
+    exchange.send_frame(&token, encode_probe()).await;
     assert_eq!(exchange.reset().await.0, ResetCode::Gone);
-    settle(actor.client()).await;
+    settle(manual.client()).await;
     assert!(exchange.waiting_frame().is_none());
 }

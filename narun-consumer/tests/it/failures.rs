@@ -1,4 +1,4 @@
-//! Handlers that fail: their request is answered, and nothing else is affected.
+//! Handlers that fail: their requests get a response, and nothing else is affected.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -54,7 +54,7 @@ async fn fail(request: Request<Body>) -> Result<Response<AnyBody>, std::io::Erro
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_is_500_and_the_consumer_lives() {
+async fn a_handler_that_fails_is_500_and_the_consumer_continues() {
     let metrics = Metrics::install();
     let app = new_app();
     let consumer = start(&app, serve(connect().await, app.as_str(), service_fn(fail))).await;
@@ -88,7 +88,7 @@ async fn a_handler_that_fails_is_500_and_the_consumer_lives() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_never_ready_is_500() {
+async fn a_service_whose_readiness_fails_is_500() {
     #[derive(Clone)]
     struct Unready;
 
@@ -146,7 +146,7 @@ async fn a_body_that_panics_when_it_is_dropped_is_500() {
 
 #[tokio::test]
 async fn a_service_is_called_once_it_is_ready() {
-    /// Ready at the second time of asking.
+    /// Ready at the second poll.
     #[derive(Clone, Default)]
     struct Slow(bool);
 
@@ -176,7 +176,7 @@ async fn a_service_is_called_once_it_is_ready() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_fit_is_502_and_says_why() {
+async fn a_response_head_that_is_too_large_is_502_with_the_reason() {
     let metrics = Metrics::install();
     let app = new_app();
     start(&app, serve(connect().await, app.as_str(), service_fn(fail))).await;

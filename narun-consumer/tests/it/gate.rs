@@ -1,4 +1,4 @@
-//! Handlers that wait until they are let through, and are counted.
+//! Handlers that wait until a test lets them continue, and are counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use http::{Request, Response};
 use narun_consumer::Body;
 use tokio::sync::Semaphore;
 
-/// Counts the handlers that pass through it.
+/// A gate at which handlers wait; it counts them.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Inner>);
 
@@ -18,20 +18,20 @@ struct Inner {
     dropped: AtomicUsize,
 }
 
-/// Counts a handler's future that is dropped before its end.
+/// Counts a handler as finished or dropped.
 struct Running<'a> {
     inner: &'a Inner,
     finished: bool,
 }
 
 impl Gate {
-    /// A gate that is shut.
+    /// A closed gate.
     pub(crate) fn new() -> Self {
         let [started, finished, dropped] = [0; 3].map(AtomicUsize::new);
         Self(Arc::new(Inner { open: Semaphore::new(0), started, finished, dropped }))
     }
 
-    /// Lets so many handlers through.
+    /// Lets this many handlers through.
     pub(crate) fn open(&self, handlers: usize) {
         self.0.open.add_permits(handlers);
     }
@@ -44,12 +44,12 @@ impl Gate {
         self.0.finished.load(Ordering::SeqCst)
     }
 
-    /// How many were dropped while they waited.
+    /// The number of handlers that were dropped while they waited.
     pub(crate) fn dropped(&self) -> usize {
         self.0.dropped.load(Ordering::SeqCst)
     }
 
-    /// A handler: answers 200 with its path, once it is let through.
+    /// A handler: waits at the gate, then responds with its path.
     pub(crate) async fn handle(
         self,
         request: Request<Body>,

@@ -1,4 +1,4 @@
-//! A gateway: a real one, or one played by the test, which says what goes out and sees what comes in.
+//! Gateways: a real one, and one that a test drives by hand, frame by frame.
 
 use std::time::Duration;
 
@@ -15,26 +15,26 @@ use tower::ServiceExt;
 
 use crate::harness::{connect, settle, soon, subject};
 
-/// A real gateway that sends everything to `app`.
+/// A real gateway that sends all requests to `app`.
 pub(crate) async fn real(app: &str) -> Gateway {
     Gateway::builder(connect().await).route(Route::any("/", app).prefix()).build().await.expect("a gateway")
 }
 
-/// What an HTTP client gets of it.
+/// A response as an HTTP client receives it.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-pub(crate) async fn send(gateway: &Gateway, request: Request<Body>) -> Answer {
+pub(crate) async fn send(gateway: &Gateway, request: Request<Body>) -> HttpResponse {
     let Ok(response) = gateway.service().oneshot(request).await;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("a whole body");
     let trailers = body.trailers().cloned();
-    Answer { status: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
+    HttpResponse { status: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
 }
 
 pub(crate) fn request(method: Method, target: &str, body: &'static str) -> Request<Body> {
@@ -45,13 +45,13 @@ pub(crate) fn get(target: &str) -> Request<Body> {
     request(Method::GET, target, "")
 }
 
-/// A gateway played by the test.
-pub(crate) struct Actor {
+/// A gateway that a test drives by hand.
+pub(crate) struct ManualGateway {
     client: Client,
     app: String,
 }
 
-impl Actor {
+impl ManualGateway {
     pub(crate) async fn new(app: &str) -> Self {
         Self::over(connect().await, app)
     }
@@ -68,12 +68,12 @@ impl Actor {
         &self.client
     }
 
-    /// Sends `GET` with this target, and no limit of time.
+    /// Sends `GET` with this target, without a timeout.
     pub(crate) async fn get(&self, target: &str) -> Exchange {
         self.send(head(), get(target)).await
     }
 
-    /// Sends a request that its consumer has so much time for.
+    /// Sends `GET` with this target and timeout.
     pub(crate) async fn get_within(&self, target: &str, head_timeout: Duration) -> Exchange {
         let mut head = head();
         head.head_timeout = Some(head_timeout);
@@ -108,7 +108,7 @@ pub(crate) async fn encode(head: &RequestHead, request: Request<Body>) -> Bytes 
         .expect("a REQUEST")
 }
 
-/// A request that was sent.
+/// The exchange of a request that was sent.
 pub(crate) struct Exchange {
     client: Client,
     pub(crate) token: Subject,
@@ -116,18 +116,18 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// The next frame, and the reply subject that it names; none if nobody listens for the app.
+    /// Waits for the next frame, and returns it with its reply subject.
     pub(crate) async fn frame(&mut self) -> (Frame, Option<Subject>) {
         decode(soon("a frame", self.inbox.next()).await.expect("an open subscription"))
     }
 
-    /// The next frame if it is there already.
+    /// Returns the next frame if it has arrived.
     pub(crate) fn waiting_frame(&mut self) -> Option<Frame> {
         let message = self.inbox.next().now_or_never()?.expect("an open subscription");
         Some(decode(message).0)
     }
 
-    /// The response, whatever its consumer has said before.
+    /// Waits for the response, and skips other frames.
     pub(crate) async fn response(&mut self) -> Box<ResponseFrame> {
         loop {
             match self.frame().await {
@@ -141,7 +141,7 @@ impl Exchange {
         }
     }
 
-    /// Waits until the consumer says that it is at work, and returns its token.
+    /// Waits for WORKING, and returns the consumer's token.
     pub(crate) async fn working(&mut self) -> Subject {
         let (frame, reply) = self.frame().await;
         assert!(matches!(frame, Frame::Working(_)), "{frame:?}");
@@ -149,7 +149,7 @@ impl Exchange {
     }
 
     /// Sends a frame to the consumer's token.
-    pub(crate) async fn tell(&self, consumer: &Subject, frame: Bytes) {
+    pub(crate) async fn send_frame(&self, consumer: &Subject, frame: Bytes) {
         self.client
             .publish_with_reply(consumer.clone(), self.token.clone(), frame)
             .await
@@ -158,10 +158,10 @@ impl Exchange {
 
     pub(crate) async fn cancel(&self, consumer: &Subject) {
         let reset = Reset { code: ResetCode::Cancel, text: String::new(), ran: true };
-        self.tell(consumer, reset.encode()).await;
+        self.send_frame(consumer, reset.encode()).await;
     }
 
-    /// The code of the RESET that comes next, and whether it says that the handler ran.
+    /// Waits for RESET, and returns its code and whether the handler ran.
     pub(crate) async fn reset(&mut self) -> (ResetCode, bool) {
         loop {
             match self.frame().await.0 {
@@ -172,7 +172,7 @@ impl Exchange {
         }
     }
 
-    /// Is not there for a while, as when its connection is lost.
+    /// Unsubscribes for a while, as if the connection were lost.
     pub(crate) async fn away(self, duration: Duration) -> Self {
         let Self { client, token, inbox } = self;
         drop(inbox);
@@ -182,7 +182,7 @@ impl Exchange {
         Self { client, token, inbox }
     }
 
-    /// Ends as a gateway's process does: nobody listens any more.
+    /// Unsubscribes for good, as if the gateway's process had ended.
     pub(crate) async fn leave(self) {
         let Self { client, inbox, .. } = self;
         drop(inbox);

@@ -1,4 +1,4 @@
-//! gRPC: a client of tonic's over real HTTP/2, a gateway, and tonic's routes as the consumer's service.
+//! gRPC: a tonic client over real HTTP/2, a gateway, and tonic's routes as the consumer's service.
 
 mod ending;
 mod interop;
@@ -33,7 +33,7 @@ use tower::Service;
 use crate::harness::{connect, new_app, start};
 use service::{NAME, TestService};
 
-/// An HTTP server with a gateway, which is all that clients see, and a consumer.
+/// An HTTP server with a gateway, and a consumer behind it.
 struct Site {
     address: SocketAddr,
     service: TestService,
@@ -42,12 +42,12 @@ struct Site {
 }
 
 impl Site {
-    /// With the service of the interoperability tests.
+    /// Starts one with the service of the interoperability tests.
     async fn start() -> Self {
         Self::start_with(|builder, app| builder.grpc(NAME, app), |routes| routes).await
     }
 
-    /// With these routes of the gateway, and with what is made of the consumer's service.
+    /// Starts one with these routes of the gateway, and with a service made from the consumer's routes.
     async fn start_with<S, B>(
         routes: impl FnOnce(GatewayBuilder, &str) -> GatewayBuilder,
         make: impl FnOnce(Routes) -> S,
@@ -69,7 +69,7 @@ impl Site {
         format!("http://{}", self.address).parse().expect("a URI")
     }
 
-    /// A client as it is generated, over tonic's own transport.
+    /// A client like a generated one, over tonic's own transport.
     async fn client(&self) -> Client<Channel> {
         Client(Grpc::new(self.channel().await))
     }
@@ -78,7 +78,7 @@ impl Site {
         Endpoint::from(self.uri()).connect().await.expect("a connection")
     }
 
-    /// One that leaves the time limits to the server.
+    /// A client without time limits of its own.
     fn patient(&self) -> Client<legacy::Client<HttpConnector, tonic::body::Body>> {
         let http = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http();
         Client(Grpc::with_origin(http, self.uri()))
@@ -115,7 +115,7 @@ where
     (address, task.abort_handle())
 }
 
-/// What tonic generates for a contract, for any method.
+/// A client like those that tonic generates, for any method.
 #[derive(Clone)]
 struct Client<T>(Grpc<T>);
 

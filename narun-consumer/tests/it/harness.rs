@@ -1,4 +1,4 @@
-//! The server, consumers on it, and ways to wait.
+//! The test server, consumers on it, and ways to wait.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tower::Service;
 
 pub(crate) use narun_support::testing::{Metrics, eventually, settle, soon};
 
-/// The server of all tests that do not stop theirs.
+/// The server of all tests that do not stop it.
 pub(crate) static SERVER: LazyLock<Server> =
     LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
 
@@ -28,12 +28,12 @@ pub(crate) fn new_app() -> String {
     format!("app-{}", APPS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Where requests for an app go.
+/// The subject of direct requests for an app.
 pub(crate) fn subject(app: &str) -> String {
     format!("call.TASK.{app}")
 }
 
-/// Starts a consumer, and waits until it listens.
+/// Starts a consumer, and waits until it receives requests.
 pub(crate) async fn start<S, B>(app: &str, serve: Serve<S>) -> JoinHandle<Result<(), ServeError>>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
@@ -47,7 +47,7 @@ where
     task
 }
 
-/// Waits until somebody listens for an app, who then has refused one message as a bad frame.
+/// Waits until a consumer receives requests for an app. It has then refused one message as a bad frame.
 pub(crate) async fn listens(client: &Client, app: &str) {
     eventually("a consumer", async || match client.request(subject(app), Bytes::new()).await {
         Ok(message) => {

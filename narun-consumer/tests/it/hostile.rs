@@ -1,4 +1,4 @@
-//! Messages that no honest gateway sends.
+//! Invalid messages, clients that stop, and invalid settings.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use narun_consumer::{Body, ServeError, serve};
 use narun_core::frame::{Frame, ObjectRef, Refusal, VERSIONS};
 use tower::service_fn;
 
-use crate::gateway::{Actor, encode, get, head};
+use crate::gateway::{ManualGateway, encode, get, head};
 use crate::harness::{Metrics, SERVER, connect, eventually, new_app, settle, soon, start, subject};
 use narun_support::testing::poison;
 
@@ -19,7 +19,7 @@ async fn hello(_: Request<Body>) -> Result<Response<Body>, Infallible> {
 }
 
 #[tokio::test]
-async fn junk_is_refused_and_does_no_harm() {
+async fn invalid_messages_are_refused() {
     const JUNK: usize = 2000;
     let metrics = Metrics::install();
     let app = new_app();
@@ -27,28 +27,28 @@ async fn junk_is_refused_and_does_no_harm() {
     let refused = || metrics.value("http_consumer_refused_total", &[("app", &app), ("reason", "bad_frame")]);
     let discarded = || metrics.value("http_consumer_discarded_total", &[("reason", "foreign_reply")]);
     let (refused_before, discarded_before) = (refused(), discarded());
-    let actor = Actor::new(&app).await;
-    let mut exchange = actor.send_raw(Bytes::from_static(b"\x00")).await;
+    let manual = ManualGateway::new(&app).await;
+    let mut exchange = manual.send_raw(Bytes::from_static(b"\x00")).await;
 
     let mut state = 1_u32;
     let mut byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     };
-    // Half of it names a reply that may be answered.
+    // Half of the messages have an allowed reply subject.
     for number in 1..JUNK {
         let payload: Bytes = (0..number % 300).map(|_| byte()).collect();
         assert!(Frame::decode(&payload, &Default::default()).is_err());
         match number % 2 {
             0 => {
                 let reply = exchange.token.clone();
-                actor
+                manual
                     .client()
                     .publish_with_reply(subject(&app), reply, payload)
                     .await
                     .expect("a message sent");
             }
-            _ => actor.client().publish(subject(&app), payload).await.expect("a message sent"),
+            _ => manual.client().publish(subject(&app), payload).await.expect("a message sent"),
         }
     }
     for _ in 0..JUNK / 2 {
@@ -60,15 +60,15 @@ async fn junk_is_refused_and_does_no_harm() {
     assert_eq!(discarded() - discarded_before, (JUNK / 2) as f64);
     let overloaded = metrics.value("http_consumer_refused_total", &[("app", &app), ("reason", "overloaded")]);
     assert_eq!(refused() - refused_before + overloaded, (JUNK / 2) as f64);
-    assert_eq!(actor.get("/").await.response().await.body, "hello");
+    assert_eq!(manual.get("/").await.response().await.body, "hello");
     assert!(!consumer.is_finished());
 }
 
 #[tokio::test]
-async fn frames_that_are_no_requests_are_refused() {
+async fn frames_other_than_requests_are_refused() {
     let app = new_app();
     start(&app, serve(connect().await, app.as_str(), service_fn(hello))).await;
-    let actor = Actor::new(&app).await;
+    let manual = ManualGateway::new(&app).await;
     let mut elsewhere = head();
     elsewhere.object = Some(Box::new(ObjectRef {
         bucket: "TASK-bodies".to_owned(),
@@ -78,21 +78,21 @@ async fn frames_that_are_no_requests_are_refused() {
     }));
     let probe = narun_core::frame::encode_probe();
     for payload in [probe, encode(&elsewhere, get("/")).await] {
-        let (frame, _) = actor.send_raw(payload).await.frame().await;
+        let (frame, _) = manual.send_raw(payload).await.frame().await;
         let Frame::Refused(refused) = frame else { panic!("{frame:?}") };
         assert_eq!(refused.reason, Refusal::BadFrame);
     }
 }
 
 #[tokio::test]
-async fn a_version_that_is_not_spoken_is_refused_with_those_that_are() {
+async fn an_unknown_version_is_refused_with_the_known_ones() {
     let metrics = Metrics::install();
     let app = new_app();
     start(&app, serve(connect().await, app.as_str(), service_fn(hello))).await;
-    let actor = Actor::new(&app).await;
+    let manual = ManualGateway::new(&app).await;
     let mut unknown = head();
     unknown.version = 4711;
-    let (frame, _) = actor.send(unknown, get("/")).await.frame().await;
+    let (frame, _) = manual.send(unknown, get("/")).await.frame().await;
     let Frame::Refused(refused) = frame else { panic!("{frame:?}") };
     assert_eq!(refused.reason, Refusal::Version);
     assert_eq!(refused.versions, VERSIONS);
@@ -105,29 +105,29 @@ async fn a_request_that_names_a_foreign_reply_is_dropped() {
     let app = new_app();
     let handled = || metrics.value("http_consumer_requests_total", &[]);
     start(&app, serve(connect().await, app.as_str(), service_fn(hello))).await;
-    let actor = Actor::new(&app).await;
+    let manual = ManualGateway::new(&app).await;
     let request = encode(&head(), get("/")).await;
     let foreign = format!("foreign.{app}");
-    let mut messages = actor.client().subscribe(foreign.clone()).await.expect("a subscription");
+    let mut messages = manual.client().subscribe(foreign.clone()).await.expect("a subscription");
     let replies = [foreign, subject(&app), "$JS.API.INFO".to_owned(), "_INBOXES.a".to_owned()];
     for reply in &replies {
         for payload in [request.clone(), Bytes::from_static(b"junk")] {
             let reply = Subject::from(reply.as_str());
-            actor.client().publish_with_reply(subject(&app), reply, payload).await.expect("a message sent");
+            manual.client().publish_with_reply(subject(&app), reply, payload).await.expect("a message sent");
         }
     }
     eventually("foreign replies counted", async || {
         metrics.value("http_consumer_discarded_total", &[("reason", "foreign_reply")]) == 8.0
     })
     .await;
-    assert_eq!(actor.get("/").await.response().await.body, "hello");
+    assert_eq!(manual.get("/").await.response().await.body, "hello");
     assert_eq!(handled(), 1.0);
-    settle(actor.client()).await;
+    settle(manual.client()).await;
     assert!(messages.next().now_or_never().is_none());
 }
 
 #[tokio::test]
-async fn a_client_that_is_dead_for_good_ends_the_consumer() {
+async fn a_client_that_stops_for_good_ends_the_consumer() {
     for inbox in [false, true] {
         let app = new_app();
         let client = connect().await;
@@ -138,19 +138,19 @@ async fn a_client_that_is_dead_for_good_ends_the_consumer() {
         let consumer = start(&app, serve(client.clone(), app.as_str(), service)).await;
         let target = match inbox {
             false => subject(&app),
-            true => Actor::new(&app).await.get("/").await.working().await.to_string(),
+            true => ManualGateway::new(&app).await.get("/").await.working().await.to_string(),
         };
         poison(SERVER.port(), &target).await;
         let ended = soon("the consumer's end", consumer).await.expect("no panic");
         assert!(matches!(ended, Err(ServeError::ClientLost)), "{ended:?}");
-        // There is no use in starting again with the same client.
+        // Starting again with the same client fails as well.
         let again = soon("an error", serve(client, app, service_fn(hello)).into_future()).await;
         assert!(matches!(again, Err(ServeError::ClientLost)), "{again:?}");
     }
 }
 
 #[tokio::test]
-async fn settings_out_of_range_are_errors() {
+async fn invalid_settings_are_errors() {
     let client = connect().await;
     let name = serve(client.clone(), "not.a.name", service_fn(hello)).await;
     assert!(matches!(name, Err(ServeError::Name(_))), "{name:?}");

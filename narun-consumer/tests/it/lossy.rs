@@ -12,10 +12,10 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-/// Whether a frame is to be lost.
+/// Returns whether a frame is dropped.
 type Rule = Box<dyn FnMut(&Frame) -> bool + Send>;
 
-/// Passes connections on to a nats-server, without the published frames that a test wants lost.
+/// A proxy to a nats-server that drops the published frames that a test selects.
 pub(crate) struct Lossy {
     url: String,
     rule: Arc<Mutex<Option<Rule>>>,
@@ -45,7 +45,7 @@ impl Lossy {
         Self { url, rule, task: task.abort_handle() }
     }
 
-    /// A client that is connected through it.
+    /// Connects a client through the proxy.
     pub(crate) async fn connect(&self) -> Client {
         ConnectOptions::new()
             .reconnect_delay_callback(|_| Duration::from_millis(10))
@@ -54,12 +54,12 @@ impl Lossy {
             .expect("a connection")
     }
 
-    /// Loses the first frame for which this is true.
+    /// Drops the first frame for which this returns `true`.
     pub(crate) fn lose(&self, rule: impl FnMut(&Frame) -> bool + Send + 'static) {
         *self.rule.lock().expect("no panic") = Some(Box::new(rule));
     }
 
-    /// Whether it was lost.
+    /// Whether the frame was dropped.
     pub(crate) fn has_lost(&self) -> bool {
         self.rule.lock().expect("no panic").is_none()
     }
@@ -83,7 +83,7 @@ async fn pass(from: ReadHalf<'_>, mut to: WriteHalf<'_>, rule: &Mutex<Option<Rul
         let is_plain = line.starts_with("PUB ");
         if is_plain || line.starts_with("HPUB ") {
             let length = line.split_whitespace().next_back().and_then(|length| length.parse::<usize>().ok());
-            // With the line's end.
+            // Including the end of the line.
             message.resize(head + length.expect("a length") + 2, 0);
             from.read_exact(&mut message[head..]).await?;
         }

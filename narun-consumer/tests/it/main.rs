@@ -1,4 +1,4 @@
-//! A consumer on a real nats-server: with a gateway before it, or with one that the tests play by hand, frame by frame.
+//! Consumers on a real nats-server, with a real gateway or with one that the tests drive by hand, frame by frame.
 
 mod gate;
 mod gateway;
@@ -6,7 +6,6 @@ mod harness;
 mod lossy;
 
 mod admission;
-mod answers;
 mod declare;
 mod durable;
 mod ending;
@@ -15,6 +14,7 @@ mod grpc;
 mod hostile;
 mod observed;
 mod permissions;
+mod responses;
 mod restart;
 mod shutdown;
 mod stream;

@@ -1,4 +1,4 @@
-//! What a handler, its metrics and its span tell of a request.
+//! `Received`, metrics and spans of requests.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,11 +17,11 @@ use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::gateway::{Actor, get, head};
+use crate::gateway::{ManualGateway, get, head};
 use crate::harness::{Metrics, connect, eventually, new_app, start};
 
 #[tokio::test]
-async fn a_handler_is_told_what_is_known_of_its_request() {
+async fn a_handler_sees_how_its_request_was_received() {
     let app = new_app();
     let seen = Arc::new(Mutex::new(Vec::<Received>::new()));
     let sink = seen.clone();
@@ -30,15 +30,15 @@ async fn a_handler_is_told_what_is_known_of_its_request() {
         std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
     });
     start(&app, serve(connect().await, app.as_str(), service)).await;
-    let actor = Actor::new(&app).await;
-    actor.get("/").await.response().await;
+    let manual = ManualGateway::new(&app).await;
+    manual.get("/").await.response().await;
     let mut told = head();
     told.attempt = 2;
     told.peer = Some(([192, 0, 2, 1], 1234).into());
     told.scheme = Scheme::HTTPS;
     told.head_timeout = Some(Duration::from_secs(40));
     told.total_timeout = Some(Duration::from_secs(30));
-    actor.send(told.clone(), get("/")).await.response().await;
+    manual.send(told.clone(), get("/")).await.response().await;
 
     let seen = seen.lock().expect("no panic");
     let [bare, full] = &seen[..] else { panic!("{seen:?}") };
@@ -53,7 +53,7 @@ async fn a_handler_is_told_what_is_known_of_its_request() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_the_class_of_their_status() {
+async fn requests_are_counted_by_status_class() {
     let metrics = Metrics::install();
     let app = new_app();
     let service = service_fn(|request: Request<Body>| {
@@ -62,17 +62,17 @@ async fn requests_are_counted_by_the_class_of_their_status() {
         std::future::ready(Ok::<_, Infallible>(response))
     });
     start(&app, serve(connect().await, app.as_str(), service)).await;
-    let actor = Actor::new(&app).await;
+    let manual = ManualGateway::new(&app).await;
     for (path, class) in [("/201", "2xx"), ("/302", "3xx"), ("/404", "4xx"), ("/503", "5xx")] {
-        actor.get(path).await.response().await;
+        manual.get(path).await.response().await;
         let labels = [("app", app.as_str()), ("status_class", class)];
         assert_eq!(metrics.value("http_consumer_requests_total", &labels), 1.0, "{path}");
     }
     assert_eq!(metrics.value("http_consumer_request_duration_seconds_count", &[("app", &app)]), 4.0);
 }
 
-/// The fields of all spans that were closed, of all tests: subscribers for a thread alone would get into each other's
-/// way, as what is of interest to any of them is remembered for all.
+/// The fields of all closed spans, of all tests. Subscribers for one thread each would disturb each other, as tracing
+/// caches interest for all of them.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
 
@@ -117,7 +117,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 }
 
 impl Spans {
-    /// The fields of the first span of this name that has this field, once it is closed.
+    /// Waits for the first closed span with this name and field, and returns its fields.
     async fn closed(&self, name: &str, field: &str, value: &str) -> BTreeMap<&'static str, String> {
         let mut found = None;
         eventually("a closed span", async || {
@@ -132,7 +132,7 @@ impl Spans {
 }
 
 #[tokio::test]
-async fn a_request_has_a_span_below_that_of_its_client() {
+async fn a_span_has_the_clients_span_as_its_parent() {
     let spans = &*SPANS;
     let app = new_app();
     let service = service_fn(async |_: Request<Body>| {
@@ -140,12 +140,12 @@ async fn a_request_has_a_span_below_that_of_its_client() {
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
     start(&app, serve(connect().await, app.as_str(), service)).await;
-    let actor = Actor::new(&app).await;
+    let manual = ManualGateway::new(&app).await;
     let mut request = get("/traced?secret");
     let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let traceparent = HeaderValue::try_from(format!("00-{trace}-{parent}-01")).expect("a value");
     request.headers_mut().insert("traceparent", traceparent);
-    actor.send(head(), request).await.response().await;
+    manual.send(head(), request).await.response().await;
 
     let span = spans.closed("http.consumer", "messaging.consumer.group.name", &app).await;
     for (field, value) in [
@@ -161,13 +161,13 @@ async fn a_request_has_a_span_below_that_of_its_client() {
 }
 
 #[tokio::test]
-async fn a_span_may_be_made_otherwise() {
+async fn a_custom_span_is_used() {
     let spans = &*SPANS;
     let app = new_app();
     let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let serve = serve(connect().await, app.as_str(), service)
         .make_span(|parts, app| tracing::info_span!("mine", method = %parts.method, app = app.as_str()));
     start(&app, serve).await;
-    Actor::new(&app).await.get("/").await.response().await;
+    ManualGateway::new(&app).await.get("/").await.response().await;
     assert_eq!(spans.closed("mine", "app", &app).await["method"], "GET");
 }

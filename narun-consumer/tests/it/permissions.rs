@@ -1,4 +1,4 @@
-//! The page on permissions says what is needed, no less and no more.
+//! The page on permissions lists exactly the permissions that are needed.
 
 mod durable;
 
@@ -21,25 +21,25 @@ use crate::harness::{eventually, soon};
 
 const PAGE: &str = include_str!("../../PERMISSIONS.md");
 
-/// One of the server's configurations that the page shows.
+/// One of the server configurations on the page.
 fn configuration(number: usize) -> &'static str {
     let rest = PAGE.split("```conf\n").nth(number + 1).expect("a configuration");
     rest.split_once("```").expect("its end").0
 }
 
-/// Whether a line permits something.
+/// Whether a line is an entry of a list.
 fn is_entry(line: &str) -> bool {
     line.trim_start().starts_with('"')
 }
 
-/// A configuration without what one of its lines permits.
+/// A configuration without the entry on one of its lines.
 fn without(config: &str, line: usize) -> String {
     // An empty list would allow everything.
     let lines = config.lines().enumerate();
     lines.map(|(number, text)| if number == line { "\"unused\"" } else { text }.to_owned() + "\n").collect()
 }
 
-/// Counts what the server refuses a client.
+/// Counts the messages and subscriptions that the server refuses.
 #[derive(Clone, Default)]
 struct Refusals(Arc<AtomicUsize>);
 
@@ -64,8 +64,8 @@ impl Refusals {
     }
 }
 
-/// Everything that a gateway and a consumer say to each other: quick and slow answers, a question whether it is there,
-/// a cancel, a refusal, the end of a consumer.
+/// Uses everything between a gateway and a consumer: quick and slow responses, a probe, a cancel, a refusal, and a
+/// shutdown.
 async fn use_all(server: &Server, refusals: &Refusals) {
     let consumer = refusals.connect(server, "hello", "_CONSUMER.hello").await;
     let gateway = refusals.connect(server, "gateway", "_GATEWAY").await;
@@ -136,7 +136,7 @@ async fn the_listed_permissions_are_enough() {
 }
 
 #[tokio::test]
-async fn without_any_one_of_them_something_is_refused() {
+async fn without_any_one_permission_something_is_refused() {
     let entries: Vec<_> = configuration(0).lines().enumerate().filter(|(_, line)| is_entry(line)).collect();
     assert_eq!(entries.len(), 7);
     let without = entries.into_iter().map(async |(line, entry)| {
@@ -163,7 +163,7 @@ async fn everything_else_is_refused() {
         (
             "hello",
             &["call.TASK.hello", "call.TASK.other", "_CONSUMER.other.x", "_INBOX.x", "$JS.API.INFO"][..],
-            // Without its queue group it would see everything, and every request would be answered twice.
+            // Without the queue group it would receive all requests, and each would get two responses.
             &[
                 "call.TASK.hello",
                 "call.TASK.hello mine",
@@ -179,7 +179,7 @@ async fn everything_else_is_refused() {
     }
 }
 
-/// Sees that a user may neither publish here nor subscribe there.
+/// Checks that a user may neither publish to nor subscribe to these subjects.
 async fn are_refused(
     server: &Server,
     user: &str,

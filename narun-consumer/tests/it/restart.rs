@@ -1,4 +1,4 @@
-//! The server is killed under load, and comes back.
+//! A server that is killed under load and restarts.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use crate::gateway::{request, send};
 use crate::harness::{eventually, listens, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_request_is_answered_and_all_is_well_afterwards() {
+async fn every_request_gets_a_response_while_the_server_restarts() {
     let mut server = Server::start().expect("a nats-server");
     let url = server.url().to_owned();
     let connect = async || async_nats::connect(&url).await.expect("a connection");
@@ -50,7 +50,7 @@ async fn every_request_is_answered_and_all_is_well_afterwards() {
                 if answer.status == StatusCode::OK {
                     answered.fetch_add(1, Ordering::SeqCst);
                 } else {
-                    // As long as there is no connection, answers come at once.
+                    // Without a connection, the response comes at once.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! The end of a consumer: nothing is lost that can be kept, and whoever waits is told.
+//! Shutdown: no request is lost, and waiting gateways are notified.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tower::limit::ConcurrencyLimit;
 use tower::service_fn;
 
 use crate::gate::Gate;
-use crate::gateway::{Actor, get, real, request, send};
+use crate::gateway::{ManualGateway, get, real, request, send};
 use crate::harness::{Metrics, connect, eventually, listens, new_app, soon, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_every_request_is_answered() {
+async fn every_request_gets_a_response_while_a_consumer_leaves() {
     let app = new_app();
     let answered = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let (signal, mut consumers) = (Arc::new(Notify::new()), Vec::new());
@@ -57,7 +57,7 @@ async fn under_load_every_request_is_answered() {
         clients.spawn(async move {
             let mut statuses = Vec::new();
             while !stop.load(Ordering::SeqCst) {
-                // Never sent again when it was lost.
+                // A POST is not retried if it was lost.
                 statuses.push(send(&gateway, request(Method::POST, "/", "")).await.status);
             }
             statuses
@@ -69,19 +69,19 @@ async fn under_load_every_request_is_answered() {
     let leaving = consumers.swap_remove(0);
     soon("the end of one", leaving).await.expect("no panic").expect("a graceful end");
     let left = answered.each_ref().map(|count| count.load(Ordering::SeqCst));
-    // What the first refuses for its full queue comes to the other too.
+    // The other consumer also gets the requests that the first one refuses because its queue is full.
     eventually("answers of the other", async || answered[1].load(Ordering::SeqCst) > left[1] + 200).await;
     stop.store(true, Ordering::SeqCst);
 
     let statuses = soon("the clients' end", clients.join_all()).await.concat();
     assert_eq!(answered[0].load(Ordering::SeqCst), left[0], "it handled nothing after its end");
     let lost = statuses.iter().filter(|status| **status != StatusCode::OK).collect::<Vec<_>>();
-    // The server may send one on a subscription that it has just been told to end; it happened to 2 in 260,000.
+    // The server may deliver a request to a subscription that has just ended, which happened to 2 in 260,000.
     assert!(lost.len() <= 1, "{lost:?} of {}", statuses.len());
 }
 
 #[tokio::test]
-async fn handlers_at_work_are_waited_for() {
+async fn a_shutdown_waits_for_handlers() {
     let (gate, app) = (Gate::new(), new_app());
     let (handler, signal) = (gate.clone(), Arc::new(Notify::new()));
     let service = service_fn(move |request| handler.clone().handle(request));
@@ -91,13 +91,13 @@ async fn handlers_at_work_are_waited_for() {
     };
     let serve = serve(connect().await, app.as_str(), service).concurrency(1).with_graceful_shutdown(shutdown);
     let consumer = start(&app, serve).await;
-    let actor = Actor::new(&app).await;
-    let (mut running, mut queued) = (actor.get("/running").await, actor.get("/queued").await);
+    let manual = ManualGateway::new(&app).await;
+    let (mut running, mut queued) = (manual.get("/running").await, manual.get("/queued").await);
     queued.working().await;
     signal.notify_one();
-    // Nobody else is there, so it is known when it has left.
+    // There is no other consumer, so it is known when this one has left.
     eventually("nobody listening", async || {
-        matches!(actor.client().request(format!("call.TASK.{app}"), "".into()).await,
+        matches!(manual.client().request(format!("call.TASK.{app}"), "".into()).await,
             Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders)
     })
     .await;
@@ -110,13 +110,13 @@ async fn handlers_at_work_are_waited_for() {
 }
 
 #[tokio::test]
-async fn handlers_that_take_too_long_are_dropped_and_their_gateways_told() {
+async fn handlers_are_dropped_after_the_shutdown_timeout() {
     const RUNNING: usize = 500;
     let (gate, app) = (Gate::new(), new_app());
     let handler = gate.clone();
     let (name, ready) = (app.clone(), Arc::new(Notify::new()));
     let signal = ready.clone();
-    // A program of its own, so to speak: what it has not sent when `serve` returns is never sent.
+    // A runtime of its own, like a program: messages that have not been sent when `serve` returns are never sent.
     let consumer = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -132,13 +132,13 @@ async fn handlers_that_take_too_long_are_dropped_and_their_gateways_told() {
                 .await
         })
     });
-    let actor = Actor::new(&app).await;
-    listens(actor.client(), &app).await;
+    let manual = ManualGateway::new(&app).await;
+    listens(manual.client(), &app).await;
     let mut running = Vec::new();
     for _ in 0..RUNNING {
-        running.push(actor.get("/running").await);
+        running.push(manual.get("/running").await);
     }
-    let mut queued = actor.get("/queued").await;
+    let mut queued = manual.get("/queued").await;
     queued.working().await;
     let begin = Instant::now();
     ready.notify_one();
@@ -152,7 +152,7 @@ async fn handlers_that_take_too_long_are_dropped_and_their_gateways_told() {
 }
 
 #[tokio::test]
-async fn what_was_not_begun_goes_to_another_consumer() {
+async fn queued_requests_go_to_another_consumer() {
     let metrics = Metrics::install();
     let (gate, app) = (Gate::new(), new_app());
     let (handler, signal) = (gate.clone(), Arc::new(Notify::new()));
@@ -175,11 +175,11 @@ async fn what_was_not_begun_goes_to_another_consumer() {
     let running = call("/running");
     eventually("a started handler", async || gate.started() == 1).await;
     let queued = call("/queued");
-    // Both are with the first consumer, as there is no other yet.
+    // Both requests are with the first consumer, as there is no other one yet.
     eventually("a queued request", async || metrics.value("http_consumer_requests_queued", &[]) == 1.0).await;
     let other = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("other"))));
     start(&app, serve(connect().await, app.as_str(), other)).await;
-    // What the first refuses for its full queue comes to the other too.
+    // The other consumer also gets the requests that the first one refuses because its queue is full.
     eventually("answers of the other", async || send(&gateway, get("/")).await.body == "other").await;
 
     signal.notify_one();
@@ -190,7 +190,7 @@ async fn what_was_not_begun_goes_to_another_consumer() {
 }
 
 #[tokio::test]
-async fn what_a_service_was_not_ready_for_was_not_begun() {
+async fn a_request_that_was_not_called_is_reported_as_not_run() {
     let app = new_app();
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = calls.clone();
@@ -198,12 +198,12 @@ async fn what_a_service_was_not_ready_for_was_not_begun() {
         counter.fetch_add(1, Ordering::SeqCst);
         std::future::pending::<Result<Response<Body>, Infallible>>()
     });
-    // Shared by all clones: the second call waits in `poll_ready`, with a slot of the consumer's.
+    // Shared by all clones: the second call waits in `poll_ready`, and holds a slot.
     let service = ConcurrencyLimit::new(service, 1);
     let client = connect().await;
     let consumer = start(&app, serve(client.clone(), app.as_str(), service)).await;
-    let actor = Actor::new(&app).await;
-    let (mut called, mut uncalled) = (actor.get("/").await, actor.get("/").await);
+    let manual = ManualGateway::new(&app).await;
+    let (mut called, mut uncalled) = (manual.get("/").await, manual.get("/").await);
     called.working().await;
     uncalled.working().await;
     consumer.abort();
@@ -213,22 +213,22 @@ async fn what_a_service_was_not_ready_for_was_not_begun() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_dropped_tells_those_who_wait() {
+async fn a_dropped_consumer_notifies_its_gateways() {
     let (gate, app) = (Gate::new(), new_app());
     let handler = gate.clone();
     let service = service_fn(move |request| handler.clone().handle(request));
-    // A client whose last clone is dropped sends nothing more.
+    // A client sends nothing more once its last clone has been dropped.
     let client = connect().await;
     let consumer = start(&app, serve(client.clone(), app.as_str(), service).concurrency(1)).await;
-    let actor = Actor::new(&app).await;
-    let (mut running, mut queued) = (actor.get("/running").await, actor.get("/queued").await);
+    let manual = ManualGateway::new(&app).await;
+    let (mut running, mut queued) = (manual.get("/running").await, manual.get("/queued").await);
     queued.working().await;
     consumer.abort();
     assert_eq!(running.reset().await, (ResetCode::Draining, true));
     assert_eq!(queued.reset().await, (ResetCode::Draining, false));
     eventually("a dropped handler", async || gate.dropped() == 1).await;
     eventually("nobody listening", async || {
-        matches!(actor.client().request(format!("call.TASK.{app}"), "".into()).await,
+        matches!(manual.client().request(format!("call.TASK.{app}"), "".into()).await,
             Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders)
     })
     .await;

@@ -1,4 +1,4 @@
-//! Bodies that come and go piece by piece.
+//! Streamed bodies.
 
 mod downloads;
 mod ending;
@@ -24,13 +24,13 @@ use narun_consumer::{Body, BoxError, Serve, serve};
 use narun_core::frame::{Credit, Data, Frame, ResponseFrame};
 use tower::Service;
 
-use crate::gateway::{Actor, Exchange, encode, head, request};
+use crate::gateway::{Exchange, ManualGateway, encode, head, request};
 use crate::harness::{connect, new_app, start};
 
 pub(crate) type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Starts a consumer with a service made of a handler, and a gateway to be played by hand.
-async fn consumer<S>(service: S) -> Actor
+/// Starts a consumer with this service, and returns a gateway to drive by hand.
+async fn consumer<S>(service: S) -> ManualGateway
 where
     S: Service<Request<Body>, Response = Response<AnyBody>, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send,
@@ -38,17 +38,17 @@ where
     consumer_with(service, |serve| serve).await
 }
 
-async fn consumer_with<S>(service: S, set: impl FnOnce(Serve<S>) -> Serve<S>) -> Actor
+async fn consumer_with<S>(service: S, set: impl FnOnce(Serve<S>) -> Serve<S>) -> ManualGateway
 where
     S: Service<Request<Body>, Response = Response<AnyBody>, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send,
 {
     let app = new_app();
     start(&app, set(serve(connect().await, app.as_str(), service))).await;
-    Actor::new(&app).await
+    ManualGateway::new(&app).await
 }
 
-/// A service that gives this response to its first request, and an empty one to all others.
+/// A service that responds to its first request with this response, and to all others with an empty one.
 fn answering(
     response: Response<AnyBody>,
 ) -> impl Service<
@@ -74,7 +74,7 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
-/// What a test gives a body, piece by piece. It ends when this is dropped.
+/// The sender of a body that a test feeds. The body ends when it is dropped.
 struct Source(UnboundedSender<Result<Piece<Bytes>, BoxError>>);
 
 impl Source {
@@ -91,19 +91,19 @@ impl Source {
     }
 }
 
-/// A body that the test feeds.
+/// A body that a test feeds.
 fn fed() -> (Source, Watched, Watch) {
     let (sender, receiver) = unbounded();
     let (body, watch) = watched(StreamBody::new(receiver));
     (Source(sender), body, watch)
 }
 
-/// What has become of a body.
+/// Watches a body.
 #[derive(Clone, Default)]
 struct Watch(Arc<[AtomicUsize; 2]>);
 
 impl Watch {
-    /// How many bytes it has yielded.
+    /// The number of bytes that the body has yielded.
     fn yielded(&self) -> usize {
         self.0[0].load(Ordering::SeqCst)
     }
@@ -113,7 +113,7 @@ impl Watch {
     }
 }
 
-/// A body that is watched.
+/// A watched body.
 struct Watched {
     body: AnyBody,
     watch: Watch,
@@ -164,11 +164,11 @@ fn trailers() -> HeaderMap {
     trailers
 }
 
-/// Sends a POST of which this is the beginning of the body.
-async fn post(actor: &Actor, inline: &'static str) -> Exchange {
+/// Sends a POST with these first bytes of its body.
+async fn post(manual: &ManualGateway, inline: &'static str) -> Exchange {
     let mut head = head();
     head.end = false;
-    actor.send_raw(encode(&head, request(Method::POST, "/", inline)).await).await
+    manual.send_raw(encode(&head, request(Method::POST, "/", inline)).await).await
 }
 
 fn data(sequence: u64, body: impl Into<Bytes>, end: bool) -> Bytes {
@@ -180,8 +180,8 @@ fn credit(offset: u64) -> Bytes {
 }
 
 impl Exchange {
-    /// The next frame but WORKING and PROBE, and the consumer's token if it names one.
-    async fn news(&mut self) -> (Frame, Option<Subject>) {
+    /// Waits for the next frame other than WORKING and PROBE, and returns it with the consumer's token.
+    async fn next_frame(&mut self) -> (Frame, Option<Subject>) {
         loop {
             match self.frame().await {
                 (Frame::Working(_) | Frame::Probe, _) => {}
@@ -190,31 +190,31 @@ impl Exchange {
         }
     }
 
-    /// The credit that an ACCEPT brings, and the consumer's token.
+    /// Waits for ACCEPT, and returns its credit and the consumer's token.
     async fn accepted(&mut self) -> (u64, Subject) {
-        match self.news().await {
+        match self.next_frame().await {
             (Frame::Accept(accept), Some(token)) => (accept.credit, token),
             other => panic!("{other:?}"),
         }
     }
 
-    /// A response that goes on, and the consumer's token.
+    /// Waits for a response with a streamed body, and returns it with the consumer's token.
     async fn begun(&mut self) -> (Box<ResponseFrame>, Subject) {
-        match self.news().await {
+        match self.next_frame().await {
             (Frame::Response(response), Some(token)) if !response.head.end => (response, token),
             other => panic!("{other:?}"),
         }
     }
 
     async fn data(&mut self) -> Data {
-        match self.news().await.0 {
+        match self.next_frame().await.0 {
             Frame::Data(data) => data,
             other => panic!("{other:?}"),
         }
     }
 
     async fn credit(&mut self) -> Credit {
-        match self.news().await.0 {
+        match self.next_frame().await.0 {
             Frame::Credit(credit) => credit,
             other => panic!("{other:?}"),
         }

@@ -1,4 +1,4 @@
-//! The oldest server that is supported.
+//! The oldest supported server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ async fn a_gateway_and_a_consumer_work_over_2_10() {
     gate.open(1);
     assert_eq!(send(&gateway, get("/quick")).await.body, "/quick");
 
-    // Both sides ask the server for who is gone, in their own ways.
+    // Both sides notice peers that are gone with the server's help.
     let left = tokio::time::timeout(Duration::from_millis(400), send(&gateway, get("/left"))).await;
     assert!(left.is_err());
     eventually("a dropped handler", async || gate.dropped() == 1).await;

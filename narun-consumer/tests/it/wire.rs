@@ -1,4 +1,4 @@
-//! With a real HTTP server before the gateway, and a client that speaks HTTP by hand.
+//! A real HTTP server with a gateway, and a client that writes HTTP by hand.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ use tower::service_fn;
 use crate::gate::Gate;
 use crate::harness::{connect, eventually, new_app, soon, start};
 
-/// An axum app of its own routes, and the gateway's.
+/// An axum app with a route of its own and those of the gateway.
 async fn front(app: &str) -> u16 {
     let gateway = Gateway::builder(connect().await)
         .route(Route::any("/remote/", app).prefix())
@@ -34,7 +34,7 @@ async fn open(port: u16, method: &str, path: &str) -> TcpStream {
     stream
 }
 
-/// The whole response as text.
+/// Returns the whole response as text.
 async fn exchange(port: u16, method: &str, path: &str) -> String {
     let mut text = String::new();
     let mut stream = open(port, method, path).await;
@@ -43,7 +43,7 @@ async fn exchange(port: u16, method: &str, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn responses_are_framed_as_http_wants_them() {
+async fn responses_are_framed_as_http_requires() {
     let router = Router::new()
         .route("/remote/content", get(|| async { "content" }))
         .route("/remote/204", get(|| async { http::StatusCode::NO_CONTENT }))
@@ -70,7 +70,7 @@ async fn responses_are_framed_as_http_wants_them() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_drops_the_handler() {
+async fn a_handler_is_dropped_when_its_client_disconnects() {
     let (gate, app) = (Gate::new(), new_app());
     let handler = gate.clone();
     let service = service_fn(move |request| handler.clone().handle(request));

@@ -1,14 +1,20 @@
-//! Bodies as they are collected and joined.
+//! Bodies: collected, taken in parts, cut to fit a frame, measured.
 
 mod collect;
-mod joined;
+mod fit;
+mod measured;
+mod prefix;
+mod segments;
 
 use http::{Method, StatusCode};
 
 pub use collect::{Collect, CollectError};
-pub use joined::Joined;
+pub use fit::{Fitted, fit};
+pub use measured::Measured;
+pub use prefix::{BodyPart, BodyPrefix, Prefix};
+pub use segments::Segments;
 
-/// Whether the response to such a request has content (RFC 9110 6.4.1).
+/// Whether the response to a request with this method has content (RFC 9110, 6.4.1).
 pub fn has_content(method: &Method, status: StatusCode) -> bool {
     *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

@@ -1,126 +1,76 @@
-//! How the body of a request begins that may be too long for one message.
+//! The first bytes of a body that may be longer than a frame.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{HeaderMap, header, request};
 use narun_core::Failure;
-use narun_nats::body::Joined;
+use narun_nats::body::{BodyPrefix, Prefix};
 
 use super::failures::{body_failed, too_large};
 use crate::body::BoxError;
 
-/// What a REQUEST has beside what [`head_len`] counts, at most: numbers, the fields that a gateway adds, CBOR.
+/// The most bytes of a REQUEST that [`head_len`] does not count: numbers, the fields that a gateway adds, CBOR.
 const ALLOWANCE: usize = 1024;
 
-/// The body of a request, as far as it goes with the request's head.
+/// A request's body when its request is sent.
 #[derive(Debug)]
-pub(super) struct Beginning<B> {
-    /// The first bytes.
-    pub(super) inline: Bytes,
-    /// What has come besides, for which there is no room.
-    pub(super) more: Bytes,
-    /// What is still to come; none if that is all.
-    pub(super) body: Option<Pin<Box<B>>>,
-    pub(super) trailers: Option<HeaderMap>,
+pub(super) struct RequestBody<B> {
+    /// The bytes that were received.
+    pub(super) prefix: BodyPrefix,
+    /// The body after them. `None` if they are all.
+    pub(super) following: Option<Pin<Box<B>>>,
 }
 
-impl<B> Beginning<B> {
-    /// A body that is there whole.
-    pub(super) const fn whole(inline: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self { inline, more: Bytes::new(), body: None, trailers }
+impl<B> RequestBody<B> {
+    /// A body that was received whole.
+    pub(super) const fn whole(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self { prefix: BodyPrefix::whole(data, trailers), following: None }
     }
 }
 
-/// Takes of a body what is there without waiting, as much as there is room for.
+/// Takes the first bytes of a body.
 #[derive(Debug)]
-pub(super) struct Start<B> {
-    body: Option<Pin<Box<B>>>,
-    inline: Joined,
-    more: Bytes,
-    trailers: Option<HeaderMap>,
-    room: usize,
+pub(super) struct RequestPrefix<B> {
+    /// `None` once they are taken.
+    prefix: Option<Prefix<Pin<Box<B>>>>,
     limit: usize,
-    /// Whether the next pause is the end of the beginning.
-    looked: bool,
 }
 
-impl<B> Start<B> {
-    /// Takes up to `room` bytes of a body that may have `limit`.
+impl<B: http_body::Body> RequestPrefix<B> {
+    /// Takes up to `room` bytes of a body that may have up to `limit` bytes.
     pub(super) fn new(body: B, room: usize, limit: usize) -> Self {
-        Self {
-            body: Some(Box::pin(body)),
-            inline: Joined::default(),
-            more: Bytes::new(),
-            trailers: None,
-            room,
-            limit,
-            looked: false,
+        // The byte that is one too many ends the prefix.
+        let room = room.min(limit.saturating_add(1));
+        Self { prefix: Some(Prefix::new(Box::pin(body), room).looking_twice()), limit }
+    }
+
+    /// Takes nothing, for a client that waits for 100 before it sends its body.
+    pub(super) fn skip(&mut self) -> RequestBody<B> {
+        self.finish(BodyPrefix::default())
+    }
+
+    /// Ready when there is no room for more bytes, when the body pauses or when it has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<RequestBody<B>, Failure>>
+    where
+        B::Error: Into<BoxError>,
+    {
+        let Some(prefix) = &mut self.prefix else { return Poll::Pending };
+        let taken = ready!(Pin::new(prefix).poll_prefix(cx)).map_err(body_failed)?;
+        if taken.inline.len() + taken.rest.data.len() > self.limit {
+            return Poll::Ready(Err(too_large(self.limit)));
         }
+        Poll::Ready(Ok(self.finish(taken)))
     }
 
-    fn push(&mut self, mut data: Bytes) {
-        let fits = data.split_to(data.len().min(self.room.saturating_sub(self.inline.received())));
-        self.more = data;
-        self.inline.push(fits);
-    }
-
-    fn finish(&mut self) -> Beginning<B> {
-        let (more, body) = (std::mem::take(&mut self.more), self.body.take());
-        Beginning { inline: self.inline.take(), more, body, trailers: self.trailers.take() }
+    fn finish(&mut self, taken: BodyPrefix) -> RequestBody<B> {
+        let following = self.prefix.take().filter(|_| !taken.rest.end).map(Prefix::into_inner);
+        RequestBody { prefix: taken, following }
     }
 }
 
-impl<B> Start<B>
-where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
-{
-    /// Takes nothing: the client waits to be told that it may send.
-    pub(super) fn untouched(&mut self) -> Beginning<B> {
-        self.finish()
-    }
-
-    /// Ready once there is no room for more, or nothing more without waiting.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Beginning<B>, Failure>> {
-        loop {
-            let room = self.inline.received() < self.room && self.more.is_empty();
-            let Some(body) = self.body.as_mut().filter(|_| room) else {
-                return Poll::Ready(Ok(self.finish()));
-            };
-            let frame = match body.is_end_stream() {
-                true => None,
-                false => match body.as_mut().poll_frame(cx) {
-                    Poll::Ready(frame) => frame,
-                    // Servers fetch what their connection has only when they are asked, so they get one more turn.
-                    Poll::Pending if !self.looked => {
-                        self.looked = true;
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    Poll::Pending => return Poll::Ready(Ok(self.finish())),
-                },
-            };
-            self.looked = false;
-            match frame.transpose().map_err(body_failed)?.map(http_body::Frame::into_data) {
-                Some(Ok(mut data)) => {
-                    if data.remaining() > self.limit - self.inline.received() {
-                        return Poll::Ready(Err(too_large(self.limit)));
-                    }
-                    self.push(data.copy_to_bytes(data.remaining()));
-                }
-                Some(Err(frame)) => {
-                    self.trailers = frame.into_trailers().ok();
-                    self.body = None;
-                }
-                None => self.body = None,
-            }
-        }
-    }
-}
-
-/// About how many bytes the head of a REQUEST takes; rather more.
+/// About how many bytes the head of a REQUEST has, at most.
 pub(super) fn head_len(parts: &request::Parts) -> usize {
     let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6);
     let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
@@ -131,7 +81,7 @@ pub(super) fn head_len(parts: &request::Parts) -> usize {
         + fields.sum::<usize>()
 }
 
-/// How long the body will be, if that is known.
+/// The length of the body. Returns `None` if neither the body nor `Content-Length` tells it.
 pub(super) fn announced<B: http_body::Body>(parts: &request::Parts, body: &B) -> Option<u64> {
     let field = || parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
     body.size_hint().exact().or_else(field)

@@ -1,4 +1,4 @@
-//! The HTTP response that a RESPONSE, and what follows it, becomes.
+//! The HTTP response of a direct exchange.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
 use narun_nats::NatsLink;
-use narun_nats::body::has_content;
+use narun_nats::body::{Measured, has_content};
 use narun_nats::drive::IncomingResponse;
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::grpc;
 use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
 
-/// A response that has come whole.
+/// The response of an exchange that ended with its RESPONSE frame.
 pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
     if !has_content(method, frame.parts.status) {
         return Ok(Response::from_parts(frame.parts, Body::empty()));
@@ -31,7 +31,7 @@ pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Respon
     Ok(Response::from_parts(frame.parts, body))
 }
 
-/// A response whose content is still to come; a gRPC call ends with a status at its deadline.
+/// The response of an exchange that goes on after its RESPONSE frame.
 pub(super) fn streamed(
     state: &Arc<GatewayState>,
     route: &Arc<CompiledRoute>,
@@ -39,17 +39,21 @@ pub(super) fn streamed(
     frame: Box<ResponseFrame>,
     incoming: IncomingResponse<NatsLink>,
 ) -> Result<Response<Body>, Failure> {
-    // Without a reader the exchange is cancelled.
+    // Dropping the reader cancels the exchange.
     if !has_content(&context.method, frame.parts.status) {
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
-    let left = announced(&frame.parts.headers)?;
-    let (route, _state) = (route.clone(), state.clone());
-    let content = Content { incoming: Some(incoming), left, deadline: context.deadline, route, _state };
+    let length = announced(&frame.parts.headers)?;
+    let content = StreamedContent {
+        incoming: Some(Measured::new(incoming, length, BodyErrorKind::Length)),
+        deadline: context.deadline,
+        route: route.clone(),
+        _state: state.clone(),
+    };
     Ok(Response::from_parts(frame.parts, Body::streaming(content)))
 }
 
-/// The length that a response claims to have.
+/// The `Content-Length` of a response. Returns `None` if it has none.
 fn announced(fields: &HeaderMap) -> Result<Option<u64>, Failure> {
     let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter().map(|length| {
         let digits = length.to_str().ok().filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()));
@@ -62,47 +66,30 @@ fn announced(fields: &HeaderMap) -> Result<Option<u64>, Failure> {
     }
 }
 
-/// Content as it comes, held against its announced length. Dropped before its end, it cancels the exchange.
+/// The content of a streamed response. A gRPC call that reaches its deadline ends with a status. Dropped before its end, it
+/// cancels the exchange.
 #[derive(Debug)]
-struct Content {
-    /// None once it has ended, well or not.
-    incoming: Option<IncomingResponse<NatsLink>>,
-    /// How much is still to come, if that was announced.
-    left: Option<u64>,
-    /// When a gRPC call is late.
+struct StreamedContent {
+    /// `None` after the end and after an error.
+    incoming: Option<Measured<IncomingResponse<NatsLink>>>,
     deadline: Option<Instant>,
     route: Arc<CompiledRoute>,
     /// Keeps the tasks of exchanges alive.
     _state: Arc<GatewayState>,
 }
 
-impl Content {
-    fn count(&mut self, data: &Bytes) -> Result<(), BodyErrorKind> {
-        self.route.metrics().received(data.len());
-        if let Some(left) = &mut self.left {
-            *left = left.checked_sub(data.len() as u64).ok_or(BodyErrorKind::Length)?;
-        }
-        Ok(())
-    }
-
-    /// What remains to be said when nothing more comes than trailers.
-    fn check_length(&self) -> Result<(), BodyErrorKind> {
-        match self.left {
-            Some(1..) => Err(BodyErrorKind::Length),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether a gRPC client can be told that its time is over: what it has got is not the whole for it then.
+impl StreamedContent {
+    /// Whether a gRPC client can receive a status at its deadline: it does not take a part of the content for all of it then.
     fn is_late(&self, kind: BodyErrorKind) -> bool {
         kind == BodyErrorKind::TimedOut
-            && self.left.is_none()
+            && self.incoming.as_ref().is_some_and(|incoming| incoming.left().is_none())
             && self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    fn broken(&mut self, kind: BodyErrorKind) -> BodyError {
+    /// Logs and counts an error, and cancels the exchange.
+    fn fail(&mut self, kind: BodyErrorKind) {
         self.incoming = None;
-        tracing::debug!(%kind, route = self.route.template(), "response broke off");
+        tracing::debug!(%kind, route = self.route.template(), "the response was aborted");
         self.route.metrics().reset(match kind {
             BodyErrorKind::Gap => "gap",
             BodyErrorKind::TimedOut => "timeout",
@@ -110,11 +97,10 @@ impl Content {
             BodyErrorKind::Length => "length",
             _ => "reset",
         });
-        kind.into()
     }
 }
 
-impl http_body::Body for Content {
+impl http_body::Body for StreamedContent {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -123,34 +109,24 @@ impl http_body::Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.route.metrics().received(data.len());
+                }
+                Some(Ok(frame))
+            }
             Some(Err(error)) => {
                 let is_late = self.is_late(error.kind());
-                let broken = self.broken(error.kind());
-                return Poll::Ready(Some(match is_late {
-                    true => Ok(Frame::trailers(grpc::deadline_exceeded())),
-                    false => Err(broken),
-                }));
+                self.fail(error.kind());
+                Some(if is_late { Ok(Frame::trailers(grpc::deadline_exceeded())) } else { Err(error) })
             }
             None => {
-                return Poll::Ready(match self.check_length() {
-                    Err(kind) => Some(Err(self.broken(kind))),
-                    Ok(()) => {
-                        self.incoming = None;
-                        None
-                    }
-                });
+                self.incoming = None;
+                None
             }
-        };
-        let checked = match frame.data_ref() {
-            Some(data) => self.count(data),
-            None => self.check_length(),
-        };
-        Poll::Ready(Some(match checked {
-            Ok(()) => Ok(frame),
-            Err(kind) => Err(self.broken(kind)),
-        }))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -158,14 +134,14 @@ impl http_body::Body for Content {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), |incoming| incoming.size_hint())
     }
 }
 
-impl Drop for Content {
+impl Drop for StreamedContent {
     fn drop(&mut self) {
-        // A server that has written all of an announced length does not ask for the end.
-        if self.incoming.is_some() && self.left != Some(0) {
+        // A server that has written all of an announced length does not poll for the end.
+        if self.incoming.as_ref().is_some_and(|incoming| incoming.left() != Some(0)) {
             self.route.metrics().reset("cancelled");
         }
     }

@@ -11,7 +11,7 @@ use tracing::debug;
 use super::{AuditRecord, AuditSink};
 use crate::metrics::audit_dropped;
 
-/// Records that wait, at most.
+/// Queued records, at most.
 const QUEUE: usize = 4096;
 
 /// Records published before their acknowledgements are awaited.
@@ -20,10 +20,10 @@ const BATCH: usize = 64;
 /// How long JetStream may take to store a record.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Publishes each record, as JSON, to a subject that a stream has to capture.
+/// Publishes each record as JSON to a subject, which a stream must capture.
 ///
-/// Up to 4,096 records wait; more than that, and those that JetStream does not store within 5 s, are lost and counted.
-/// The stream is not made here. Dropping this loses the records that wait.
+/// Up to 4,096 records are queued. Records beyond that, and those that JetStream does not store within 5 s, are lost and
+/// counted. The stream must exist. Dropping this loses the queued records.
 #[derive(Debug)]
 pub struct JetStreamAudit {
     queue: mpsc::Sender<AuditRecord>,
@@ -31,8 +31,7 @@ pub struct JetStreamAudit {
 }
 
 impl JetStreamAudit {
-    /// Publishes to this subject, which has to be outside all tenants' (not below `user.` or `org.`), or they could
-    /// write records too.
+    /// Publishes to this subject. It must not begin with `user.` or `org.`, or a tenant could write records too.
     ///
     /// # Panics
     ///
@@ -70,7 +69,7 @@ async fn publish(jetstream: Context, subject: String, mut records: mpsc::Receive
             match result {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    debug!(%error, "audit record lost");
+                    debug!(%error, "an audit record was lost");
                     audit_dropped();
                 }
                 Err(_) => audit_dropped(),

@@ -7,11 +7,11 @@ use tonic::Status;
 
 use super::{AuthRequest, Authenticator, Principal};
 
-/// Callers known by a bearer token that is a JSON Web Token.
+/// Authenticates callers by a JSON Web Token, sent as a bearer token.
 ///
-/// The signature is checked with the one key and algorithm that this was made with, whatever the token's header says.
-/// `sub` is the user and has to be there, and so has `exp`, which is checked with a leeway of 30 s, as is `nbf` if
-/// it is there. `organization_id` or `org_id`, if it is there, is the user's organization; `org_ids` are several.
+/// Signatures are checked with one key and algorithm, whatever the token's header names. `sub` (the user) and `exp` are
+/// required; `exp` and `nbf` have a leeway of 30 s. `organization_id` or `org_id` is the user's organization, `org_ids`
+/// are several.
 ///
 /// ```
 /// use narun_grpc::auth::JsonWebTokens;
@@ -25,9 +25,9 @@ pub struct JsonWebTokens {
     validation: Validation,
 }
 
-/// A key that cannot be read.
+/// A public key is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("unreadable public key")]
+#[error("invalid public key")]
 pub struct JwtKeyError(#[source] jsonwebtoken::errors::Error);
 
 #[derive(Deserialize)]
@@ -40,25 +40,25 @@ struct Claims {
 }
 
 impl JsonWebTokens {
-    /// Tokens signed with this secret (HS256). Whoever knows it can make tokens.
+    /// Accepts tokens signed with this secret (HS256). Everyone who knows it can make tokens.
     pub fn hs256(secret: &[u8]) -> Self {
         Self::new(DecodingKey::from_secret(secret), Algorithm::HS256)
     }
 
-    /// Tokens signed with the RSA key of this public key, in PEM (RS256).
+    /// Accepts tokens signed with the private key of this RSA public key, in PEM (RS256).
     ///
     /// # Errors
     ///
-    /// [`JwtKeyError`] if it cannot be read.
+    /// [`JwtKeyError`] if the key is invalid.
     pub fn rs256(pem: &[u8]) -> Result<Self, JwtKeyError> {
         Ok(Self::new(DecodingKey::from_rsa_pem(pem).map_err(JwtKeyError)?, Algorithm::RS256))
     }
 
-    /// Tokens signed with the P-256 key of this public key, in PEM (ES256).
+    /// Accepts tokens signed with the private key of this P-256 public key, in PEM (ES256).
     ///
     /// # Errors
     ///
-    /// [`JwtKeyError`] if it cannot be read.
+    /// [`JwtKeyError`] if the key is invalid.
     pub fn es256(pem: &[u8]) -> Result<Self, JwtKeyError> {
         Ok(Self::new(DecodingKey::from_ec_pem(pem).map_err(JwtKeyError)?, Algorithm::ES256))
     }
@@ -67,20 +67,20 @@ impl JsonWebTokens {
         let mut validation = Validation::new(algorithm);
         validation.leeway = 30;
         validation.validate_nbf = true;
-        // Until an audience is named, tokens may have any.
+        // Without an audience set, tokens may have any.
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "sub"]);
         Self { key, validation }
     }
 
-    /// Only tokens of this issuer (`iss`). Default: any that the key has signed.
+    /// Requires this issuer (`iss`). Default: any.
     pub fn issuer(mut self, issuer: impl AsRef<str>) -> Self {
         self.validation.set_issuer(&[issuer.as_ref()]);
         self.validation.required_spec_claims.insert("iss".to_owned());
         self
     }
 
-    /// Only tokens for this audience (`aud`). Default: any.
+    /// Requires this audience (`aud`). Default: any.
     pub fn audience(mut self, audience: impl AsRef<str>) -> Self {
         self.validation.set_audience(&[audience.as_ref()]);
         self.validation.validate_aud = true;
@@ -106,7 +106,7 @@ impl Authenticator for JsonWebTokens {
                 Status::unauthenticated(match error.kind() {
                     ErrorKind::ExpiredSignature => "the bearer token has expired",
                     ErrorKind::ImmatureSignature => "the bearer token is not valid yet",
-                    _ => "the bearer token is not valid",
+                    _ => "the bearer token is invalid",
                 })
             })?
             .claims;

@@ -9,17 +9,17 @@ use x509_cert::der::oid::db::rfc4519::{CN, O};
 
 use super::{AuthRequest, Authenticator, Principal};
 
-/// Callers known by the subject of their certificate, over mutual TLS with tonic's own server: its common name (CN) is
-/// the user, and an organization name (O) is the user's organization.
+/// Authenticates callers by the subject of their certificate, over mutual TLS with tonic's own server. The common name
+/// (CN) is the user, and organization names (O) are the user's organizations.
 ///
-/// The certificate was checked when the connection was made, for which the server has to be set up with the authority
-/// of its clients. A subject without exactly one common name is nobody's.
+/// TLS verifies the certificate when the client connects: the server must be configured with the clients' certificate
+/// authority. A subject without exactly one common name is refused.
 #[derive(Clone, Copy, Default)]
 #[must_use]
 pub struct CertificateSubject(());
 
 impl CertificateSubject {
-    /// Takes the subject of the certificate that the connection was made with.
+    /// Uses the certificate of the connection.
     pub const fn new() -> Self {
         Self(())
     }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_are_principals() {
+    fn a_subject_becomes_a_principal() {
         let der = certificate(&[(DnType::CommonName, "ann"), (DnType::OrganizationName, "acme")]);
         assert_eq!(principal(&der), Some(Principal::user("ann").organization("acme")));
         let der = certificate(&[(DnType::OrganizationName, "acme")]);

@@ -6,10 +6,10 @@ use tonic::Status;
 
 use super::{AuthRequest, Authenticator, Principal};
 
-/// Callers known by a bearer token of a fixed list.
+/// Authenticates callers by a fixed list of bearer tokens.
 ///
-/// Only the tokens' SHA-256 is kept, and all of the list is compared, in constant time: how long it takes says nothing
-/// of any token. It is meant for some ten or hundred tokens.
+/// Only SHA-256 digests of the tokens are kept. The whole list is compared in constant time, so timing reveals nothing
+/// about a token. Meant for up to some hundred tokens.
 ///
 /// ```
 /// use narun_grpc::auth::{Principal, StaticTokens};
@@ -25,12 +25,12 @@ pub struct StaticTokens {
 }
 
 impl StaticTokens {
-    /// An empty list, which knows nobody.
+    /// An empty list, which refuses every caller.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Who sends this token is this principal. An empty token is nobody's, and not taken.
+    /// Adds a token and its principal. An empty token is ignored.
     pub fn token(mut self, token: impl AsRef<str>, principal: Principal) -> Self {
         if !token.as_ref().is_empty() {
             self.known.push((Sha256::digest(token.as_ref()).into(), principal));
@@ -69,7 +69,7 @@ mod tests {
     use super::{Principal, StaticTokens};
 
     #[test]
-    fn only_whole_tokens_are_known() {
+    fn only_whole_tokens_are_accepted() {
         let tokens = StaticTokens::new()
             .token("one", Principal::user("a"))
             .token("two", Principal::user("b"))

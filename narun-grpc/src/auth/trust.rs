@@ -3,18 +3,17 @@ use tracing::warn;
 
 use super::{AuthRequest, Authenticator, Principal};
 
-/// Takes the request's `user_id` and `organization_id` as they are, without any proof.
+/// Takes the request's `user_id` and `organization_id` as they are, without a check.
 ///
-/// Everybody who reaches the service can then be everybody: it is for a private network where all clients are trusted.
-/// Making one logs a warning that says so.
+/// Every client that reaches the service can act for every user: only for a private network with trusted clients.
 #[derive(Clone, Copy, Debug)]
 pub struct TrustRequest(());
 
 impl TrustRequest {
     /// Trusts all requests, and logs a warning.
-    #[expect(clippy::new_without_default, reason = "nothing is trusted without being asked for by name")]
+    #[expect(clippy::new_without_default, reason = "trust has to be asked for by name")]
     pub fn new() -> Self {
-        warn!("requests to nats-grpc are not authenticated: whoever reaches it can act for every user");
+        warn!("requests to nats-grpc are not authenticated: every client can act for every user");
         Self(())
     }
 }

@@ -7,9 +7,9 @@ use crate::call::MethodCall;
 use crate::status::{self, if_found};
 
 impl MethodCall<'_> {
-    /// Whether there is a bucket of this stream, as was found some seconds ago at most.
+    /// Whether the bucket with this stream exists. Looks it up unless that was done within the last seconds.
     ///
-    /// What is sent to one that is not there may go to somebody who listens to everything, and is never answered then.
+    /// A message to a bucket that does not exist may reach a subscriber of all subjects, and is never acknowledged.
     pub(crate) async fn has_bucket(&self, stream: &str) -> Result<bool, Status> {
         self.connection().mark()?;
         if self.connection().verified().subjects(stream).is_some() {
@@ -21,22 +21,23 @@ impl MethodCall<'_> {
         Ok(true)
     }
 
-    /// As [`has_bucket`](Self::has_bucket), as of now: for what does not tell a missing bucket from other failures.
+    /// As [`has_bucket`](Self::has_bucket), but always looks it up: for requests that report a missing bucket as other
+    /// failures.
     pub(crate) async fn has_bucket_now(&self, stream: &str) -> Result<bool, Status> {
         self.connection().verified().remove(stream);
         self.has_bucket(stream).await
     }
 
-    /// Makes a bucket, unless there are as many of the tenant's as there may be.
+    /// Creates a bucket. Fails if the tenant has reached its quota of buckets.
     pub(crate) async fn make_bucket(&self, config: &Config) -> Result<(), Status> {
-        // Boxed, as it is rare, and would make every call that stores larger.
+        // Boxed: it is rare, and would make the future of every storing call larger.
         if let Some(limit) = self.space.quotas.buckets
             && Box::pin(self.count_buckets()).await? >= limit
         {
             return Err(status::over_quota("buckets", limit));
         }
         match self.connection().api::<Info>(format!("STREAM.CREATE.{}", config.name), config).await {
-            // Somebody else has just made it, otherwise than this would have.
+            // Another client has just created it, with another configuration.
             Err(status) if status.code() == Code::AlreadyExists => Ok(()),
             made => made.map(drop),
         }

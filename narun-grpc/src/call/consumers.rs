@@ -9,10 +9,10 @@ use tonic::{Code, Status};
 use crate::call::MethodCall;
 use crate::status;
 
-/// Longest name of a consumer, in bytes, as JetStream has it.
+/// The longest consumer name of JetStream, in bytes.
 const LONGEST: usize = 255;
 
-/// Checks the name of a consumer, which is within a stream and needs no tenant.
+/// Checks the name of a consumer. It is unique within its stream, so it has no tenant prefix.
 pub(crate) fn consumer_name(name: &str) -> Result<&str, Status> {
     let bad = |character: char| {
         character.is_whitespace() || character.is_control() || ['.', '*', '>', '/', '\\'].contains(&character)
@@ -25,11 +25,11 @@ pub(crate) fn consumer_name(name: &str) -> Result<&str, Status> {
     Ok(name)
 }
 
-/// How long it may take to find out why nobody takes a message.
+/// How long the look-up after "no responders" may take.
 const LOOK: Duration = Duration::from_secs(2);
 
 impl MethodCall<'_> {
-    /// A consumer of the tenant's stream, and NATS's name of the stream.
+    /// Looks up a consumer: the NATS name of its stream, and its state.
     pub(crate) async fn consumer(&self, stream: &str, consumer: &str) -> Result<(String, Info), Status> {
         let consumer = consumer_name(consumer)?;
         let (stream, _) = self.stream(stream).await?;
@@ -37,17 +37,17 @@ impl MethodCall<'_> {
         Ok((stream, info))
     }
 
-    /// Why nobody takes what is for something of JetStream's, as a look at it tells: it is not there, or in a cluster has
-    /// no leader at the moment.
-    pub(crate) async fn nobody<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
+    /// The failure of a call to which JetStream had no responders, by a look-up: the stream or consumer does not exist,
+    /// or has no leader at the moment.
+    pub(crate) async fn unanswered<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
         match timeout(LOOK.min(self.time_to_wait()), look).await {
             Ok(Err(status)) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => status,
             _ => status::no_leader(),
         }
     }
 
-    /// As [`nobody`](Self::nobody), of a consumer by NATS's names of its stream and of itself.
-    pub(crate) async fn nobody_at(&self, stream: &str, consumer: &str) -> Status {
-        self.nobody(self.connection().consumer_info(stream, consumer)).await
+    /// As [`unanswered`](Self::unanswered), for a consumer by its NATS names.
+    pub(crate) async fn unanswered_consumer(&self, stream: &str, consumer: &str) -> Status {
+        self.unanswered(self.connection().consumer_info(stream, consumer)).await
     }
 }

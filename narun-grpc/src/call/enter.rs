@@ -25,14 +25,15 @@ impl ServiceState {
         request: Request<R>,
     ) -> Result<Response<R::Response>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let nobody = self.nobody(&metadata, &extensions);
+        let unidentified = self.unidentified(&metadata, &extensions);
         let deadline = self.deadline(grpc_timeout(metadata.as_ref()), request.patience());
-        let mut record = CallRecord::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
+        let mut record =
+            CallRecord::begin(self, R::METHOD, &identified(unidentified, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
-            // Pinned where it is made: what is moved takes its place, and is copied, once more each time.
+            // Pinned in place: a moved future is copied, and takes its size once more.
             let work = pin!(async {
-                let call = self.enter(&named(nobody, &request), deadline, &mut record).await?;
+                let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
                 request.run(&call).await
             });
             timeout_at(deadline, work.instrument(span.clone())).await
@@ -48,21 +49,22 @@ impl ServiceState {
         request: Request<R>,
     ) -> Result<Response<Responses<R::Item>>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let nobody = self.nobody(&metadata, &extensions);
+        let unidentified = self.unidentified(&metadata, &extensions);
         let asked = grpc_timeout(metadata.as_ref());
         let deadline = self.deadline(asked, Duration::ZERO);
-        let mut record = CallRecord::begin(self, R::METHOD, &named(nobody, &request), || request.resource());
+        let mut record =
+            CallRecord::begin(self, R::METHOD, &identified(unidentified, &request), || request.resource());
         let span = span(R::METHOD);
         let result = {
             let work = pin!(async {
-                let call = self.enter(&named(nobody, &request), deadline, &mut record).await?;
+                let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
                 Ok((request.open(&call).await?, call.tally))
             });
             timeout_at(deadline, work.instrument(span)).await
         };
         match result.unwrap_or_else(|_| Err(status::late())) {
             Ok((items, tally)) => {
-                // A stream lives on after it was opened, unless the client itself has set an end to it.
+                // An open response stream has no deadline unless the client set one.
                 let sleep = asked.map(|_| Box::pin(tokio::time::sleep_until(deadline)));
                 Ok(Response::new(Box::pin(Recorded { items: Box::pin(items), sleep, tally, record })))
             }
@@ -73,7 +75,7 @@ impl ServiceState {
         }
     }
 
-    /// A call whose request is a stream. Once its first message has come, it has no end but that which the client sets.
+    /// A call whose request is a gRPC stream. After the first message, only a deadline of the client's ends it.
     pub(crate) async fn client_streaming<R: Identified, T>(
         self: &Arc<Self>,
         method: Method,
@@ -83,15 +85,15 @@ impl ServiceState {
         let (metadata, extensions, mut messages) = request.into_parts();
         let asked = grpc_timeout(metadata.as_ref());
         let deadline = self.deadline(asked, Duration::ZERO);
-        let nobody = self.nobody(&metadata, &extensions);
-        let mut record = CallRecord::begin(self, method, &nobody, String::new);
+        let unidentified = self.unidentified(&metadata, &extensions);
+        let mut record = CallRecord::begin(self, method, &unidentified, String::new);
         let work = async {
             let first = timeout_at(deadline, next_of(&mut messages)).await;
             let first = first.unwrap_or_else(|_| Err(status::late()))?;
-            let first = first.ok_or_else(|| Status::invalid_argument("there is no first message"))?;
-            let caller = named(nobody, &first);
-            record.is_about(&caller, || first.resource());
-            let call = self.enter(&caller, deadline, &mut record).await?;
+            let first = first.ok_or_else(|| Status::invalid_argument("the request has no message"))?;
+            let auth = identified(unidentified, &first);
+            record.is_about(&auth, || first.resource());
+            let call = self.enter(&auth, deadline, &mut record).await?;
             work(&call, first, messages).await
         };
         let work = work.instrument(span(method));
@@ -103,7 +105,7 @@ impl ServiceState {
         result.map(Response::new)
     }
 
-    /// A unary call that belongs to nobody.
+    /// A unary call without authentication, of no tenant.
     pub(crate) async fn anonymous<T>(
         self: &Arc<Self>,
         method: Method,
@@ -111,7 +113,8 @@ impl ServiceState {
         extensions: &Extensions,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
-        let mut record = CallRecord::begin(self, method, &self.nobody(metadata, extensions), String::new);
+        let mut record =
+            CallRecord::begin(self, method, &self.unidentified(metadata, extensions), String::new);
         let deadline = self.deadline(grpc_timeout(metadata.as_ref()), Duration::ZERO);
         let result = timeout_at(deadline, work.instrument(span(method))).await;
         let result = result.unwrap_or_else(|_| Err(status::late()));
@@ -119,8 +122,8 @@ impl ServiceState {
         result.map(Response::new)
     }
 
-    /// Who calls without having said who that is.
-    fn nobody<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> AuthRequest<'a> {
+    /// What is known of a call before its request is read.
+    fn unidentified<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> AuthRequest<'a> {
         let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
         AuthRequest { metadata, extensions, peer, user_id: "", organization_id: "" }
     }
@@ -130,42 +133,42 @@ impl ServiceState {
         Instant::now() + asked.map_or(own, |asked| asked.min(self.longest))
     }
 
-    /// Finds out who is calling, and whose names the call is about.
+    /// Authenticates the caller and looks up its tenant.
     async fn enter<'a>(
         self: &'a Arc<Self>,
-        caller: &AuthRequest<'_>,
+        auth: &AuthRequest<'_>,
         deadline: Instant,
         record: &'a mut CallRecord,
     ) -> Result<MethodCall<'a>, Status> {
-        let principal = self.authenticator.authenticate(caller).await?;
+        let principal = self.authenticator.authenticate(auth).await?;
         record.is_by(principal.name());
-        principal.check(caller.user_id, caller.organization_id)?;
-        let space = self.tenancy.space(&principal, caller.user_id, caller.organization_id).await?;
+        principal.check(auth.user_id, auth.organization_id)?;
+        let space = self.tenancy.space(&principal, auth.user_id, auth.organization_id).await?;
         let tally = self.tallies.of(&space.tenant);
         Ok(MethodCall { state: self, space, tally, deadline, record })
     }
 }
 
-/// Who calls, as the request says.
-fn named<'a>(nobody: AuthRequest<'a>, request: &'a impl Identified) -> AuthRequest<'a> {
-    AuthRequest { user_id: request.user_id(), organization_id: request.organization_id(), ..nobody }
+/// Adds the identity fields of the request.
+fn identified<'a>(base: AuthRequest<'a>, request: &'a impl Identified) -> AuthRequest<'a> {
+    AuthRequest { user_id: request.user_id(), organization_id: request.organization_id(), ..base }
 }
 
-/// The next message of a client's stream.
+/// The next message of a request stream. Returns `None` at its end.
 pub(crate) async fn next_of<R>(messages: &mut tonic::Streaming<R>) -> Result<Option<R>, Status> {
     let next = messages.message().await.map_err(|status| match status.code() {
-        // The client has left, or has broken it off.
-        Code::Unknown => Status::cancelled("the stream broke off"),
+        // The client has left, or has cancelled the call.
+        Code::Unknown => Status::cancelled("the request was cancelled"),
         _ => status,
     })?;
     if next.is_none() {
-        // That is what tonic makes of a cancelled stream too, whose call is dropped as soon as it waits for anything.
+        // tonic ends a cancelled stream in the same way, and drops its call at the next wait: wait once.
         tokio::task::yield_now().await;
     }
     Ok(next)
 }
 
-/// A stream of responses with its record, which ends with it.
+/// A stream of responses, recorded until it ends or is dropped.
 struct Recorded<S> {
     items: Pin<Box<S>>,
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,

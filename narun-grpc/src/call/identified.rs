@@ -1,15 +1,15 @@
 use crate::pb;
 
-/// What a request has to say of who it is from, and of what it is about.
+/// A request with identity fields and a resource.
 pub(crate) trait Identified {
     fn user_id(&self) -> &str;
     fn organization_id(&self) -> &str;
 
-    /// What it is about, in the caller's names.
+    /// What the request is about, in the caller's names, for audit records.
     fn resource(&self) -> String;
 }
 
-/// The identity fields of requests, and what they are about.
+/// Implements [`Identified`] for requests: a format of the resource, and its fields.
 macro_rules! identified {
     ($($request:ident: $format:literal $(, $field:ident)*;)*) => {$(
         impl Identified for pb::$request {

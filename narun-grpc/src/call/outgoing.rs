@@ -1,4 +1,4 @@
-//! A client's message on its way to NATS.
+//! Messages that clients publish to NATS.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::call::MethodCall;
 use crate::convert::{header_length, publish_subject, reply_subject};
 use crate::status::OrStatus;
 
-/// A message that can be published.
+/// A checked message, in the tenant's names.
 pub(crate) struct Outgoing {
     subject: Subject,
     reply: Option<String>,
@@ -23,7 +23,7 @@ impl MethodCall<'_> {
         publish_subject(self.tenant(), subject).map(Subject::from)
     }
 
-    /// Checks a client's message.
+    /// Checks a client's message. Fails if a name or a header is invalid, or if it is larger than the server takes.
     pub(crate) fn outgoing(
         &self,
         subject: Subject,
@@ -33,7 +33,7 @@ impl MethodCall<'_> {
     ) -> Result<Outgoing, Status> {
         let reply = reply_subject(self.tenant(), &subject, reply_to)?;
         let headers = self.headers(headers)?;
-        self.fits(header_length(headers.as_ref()) + payload.len())?;
+        self.check_payload_size(header_length(headers.as_ref()) + payload.len())?;
         Ok(Outgoing { subject, reply, headers, payload })
     }
 
@@ -41,8 +41,8 @@ impl MethodCall<'_> {
         let client = self.connection().client();
         let Outgoing { subject, reply, headers, payload } = message;
         let size = payload.len();
-        // One of the tenant's streams may store it.
-        self.room_for(size).await?;
+        // A stream of the tenant may store it.
+        self.check_stored_bytes(size).await?;
         match (reply, headers) {
             (None, None) => client.publish(subject, payload).await,
             (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,

@@ -1,4 +1,4 @@
-//! What a tenant has in JetStream, as far as there is a quota of it.
+//! Limits that a call checks: the NATS server's payload size, and the tenant's quotas in JetStream.
 
 use async_nats::jetstream::stream::Info;
 use serde_json::json;
@@ -9,22 +9,22 @@ use crate::status;
 use crate::tenant::Tenant;
 
 impl MethodCall<'_> {
-    /// Whether the NATS server takes this many bytes of headers and payload.
-    pub(crate) fn fits(&self, size: usize) -> Result<(), Status> {
+    /// Fails if headers and payload of this size are more than the NATS server takes.
+    pub(crate) fn check_payload_size(&self, size: usize) -> Result<(), Status> {
         match self.connection().client().max_payload() {
             limit if size > limit => Err(status::too_large(size, limit)),
             _ => Ok(()),
         }
     }
 
-    /// Whether the tenant may store as many bytes more.
-    pub(crate) async fn room_for(&self, bytes: usize) -> Result<(), Status> {
+    /// Fails if this many more bytes are over the quota of stored bytes.
+    pub(crate) async fn check_stored_bytes(&self, bytes: usize) -> Result<(), Status> {
         let Some(limit) = self.space.quotas.stored_bytes else { return Ok(()) };
         let store = || self.tally.store(bytes as u64, limit);
         let keeps = match store() {
             Some(keeps) => keeps,
             None => {
-                // Boxed, as it is rare, and would make every call that publishes larger.
+                // Boxed: it is rare, and would make the future of every publishing call larger.
                 self.tally.found_stored(Box::pin(self.stored_bytes()).await?);
                 store().unwrap_or(true)
             }
@@ -32,7 +32,7 @@ impl MethodCall<'_> {
         if keeps { Ok(()) } else { Err(status::over_quota("stored bytes", limit)) }
     }
 
-    /// How many key-value and object buckets the tenant has.
+    /// The number of key-value and object buckets of the tenant.
     pub(crate) async fn count_buckets(&self) -> Result<usize, Status> {
         let mut buckets = 0;
         let tenant = self.tenant();
@@ -50,14 +50,14 @@ impl MethodCall<'_> {
             }
         });
         match counted.await {
-            // Without JetStream, or with an old one, nothing is stored.
+            // Without JetStream, or with an old server, nothing is stored.
             Err(status) if matches!(status.code(), Code::Unavailable | Code::FailedPrecondition) => Ok(bytes),
             Err(status) => Err(status),
             Ok(()) => Ok(bytes),
         }
     }
 
-    /// All streams of the account: NATS cannot look for buckets by what their names begin with.
+    /// Visits all streams of the account: NATS cannot filter buckets by a prefix of their names.
     async fn each_stream(&self, see: impl FnMut(Info)) -> Result<(), Status> {
         self.connection().list("STREAM.LIST", json!({}), see).await
     }

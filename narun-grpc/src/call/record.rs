@@ -9,22 +9,22 @@ use crate::audit::AuditRecord;
 use crate::auth::AuthRequest;
 use crate::state::ServiceState;
 
-/// Longest text from a client in an audit record, in bytes.
+/// The longest text from a client in an audit record, in bytes.
 const LONGEST: usize = 256;
 
-/// A call on its way: counted while there is one of these, audited when it is dropped.
+/// The record of a call: the call counts as in flight until this is dropped, which writes the audit record.
 pub(crate) struct CallRecord {
     state: Arc<ServiceState>,
     method: Method,
     began: Instant,
-    /// None once the client has left, which nobody tells.
+    /// `None` until the call ends. Dropped before that, the client has left.
     code: Option<Code>,
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
     audit: Option<Box<Audited>>,
 }
 
-/// What is only for the audit.
+/// The fields of the audit record. Only kept if the sink wants records.
 struct Audited {
     time: SystemTime,
     principal: Option<String>,
@@ -38,7 +38,7 @@ impl CallRecord {
     pub(crate) fn begin(
         state: &Arc<ServiceState>,
         method: Method,
-        caller: &AuthRequest<'_>,
+        auth: &AuthRequest<'_>,
         resource: impl FnOnce() -> String,
     ) -> Self {
         state.metrics.of(method).begun();
@@ -46,9 +46,9 @@ impl CallRecord {
             Box::new(Audited {
                 time: SystemTime::now(),
                 principal: None,
-                user: cut_off(caller.user_id),
-                organization: cut_off(caller.organization_id),
-                peer: caller.peer,
+                user: cut_off(auth.user_id),
+                organization: cut_off(auth.organization_id),
+                peer: auth.peer,
                 resource: cut_off(&resource()),
             })
         });
@@ -63,23 +63,23 @@ impl CallRecord {
         }
     }
 
-    /// Whom it is for, and what it is about, where that comes later than the call.
-    pub(crate) fn is_about(&mut self, caller: &AuthRequest<'_>, resource: impl FnOnce() -> String) {
+    /// Sets identity and resource, which a request stream has in its first message.
+    pub(crate) fn is_about(&mut self, auth: &AuthRequest<'_>, resource: impl FnOnce() -> String) {
         if let Some(audit) = &mut self.audit {
-            audit.user = cut_off(caller.user_id);
-            audit.organization = cut_off(caller.organization_id);
+            audit.user = cut_off(auth.user_id);
+            audit.organization = cut_off(auth.organization_id);
             audit.resource = cut_off(&resource());
         }
     }
 
-    /// Who makes the call.
+    /// Sets the authenticated principal.
     pub(crate) fn is_by(&mut self, principal: &str) {
         if let Some(audit) = &mut self.audit {
             audit.principal = Some(cut_off(principal));
         }
     }
 
-    /// How it ends.
+    /// Sets how the call ends.
     pub(crate) const fn ends(&mut self, code: Code) {
         self.code = Some(code);
     }

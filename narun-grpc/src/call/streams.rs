@@ -9,20 +9,20 @@ use crate::convert::{covers, filter_subject};
 use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
-/// What a stream's metadata says of its owner, beside its name.
+/// The key of a stream's metadata that names its owner.
 const OWNER: &str = "narun-tenant";
 
 impl MethodCall<'_> {
-    /// NATS's name of the tenant's stream of this name.
+    /// The NATS name of this stream of the tenant.
     pub(crate) fn stream_name(&self, name: &str) -> Result<String, Status> {
         self.tenant().stream(name).or_status()
     }
 
-    /// The tenant's stream of this name, and NATS's name of it.
+    /// Looks up this stream of the tenant: its NATS name and its state. NOT_FOUND if the tenant has none of this name.
     pub(crate) async fn stream(&self, name: &str) -> Result<(String, Info), Status> {
         let name = self.stream_name(name)?;
         let info = self.connection().stream_info(&name).await?;
-        // Names are the tenants' already. This is for those that somebody else in the account has made.
+        // The name is the tenant's already. This is about streams that another client of the account has made.
         match is_owned(self.tenant(), &info) {
             true => {
                 self.connection().verified().add(&name, &info.config.subjects);
@@ -32,7 +32,7 @@ impl MethodCall<'_> {
         }
     }
 
-    /// NATS's name of the tenant's stream of this name, which was found to be the tenant's some seconds ago at most.
+    /// The NATS name of this stream of the tenant. Looks it up unless that was done within the last seconds.
     pub(crate) async fn owned_stream(&self, name: &str) -> Result<String, Status> {
         let stream = self.stream_name(name)?;
         if self.connection().verified().subjects(&stream).is_none() {
@@ -41,9 +41,10 @@ impl MethodCall<'_> {
         Ok(stream)
     }
 
-    /// As [`owned_stream`](Self::owned_stream), of a stream that takes this subject of NATS's.
+    /// As [`owned_stream`](Self::owned_stream), for a stream that captures this NATS subject. FAILED_PRECONDITION if it
+    /// does not.
     ///
-    /// What no stream takes might go to a subscriber, who does not answer as a stream does.
+    /// A message that no stream captures may reach a subscriber, which does not acknowledge as a stream does.
     pub(crate) async fn stream_of(&self, name: &str, subject: &str) -> Result<String, Status> {
         let stream = self.stream_name(name)?;
         let takes = |subjects: &[String]| subjects.iter().any(|filter| covers(filter, subject));
@@ -55,7 +56,7 @@ impl MethodCall<'_> {
         takes(&info.config.subjects).then_some(stream).ok_or_else(elsewhere)
     }
 
-    /// All of the tenant's streams.
+    /// All streams of the tenant.
     pub(crate) async fn all_streams(&self) -> Result<Vec<Info>, Status> {
         let subject = filter_subject(self.tenant(), ">")?;
         let mut streams = Vec::new();
@@ -66,13 +67,13 @@ impl MethodCall<'_> {
     }
 }
 
-/// Says in a stream's metadata whose it is.
+/// Writes the owner into the stream's metadata.
 pub(crate) fn stamp(tenant: &Tenant, stream: &mut Config) {
     stream.metadata.insert(OWNER.to_owned(), owner(tenant));
 }
 
 fn owner(tenant: &Tenant) -> String {
-    // The subjects that it may have are what tells one tenant from all others.
+    // The prefix of its subjects identifies a tenant.
     tenant.subject(">").unwrap_or_default()
 }
 

@@ -1,8 +1,8 @@
-//! How many there may be of what a request has any number of.
+//! Limits on the repeated fields of a request.
 //!
-//! Two bytes of a request can become a message of more than a hundred, and its first header takes five hundred more.
-//! So they are counted as they are on the wire, before there is anything of them. What a request is decoded to takes no
-//! more than its own size and 64 MiB.
+//! Two bytes of a request can become a message of more than a hundred bytes in memory, and its first header takes five
+//! hundred more. So repeated fields are counted on the wire, before decoding. A decoded request takes at most its own size
+//! and 64 MiB.
 
 use std::any::TypeId;
 
@@ -11,19 +11,19 @@ use tonic::Status;
 
 use crate::pb;
 
-/// Messages of a batch, and subjects of a stream.
+/// The most messages of a batch, and subjects of a stream.
 const MOST: usize = 65_536;
 
-/// Headers of a message, and entries of an object's metadata: far more than go with a message through JetStream.
+/// The most headers of a message, and entries of an object's metadata: far more than JetStream accepts.
 const MOST_ENTRIES: usize = 4096;
 
-/// Of all kinds together.
+/// The most of all kinds together.
 const MOST_IN_ALL: usize = 3 * MOST;
 
-/// A field that there can be many of, or that has such fields.
+/// A repeated field, or one with repeated fields in it.
 struct Field {
     number: u32,
-    /// What may be there how often, in words; none if only what it has is counted.
+    /// The limit in words: what has how many of what. `None` if only its own fields are counted.
     most: Option<(&'static str, usize, &'static str)>,
     fields: &'static [Self],
 }
@@ -44,7 +44,7 @@ const fn config(number: u32) -> Field {
     Field { number, most: None, fields: &CONFIG }
 }
 
-/// The fields of a request that are counted. Others have none of which there are many.
+/// The counted fields of a request. Other requests have no repeated fields.
 fn fields<T: 'static>() -> &'static [Field] {
     let known: [(_, &'static [Field]); 7] = [
         (TypeId::of::<pb::PublishRequest>(), const { &[headers(5)] }),
@@ -59,7 +59,7 @@ fn fields<T: 'static>() -> &'static [Field] {
     found.map_or(&[], |(_, fields)| fields)
 }
 
-/// Whether a request, as it is on the wire, has no more of anything than it may have.
+/// Checks an encoded request. INVALID_ARGUMENT if it is over a limit.
 pub(super) fn check<T: 'static>(request: &[u8]) -> Result<(), Status> {
     count(request, fields::<T>(), &mut 0)
 }
@@ -87,7 +87,7 @@ fn count(message: &[u8], fields: &[Field], in_all: &mut usize) -> Result<(), Sta
     Ok(())
 }
 
-/// The fields of a message that have a length, up to where it is none: decoding it ends there as well.
+/// The length-delimited fields of a message, up to the first invalid byte, where decoding ends as well.
 struct Contents<'a>(&'a [u8]);
 
 impl<'a> Iterator for Contents<'a> {
@@ -101,7 +101,7 @@ impl<'a> Iterator for Contents<'a> {
                 WireType::ThirtyTwoBit => 4,
                 WireType::SixtyFourBit => 8,
                 WireType::LengthDelimited => usize::try_from(decode_varint(&mut self.0).ok()?).ok()?,
-                // What is between them is not kept, whatever it is.
+                // Groups are unknown fields: skipped by the decoder.
                 WireType::StartGroup | WireType::EndGroup => 0,
             };
             let (content, rest) = self.0.split_at_checked(length)?;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_may_be_pass_and_one_more_does_not() {
+    fn a_request_at_a_limit_passes_and_one_over_it_fails() {
         assert_eq!(refusal(&batch(MOST, 2)), None);
         assert_eq!(refusal(&batch(MOST + 1, 0)).unwrap(), "a batch has at most 65536 messages");
         assert_eq!(refusal(&batch(48, MOST_ENTRIES - 1)), None);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_between_groups_does_not_hide_the_rest() {
+    fn a_group_does_not_hide_the_fields_after_it() {
         // An unknown group, with a number in it and another group.
         let mut request = b"\x7b\x08\x01\x83\x01\x84\x01\x7c".to_vec();
         request.extend(batch(MOST + 1, 0).encode_to_vec());
@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_that_is_decoded_was_counted(
+        fn every_decoded_message_was_counted(
             request in prop::collection::vec(prop_oneof![
                 any::<u8>().prop_map(|byte| vec![byte]),
                 Just(b"\x1a\x02\x0a\0".to_vec()),

@@ -10,25 +10,25 @@ use tonic::Status;
 
 use crate::status::OrStatus;
 
-/// Fences on their way at a time. Who comes later shares the next one.
+/// Fences on their way at a time. Later callers share the next one.
 const IN_FLIGHT: usize = 2;
 
-/// Those who share a fence, at most.
+/// The callers that share a fence, at most.
 const SHARED: usize = 1024;
 
-/// How often those who have gone are looked for while a fence does not come back.
+/// How often to look for callers that have gone while a fence does not come back.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Messages to oneself, by which one knows that the server has all that was sent before.
+/// Messages to an own inbox. When one arrives, the server has received everything sent before it.
 ///
-/// A client's flush ends when the bytes are written, not when anybody has read them.
+/// The client's flush ends when the bytes are written to the socket, which proves nothing.
 #[derive(Debug)]
 pub(super) struct Fence {
     waiting: mpsc::Sender<oneshot::Sender<()>>,
     runner: JoinHandle<()>,
 }
 
-/// A fence on its way, and who waits for it.
+/// A fence on its way, and the callers that wait for it.
 type Flight = (u64, Vec<oneshot::Sender<()>>);
 
 impl Fence {
@@ -39,7 +39,7 @@ impl Fence {
         Ok(Self { waiting, runner: tokio::spawn(run(client.clone(), inbox, echoes, queue)) })
     }
 
-    /// Waits for a fence that is sent after this call began; false if there will be none.
+    /// Waits for a fence that is sent after this call began. Returns `false` if the client is closed.
     pub(super) async fn pass(&self) -> bool {
         let (passed, done) = oneshot::channel();
         self.waiting.send(passed).await.is_ok() && done.await.is_ok()
@@ -73,17 +73,17 @@ async fn run(
                 flights.push_back((number, sharing));
             }
             echo = echoes.next() => {
-                // The client is dead: all who wait are told by being dropped.
+                // The client is closed: dropping the senders wakes all callers.
                 let Some(echo) = echo else { return };
                 let Ok(number) = <[u8; 8]>::try_from(&*echo.payload).map(u64::from_be_bytes) else { continue };
                 while flights.front().is_some_and(|(first, _)| *first <= number) {
                     for passed in flights.pop_front().into_iter().flat_map(|(_, sharing)| sharing) {
-                        // Who does not wait any more need not know.
+                        // An error means that the caller has gone.
                         let _ = passed.send(());
                     }
                 }
             }
-            // A fence that was lost with the connection holds its place until its callers' time is over.
+            // A fence that was lost with the connection stays until its callers have gone.
             _ = sweep.tick() => flights.retain(|(_, sharing)| sharing.iter().any(|passed| !passed.is_closed())),
         }
     }

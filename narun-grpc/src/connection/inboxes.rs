@@ -7,27 +7,26 @@ use tonic::Status;
 use super::Mark;
 use crate::status::OrStatus;
 
-/// Inboxes that are kept, at most.
+/// Inboxes kept for reuse, at most.
 const KEPT: usize = 64;
 
-/// Inboxes on which nothing more comes, to be used again: a subscription each time would cost more than what is asked
-/// for.
+/// Idle inboxes for reuse: a new subscription for each pull would cost more than the pull.
 #[derive(Debug, Default)]
 pub(super) struct Inboxes(Mutex<Vec<Inbox>>);
 
-/// A subject that only this process knows, and what comes there.
+/// A private subject, and its messages.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) subject: String,
     pub(super) messages: Subscriber,
-    /// How many have been taken from it since it was opened.
+    /// The number of messages taken since it was opened.
     pub(super) taken: u64,
-    /// The connection that it was opened on. On another one, the server counts anew.
+    /// The connection that it was opened on. After a reconnect, the server counts from 0 again.
     pub(super) mark: Mark,
 }
 
 impl Inboxes {
-    /// One that nobody uses.
+    /// Takes an idle inbox, or opens one.
     pub(super) async fn take(&self, client: &Client, mark: Mark) -> Result<Inbox, Status> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         while let Some(inbox) = kept() {
@@ -40,7 +39,7 @@ impl Inboxes {
         Ok(Inbox { subject, messages, taken: 0, mark })
     }
 
-    /// Keeps one for others.
+    /// Keeps an idle inbox, unless there are enough.
     pub(super) fn keep(&self, inbox: Inbox) {
         let mut inboxes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if inboxes.len() < KEPT {
@@ -50,7 +49,7 @@ impl Inboxes {
 }
 
 impl Inbox {
-    /// The next message; none if the client is dead.
+    /// The next message. Returns `None` if the client is closed.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         let message = self.messages.next().await?;
         self.taken += 1;

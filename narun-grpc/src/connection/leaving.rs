@@ -9,36 +9,36 @@ use tokio::time::timeout;
 
 use super::Inbox;
 
-/// Pulls that are left at a time, at most.
+/// Pulls that are closed at a time, at most.
 const LEAVING: usize = 1024;
 
-/// What can be on its way beside messages: what is said at the end of what was asked before, meanwhile, which is that it
-/// goes on, and at the end.
+/// The status messages that can be on their way, beside messages: the completion of the previous pull, heartbeats, and
+/// the end of the pull.
 const SAID: usize = 16;
 
-/// How long it may take to leave one.
+/// How long closing a pull may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Pulls that nobody waits for any more: what they have got, and what they may still get, is given back.
+/// Closes abandoned pulls, and gives back the messages that they have and still get.
 #[derive(Debug, Default)]
 pub(super) struct Leaving(Mutex<JoinSet<()>>);
 
-/// What may still come to the inbox of a pull.
+/// The messages that may still arrive at the inbox of a pull.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Due {
-    /// Nothing.
+    /// No message.
     Nothing,
-    /// At once, this many messages, or an end to them.
+    /// Up to this many messages, at once, or a status that ends them.
     AtOnce(usize),
-    /// This many at most, some time.
+    /// Up to this many messages, at any time.
     Waiting(usize),
 }
 
 impl Leaving {
-    /// Gives back these messages, and all that comes to the inbox.
+    /// Gives back these messages, and all that arrive at the inbox.
     ///
-    /// With too many at a time, or no room in the client's queue within the limit, they come again after the
-    /// consumer's time.
+    /// If too many pulls are being closed, or the client's queue is full for too long, the messages are redelivered after
+    /// the consumer's `ack_wait`.
     pub(super) fn leave(&self, client: &Client, taken: Vec<Message>, inbox: Option<(Inbox, Due)>) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut leaving = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,23 +61,23 @@ impl Leaving {
     }
 }
 
-/// Gives back what comes at once, until no more does.
+/// Gives back the messages of a pull without waiting, until it ends.
 async fn finish(client: &Client, mut inbox: Inbox, mut due: usize) {
     while due > 0 {
         let Some(message) = inbox.next().await else { return };
         match message.status {
             None => due -= 1,
-            Some(_) if ends_the_one_before(&message) => {}
+            Some(_) if completes_previous_pull(&message) => {}
             Some(_) => return,
         }
         give_back(client, message).await;
     }
 }
 
-/// Ends an inbox at which messages are waited for, and gives back what the server had sent there by then.
+/// Closes the inbox of a waiting pull, and gives back the messages that were on their way.
 ///
-/// It cannot just be unsubscribed: the client would forget it at once, and lose what is on its way. So it is to end after
-/// as many messages as can be on their way, and is sent so many that this comes about.
+/// A plain unsubscribe would drop the messages on their way. So the subscription ends after as many messages as can be on
+/// their way, and as many empty messages are published to the inbox, so that it does end.
 async fn end(client: &Client, mut inbox: Inbox, due: usize) {
     let on_their_way = due + SAID;
     if inbox.messages.unsubscribe_after(inbox.taken + on_their_way as u64).await.is_err() {
@@ -93,14 +93,14 @@ async fn end(client: &Client, mut inbox: Inbox, due: usize) {
     }
 }
 
-/// Whether this is what the server says when all has come that was asked for, which nobody waits for then.
-pub(crate) fn ends_the_one_before(message: &Message) -> bool {
+/// Whether this status completes a pull whose messages have all arrived, so that nothing waits for it.
+pub(crate) fn completes_previous_pull(message: &Message) -> bool {
     message.description.as_deref() == Some("Batch Completed")
 }
 
 async fn give_back(client: &Client, message: Message) {
     if let Some(reply) = message.reply.filter(|reply| reply.starts_with("$JS.ACK.")) {
-        // Without a connection task it comes again after the consumer's time.
+        // On an error, the message is redelivered after `ack_wait`.
         let _ = client.publish(reply, Bytes::from_static(b"-NAK")).await;
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     use crate::connection::inboxes::Inboxes;
 
     #[tokio::test]
-    async fn an_inbox_that_is_left_ends_whatever_is_on_its_way() {
+    async fn a_closed_inbox_ends_whatever_is_on_its_way() {
         let server = Server::start().expect("a nats-server");
         let client = async_nats::connect(server.url()).await.expect("a connection");
         let other = async_nats::connect(server.url()).await.expect("a connection");

@@ -7,25 +7,25 @@ use futures::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Connection, Inner};
+use super::{Connection, ConnectionState};
 
-/// Between two samples.
+/// The time between two samples.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// The time that rates are of.
+/// The time span of a rate.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How long a stream is watched after it was last asked about.
+/// How long a stream is sampled after the last call that asked for its rates.
 const WATCHED: Duration = Duration::from_secs(10 * 60);
 
-/// Streams that are watched at most, and of which samples are taken at a time.
+/// Streams sampled, and requests for samples at a time, at most.
 const STREAMS: usize = 1024;
 const AT_ONCE: usize = 8;
 
-/// How long a stream may take to tell its state.
+/// How long a sample may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How fast streams are filled, of those that were lately asked about: samples of these are taken in the background.
+/// The message and byte rates of streams that calls recently asked for. They are sampled in the background.
 #[derive(Debug)]
 pub(crate) struct Rates {
     every: Duration,
@@ -41,7 +41,7 @@ struct Watched {
     samples: Samples,
 }
 
-/// How much was stored in a stream since it is watched.
+/// The messages and bytes stored in a stream since the first sample.
 #[derive(Debug, Default)]
 struct Samples {
     last: Option<State>,
@@ -65,13 +65,13 @@ impl Rates {
         Self { every, streams: Arc::default(), sampler: Mutex::default() }
     }
 
-    /// Messages and bytes stored in a second over the last minute, or since the stream is watched. This is its state
-    /// now, and it is watched from now on.
+    /// Messages and bytes stored per second over the last minute, or since the first sample. Takes the given state as a
+    /// sample, and has the stream sampled from now on.
     pub(crate) fn of(&self, connection: &Connection, stream: &str, state: &State) -> (f64, f64) {
         self.watch(connection);
         let (mut streams, now) = (lock(&self.streams), Instant::now());
         if streams.len() >= STREAMS && !streams.contains_key(stream) {
-            // In the place of that which was not asked about for the longest time.
+            // Replace the stream that was not asked for the longest.
             let oldest =
                 streams.iter().min_by_key(|(_, watched)| watched.asked).map(|(name, _)| name.clone());
             oldest.and_then(|name| streams.remove(&name));
@@ -84,7 +84,7 @@ impl Rates {
         watched.samples.rates()
     }
 
-    /// Sees to it that samples are taken.
+    /// Starts the sampler unless it runs.
     fn watch(&self, connection: &Connection) {
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         if sampler.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -102,8 +102,8 @@ impl Drop for Rates {
     }
 }
 
-/// Takes samples until there is nothing more to be watched.
-async fn sample(connection: Weak<Inner>, streams: Arc<Mutex<Streams>>, every: Duration) {
+/// Takes samples until no stream is left.
+async fn sample(connection: Weak<ConnectionState>, streams: Arc<Mutex<Streams>>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let Some(connection) = connection.upgrade().map(Connection) else { return };
@@ -121,7 +121,7 @@ async fn sample(connection: Weak<Inner>, streams: Arc<Mutex<Streams>>, every: Du
         });
         let mut infos = infos.buffer_unordered(AT_ONCE);
         while let Some((name, info)) = infos.next().await {
-            // One that is gone, or does not answer at the moment, has no sample.
+            // A stream that is deleted or does not respond has no sample.
             if let Ok(Ok(info)) = info
                 && let Some(watched) = lock(&streams).get_mut(&name)
             {
@@ -140,7 +140,7 @@ impl Samples {
         let last = self.last.replace(state.clone());
         let before = last.filter(|last| last.last_sequence <= state.last_sequence);
         let Some(before) = before else {
-            // The first sample; or the stream was deleted and made again.
+            // The first sample, or the stream was deleted and created again.
             self.sums = [(now, Sum::default())].into();
             return;
         };
@@ -148,7 +148,7 @@ impl Samples {
         let messages = (state.last_sequence - before.last_sequence) as f64;
         let sum =
             Sum { messages: sum.messages + messages, bytes: sum.bytes + messages * size(&before, state) };
-        // Those who ask often need no sample each.
+        // At most one sample per second is kept.
         let (len, late) = (self.sums.len(), now.saturating_duration_since(at) >= Duration::from_secs(1));
         match self.sums.back_mut() {
             Some(back) if len > 1 && !late => back.1 = sum,
@@ -169,15 +169,15 @@ impl Samples {
     }
 }
 
-/// Bytes of a message that was stored between two states.
+/// The average size of a message stored between two states.
 fn size(before: &State, after: &State) -> f64 {
     let stored = after.last_sequence - before.last_sequence;
     let (messages, bytes) =
         (after.messages.checked_sub(before.messages), after.bytes.checked_sub(before.bytes));
     match (messages, bytes) {
-        // Nothing was removed meanwhile.
+        // No message was removed in between.
         (Some(messages), Some(bytes)) if messages == stored && stored > 0 => bytes as f64 / stored as f64,
-        // What is gone is taken to have been as large as what is there.
+        // Assume that removed messages had the size of those that remain.
         _ if after.messages > 0 => after.bytes as f64 / after.messages as f64,
         _ => 0.0,
     }

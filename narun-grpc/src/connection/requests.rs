@@ -11,10 +11,10 @@ use tonic::Status;
 
 use crate::status::{self, OrStatus};
 
-/// Requests whose answers come to one inbox.
+/// Requests whose replies come to one inbox.
 ///
-/// The client's own remember what is never answered for ever, such as an acknowledgement of what was not delivered;
-/// these forget what nobody waits for any more.
+/// The client's own `request` keeps an entry for ever if no reply comes, such as for an acknowledgement of a message that
+/// was not delivered. Here, dropping the future removes the entry.
 #[derive(Debug)]
 pub(super) struct Requests {
     client: Client,
@@ -24,12 +24,12 @@ pub(super) struct Requests {
     reader: JoinHandle<()>,
 }
 
-/// Who waits for which answer.
+/// The callers that wait for a reply, by number.
 #[derive(Debug, Default)]
 struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Message>>>);
 
-/// One who waits, until this is dropped.
-struct Place<'a> {
+/// A caller that waits, until this is dropped.
+struct Waiter<'a> {
     number: u64,
     waiting: &'a Waiting,
 }
@@ -37,23 +37,23 @@ struct Place<'a> {
 impl Requests {
     pub(super) async fn open(client: &Client) -> Result<Self, Status> {
         let inbox = client.new_inbox();
-        let answers = client.subscribe(format!("{inbox}.*")).await.or_status()?;
+        let replies = client.subscribe(format!("{inbox}.*")).await.or_status()?;
         let waiting = Arc::<Waiting>::default();
-        let reader = tokio::spawn(read(answers, waiting.clone()));
+        let reader = tokio::spawn(read(replies, waiting.clone()));
         Ok(Self { client: client.clone(), inbox, next: AtomicU64::new(0), waiting, reader })
     }
 
-    /// Sends a request and waits for its answer; none if nobody takes such requests.
+    /// Sends a request and waits for the reply. Returns `None` if there are no responders.
     pub(super) async fn send(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
-        let (answer, answered) = oneshot::channel();
-        let place = self.waiting.add(self.next.fetch_add(1, Ordering::Relaxed), answer);
+        let (reply, replied) = oneshot::channel();
+        let waiter = self.waiting.add(self.next.fetch_add(1, Ordering::Relaxed), reply);
         if self.reader.is_finished() {
             return Err(status::disconnected());
         }
-        let inbox = format!("{}.{}", self.inbox, place.number);
+        let inbox = format!("{}.{}", self.inbox, waiter.number);
         self.client.publish_with_reply(subject, inbox, payload).await.or_status()?;
-        let answer = answered.await.map_err(|_| status::disconnected())?;
-        Ok((answer.status != Some(StatusCode::NO_RESPONDERS)).then_some(answer))
+        let reply = replied.await.map_err(|_| status::disconnected())?;
+        Ok((reply.status != Some(StatusCode::NO_RESPONDERS)).then_some(reply))
     }
 }
 
@@ -64,9 +64,9 @@ impl Drop for Requests {
 }
 
 impl Waiting {
-    fn add(&self, number: u64, answer: oneshot::Sender<Message>) -> Place<'_> {
-        self.table().insert(number, answer);
-        Place { number, waiting: self }
+    fn add(&self, number: u64, reply: oneshot::Sender<Message>) -> Waiter<'_> {
+        self.table().insert(number, reply);
+        Waiter { number, waiting: self }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
@@ -74,22 +74,22 @@ impl Waiting {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.waiting.table().remove(&self.number);
     }
 }
 
-async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
-    while let Some(answer) = answers.next().await {
-        let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+async fn read(mut replies: Subscriber, waiting: Arc<Waiting>) {
+    while let Some(reply) = replies.next().await {
+        let number = reply.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let waiter = number.and_then(|number: u64| waiting.table().remove(&number));
         if let Some(waiter) = waiter {
-            // Who has gone meanwhile need not know.
-            let _ = waiter.send(answer);
+            // An error means that the caller has gone.
+            let _ = waiter.send(reply);
         }
     }
-    // The client is dead: all who wait are told by being dropped.
+    // The client is closed: dropping the senders wakes all callers.
     waiting.table().clear();
 }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::Requests;
 
     #[tokio::test]
-    async fn what_is_never_answered_is_forgotten() {
+    async fn a_request_without_a_reply_is_forgotten() {
         let server = Server::start().expect("a nats-server");
         let client = async_nats::connect(server.url()).await.expect("a connection");
         let _silent = client.subscribe("silent").await.expect("a subscription");

@@ -10,55 +10,55 @@ use tonic::Status;
 
 use crate::status::OrStatus;
 
-/// Where replicas tell each other to end streams: outside every tenant's subjects.
+/// The subject on which replicas end each other's subscriptions, outside every tenant's subjects.
 const CONTROL: &str = "narun.grpc.unsubscribe";
 
-/// The streams of subscribers on a connection, which Unsubscribe at any replica ends.
+/// The live subscriptions of a connection, which Unsubscribe ends at every replica.
 #[derive(Debug)]
 pub(crate) struct LiveSubscriptions {
     client: Client,
-    /// Who this is among replicas, so that it does not listen to itself: by the time that it heard, the tenant may
-    /// have subscribed again.
+    /// The name of this replica, so that it ignores its own messages: until they arrive, the tenant may have subscribed
+    /// again.
     replica: String,
     entries: Arc<Entries>,
     listener: JoinHandle<()>,
 }
 
-/// A stream that is told to end.
+/// Ends a subscription.
 #[derive(Debug)]
 pub(crate) struct End;
 
-/// Resolves when a stream is told to end. Dropping it takes the stream out of the list.
+/// Resolves when the subscription is to end. Dropping it removes the subscription.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    pub(crate) told: oneshot::Receiver<End>,
+    pub(crate) end: oneshot::Receiver<End>,
     subject: Arc<str>,
     number: u64,
     entries: Arc<Entries>,
 }
 
 #[derive(Debug, Default)]
-struct Entries(Mutex<Table>);
+struct Entries(Mutex<SubscriptionTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct SubscriptionTable {
     next: u64,
-    /// By subject, with the tenant in it.
+    /// By NATS subject, and number.
     streams: HashMap<Arc<str>, BTreeMap<u64, oneshot::Sender<End>>>,
 }
 
 impl LiveSubscriptions {
     pub(super) async fn open(client: &Client) -> Result<Self, Status> {
-        let told = client.subscribe(CONTROL).await.or_status()?;
+        let control = client.subscribe(CONTROL).await.or_status()?;
         let entries = Arc::<Entries>::default();
         let replica = client.new_inbox();
-        let listener = tokio::spawn(listen(told, replica.clone(), entries.clone()));
+        let listener = tokio::spawn(listen(control, replica.clone(), entries.clone()));
         Ok(Self { client: client.clone(), replica, entries, listener })
     }
 
-    /// Adds a stream of this subject, with the tenant in it.
+    /// Adds a subscription to this NATS subject.
     pub(crate) fn add(&self, subject: &str) -> Ending {
-        let (end, told) = oneshot::channel();
+        let (sender, end) = oneshot::channel();
         let mut table = self.entries.table();
         let number = table.next;
         table.next += 1;
@@ -66,17 +66,17 @@ impl LiveSubscriptions {
             Some((subject, _)) => subject.clone(),
             None => Arc::from(subject),
         };
-        table.streams.entry(subject.clone()).or_default().insert(number, end);
+        table.streams.entry(subject.clone()).or_default().insert(number, sender);
         drop(table);
-        Ending { told, subject, number, entries: self.entries.clone() }
+        Ending { end, subject, number, entries: self.entries.clone() }
     }
 
-    /// Ends all streams of this subject here, and tells the other replicas.
+    /// Ends all subscriptions to this subject, here and at the other replicas.
     pub(crate) async fn end(&self, subject: &str) -> Result<(), Status> {
         self.entries.end(subject);
-        // Neither has spaces.
-        let told = Bytes::from(format!("{} {subject}", self.replica));
-        self.client.publish(CONTROL, told).await.or_status()
+        // Neither part has a space.
+        let message = Bytes::from(format!("{} {subject}", self.replica));
+        self.client.publish(CONTROL, message).await.or_status()
     }
 }
 
@@ -87,14 +87,14 @@ impl Drop for LiveSubscriptions {
 }
 
 impl Entries {
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SubscriptionTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self, subject: &str) {
         let ended = self.table().streams.remove(subject);
         for (_, end) in ended.into_iter().flatten() {
-            // Who has ended by itself meanwhile need not be told.
+            // An error means that it has ended by itself.
             let _ = end.send(End);
         }
     }
@@ -116,10 +116,10 @@ impl Drop for Ending {
     }
 }
 
-async fn listen(mut told: Subscriber, own: String, entries: Arc<Entries>) {
-    while let Some(message) = told.next().await {
-        let told = std::str::from_utf8(&message.payload).ok().and_then(|told| told.split_once(' '));
-        match told {
+async fn listen(mut control: Subscriber, own: String, entries: Arc<Entries>) {
+    while let Some(message) = control.next().await {
+        let ended = std::str::from_utf8(&message.payload).ok().and_then(|text| text.split_once(' '));
+        match ended {
             Some((replica, subject)) if replica != own => entries.end(subject),
             _ => {}
         }

@@ -2,13 +2,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For how long a stream needs not be looked at again.
+/// How long a stream stays verified.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// Streams that are remembered, at most.
+/// Streams kept, at most.
 const REMEMBERED: usize = 16_384;
 
-/// Streams that were lately found to be those of the tenants that their names are of, with their subjects.
+/// The streams recently verified to be of the tenant in their name, with their subjects.
 #[derive(Debug, Default)]
 pub(crate) struct Verified(Mutex<HashMap<String, (Instant, Subjects)>>);
 
@@ -26,7 +26,7 @@ impl Verified {
         if streams.len() >= REMEMBERED {
             streams.retain(|_, (found, _)| found.elapsed() < FRESH);
         }
-        // Should even the fresh ones be too many, there is no harm in asking again.
+        // If even the fresh ones are too many, the next call looks the stream up again.
         if streams.len() < REMEMBERED {
             streams.insert(stream.to_owned(), (Instant::now(), subjects.into()));
         }

@@ -1,4 +1,4 @@
-//! Consumers, in both directions.
+//! Consumer configuration and state.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::{date, duration, filter_subject, read_time, saturating};
 use crate::pb;
 use crate::tenant::Tenant;
 
-/// A consumer that is to be made.
+/// The configuration of a new consumer.
 pub(crate) fn to_consumer(
     tenant: &Tenant,
     name: &str,
     config: &pb::ConsumerConfig,
 ) -> Result<Config, Status> {
-    let bad = |field: &str| Status::invalid_argument(format!("{field} is none of its values"));
+    let bad = |field: &str| Status::invalid_argument(format!("{field} has an invalid value"));
     let filter_subject = match config.filter_subject.as_str() {
         "" => String::new(),
         subject => filter_subject(tenant, subject)?,
@@ -52,7 +52,7 @@ fn deliver_policy(config: &pb::ConsumerConfig) -> Result<DeliverPolicy, Status> 
         DeliveryNew,
     };
     let policy = pb::DeliveryPolicy::try_from(config.delivery_policy)
-        .map_err(|_| Status::invalid_argument("delivery_policy is none of its values"))?;
+        .map_err(|_| Status::invalid_argument("delivery_policy has an invalid value"))?;
     Ok(match policy {
         DeliveryAll => DeliverPolicy::All,
         DeliveryLast => DeliverPolicy::Last,
@@ -60,18 +60,18 @@ fn deliver_policy(config: &pb::ConsumerConfig) -> Result<DeliverPolicy, Status> 
         DeliveryLastPerSubject => DeliverPolicy::LastPerSubject,
         DeliveryByStartSequence => {
             let sequence = u64::try_from(config.opt_start_seq).ok().filter(|sequence| *sequence > 0);
-            let missing = || Status::invalid_argument("opt_start_seq is not a sequence, which are 1 or more");
+            let missing = || Status::invalid_argument("opt_start_seq must be 1 or more");
             DeliverPolicy::ByStartSequence { start_sequence: sequence.ok_or_else(missing)? }
         }
         DeliveryByStartTime => {
             let time = config.opt_start_time.as_ref().and_then(read_time);
-            let missing = || Status::invalid_argument("opt_start_time is not a time");
+            let missing = || Status::invalid_argument("opt_start_time is missing or invalid");
             DeliverPolicy::ByStartTime { start_time: time.ok_or_else(missing)? }
         }
     })
 }
 
-/// A consumer, by the tenant's own names.
+/// The description of a consumer, in the tenant's names.
 pub(crate) fn from_consumer(tenant: &Tenant, info: &Info) -> pb::ConsumerInfo {
     pb::ConsumerInfo {
         stream_name: tenant.own_stream(&info.stream_name).unwrap_or_default().to_owned(),

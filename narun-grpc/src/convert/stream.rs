@@ -1,4 +1,4 @@
-//! Streams, in both directions.
+//! Stream configuration and state.
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, State, StorageType};
 use tonic::Status;
@@ -7,10 +7,10 @@ use super::{date, duration, filter_subject, saturating};
 use crate::pb;
 use crate::tenant::Tenant;
 
-/// Without a limit, as JetStream writes it.
+/// JetStream's value for no limit.
 const UNLIMITED: i64 = -1;
 
-/// A stream that is to be made. Its name is the tenant's, and its owner stamped on it.
+/// The configuration of a new stream with this NATS name. Its subject is its own name by default.
 pub(crate) fn to_stream(tenant: &Tenant, name: String, config: &pb::StreamConfig) -> Result<Config, Status> {
     let mut stream = Config {
         name,
@@ -28,7 +28,7 @@ pub(crate) fn to_stream(tenant: &Tenant, name: String, config: &pb::StreamConfig
     Ok(stream)
 }
 
-/// Changes what is set. Zero is what is not.
+/// Applies the fields that are set. Zero means unset.
 pub(crate) fn change_stream(
     tenant: &Tenant,
     stream: &mut Config,
@@ -41,7 +41,7 @@ pub(crate) fn change_stream(
     match pb::StorageType::try_from(config.storage) {
         Ok(pb::StorageType::StorageFile) => {}
         Ok(pb::StorageType::StorageMemory) => stream.storage = StorageType::Memory,
-        Err(_) => return Err(Status::invalid_argument("storage is none of its values")),
+        Err(_) => return Err(Status::invalid_argument("storage has an invalid value")),
     }
     set(&mut stream.max_messages, config.max_msgs.into());
     set(&mut stream.max_bytes, config.max_bytes);
@@ -54,11 +54,11 @@ pub(crate) fn change_stream(
     }
     if config.replicas != 0 {
         let replicas = usize::try_from(config.replicas).ok().filter(|replicas| *replicas <= 5);
-        stream.num_replicas = replicas.ok_or_else(|| Status::invalid_argument("replicas are 1 to 5"))?;
+        stream.num_replicas = replicas.ok_or_else(|| Status::invalid_argument("replicas must be 1 to 5"))?;
     }
     if config.discard_new_per_subject {
         if stream.max_messages_per_subject <= 0 {
-            return Err(Status::invalid_argument("discard_new_per_subject takes max_msgs_per_subject"));
+            return Err(Status::invalid_argument("discard_new_per_subject needs max_msgs_per_subject"));
         }
         stream.discard = DiscardPolicy::New;
         stream.discard_new_per_subject = true;
@@ -72,7 +72,7 @@ fn set(limit: &mut i64, value: i64) {
     }
 }
 
-/// A stream, by the tenant's own names.
+/// The description of a stream, in the tenant's names.
 pub(crate) fn from_stream(tenant: &Tenant, info: &Info) -> pb::StreamInfo {
     let name = tenant.own_stream(&info.config.name).unwrap_or_default().to_owned();
     pb::StreamInfo {
@@ -95,7 +95,7 @@ fn from_config(tenant: &Tenant, config: &Config, name: String) -> pb::StreamConf
         .into(),
         max_msgs: saturating(config.max_messages),
         max_bytes: config.max_bytes,
-        // Zero is no limit here; for ever is what a message without one lasts.
+        // Zero means no limit.
         max_age: prost_types::Duration::try_from(config.max_age).ok().filter(|_| !config.max_age.is_zero()),
         max_msg_size: config.max_message_size,
         replicas: saturating(config.num_replicas),

@@ -1,9 +1,9 @@
 //! AckMessage and NakMessage.
 //!
-//! What is acknowledged is named by a subject, which the message came with. It is found by the caller's token; else
-//! among the messages that went through here lately; else, where each message is acknowledged by itself, it is made
-//! up, as of it the server then looks at the stream sequence only. On a consumer whose acknowledgements take in all
-//! messages before, a made-up one would spoil the consumer for good.
+//! A message is acknowledged on its reply subject. The subject comes from the client's token, or else from the recent
+//! deliveries of this replica. Otherwise it is synthesized, on consumers with explicit acknowledgements only: there the
+//! server reads nothing but the stream sequence. On a consumer with `AckPolicy::All`, a synthesized subject would
+//! corrupt the ack floor for good.
 
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use crate::convert::duration;
 use crate::state::ack_tokens::stream_sequence;
 use crate::{Method, pb};
 
-/// How long the server may take to confirm. It never does so for what was not delivered.
+/// How long the server may take to confirm. It never confirms a message that was not delivered.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Which message it is about.
+/// The message to acknowledge.
 struct AckTarget<'a> {
     stream: String,
     consumer: &'a str,
     sequence: u64,
-    /// The subject that it came with, if that is known.
+    /// Its reply subject, if that is known.
     subject: Option<String>,
 }
 
@@ -42,12 +42,12 @@ impl MethodCall<'_> {
         let consumer = consumer_name(consumer)?;
         let sequence = u64::try_from(sequence).unwrap_or_default();
         if sequence == 0 && token.is_empty() {
-            return Err(Status::invalid_argument("neither a sequence nor an ack_token"));
+            return Err(Status::invalid_argument("sequence and ack_token are both missing"));
         }
         let stream = self.owned_stream(stream).await?;
         let subject = self.state.tokens.subject(&stream, consumer, token);
         if sequence == 0 && subject.is_none() {
-            return Err(Status::invalid_argument("the ack_token is not of a message of this consumer"));
+            return Err(Status::invalid_argument("the ack_token is invalid for this consumer"));
         }
         let subject = subject.or_else(|| self.state.recent.subject(&stream, consumer, sequence));
         Ok(AckTarget { stream, consumer, sequence, subject })
@@ -56,12 +56,14 @@ impl MethodCall<'_> {
     async fn info_of(&self, target: &AckTarget<'_>) -> Result<Info, Status> {
         let info: Info = self.connection().consumer_info(&target.stream, target.consumer).await?;
         match info.config.ack_policy {
-            AckPolicy::None => Err(Status::failed_precondition("this consumer takes no acknowledgements")),
+            AckPolicy::None => {
+                Err(Status::failed_precondition("the consumer does not take acknowledgements"))
+            }
             _ => Ok(info),
         }
     }
 
-    /// Sends it, and waits until it is confirmed; false if it is not.
+    /// Sends an acknowledgement. Returns `false` if it is not confirmed in time.
     async fn acknowledge(
         &self,
         target: &AckTarget<'_>,
@@ -73,7 +75,7 @@ impl MethodCall<'_> {
         match timeout(CONFIRMED_WITHIN.min(self.time_to_wait()), request).await {
             Ok(Err(status)) => Err(status),
             Ok(Ok(Some(_))) => Ok(true),
-            Ok(Ok(None)) => match self.nobody_at(&target.stream, target.consumer).await {
+            Ok(Ok(None)) => match self.unanswered_consumer(&target.stream, target.consumer).await {
                 status if status.code() == Code::NotFound => Ok(false),
                 status => Err(status),
             },
@@ -82,10 +84,14 @@ impl MethodCall<'_> {
     }
 }
 
-/// The subject of a message that nothing else is known of, for a consumer that acknowledges each by itself.
-fn made_up(target: &AckTarget<'_>, info: &Info, consumer_sequence: u64) -> Result<String, Status> {
+/// A reply subject made from the stream sequence. Fails unless the consumer has explicit acknowledgements.
+fn synthesized_subject(
+    target: &AckTarget<'_>,
+    info: &Info,
+    consumer_sequence: u64,
+) -> Result<String, Status> {
     if info.config.ack_policy != AckPolicy::Explicit {
-        return Err(Status::failed_precondition("this consumer takes acknowledgements by ack_token only"));
+        return Err(Status::failed_precondition("the consumer takes acknowledgements by ack_token only"));
     }
     let AckTarget { stream, consumer, sequence, .. } = target;
     Ok(format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.{consumer_sequence}.0.0"))
@@ -102,8 +108,8 @@ impl Unary for pb::AckMessageRequest {
             Some(subject) => subject.clone(),
             None => {
                 let info = call.info_of(&target).await?;
-                let subject = made_up(&target, &info, 1)?;
-                // Old servers would take it for what is yet to come.
+                let subject = synthesized_subject(&target, &info, 1)?;
+                // Old servers would acknowledge a message that is not delivered yet.
                 if target.sequence > info.delivered.stream_sequence {
                     return Ok(pb::AckMessageResponse { success: false });
                 }
@@ -123,7 +129,7 @@ impl Unary for pb::NakMessageRequest {
         let delay = duration("delay", self.delay.as_ref())?.unwrap_or_default();
         let target =
             call.target(&self.stream_name, &self.consumer_name, self.sequence, &self.ack_token).await?;
-        // The server confirms a nak of anything, so it is looked first.
+        // The server confirms a nak of any sequence, so check first.
         let info = call.info_of(&target).await?;
         let sequence = target.subject.as_deref().and_then(stream_sequence).unwrap_or(target.sequence);
         let pending = info.num_ack_pending > 0
@@ -133,7 +139,7 @@ impl Unary for pb::NakMessageRequest {
         }
         let subject = match &target.subject {
             Some(subject) => subject.clone(),
-            None => made_up(&target, &info, info.delivered.consumer_sequence)?,
+            None => synthesized_subject(&target, &info, info.delivered.consumer_sequence)?,
         };
         let nanoseconds = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64);
         let what = match nanoseconds {

@@ -1,4 +1,4 @@
-//! Many tenants with hostile ids and names, no two of which may meet in NATS.
+//! Many tenants with hostile ids and names: no two of them may share a NATS name.
 
 use std::collections::HashMap;
 
@@ -10,22 +10,22 @@ use crate::convert::{covers, filter_subject, publish_subject};
 use crate::methods::{kv, objects};
 use crate::tenant::{Tenant, escape};
 
-/// Those who attack each other: 100,128 pairs.
+/// The number of tenants that attack each other: 100,128 pairs.
 const ATTACKERS: usize = 448;
 
-/// What ids and names are made of. Whatever joins or escapes names here or in NATS is among it, more than once.
+/// The parts of ids and names, with everything that joins or escapes names here or in NATS.
 const PIECES: [&str; 40] = [
     "a", "b", "A", "user", "org", "kv", "obj", "KV_", "OBJ_", "M", "C", "-", "-", "-", ".", ".", "_", "_",
     "*", ">", "$", "/", "=", " ", "\t", "\0", "\r\n", "_2d", "_2e", "_5f", "_5f2d", "%2e", "2d", "ä", "日",
     "\u{301}", "user-a-", "user.a.", "_INBOX", "$KV.",
 ];
 
-/// All of NATS's names that a tenant's calls with one name can lead to.
+/// All NATS names that a tenant's calls with one name can lead to.
 struct Attacker {
     tenant: Tenant,
-    /// What is published to or stored under, which no two tenants may share.
+    /// Subjects and streams, which no two tenants may share.
     names: Vec<String>,
-    /// What is listened to or captured, which may have wildcards.
+    /// Filters of subscriptions and streams, which may have wildcards.
     filters: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ fn attacker(id: &str, name: &str, organization: bool) -> Option<Attacker> {
     names.extend(tenant.stream(name));
     filters.extend(filter_subject(&tenant, name));
     filters.extend(filter_subject(&tenant, ">"));
-    // Keys and objects of any name in a bucket of any name.
+    // Keys and objects in buckets, each with hostile names.
     for (bucket, key) in [(name, "k"), ("b", name), (name, name)] {
         if let Ok((stream, subject)) = kv::names(&tenant, bucket, key) {
             filters.push(format!("{}.>", subject.split('.').take(2).collect::<Vec<_>>().join(".")));
@@ -59,11 +59,11 @@ fn attacker(id: &str, name: &str, organization: bool) -> Option<Attacker> {
 }
 
 #[test]
-fn no_two_tenants_meet() {
+fn no_two_tenants_share_a_name() {
     let mut rng = StdRng::seed_from_u64(7);
     let mut attackers: HashMap<Tenant, Attacker> = HashMap::new();
     while attackers.len() < ATTACKERS {
-        // The same text, cut into an id and a name at many places.
+        // The same text, split into an id and a name at many places.
         let whole = text(&mut rng);
         for cut in (0..=whole.len()).filter(|cut| whole.is_char_boundary(*cut)).take(12) {
             let (id, name) = whole.split_at(cut);

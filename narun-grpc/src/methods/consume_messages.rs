@@ -7,14 +7,14 @@ use futures::stream::BoxStream;
 use tonic::Status;
 
 use crate::call::consumers::consumer_name;
-use crate::call::live::{Live, Source};
+use crate::call::live::{Source, SubscriptionPermit};
 use crate::call::{MethodCall, Streaming, Weighed};
 use crate::pull::pulls::{PullLimits, Pulled, Pulls, insist};
 use crate::state::ServiceState;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};
 
-/// Messages that are taken before they are sent, if the request does not say, and at most.
+/// Messages in flight: the default, and the limit.
 const IN_FLIGHT: usize = 100;
 const MOST_IN_FLIGHT: usize = 1000;
 
@@ -36,18 +36,18 @@ impl Streaming for pb::ConsumeMessagesRequest {
         };
         consumer_name(&self.consumer_name)?;
         call.stream_name(&self.stream_name)?;
-        let live = Live::open(call)?;
+        let permit = SubscriptionPermit::open(call)?;
         let stream = call.owned_stream(&self.stream_name).await?;
         let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, messages));
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
         let pulls = consumer.pull().await?;
         let jetstream = call.connection().jetstream()?.clone();
         let (state, tenant) = (call.state.clone(), call.tenant().clone());
-        Ok(live.items(Consuming { pulls, consumer, jetstream, state, tenant }))
+        Ok(permit.items(Consuming { pulls, consumer, jetstream, state, tenant }))
     }
 }
 
-/// A consumer of the tenant's.
+/// A consumer of the tenant.
 struct Consumer {
     connection: Connection,
     limits: PullLimits,
@@ -56,19 +56,19 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// Pulls of it, if it is there.
+    /// Looks the consumer up and starts to pull.
     async fn pull(&self) -> Result<Pulls, Status> {
         let info = self.connection.consumer_info(&self.stream, &self.name).await?;
         if info.config.deliver_subject.is_some() {
-            return Err(Status::failed_precondition("nothing is pulled from this consumer"));
+            return Err(Status::failed_precondition("the consumer is not a pull consumer"));
         }
         Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await
     }
 }
 
-/// A consumer's messages on their way to a client.
+/// The messages of a consumer, for a client.
 struct Consuming {
-    /// Dropped, it gives back what has come.
+    /// Dropping it gives back what was pulled.
     pulls: Pulls,
     consumer: Consumer,
     jetstream: Context,

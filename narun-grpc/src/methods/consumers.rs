@@ -27,7 +27,7 @@ impl Unary for pb::CreateConsumerRequest {
         let name = match (config.durable_name.as_str(), config.name.as_str()) {
             ("", name) | (name, "") => name,
             (durable, name) if durable == name => name,
-            _ => return Err(Status::invalid_argument("name and durable_name are not the same")),
+            _ => return Err(Status::invalid_argument("name and durable_name differ")),
         };
         let consumer = to_consumer(call.tenant(), consumer_name(name)?, &config)?;
         let (stream, info) = call.stream(&self.stream_name).await?;

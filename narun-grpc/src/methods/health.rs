@@ -1,4 +1,4 @@
-//! HealthCheck, and `grpc.health.v1`.
+//! HealthCheck.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use crate::convert::timestamp;
 use crate::state::ServiceState;
 use crate::{Connection, Method, pb};
 
-/// How long JetStream may take to answer.
+/// How long JetStream may take to respond.
 const LIMIT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn check(
@@ -30,7 +30,7 @@ async fn look(connection: &Connection, deep: bool) -> pb::NatsHealthCheckRespons
         false => None,
     };
     let message = match (reached, &jetstream) {
-        (false, _) => "NATS does not answer",
+        (false, _) => "no response from NATS",
         (true, Some(Err(status))) => status.message(),
         (true, _) => "",
     };
@@ -52,5 +52,5 @@ async fn look(connection: &Connection, deep: bool) -> pb::NatsHealthCheckRespons
 async fn ask_jetstream(connection: &Connection) -> Result<(), Status> {
     let info = connection.api::<serde_json::Value>("INFO".to_owned(), &());
     let answer = timeout(LIMIT, info).await;
-    answer.unwrap_or_else(|_| Err(Status::unavailable("JetStream does not answer"))).map(drop)
+    answer.unwrap_or_else(|_| Err(Status::unavailable("no response from JetStream"))).map(drop)
 }

@@ -1,7 +1,7 @@
-//! KVPut, KVGet, KVDelete and KVKeys.
+//! KVPut, KVGet, KVDelete, KVKeys, KVHistory and KVWatch.
 //!
-//! A bucket is a stream, and a key one of its subjects: just what other NATS clients make of them, so that these can
-//! use them too. They are asked for directly, as a client's own calls would look the bucket up first.
+//! A bucket is a stream, and a key is one of its subjects, as NATS clients have it (ADR-8): other clients can use the
+//! same buckets. Values are read and written directly: async-nats's key-value store would look the bucket up each time.
 
 mod bucket;
 mod history;
@@ -31,7 +31,7 @@ use crate::status::if_found;
 use crate::status::{self, IntoStatus, OrStatus};
 use crate::{Method, pb};
 
-/// What was last put or deleted under a key.
+/// The last entry of a key.
 struct Entry {
     operation: pb::KvOperation,
     value: Bytes,
@@ -50,7 +50,7 @@ impl MethodCall<'_> {
             Err(error) => match error.kind() {
                 DirectGetErrorKind::NotFound => return Ok(None),
                 DirectGetErrorKind::TimedOut => return Err(status::jetstream_late()),
-                // No bucket; one that was made so that it does not answer directly; or no JetStream.
+                // There is no bucket, or it has no direct get, or there is no JetStream.
                 _ => match if_found(stream.get_last_raw_message_by_subject(subject).await.or_status())? {
                     Some(message) => message,
                     None => return Ok(None),
@@ -65,14 +65,14 @@ impl MethodCall<'_> {
         }))
     }
 
-    /// Stores under a key that is not there, or was deleted, and gives the revision.
+    /// Stores a key that does not exist or was deleted, and returns the revision.
     async fn create(&self, bucket: &Bucket, subject: String, value: Bytes) -> Result<u64, Status> {
-        let exists = || Status::already_exists("there is such a key");
+        let exists = || Status::already_exists("the key exists");
         match self.store(bucket, subject.clone(), expecting(Some(0)), value.clone()).await {
             Err(status) if status.code() == Code::Aborted => {}
             result => return result,
         }
-        // What is there may be a delete marker.
+        // The last entry may be a delete marker.
         let revision = match self.latest(bucket, &subject).await? {
             Some(entry) if entry.operation == pb::KvOperation::OperationPut => return Err(exists()),
             entry => entry.map_or(0, |entry| entry.revision),
@@ -83,7 +83,7 @@ impl MethodCall<'_> {
         }
     }
 
-    /// Stores under a key, and gives the revision.
+    /// Stores a key, and returns the revision.
     async fn store(
         &self,
         bucket: &Bucket,
@@ -92,7 +92,7 @@ impl MethodCall<'_> {
         value: Bytes,
     ) -> Result<u64, Status> {
         headers.insert(NATS_EXPECTED_STREAM, bucket.stream.as_str());
-        self.fits(header_length(Some(&headers)) + value.len())?;
+        self.check_payload_size(header_length(Some(&headers)) + value.len())?;
         self.connection().mark()?;
         let jetstream = self.connection().jetstream()?;
         if !self.has_bucket(&bucket.stream).await? {
@@ -103,7 +103,7 @@ impl MethodCall<'_> {
             jetstream.send_publish(subject.clone(), message).await?.await
         };
         let result = match stored().await {
-            // It has just been deleted.
+            // The bucket was deleted since the look-up.
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 self.make_bucket(&bucket.config(&self.state.kv_buckets)).await?;
                 stored().await
@@ -117,7 +117,7 @@ impl MethodCall<'_> {
     }
 }
 
-/// The revision that a request expects, if any.
+/// The revision that a request expects.
 fn expected(revision: Option<i64>) -> Result<Option<u64>, Status> {
     let negative = |_| Status::invalid_argument("expected_revision is negative");
     revision.map(|revision| u64::try_from(revision).map_err(negative)).transpose()
@@ -127,7 +127,7 @@ fn mismatch() -> Status {
     Status::aborted("the key is not at the expected revision")
 }
 
-/// The headers of what is only stored if this is the key's last revision.
+/// The headers of a message that is only stored if this is the last revision of its key.
 fn expecting(revision: Option<u64>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(revision) = revision {
@@ -144,11 +144,11 @@ impl Unary for pb::KvPutRequest {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let (subject, size) = (bucket.subject(&self.key)?, self.value.len());
         let expected = expected(self.expected_revision)?;
-        call.room_for(size).await?;
+        call.check_stored_bytes(size).await?;
         let revision = match expected {
-            // Boxed, as it stores twice, and would make every put larger.
+            // Boxed: it stores twice, and would make the future of every put larger.
             Some(0) => Box::pin(call.create(&bucket, subject, self.value)).await?,
-            // Nothing is made for what cannot be.
+            // No bucket is created for an expectation that cannot hold.
             Some(_) if !call.has_bucket(&bucket.stream).await? => return Err(mismatch()),
             expected => call.store(&bucket, subject, expecting(expected), self.value).await?,
         };
@@ -182,13 +182,13 @@ impl Unary for pb::KvDeleteRequest {
         let expected = expected(self.expected_revision)?;
         if expected == Some(0) {
             return Err(Status::invalid_argument(
-                "expected_revision is 0, at which there is nothing to delete",
+                "expected_revision is 0, which means that there is no key to delete",
             ));
         }
         let entry = call.latest(&bucket, &subject).await?;
         let is_there = entry.is_some_and(|entry| match entry.operation {
             pb::KvOperation::OperationPut => true,
-            // Before it there may be values.
+            // There may be values before the marker.
             pb::KvOperation::OperationDelete => self.purge,
             pb::KvOperation::OperationPurge => false,
         });
@@ -222,9 +222,9 @@ impl Unary for pb::KvKeysRequest {
         let mut names = store.keys().await.map_err(|error| failed(&error))?;
         let (mut keys, mut room) = (Vec::new(), call.state.message_limit);
         while let Some(key) = names.next().await {
-            // Those that somebody else in the account has put under a name that this would write otherwise are not told.
+            // A name that is no escaped key was put by another client of the account: skipped.
             let Some(key) = unescape_key(&key.map_err(|error| failed(&error))?) else { continue };
-            let full = || Status::resource_exhausted("more keys than an answer can have");
+            let full = || Status::resource_exhausted("more keys than fit a response");
             room = room.checked_sub(key.len() + 8).ok_or_else(full)?;
             keys.push(key);
         }

@@ -1,7 +1,7 @@
 //! ObjectPut, ObjectGet, ObjectDelete, ObjectList, ObjectUpload and ObjectDownload.
 //!
-//! A bucket is a stream, of an object's pieces and of what is known of it: just as other NATS clients have it. Pieces
-//! are written and read here with a bound on what is in memory, and removed when an object does not come to be.
+//! A bucket is a stream with the chunks of objects and a description of each, as NATS clients have it (ADR-20): other
+//! clients can use the same buckets. Chunks are written and read in bounded memory, and removed if a put fails.
 
 mod bucket;
 mod meta;
@@ -28,7 +28,7 @@ use crate::status;
 use crate::{Method, pb};
 
 impl MethodCall<'_> {
-    /// Makes an object of what was written, in the place of the one before, if there is one.
+    /// Makes the written chunks an object, in place of a previous one.
     async fn publish_object(
         &self,
         bucket: &Bucket,
@@ -40,7 +40,7 @@ impl MethodCall<'_> {
         object.clone_into(&mut info.name);
         info.metadata = metadata.into_iter().collect();
         let object_id = info.nuid.clone();
-        // From here on nobody knows, should it break off, whether they are an object's.
+        // If this is cancelled from here on, the chunks may belong to an object: keep them.
         writer.keep(true);
         let replaced = self.replace(bucket, object, |_| Some(info.clone())).await;
         let unknown = [Code::DeadlineExceeded, Code::Unavailable];
@@ -49,7 +49,7 @@ impl MethodCall<'_> {
         Ok(pb::ObjectPutResponse { success: true, object_id })
     }
 
-    /// A new object's pieces, in a bucket that is made if need be.
+    /// Starts to write chunks, in a bucket that is created if it does not exist.
     async fn write(&self, bucket: &Bucket) -> Result<Writer, Status> {
         if !self.has_bucket(&bucket.stream).await? {
             self.make_bucket(&bucket.config(&self.state.object_buckets)).await?;
@@ -71,7 +71,7 @@ impl Unary for pb::ObjectPutRequest {
         bucket.meta(&self.object_name)?;
         let mut writer = call.write(&bucket).await?;
         let size = self.data.len();
-        call.room_for(size).await?;
+        call.check_stored_bytes(size).await?;
         writer.write(self.data).await?;
         let response = call.publish_object(&bucket, &self.object_name, self.metadata, writer).await?;
         call.received(1, size);
@@ -91,12 +91,12 @@ impl Unary for pb::ObjectGetRequest {
         if info.size > call.state.message_limit {
             let limit = call.state.message_limit;
             let message =
-                format!("an object of {} bytes is over the limit of {limit}; download it", info.size);
+                format!("an object of {} bytes is over the limit of {limit}; use ObjectDownload", info.size);
             return Err(Status::resource_exhausted(message));
         }
         let metadata = metadata(&info);
         let mut reader = Reader::open(call.connection(), &bucket, &info).await?;
-        // What is said of the size is believed as far as there are bytes.
+        // The size in the description only counts as far as chunks come.
         let mut data = BytesMut::new();
         while let Some(chunk) = reader.next().await? {
             data.extend_from_slice(&chunk);
@@ -177,7 +177,7 @@ impl Unary for pb::ObjectListRequest {
                 modified: info.modified.and_then(date),
                 name: info.name,
             };
-            let full = || Status::resource_exhausted("more objects than an answer can have");
+            let full = || Status::resource_exhausted("more objects than fit a response");
             room = room.checked_sub(prost::Message::encoded_len(&object) + 8).ok_or_else(full)?;
             objects.push(object);
         }

@@ -6,11 +6,11 @@ use tonic::Status;
 use crate::call::{MethodCall, Unary};
 use crate::{Method, pb};
 
-/// A client's subject, and what it is to NATS.
+/// A client's subject, and the checked NATS subject.
 type CheckedSubject = Option<(String, Subject)>;
 
 impl MethodCall<'_> {
-    /// Sends a message of a batch. Mostly it has the subject of the one before, which was checked already.
+    /// Sends a message of a batch. The subject is only checked if it differs from the previous one.
     async fn send_next(&self, message: pb::NatsMessage, before: &mut CheckedSubject) -> Result<(), Status> {
         let pb::NatsMessage { subject: name, data, headers, reply_to, .. } = message;
         let subject = match before {

@@ -22,15 +22,15 @@ impl Unary for pb::PublishToStreamRequest {
         let stream = call.stream_of(&self.stream_name, &subject).await?;
         headers.insert(NATS_EXPECTED_STREAM, stream.as_str());
         let size = self.data.len();
-        call.fits(header_length(Some(&headers)) + size)?;
-        call.room_for(size).await?;
+        call.check_payload_size(header_length(Some(&headers)) + size)?;
+        call.check_stored_bytes(size).await?;
         call.connection().mark()?;
         let message = PublishMessage::build().payload(self.data).headers(headers);
         let ack = call.connection().jetstream()?.send_publish(subject.clone(), message).await.or_status()?;
         let ack = match ack.await {
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 call.connection().verified().remove(&stream);
-                return Err(call.nobody(call.stream_of(&self.stream_name, &subject)).await);
+                return Err(call.unanswered(call.stream_of(&self.stream_name, &subject)).await);
             }
             result => result.or_status()?,
         };

@@ -13,17 +13,17 @@ use crate::convert::patience;
 use crate::pull::single::{Pull, PullStatus, refusal};
 use crate::{Connection, Method, pb, status};
 
-/// Messages that PullMessages takes if it does not say, and at most.
+/// Messages of a batch: the default, and the limit.
 const BATCH: i32 = 10;
 const LARGEST_BATCH: i32 = 1000;
 
-/// How long PullMessages waits if it does not say.
+/// How long to wait for messages by default.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// How long the server may take to say that there is no more, once it should.
+/// How long the end of a pull may be late.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// What an answer has to spare for a message's fields beside its payload.
+/// The room in a response for a message's fields other than its payload.
 const OVERHEAD: usize = 256;
 
 impl Unary for pb::PullMessagesRequest {
@@ -45,8 +45,8 @@ impl Unary for pb::PullMessagesRequest {
         let mut pull = Pull::open(call.connection(), call.state.message_limit, &stream, consumer).await?;
         let deadline = Instant::now() + wait;
 
-        // First what is there already, which is answered at once; only if that is nothing, what comes. The server ends
-        // both by itself: to stop listening before it has would lose what is on its way.
+        // First the messages that wait already; only if there are none, wait for one. The server ends both pulls by
+        // itself: to stop listening earlier would lose messages on their way.
         let batch = usize::try_from(batch).unwrap_or_default();
         pull.ask(Due::AtOnce(batch), &format!("\"batch\":{batch},\"no_wait\":true")).await?;
         let mut taken = take(&mut pull, call, batch, Instant::now() + SLACK).await?;
@@ -54,7 +54,7 @@ impl Unary for pb::PullMessagesRequest {
             let left = deadline.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
-                // One is waited for, and what comes with it is taken.
+                // Wait for a single message.
                 pull.ask(Due::Waiting(1), &format!("\"batch\":1,\"expires\":{expires}")).await?;
                 taken = take(&mut pull, call, 1, deadline + SLACK).await?;
             }
@@ -63,10 +63,10 @@ impl Unary for pb::PullMessagesRequest {
     }
 }
 
-/// Messages that were delivered. Those that nobody takes out are given back.
+/// Pulled messages. Dropping it gives back those that are left.
 struct Taken(Vec<async_nats::Message>, Connection);
 
-/// Takes what a pull brings.
+/// Collects the messages of a pull, until the batch is complete, the server ends the pull, or the deadline.
 async fn take(
     pull: &mut Pull,
     call: &MethodCall<'_>,
@@ -97,11 +97,11 @@ async fn take(
             }
             Some(PullStatus::GoesOn) => {}
             Some(PullStatus::Ended) => break,
-            // There is no room for the next one, which is the next pull's.
+            // The next message does not fit: it comes with the next pull.
             Some(PullStatus::TooLarge) if !taken.0.is_empty() => break,
             Some(PullStatus::NoResponders) => {
                 pull.due = Due::Nothing;
-                return Err(call.nobody_at(&pull.stream, &pull.consumer).await);
+                return Err(call.unanswered_consumer(&pull.stream, &pull.consumer).await);
             }
             Some(PullStatus::TooLarge | PullStatus::Lost | PullStatus::Refused) => {
                 pull.due = Due::Nothing;

@@ -14,7 +14,7 @@ use crate::random::token;
 use crate::status::{self, OrStatus};
 use crate::{Method, pb};
 
-/// How long Request waits if it does not say.
+/// How long to wait for the reply by default.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Unary for pb::RequestRequest {
@@ -27,21 +27,21 @@ impl Unary for pb::RequestRequest {
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::RequestResponse, Status> {
         let wait = self.patience().min(call.time_to_wait());
-        // Within the tenant's own subjects, so that a subscriber can answer with a Publish.
+        // An inbox in the tenant's own subjects, so that a subscriber can reply with a Publish.
         let inbox = format!("_INBOX.{}", token());
         let message = call.outgoing(call.subject(&self.subject)?, &inbox, &BTreeMap::new(), self.data)?;
         call.connection().mark()?;
         let client = call.connection().client();
-        let mut answers = client.subscribe(publish_subject(call.tenant(), &inbox)?).await.or_status()?;
+        let mut replies = client.subscribe(publish_subject(call.tenant(), &inbox)?).await.or_status()?;
         call.send(message).await?;
-        let error_message = match timeout(wait, answers.next()).await {
-            Ok(Some(answer)) if answer.status == Some(StatusCode::NO_RESPONDERS) => "nobody listens",
-            Ok(Some(answer)) => {
-                call.sent(1, answer.payload.len());
-                return Ok(pb::RequestResponse { success: true, data: answer.payload, ..Default::default() });
+        let error_message = match timeout(wait, replies.next()).await {
+            Ok(Some(reply)) if reply.status == Some(StatusCode::NO_RESPONDERS) => "no responders",
+            Ok(Some(reply)) => {
+                call.sent(1, reply.payload.len());
+                return Ok(pb::RequestResponse { success: true, data: reply.payload, ..Default::default() });
             }
             Ok(None) => return Err(status::disconnected()),
-            Err(_) => "no answer in time",
+            Err(_) => "the request timed out",
         };
         Ok(pb::RequestResponse { error_message: error_message.to_owned(), ..Default::default() })
     }

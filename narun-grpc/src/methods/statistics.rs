@@ -14,10 +14,10 @@ use crate::convert::saturating;
 use crate::status::OrStatus;
 use crate::{Connection, Method, pb};
 
-/// How long the first server may take to tell the account's connections.
+/// How long the first server may take to report the account's connections.
 const FIRST_SERVER: Duration = Duration::from_secs(1);
 
-/// How long another server may take to tell the account's connections after the one before.
+/// How long another server may take after the previous one.
 const NEXT_SERVER: Duration = Duration::from_millis(100);
 
 impl Unary for pb::GetStatisticsRequest {
@@ -44,7 +44,7 @@ impl Unary for pb::GetStatisticsRequest {
     }
 }
 
-/// Connections of the account, over all servers; that of this service alone if no server tells.
+/// The connections of the account, over all servers. 1 if no server reports any.
 async fn connections(connection: &Connection) -> Result<i32, Status> {
     let client = connection.client();
     let inbox = client.new_inbox();

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use self::queue::SubscriptionQueue;
-use crate::call::live::{Live, stopped};
+use crate::call::live::{SubscriptionPermit, stopped};
 use crate::call::{MethodCall, Streaming, Unary, Weighed};
 use crate::connection::Ending;
 use crate::convert::{filter_subject, queue_group, timestamp, to_headers};
@@ -63,19 +63,19 @@ impl Unary for pb::UnsubscribeRequest {
     }
 }
 
-/// The messages of a subject. Dropped when the client leaves, it takes no more at once.
+/// The messages of a subject. Dropping it ends the NATS subscription.
 pub(crate) struct Subscription {
     queue: Arc<SubscriptionQueue>,
     tenant: Tenant,
     sequence: i64,
     reader: JoinHandle<()>,
-    _live: Live,
+    _permit: SubscriptionPermit,
 }
 
 impl Subscription {
     async fn open(call: &MethodCall<'_>, subject: &str, group: Option<&str>) -> Result<Self, Status> {
         let subject = filter_subject(call.tenant(), subject)?;
-        let live = Live::open(call)?;
+        let permit = SubscriptionPermit::open(call)?;
         let connection = call.connection();
         let mark = connection.mark()?;
         let ending = connection.live().await?.add(&subject);
@@ -84,16 +84,16 @@ impl Subscription {
             None => connection.client().subscribe(subject).await,
         }
         .or_status()?;
-        // The client is told once nothing can be missed any more.
+        // Respond once the server has the subscription, so that the client misses no message after that.
         connection.confirm(mark).await?;
 
         let queue = Arc::new(SubscriptionQueue::new(call.state.queue));
         Ok(Self {
-            reader: tokio::spawn(read(subscriber, queue.clone(), ending, live.stopping())),
+            reader: tokio::spawn(read(subscriber, queue.clone(), ending, permit.stopping())),
             queue,
             tenant: call.tenant().clone(),
             sequence: 0,
-            _live: live,
+            _permit: permit,
         })
     }
 
@@ -129,7 +129,7 @@ impl Drop for Subscription {
     }
 }
 
-/// Moves messages to the queue, without ever waiting for the client: the NATS client drops what nobody takes.
+/// Moves messages to the queue, and never waits for the gRPC client: the NATS client drops messages that are not read.
 async fn read(
     mut subscriber: Subscriber,
     queue: Arc<SubscriptionQueue>,
@@ -139,11 +139,11 @@ async fn read(
     let end = loop {
         tokio::select! {
             biased;
-            _ = &mut ending.told => break None,
+            _ = &mut ending.end => break None,
             _ = stopping.changed() => break Some(stopped()),
             message = subscriber.next() => match message {
                 Some(message) => if !take(message, &mut subscriber, &queue) {
-                    break Some(Status::resource_exhausted("read too slowly: messages would have been lost"));
+                    break Some(Status::resource_exhausted("the subscriber reads too slowly: messages would be lost"));
                 },
                 None => break Some(status::disconnected()),
             }
@@ -153,7 +153,7 @@ async fn read(
     queue.end(end);
 }
 
-/// Moves a message and all that came with it, which is quicker than to wait for each; false if there was no room.
+/// Moves a message and all that are ready, which is faster than waiting for each. Returns `false` if the queue is full.
 fn take(first: Message, subscriber: &mut Subscriber, queue: &SubscriptionQueue) -> bool {
     let received = SystemTime::now();
     let mut next = Some(first);

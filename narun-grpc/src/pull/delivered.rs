@@ -6,7 +6,7 @@ use crate::state::ServiceState;
 use crate::tenant::Tenant;
 
 impl ServiceState {
-    /// A message as its client gets it, who can acknowledge it from now on; none if it is none of JetStream's.
+    /// Converts a message for the client, which can acknowledge it from now on. Returns `None` if it is no JetStream message.
     pub(crate) fn delivered(
         &self,
         tenant: &Tenant,

@@ -1,4 +1,4 @@
-//! A stream's messages in order, by a consumer that acknowledges nothing and is deleted when nobody reads it any more.
+//! The messages of a stream in order, from a consumer without acknowledgements, which is deleted when it is dropped.
 
 use std::time::Duration;
 
@@ -14,30 +14,31 @@ use tonic::Status;
 use crate::pull::pulls::{PullLimits, Pulls};
 use crate::{Connection, random};
 
-/// After so long without a pull the server forgets a consumer.
+/// How long the server keeps the consumer without a pull.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// What is read of a stream.
+/// A consumer that reads a stream in order.
 pub(crate) struct Ordered {
     pub(crate) pulls: Pulls,
-    /// The subject that deletes its consumer.
+    /// The API subject that deletes the consumer.
     delete: String,
     connection: Connection,
-    /// How many messages it has delivered.
+    /// The number of messages delivered.
     delivered: u64,
 }
 
-/// A message where it is in its stream.
+/// A message and its place in the stream.
 pub(crate) struct Placed {
     pub(crate) sequence: u64,
-    /// How many are to follow.
+    /// How many messages follow.
     pub(crate) pending: u64,
     pub(crate) published: DateTime,
     pub(crate) message: Message,
 }
 
 impl Ordered {
-    /// One that begins at a message, or with the last of each subject, and how much there is of that.
+    /// Creates a consumer that starts at a sequence, or with the last message of each subject if `from` is `None`. Also
+    /// returns the number of messages that wait.
     pub(crate) async fn make(
         connection: &Connection,
         limits: PullLimits,
@@ -66,7 +67,7 @@ impl Ordered {
         Ok((Self { pulls, delete, connection: connection.clone(), delivered: 0 }, info.num_pending))
     }
 
-    /// A message of its pulls, with what JetStream says of it; none if there should have been another before it.
+    /// Reads the metadata of a pulled message. Returns `None` if a message is missing before it.
     pub(crate) fn take(&mut self, message: Message) -> Option<Placed> {
         let context = self.connection.jetstream().ok()?.clone();
         let message = jetstream::Message { message, context };
@@ -80,7 +81,7 @@ impl Ordered {
 impl Drop for Ordered {
     fn drop(&mut self) {
         self.pulls.discard();
-        // With no room in the client's queue, the server forgets it by itself.
+        // If the client's queue is full, the server deletes it later by itself.
         let _ = self.connection.client().publish(self.delete.clone(), Bytes::new()).now_or_never();
     }
 }

@@ -1,7 +1,7 @@
-//! Pulls of a consumer, one after the other, for as long as somebody reads what comes.
+//! Pulls of a consumer, one after the other, while the client reads.
 //!
-//! What has come waits in the inbox. More is asked for once all of it was read, so that a reader who is slow holds back
-//! those messages only that are its own, and what waits for it is bounded by what was asked for.
+//! Messages wait in the inbox, and the next pull starts once all of them were read. So a slow client holds back its own
+//! messages only, and the messages that wait are bounded by the size of a pull.
 
 use std::time::Duration;
 
@@ -15,34 +15,34 @@ use crate::pull::single::{Pull, PullStatus, refusal};
 use crate::state::ServiceState;
 use crate::status;
 
-/// How often it is looked whether the connection is still the one that the pull went through.
+/// How often to check that the connection is still the one of the pull.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a pull lasts, and how often the server says meanwhile that it is still there, in nanoseconds.
+/// How long a pull lasts, and how often the server sends a heartbeat, in nanoseconds.
 const EXPIRES: u64 = 60_000_000_000;
 const HEARTBEAT: u64 = 5_000_000_000;
 
-/// After so long without a sign of it, a pull is lost.
+/// A pull without a message or heartbeat for this long is lost.
 const SILENCE: Duration = Duration::from_secs(12);
 
-/// Between two attempts to pull again, and how long one may take: a cluster without a leader does not answer.
+/// The pause before a retry, and how long an attempt may take: a cluster without a leader does not respond.
 const PAUSE: Duration = Duration::from_millis(500);
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Bytes that are taken at a time in any case; JetStream takes none for no limit.
+/// The least bytes of a pull. JetStream takes 0 for no limit.
 const LEAST_BYTES: usize = 1 << 10;
 
-/// How much a pull may bring.
+/// The size of a pull.
 #[derive(Clone, Copy)]
 pub(crate) struct PullLimits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
-    /// What one message may have that is alone, should it have more than `bytes`.
+    /// The limit of a single message that is larger than `bytes`.
     pub(crate) largest: usize,
 }
 
 impl PullLimits {
-    /// How much is taken at a time of what a client reads.
+    /// The limits of the service, with at most this many messages.
     pub(crate) fn of(state: &ServiceState, messages: usize) -> Self {
         let (queue, largest) = (state.queue, state.message_limit);
         let messages = messages.min(queue.messages).max(1);
@@ -50,28 +50,28 @@ impl PullLimits {
     }
 }
 
-/// The pulls of one consumer.
+/// The pulls of a consumer.
 pub(crate) struct Pulls {
     pull: Pull,
     limits: PullLimits,
-    /// Whether the server waits for what is to come, or says that there is nothing.
+    /// Whether a pull waits for new messages. If not, it ends when the consumer has no more.
     pub(crate) wait: bool,
-    /// The connection that the pull went through.
+    /// The connection of the current pull.
     mark: Mark,
-    /// How many messages it has brought, and may still bring.
+    /// Messages of the current pull: received, and still to come.
     brought: usize,
     left: usize,
-    /// Whether the next message was found to be too large to come with others.
-    alone: bool,
+    /// Whether the next message has to be pulled by itself, as it is too large.
+    single: bool,
     heard: Instant,
 }
 
-/// What a pull brings.
+/// The next event of the pulls.
 pub(crate) enum Pulled {
     Message(Message),
-    /// That was all that there is.
+    /// The consumer has no more messages at the moment.
     Nothing,
-    /// There is no pull any more, and perhaps no consumer or no connection.
+    /// The pull is lost, and perhaps the consumer or the connection.
     Lost,
 }
 
@@ -90,12 +90,12 @@ impl Pulls {
             mark,
             brought: 0,
             left: 0,
-            alone: false,
+            single: false,
             heard: Instant::now(),
         })
     }
 
-    /// What comes next.
+    /// Waits for the next event. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Pulled, Status> {
         loop {
             if self.left == 0 {
@@ -125,7 +125,7 @@ impl Pulls {
 
     async fn ask(&mut self, mark: Mark) -> Result<(), Status> {
         let PullLimits { messages, bytes, largest } = self.limits;
-        let (batch, room) = if self.alone { (1, largest) } else { (messages, bytes) };
+        let (batch, room) = if self.single { (1, largest) } else { (messages, bytes) };
         let patience = match self.wait {
             true => format!("\"expires\":{EXPIRES},\"idle_heartbeat\":{HEARTBEAT}"),
             false => "\"no_wait\":true".to_owned(),
@@ -136,7 +136,7 @@ impl Pulls {
         self.pull.ask(self.due(), &format!("\"batch\":{batch},{patience}")).await
     }
 
-    /// What may still come of the pull, which is given back when nobody reads it any more.
+    /// The messages that may still come, which are given back when the pulls are dropped.
     const fn due(&self) -> Due {
         match (self.left, self.wait) {
             (0, _) => Due::Nothing,
@@ -150,7 +150,7 @@ impl Pulls {
             self.brought += 1;
             self.left = self.left.saturating_sub(1);
             self.pull.due = self.due();
-            self.alone = false;
+            self.single = false;
             return Ok(Some(Pulled::Message(message)));
         };
         if status != PullStatus::GoesOn {
@@ -160,9 +160,9 @@ impl Pulls {
         match status {
             PullStatus::GoesOn => Ok(None),
             PullStatus::Ended => Ok(Some(Pulled::Nothing)),
-            PullStatus::TooLarge if !self.alone => {
-                // The next one comes with the next pull, or if it was the first, by itself.
-                self.alone = self.brought == 0;
+            PullStatus::TooLarge if !self.single => {
+                // It comes with the next pull, or by itself if it was the first of this one.
+                self.single = self.brought == 0;
                 Ok(None)
             }
             PullStatus::NoResponders | PullStatus::Lost => Ok(Some(Pulled::Lost)),
@@ -170,14 +170,14 @@ impl Pulls {
         }
     }
 
-    /// Lets what has come go, of a consumer that takes nothing back.
+    /// Drops the inbox without giving messages back, for a consumer without acknowledgements.
     pub(crate) fn discard(&mut self) {
         self.pull.inbox = None;
     }
 }
 
-/// What an attempt gives, of which there is one after the other for as long as the client waits and it may be otherwise
-/// soon.
+/// Retries with a pause, the first attempt included, until an attempt does not fail with UNAVAILABLE or
+/// DEADLINE_EXCEEDED. The caller limits the time.
 pub(crate) async fn insist<T, F>(attempt: impl Fn() -> F) -> Result<T, Status>
 where
     F: Future<Output = Result<T, Status>>,

@@ -2,19 +2,19 @@ use async_nats::{Message, StatusCode};
 use tonic::Status;
 
 use crate::Connection;
-use crate::connection::{Due, Inbox, ends_the_one_before};
+use crate::connection::{Due, Inbox, completes_previous_pull};
 use crate::status::OrStatus;
 
-/// A pull of a consumer, on an inbox that is its own meanwhile.
+/// A pull of a consumer, with an inbox of its own. Dropping it gives back messages that still arrive.
 pub(crate) struct Pull {
     pub(crate) connection: Connection,
     pub(crate) stream: String,
     pub(crate) consumer: String,
-    /// None once it is given away.
+    /// `None` once it was given away.
     pub(crate) inbox: Option<Inbox>,
-    /// What can still come. With nothing, others can have the inbox.
+    /// What may still arrive. If it is nothing, the inbox can be reused.
     pub(crate) due: Due,
-    /// Bytes that the answer takes.
+    /// The bytes that fit the response.
     pub(crate) room: usize,
 }
 
@@ -56,30 +56,30 @@ impl Drop for Pull {
     }
 }
 
-/// What the server says of a pull, in a message that is none of the consumer's.
+/// A status message of the server about a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PullStatus {
-    /// The pull goes on: a heartbeat, or the end of the previous pull, whose messages have all come.
+    /// The pull goes on: a heartbeat, or the completion of the previous pull.
     GoesOn,
     /// There are no more messages, or the pull has expired.
     Ended,
-    /// The next message does not fit the bytes that were asked for.
+    /// The next message is larger than the remaining bytes of the pull.
     TooLarge,
-    /// Nothing serves the consumer: it does not exist, or has no leader.
+    /// The consumer does not exist, or has no leader.
     NoResponders,
     /// The consumer was deleted, or its server stopped or lost leadership.
     Lost,
-    /// The server does not take the pull.
+    /// The server refused the pull.
     Refused,
 }
 
 impl PullStatus {
-    /// Returns `None` for a message of the consumer's.
+    /// Returns `None` if this is a message of the consumer.
     pub(crate) fn of(message: &Message) -> Option<Self> {
         let status = message.status?;
         let says = |text: &str| message.description.as_deref().is_some_and(|said| said.contains(text));
         Some(match status {
-            _ if status == StatusCode::IDLE_HEARTBEAT || ends_the_one_before(message) => Self::GoesOn,
+            _ if status == StatusCode::IDLE_HEARTBEAT || completes_previous_pull(message) => Self::GoesOn,
             StatusCode::NOT_FOUND | StatusCode::TIMEOUT => Self::Ended,
             StatusCode::NO_RESPONDERS => Self::NoResponders,
             _ if says("MaxBytes") => Self::TooLarge,
@@ -98,12 +98,12 @@ pub(crate) fn refusal(message: &Message) -> Status {
     match (status.as_u16(), description) {
         (409, Some(text)) if text.contains("Consumer Deleted") => Status::not_found("no such consumer"),
         (409, Some(text)) if text.contains("MaxBytes") => {
-            Status::resource_exhausted("the next message is larger than an answer may be")
+            Status::resource_exhausted("the next message does not fit a response")
         }
         (409, Some(text)) if text.contains("MaxWaiting") => {
-            Status::resource_exhausted("too many pulls wait at this consumer")
+            Status::resource_exhausted("too many pulls wait at the consumer")
         }
-        (400, _) => Status::invalid_argument("the consumer does not take such a pull"),
-        _ => Status::unavailable("the pull was ended by the NATS server"),
+        (400, _) => Status::invalid_argument("the consumer refused the pull"),
+        _ => Status::unavailable("the NATS server ended the pull"),
     }
 }

@@ -13,16 +13,16 @@ use tokio::net::TcpStream;
 use super::ServiceRegistrar;
 use crate::Settings;
 
-/// The tags of the service.
+/// The tags of every service.
 const TAGS: [&str; 4] = ["grpc", "nats", "messaging", "eventbus"];
 
-/// Of what the agent says to a refusal, in bytes.
+/// The longest reason of a refusal that is kept, in bytes.
 const LONGEST_REASON: usize = 256;
 
 /// A Consul agent, over plain HTTP.
 ///
-/// The service is registered with a gRPC health check every 10 s, of 5 s at most, and taken out by Consul itself when
-/// that fails for more than a minute. Its id is `nats-service-{hostname}`.
+/// The service is registered with a gRPC health check: every 10 s, with a timeout of 5 s. Consul deregisters the service
+/// when the check fails for more than a minute. The service id is `nats-service-{hostname}`.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Consul {
@@ -43,32 +43,32 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Why the agent did not do it.
+/// Why a request to the agent failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsulError {
-    /// It cannot be reached.
+    /// The agent cannot be reached.
     #[error("no connection to the Consul agent")]
     Connect(#[source] std::io::Error),
     /// The connection broke.
-    #[error("the Consul agent did not answer")]
+    #[error("no response from the Consul agent")]
     Http(#[source] hyper::Error),
-    /// What it was to be told is no request.
+    /// A setting does not fit an HTTP request.
     #[error("a setting that does not fit a request")]
     Request(#[source] http::Error),
-    /// It refused, and said why, of which the beginning is here.
-    #[error("the Consul agent answered {status}: {reason}")]
+    /// The agent refused the request.
+    #[error("the Consul agent responded {status}: {reason}")]
     #[non_exhaustive]
     Refused {
-        /// Its answer: 403 for a token that may not register the name, for example.
+        /// The status, such as 403 for a token that may not register the name.
         status: StatusCode,
-        /// The first 256 bytes of its words.
+        /// The first 256 bytes of the response.
         reason: String,
     },
 }
 
 impl Consul {
-    /// The agent at this address (host and port), for a service at this host and port.
+    /// Registers with the agent at this address (host and port) a service at this host and port.
     pub fn new(agent: impl Into<String>, hostname: impl Into<String>, port: u16) -> Self {
         Self {
             agent: agent.into(),
@@ -80,8 +80,8 @@ impl Consul {
         }
     }
 
-    /// As the settings say, with the token of `CONSUL_HTTP_TOKEN` if that is set, for the port that is served at, whatever
-    /// it was to be.
+    /// Uses the settings, with the token of `CONSUL_HTTP_TOKEN` if that is set. `port` is the port that the service listens
+    /// on, which may differ from the setting.
     pub fn from_settings(settings: &Settings, port: u16) -> Self {
         let agent = format!("{}:{}", settings.consul_host, settings.consul_port);
         let consul = Self::new(agent, &settings.service_hostname, port).name(&settings.service_name);
@@ -91,25 +91,25 @@ impl Consul {
         }
     }
 
-    /// The name of the service. Default `nats-grpc-service`.
+    /// Sets the name of the service. Default: `nats-grpc-service`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Another name that the service is registered by too, beside others.
+    /// Registers the service by another name too.
     pub fn alias(mut self, name: impl Into<String>) -> Self {
         self.aliases.push(name.into());
         self
     }
 
-    /// The token that the agent wants to see. Default none.
+    /// Sets the token for the agent. Default: no token.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Secret(token.into()));
         self
     }
 
-    /// All that are registered: id and name.
+    /// The services to register: id and name.
     fn services(&self) -> impl Iterator<Item = (String, &str)> {
         let id = format!("nats-service-{}", self.hostname);
         let aliases = self.aliases.iter().map({
@@ -134,7 +134,7 @@ impl Consul {
                 "GRPC": address,
                 "Interval": "10s",
                 "Timeout": "5s",
-                // The least that Consul does: it warns of less, each time, and takes it for this.
+                // The least that Consul accepts. It raises less to this, with a warning each time.
                 "DeregisterCriticalServiceAfter": "1m",
             },
         })
@@ -153,23 +153,23 @@ impl Consul {
             request = request.header("x-consul-token", token);
         }
         let request = request.body(Full::new(body)).map_err(ConsulError::Request)?;
-        let answer = async {
+        let response = async {
             let response = sender.send_request(request).await?;
             let status = response.status();
             let reason =
                 if status.is_success() { String::new() } else { beginning(response.into_body()).await };
             Ok((status, reason))
         };
-        tokio::pin!(answer, connection);
-        // The connection is driven here, and ends with the request. It may end with the answer too.
-        let answer = tokio::select! {
-            answer = &mut answer => answer,
+        tokio::pin!(response, connection);
+        // The connection is driven here. It may end together with the response.
+        let response = tokio::select! {
+            response = &mut response => response,
             ended = &mut connection => {
                 ended.map_err(ConsulError::Http)?;
-                answer.await
+                response.await
             }
         };
-        let (status, reason) = answer.map_err(ConsulError::Http)?;
+        let (status, reason) = response.map_err(ConsulError::Http)?;
         match status {
             status if status.is_success() => Ok(()),
             status => Err(ConsulError::Refused { status, reason }),
@@ -193,9 +193,9 @@ impl ServiceRegistrar for Consul {
         let mut result = Ok(());
         for (id, _) in self.services() {
             match self.put(&format!("/v1/agent/service/deregister/{}", encoded(&id)), Bytes::new()).await {
-                // It is not there, which is what was wanted.
+                // It is not registered, as wanted.
                 Ok(()) | Err(ConsulError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
-                // The others are to go all the same.
+                // Deregister the others all the same.
                 Err(error) => result = result.and(Err(error)),
             }
         }
@@ -203,7 +203,7 @@ impl ServiceRegistrar for Consul {
     }
 }
 
-/// The beginning of what the agent says, as one line.
+/// The beginning of a body, as one line.
 async fn beginning(mut body: Incoming) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < LONGEST_REASON
@@ -215,7 +215,7 @@ async fn beginning(mut body: Incoming) -> String {
     String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// An id as a segment of a path.
+/// Percent-encodes an id as a path segment.
 fn encoded(id: &str) -> String {
     const DIGITS: &Encoding = &HEXUPPER;
     let mut path = String::with_capacity(id.len());

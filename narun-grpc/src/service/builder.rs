@@ -13,24 +13,24 @@ use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::state::ack_tokens::AckTokens;
-use crate::state::recent::Recent;
+use crate::state::recent::RecentDeliveries;
 use crate::state::tally::Tallies;
-use crate::state::{PeerOf, QueueLimits, ServiceState};
+use crate::state::{FindPeer, QueueLimits, ServiceState};
 use crate::tenancy::{Quotas, Scope, SharedAccount, Tenancy};
 use crate::{BucketSettings, Connection};
 
-/// What `longest_timeout` is cut off at: clocks end somewhere.
+/// The upper limit of `longest_timeout`: instants have a range.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// Largest message of gRPC by default, in both directions.
+/// The default limit of a gRPC message, in both directions.
 const MESSAGE_LIMIT: usize = 16 << 20;
 
 impl NatsService {
-    /// Sets up a service on this client, which stays the caller's: credentials, TLS and reconnecting are its
-    /// business. An [`authenticator`](NatsServiceBuilder::authenticator) has to be named before it can be built.
+    /// Configures a service on this client. Credentials, TLS and reconnecting are the client's own. An
+    /// [`authenticator`](NatsServiceBuilder::authenticator) must be set before the service can be built.
     ///
-    /// Do not make the client's `subscription_capacity` smaller than its default: what does not fit there is lost
-    /// without a word.
+    /// Do not make the client's `subscription_capacity` smaller than its default: messages that do not fit are lost
+    /// silently.
     pub const fn builder(client: Client) -> NatsServiceBuilder<()> {
         NatsServiceBuilder {
             client,
@@ -55,7 +55,7 @@ impl NatsService {
     }
 }
 
-/// A service to be; [`NatsService::builder`] makes one.
+/// Configures a [`NatsService`]; made by [`NatsService::builder`].
 #[must_use]
 pub struct NatsServiceBuilder<A> {
     client: Client,
@@ -63,14 +63,14 @@ pub struct NatsServiceBuilder<A> {
     options: Options,
 }
 
-/// All that has a default.
+/// The settings that have a default.
 struct Options {
     domain: Option<String>,
     scope: Scope,
     quotas: Quotas,
     tenancy: Option<Box<dyn Tenancy>>,
     audit: Option<Box<dyn AuditSink>>,
-    peer: Option<PeerOf>,
+    peer: Option<FindPeer>,
     timeout: Duration,
     longest: Duration,
     message_limit: usize,
@@ -82,101 +82,105 @@ struct Options {
 }
 
 impl<A> NatsServiceBuilder<A> {
-    /// Who finds out who is calling. There is no default.
+    /// Sets what authenticates callers. There is no default.
     pub fn authenticator<B: Authenticator>(self, authenticator: B) -> NatsServiceBuilder<B> {
         NatsServiceBuilder { client: self.client, authenticator, options: self.options }
     }
 
-    /// The domain that JetStream is in. Default: that of the server.
+    /// Sets the JetStream domain. Default: the domain of the server.
     pub fn jetstream_domain(mut self, domain: impl Into<String>) -> Self {
         self.options.domain = Some(domain.into());
         self
     }
 
-    /// What a tenant is. Default: a user.
+    /// Sets what a tenant is. Default: a user.
     pub const fn scope(mut self, scope: Scope) -> Self {
         self.options.scope = scope;
         self
     }
 
-    /// How much each tenant may have. Default [`Quotas::new`].
+    /// Sets the quotas of each tenant. Default: [`Quotas::new`].
     pub const fn quotas(mut self, quotas: Quotas) -> Self {
         self.options.quotas = quotas;
         self
     }
 
-    /// Who finds the space of a call; [`scope`](Self::scope) and [`quotas`](Self::quotas) are not looked at then.
+    /// Sets what finds the tenant of a call; [`scope`](Self::scope) and [`quotas`](Self::quotas) are ignored then.
     /// Default: all tenants share this connection.
     pub fn tenancy(mut self, tenancy: impl Tenancy) -> Self {
         self.options.tenancy = Some(Box::new(tenancy));
         self
     }
 
-    /// Who takes the record of each call. Default [`TracingAudit`].
+    /// Sets where the audit record of each call goes. Default: [`TracingAudit`].
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.options.audit = Some(Box::new(sink));
         self
     }
 
-    /// How a call's peer address is found in its extensions. Default: as tonic's own server puts it there, with the
-    /// feature `transport`; without, none.
+    /// Sets how a call's peer address is found in its extensions. Default: as tonic's own server sets it, with the
+    /// feature `transport`; without that feature, no address.
     pub fn peer(mut self, peer: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static) -> Self {
         self.options.peer = Some(Box::new(peer));
         self
     }
 
-    /// How long a call may take whose client sets no deadline, beside what it asks to wait for. Default 30 s. It
-    /// does not end streams, once open. A call begins here when its request has come: for clients that never finish
-    /// theirs, set a timeout at the server.
+    /// Sets the time limit of a call whose client sets no deadline, on top of what the request asks to wait. Default:
+    /// 30 s.
+    ///
+    /// It does not end an open response stream. It counts from the end of the request: against clients that never
+    /// finish theirs, set a timeout at the server.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
     }
 
-    /// How long a call may take at most, whatever deadline its client sets. Default 5 minutes. It does not end
-    /// streams.
+    /// Sets the longest time limit of a call, whatever deadline its client sets. Default: 5 minutes. It does not end an
+    /// open response stream.
     pub const fn longest_timeout(mut self, timeout: Duration) -> Self {
         self.options.longest = timeout;
         self
     }
 
-    /// The largest message of gRPC in bytes, in both directions. Default 16 MiB.
+    /// Sets the limit of a gRPC message in bytes, in both directions. Default: 16 MiB.
     pub const fn message_limit(mut self, bytes: usize) -> Self {
         self.options.message_limit = bytes;
         self
     }
 
-    /// The headers beginning with `Nats-` or `KV-` that clients may set; all others are refused. Upper and lower case
-    /// are one. Default: `Nats-Msg-Id`.
+    /// Sets which headers that begin with `Nats-` or `KV-` clients may set; all others are refused. Case is ignored.
+    /// Default: `Nats-Msg-Id`.
     pub fn allowed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let names = names.into_iter().map(|name| name.as_ref().to_ascii_lowercase());
         self.options.allowed_headers = Some(names.collect());
         self
     }
 
-    /// The secret that acknowledgement tokens are made with. Replicas that have the same one take each other's tokens;
-    /// those that have not still acknowledge by sequence, for consumers where each message has to be acknowledged.
-    /// Default: a random one.
+    /// Sets the secret that acknowledgement tokens are signed with. Default: a random one.
+    ///
+    /// Replicas with the same secret accept each other's tokens. Without, messages of another replica can still be
+    /// acknowledged by sequence, on consumers with explicit acknowledgements.
     pub fn ack_token_key(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.options.ack_token_key = Some(key.into());
         self
     }
 
-    /// How much waits at most for a subscriber that reads slowly, before its stream ends with RESOURCE_EXHAUSTED.
-    /// Default 4,096 messages and 8 MiB. No more either is taken at a time of what ConsumeMessages and KVWatch give, but
-    /// for one message that is larger.
+    /// Sets how much is queued for a subscriber that reads slowly, before its subscription ends with RESOURCE_EXHAUSTED.
+    /// Default: 4,096 messages and 8 MiB.
+    ///
+    /// ConsumeMessages and KVWatch pull no more than this at a time either, except for a single message that is larger.
     pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
         self.options.queue = QueueLimits { messages, bytes };
         self
     }
 
-    /// How key-value buckets are made. Default: one value of each key, kept for ever on one server's disk.
+    /// Sets how key-value buckets are created. Default: one value of each key, without expiry, on one server's disk.
     pub const fn kv_buckets(mut self, settings: BucketSettings) -> Self {
         self.options.kv_buckets = settings;
         self
     }
 
-    /// How object buckets are made. Default: kept for ever on one server's disk.
+    /// Sets how object buckets are created. Default: without expiry, on one server's disk.
     pub const fn object_buckets(mut self, settings: BucketSettings) -> Self {
         self.options.object_buckets = settings;
         self
@@ -184,7 +188,7 @@ impl<A> NatsServiceBuilder<A> {
 }
 
 impl<A: Authenticator> NatsServiceBuilder<A> {
-    /// The service. Has to be called within a tokio runtime.
+    /// Builds the service. Must be called within a tokio runtime.
     #[must_use]
     pub fn build(self) -> NatsService {
         let Self { client, authenticator, options } = self;
@@ -211,7 +215,7 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             kv_buckets: options.kv_buckets,
             object_buckets: options.object_buckets,
             tokens: AckTokens::new(options.ack_token_key),
-            recent: Recent::default(),
+            recent: RecentDeliveries::default(),
             stopping: watch::Sender::new(false),
         }))
     }
@@ -227,7 +231,7 @@ impl<A> fmt::Debug for NatsServiceBuilder<A> {
 }
 
 #[cfg(feature = "transport")]
-fn default_peer() -> Option<PeerOf> {
+fn default_peer() -> Option<FindPeer> {
     use tonic::transport::server::TcpConnectInfo;
 
     Some(Box::new(|extensions| {
@@ -242,6 +246,6 @@ fn default_peer() -> Option<PeerOf> {
 }
 
 #[cfg(not(feature = "transport"))]
-fn default_peer() -> Option<PeerOf> {
+fn default_peer() -> Option<FindPeer> {
     None
 }

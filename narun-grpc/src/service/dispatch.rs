@@ -1,4 +1,4 @@
-//! The generated trait: which method is which kind of call.
+//! The generated trait: each method of the contract, by its kind of call.
 
 use tonic::{Request, Response, Status, Streaming};
 

@@ -7,16 +7,16 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{Connection, NatsService, SERVICE};
 
-/// How often the connection is looked at.
+/// How often the connection is checked.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The names that the service's health is asked for by: the whole server, the contract's, and the one that
-/// clients of it look up.
+/// The names that clients ask for: the whole server, the service of the contract, and the name that it is registered
+/// by.
 const NAMES: [&str; 3] = ["", SERVICE, "nats-service"];
 
 /// Keeps `grpc.health.v1` up to date until it is dropped.
 #[derive(Debug)]
-#[must_use = "health is not looked at any more once this is dropped"]
+#[must_use = "health is no longer updated once this is dropped"]
 pub struct HealthWatch(AbortHandle);
 
 impl Drop for HealthWatch {
@@ -26,18 +26,18 @@ impl Drop for HealthWatch {
 }
 
 impl NatsService {
-    /// `grpc.health.v1`, to be added to the server, with what keeps it up to date.
+    /// Returns `grpc.health.v1` for the server, and what keeps it up to date until it is dropped.
     ///
-    /// The names `""`, `isa.nats.NATSService` and `nats-service` are SERVING while messages go to the NATS
-    /// server and back, which is tried every second; else, and after [`end_streams`](Self::end_streams),
-    /// NOT_SERVING.
+    /// The names `""`, `isa.nats.NATSService` and `nats-service` are SERVING while a round trip to the NATS server
+    /// succeeds, which is tried every second. Otherwise, and after [`end_subscriptions`](Self::end_subscriptions), they
+    /// are NOT_SERVING.
     pub fn health(&self) -> (HealthServer<impl Health>, HealthWatch) {
         let (reporter, server) = health_reporter();
         let (connection, mut stopping) = (self.connection().clone(), self.0.stopping.subscribe());
         let watch = tokio::spawn(async move {
             tokio::select! {
                 () = follow(&connection, &reporter) => {}
-                // An error is that the service is gone, which is as good.
+                // An error means that the service was dropped.
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
             report(&reporter, ServingStatus::NotServing).await;

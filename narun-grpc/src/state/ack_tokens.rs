@@ -4,20 +4,20 @@ use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// Longest subject in a token, in bytes: twice what names of the longest kind take.
+/// The longest subject in a token, in bytes: twice what the longest names take.
 const LONGEST: usize = 2048;
 
-/// Bytes of the authentication code.
+/// The length of the authentication code, in bytes.
 const CODE: usize = 32;
 
-/// Makes and reads acknowledgement tokens: the subject that a message came with, and a code over it and the names of
-/// stream and consumer, of which the stream's has the tenant in it.
+/// Makes and verifies acknowledgement tokens: the reply subject of a message, and a code over it and the NATS names of
+/// stream and consumer. The stream's name has the tenant in it.
 pub(crate) struct AckTokens(Hmac<Sha256>);
 
 impl AckTokens {
     pub(crate) fn new(key: Option<Vec<u8>>) -> Self {
         let key = key.unwrap_or_else(|| rand::random::<[u8; 32]>().into());
-        // A key of any length will do.
+        // HMAC takes a key of any length.
         Self(<Hmac<Sha256> as Mac>::new_from_slice(&key).unwrap_or_else(|_| Hmac::new(&Default::default())))
     }
 
@@ -26,7 +26,7 @@ impl AckTokens {
         BASE64URL_NOPAD.encode(&[code.as_slice(), subject.as_bytes()].concat())
     }
 
-    /// The subject in a token of this stream and consumer.
+    /// The subject in a token. Returns `None` if the token is not of this stream and consumer.
     pub(crate) fn subject(&self, stream: &str, consumer: &str, token: &str) -> Option<String> {
         if token.is_empty() || token.len() > LONGEST * 2 {
             return None;
@@ -39,7 +39,7 @@ impl AckTokens {
     }
 
     fn code(&self, stream: &str, consumer: &str, subject: &str) -> Hmac<Sha256> {
-        // None of them has a NUL.
+        // No name has a NUL.
         self.0
             .clone()
             .chain_update(stream)
@@ -56,10 +56,10 @@ impl fmt::Debug for AckTokens {
     }
 }
 
-/// The stream sequence in the subject that a message came with.
+/// The stream sequence in the reply subject of a message.
 pub(crate) fn stream_sequence(subject: &str) -> Option<u64> {
     let tokens: Vec<_> = subject.strip_prefix("$JS.ACK.")?.split('.').collect();
-    // The longer form has domain and account in front, and perhaps something at the end.
+    // The longer form begins with domain and account hash, and may have another token at the end.
     tokens.get(if tokens.len() > 7 { 5 } else { 3 })?.parse().ok()
 }
 

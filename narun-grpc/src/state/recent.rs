@@ -3,24 +3,24 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-/// Deliveries that are remembered; about 200 bytes each.
+/// The number of deliveries kept; about 200 bytes each.
 const REMEMBERED: usize = 32_768;
 
-/// The subjects that messages came with which were delivered through here lately, for callers without tokens.
+/// The reply subjects of recently delivered messages, for clients that acknowledge without a token.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<Table>);
+pub(crate) struct RecentDeliveries(Mutex<DeliveryTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct DeliveryTable {
     subjects: HashMap<Key, String>,
-    /// In the order in which they came.
+    /// Oldest first.
     order: VecDeque<Key>,
 }
 
-/// Of stream, consumer and sequence.
+/// A digest of stream, consumer and sequence.
 type Key = [u8; 16];
 
-impl Recent {
+impl RecentDeliveries {
     pub(crate) fn add(&self, stream: &str, consumer: &str, sequence: u64, subject: &str) {
         let key = key(stream, consumer, sequence);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,45 +8,45 @@ use tonic::Status;
 use crate::status;
 use crate::tenant::Tenant;
 
-/// Tenants that are remembered while nothing of theirs is going on.
+/// The number of tenants kept without an open call or subscription.
 const REMEMBERED: usize = 65_536;
 
-/// For how long it is known what a tenant has stored.
+/// How long the stored bytes of a tenant are known after a look-up.
 const STORED_FRESH: Duration = Duration::from_secs(5);
 
-/// What went through here for each tenant, and what it has open.
+/// The traffic and the live subscriptions of each tenant, at this replica.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies(Mutex<HashMap<Tenant, Arc<Tally>>>);
 
-/// What went through here for a tenant, and what it has open.
+/// The traffic and the live subscriptions of a tenant, at this replica.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) received: Traffic,
     pub(crate) sent: Traffic,
     subscriptions: AtomicUsize,
-    /// When it was looked up what the tenant has stored, and what it has.
+    /// The stored bytes of the tenant, and when they were looked up.
     stored: Mutex<Option<(Instant, u64)>>,
 }
 
-/// Messages and bytes.
+/// Counts of messages and bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     messages: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// A place among a tenant's live subscriptions.
+/// A live subscription, counted until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Tally>);
+pub(crate) struct CountedSubscription(Arc<Tally>);
 
 impl Tallies {
-    /// That of a tenant.
+    /// The tally of a tenant.
     pub(crate) fn of(&self, tenant: &Tenant) -> Arc<Tally> {
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tally) = tallies.get(tenant) {
             return tally.clone();
         }
-        // Ids are the clients' choice: the memory for them has a limit.
+        // Clients choose the ids, so the memory for them is bounded.
         if tallies.len() >= REMEMBERED {
             tallies.retain(|_, tally| Arc::strong_count(tally) > 1);
         }
@@ -55,22 +55,23 @@ impl Tallies {
 }
 
 impl Tally {
-    /// A place for one more subscription.
-    pub(crate) fn subscribe(self: &Arc<Self>, limit: usize) -> Result<Place, Status> {
-        let place = Place(self.clone());
-        // The place gives back what it took, if that was too much.
+    /// Counts one more live subscription. Fails over the limit.
+    pub(crate) fn subscribe(self: &Arc<Self>, limit: usize) -> Result<CountedSubscription, Status> {
+        let counted = CountedSubscription(self.clone());
+        // Dropping it on failure takes the count back.
         if self.subscriptions.fetch_add(1, Ordering::Relaxed) >= limit {
             return Err(status::over_quota("live subscriptions", limit));
         }
-        Ok(place)
+        Ok(counted)
     }
 
-    /// What is stored, as found.
+    /// Sets the stored bytes to the result of a look-up.
     pub(crate) fn found_stored(&self, bytes: u64) {
         *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), bytes));
     }
 
-    /// Adds to what is stored, if that is known well enough: whether it keeps to the limit, and then is added.
+    /// Adds to the stored bytes if the sum is within the limit, and returns whether it is. Returns `None` if the stored
+    /// bytes have to be looked up first.
     pub(crate) fn store(&self, bytes: u64, limit: u64) -> Option<bool> {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, stored) = stored.as_mut().filter(|(found, _)| found.elapsed() < STORED_FRESH)?;
@@ -83,7 +84,7 @@ impl Tally {
     }
 }
 
-impl Drop for Place {
+impl Drop for CountedSubscription {
     fn drop(&mut self) {
         self.0.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
@@ -110,7 +111,7 @@ mod tests {
     use crate::tenant::Tenant;
 
     #[test]
-    fn tenants_are_forgotten_unless_in_use() {
+    fn tenants_without_subscriptions_are_forgotten() {
         let tallies = Tallies::default();
         let kept = tallies.of(&Tenant::user("kept").unwrap());
         let place = kept.subscribe(1).unwrap();

@@ -4,7 +4,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, prop_assert_ne, prop_a
 
 use super::{Tenant, TenantError, escape};
 
-/// The id that [`escape`] made this token of; `None` if there is no such id.
+/// The id with this escaped form. Returns `None` if there is no such id.
 fn unescape(token: &str) -> Option<String> {
     let mut id = Vec::with_capacity(token.len());
     let mut rest = token.bytes();
@@ -14,7 +14,7 @@ fn unescape(token: &str) -> Option<String> {
             byte => byte,
         });
     }
-    // What escape would have written otherwise is nobody's token.
+    // A token that escape does not write has no id.
     String::from_utf8(id).ok().filter(|id| escape(id) == token)
 }
 
@@ -36,14 +36,14 @@ proptest! {
     }
 
     #[test]
-    fn what_is_unescaped_was_escaped(token in "[A-Za-z0-9_]{0,12}") {
+    fn unescaping_accepts_escaped_ids_only(token in "[A-Za-z0-9_]{0,12}") {
         if let Some(id) = unescape(&token) {
             prop_assert_eq!(escape(&id), token);
         }
     }
 
     #[test]
-    fn plain_ids_stay(id in "[A-Za-z0-9]+") {
+    fn plain_ids_stay_as_they_are(id in "[A-Za-z0-9]+") {
         prop_assert_eq!(escape(&id), id);
     }
 
@@ -96,7 +96,7 @@ fn ids_that_look_like_nats_syntax_are_single_tokens() {
 }
 
 #[test]
-fn tokens_that_escape_never_makes_are_nobodys() {
+fn tokens_that_escape_never_writes_have_no_id() {
     for token in ["_", "_2", "_2E", "_41", "_zz", "a-b", "é", "_ff", "_+1"] {
         assert_eq!(unescape(token), None, "{token}");
     }

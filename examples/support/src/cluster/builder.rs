@@ -1,12 +1,12 @@
-//! Setting up a cluster.
+//! The settings of a cluster.
 
 use super::{Cluster, free_ports};
 use crate::{Binary, Error, Server, ServerBuilder};
 
-/// How often other ports are tried when somebody took one.
+/// How many sets of ports are tried if another process takes one.
 const TRIES: usize = 10;
 
-/// A cluster to be; [`Cluster::builder`] makes one.
+/// The settings of a [`Cluster`]; made by [`Cluster::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "a cluster is started by `start`"]
 pub struct ClusterBuilder {
@@ -15,24 +15,24 @@ pub struct ClusterBuilder {
 }
 
 impl ClusterBuilder {
-    /// The program to run; default: what [`Binary::find`] finds.
+    /// The program to run. Default: the one that [`Binary::find`] finds.
     pub fn binary(mut self, binary: Binary) -> Self {
         self.binary = Some(binary);
         self
     }
 
-    /// As [`ServerBuilder::sync_always`], for every server; default: no.
+    /// [`ServerBuilder::sync_always`] for every server. Default: no.
     pub fn sync_always(mut self, sync_always: bool) -> Self {
         self.sync_always = sync_always;
         self
     }
 
-    /// Starts the servers and waits until a stream can be declared on all three.
+    /// Starts the servers and waits until a stream can be created on all three.
     ///
     /// # Errors
     ///
-    /// Those of [`ServerBuilder::start`]; [`Error::NotTogether`] if the servers do not find each
-    /// other within 30 s.
+    /// The errors of [`ServerBuilder::start`]; [`Error::NotTogether`] if the servers do not form a
+    /// cluster within 30 s.
     pub fn start(self) -> Result<Cluster, Error> {
         let binary = match self.binary {
             Some(binary) => binary,
@@ -50,7 +50,7 @@ impl ClusterBuilder {
     }
 }
 
-/// Whether somebody took a port that was free a moment before.
+/// Whether another process took a port that was free before.
 fn is_clash(error: &Error) -> bool {
     matches!(error, Error::Exited { log, .. } if log.contains("address already in use"))
 }

@@ -1,11 +1,11 @@
-//! Setting up a server.
+//! The settings of a server.
 
 use std::path::PathBuf;
 
 use super::Server;
 use crate::{Binary, Error};
 
-/// A server to be; [`Server::builder`] makes one.
+/// The settings of a [`Server`]; made by [`Server::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "a server is started by `start`"]
 pub struct ServerBuilder {
@@ -18,57 +18,58 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// The program to run; default: what [`Binary::find`] finds.
+    /// The program to run. Default: the one that [`Binary::find`] finds.
     pub fn binary(mut self, binary: Binary) -> Self {
         self.binary = Some(binary);
         self
     }
 
-    /// Whether it has JetStream; default: no, unless [`config`](Self::config) says so.
+    /// Whether the server has JetStream. Default: no, unless [`config`](Self::config) enables it.
     pub fn jetstream(mut self, jetstream: bool) -> Self {
         self.jetstream = jetstream;
         self
     }
 
-    /// Whether JetStream has each message on disk before it acknowledges it; default: no, it is
-    /// written at once but synced every two minutes, so that the process may die but not the
-    /// machine.
+    /// Whether JetStream syncs each message to disk before it acknowledges it. Default: no. A
+    /// message is then written at once but synced every two minutes: it survives the end of the
+    /// process, but not of the machine.
     ///
-    /// It switches JetStream on, and takes 2.10 or later. A `jetstream` block of
-    /// [`config`](Self::config) does not count then.
+    /// This enables JetStream and needs 2.10 or later. A `jetstream` block of
+    /// [`config`](Self::config) is then ignored.
     pub fn sync_always(mut self, sync_always: bool) -> Self {
         self.sync_always = sync_always;
         self
     }
 
-    /// The text of a configuration file; default: none.
+    /// The text of a configuration file. Default: no file.
     ///
-    /// Address and port are those set here, whatever it says; a `store_dir` in it is an error.
+    /// Its address and port are ignored. A `store_dir` in it is an error.
     pub fn config(mut self, config: impl Into<String>) -> Self {
         self.config = Some(config.into());
         self
     }
 
-    /// Where JetStream stores, kept when the server is dropped; default: a temporary directory,
-    /// which is not.
+    /// The directory of the JetStream store, which is kept when the server is dropped. Default: a
+    /// temporary directory, which is removed.
     pub fn store_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.store_dir = Some(directory.into());
         self
     }
 
-    /// A fixed port; default: a free one, which the server chooses. A restart needs no fixed one.
+    /// A fixed port. Default: a free one, which the server chooses and keeps when it is restarted.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Starts it and waits until it takes connections.
+    /// Starts the server and waits until it accepts connections.
     ///
     /// # Errors
     ///
-    /// Those of [`Binary::find`] if no binary was set; [`Error::Exited`] if the server ends at
-    /// once, as with a port in use or a mistake in the configuration; [`Error::NotReady`] if it
-    /// takes more than 30 s; [`Error::Run`] and [`Error::File`] if the system refuses.
+    /// The errors of [`Binary::find`] if no binary is set; [`Error::Exited`] if the server exits,
+    /// for example because the port is in use or the configuration is invalid;
+    /// [`Error::NotReady`] if this takes more than 30 s; [`Error::Run`] and [`Error::File`] if the
+    /// system refuses.
     pub fn start(self) -> Result<Server, Error> {
         let binary = match &self.binary {
             Some(binary) => binary.clone(),
@@ -77,13 +78,13 @@ impl ServerBuilder {
         Server::new(self, binary)
     }
 
-    /// The text of the configuration file; none if there need not be one.
+    /// The text of the configuration file; `None` if the server needs none.
     pub(super) fn configuration(&self) -> Option<String> {
         let sync = self.sync_always.then_some("jetstream { sync_interval: always }\n");
         match (&self.config, sync) {
             (None, sync) => sync.map(str::to_owned),
             (Some(text), None) => Some(text.clone()),
-            // The last of two blocks counts.
+            // Of two blocks the server uses the last.
             (Some(text), Some(sync)) => Some(format!("{text}\n{sync}")),
         }
     }

@@ -1,11 +1,11 @@
-//! The file in which a server says what ports it listens on.
+//! The file in which a server lists its ports.
 
 use std::fs;
 use std::path::Path;
 
-/// The port for clients of the server with that process id, once it listens there.
+/// The client port of the server with this process id. Returns `None` until the server listens.
 ///
-/// The server names the file after its program and process id, `nats-server_4711.ports`.
+/// The name of the file contains the process id: `nats-server_4711.ports`.
 pub(super) fn client(directory: &Path, pid: u32) -> Option<u16> {
     let end = format!("_{pid}.ports");
     let entry = fs::read_dir(directory)
@@ -15,8 +15,8 @@ pub(super) fn client(directory: &Path, pid: u32) -> Option<u16> {
     parse(&fs::read_to_string(entry.path()).ok()?)
 }
 
-/// Reads `{"nats": ["nats://127.0.0.1:4222"], …}`, but not the beginning of it: the server writes
-/// the file in place.
+/// Parses `{"nats": ["nats://127.0.0.1:4222"], …}`. Returns `None` if the end is missing, as the
+/// server writes the file in place.
 fn parse(json: &str) -> Option<u16> {
     let json = json.trim_end().strip_suffix('}')?;
     let (_, urls) = json.split_once("\"nats\"")?;
@@ -40,19 +40,19 @@ mod tests {
 }"#;
 
     #[test]
-    fn reads_the_port_for_clients() {
+    fn the_client_port_is_parsed() {
         assert_eq!(parse(FILE), Some(40001));
     }
 
     #[test]
-    fn takes_nothing_from_an_unfinished_file() {
+    fn an_unfinished_file_has_no_port() {
         for end in 0..FILE.len() {
             assert_eq!(parse(&FILE[..end]), None, "{}", &FILE[..end]);
         }
     }
 
     #[test]
-    fn is_not_misled_by_the_file_of_another_process() {
+    fn the_file_of_another_process_is_ignored() {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("nats-server_112.ports"), FILE).expect("a file");
         assert_eq!(client(directory.path(), 12), None);

@@ -1,18 +1,18 @@
-//! A process that does not outlive this program, be it killed with SIGKILL.
+//! A process that does not outlive this program, even if that is killed with SIGKILL.
 //!
-//! The system would see to that if asked between fork and exec, which takes unsafe code. So two
-//! shells are started, each with a pipe from this program as its standard input:
+//! The system can do this, but only if it is asked between fork and exec, which needs unsafe code.
+//! So this starts two shells, each with a pipe from this program as its standard input:
 //!
 //! - The *gate* waits for a line, then becomes the server by `exec`: the server is a child of this
-//!   program under the process id the gate had. If the program ends before it writes that line,
-//!   the gate reads the end of the pipe and goes.
-//! - The *watcher* knows that process id and waits for a line too. It gets one when the server has
-//!   been dealt with. If it reads the end of the pipe instead, the program has ended: it kills the
-//!   server and removes its directory.
+//!   program and has the gate's process id. If the program ends before it writes that line, the
+//!   gate reads the end of the pipe and exits.
+//! - The *watcher* knows that process id and waits for a line too. It gets the line once the server
+//!   has ended. If it reads the end of the pipe instead, the program has ended: it kills the server
+//!   and removes its directory.
 //!
-//! The line for the gate is written when the watcher runs, so that there is no moment at which the
-//! server runs unwatched. Both are in process groups of their own: a Ctrl-C in the terminal ends
-//! the program, not the server under it while the program still shuts down in good order.
+//! The gate gets its line once the watcher runs, so the server never runs unwatched. Each has its
+//! own process group: a Ctrl-C in the terminal reaches the program, which can shut down while the
+//! server still runs.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,7 +25,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const GATE: &str = r#"read -r line && exec "$0" "$@" </dev/null"#;
 
-// A file may still have been written while the directory was removed: hence twice.
+// Twice, as a file may be written while the directory is removed.
 const WATCHER: &str = r#"read -r line || {
     kill -9 "$1"
     rm -rf -- "$2" || { sleep 1; rm -rf -- "$2"; }
@@ -39,8 +39,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `program`, with both outputs in `log`; `scratch` is removed should this program end
-    /// without dropping the value.
+    /// Starts `program` with both outputs in `log`. The watcher removes `scratch` if this program
+    /// ends without dropping the value.
     pub(super) fn spawn(
         program: &Path,
         arguments: &[OsString],
@@ -53,7 +53,7 @@ impl Process {
             .stdout(log.try_clone()?)
             .stderr(log.try_clone()?)
             .spawn()?;
-        // From here on an early return drops, and so kills, the gate.
+        // From here on, an early return drops the gate, which kills it.
         let mut process = Self { server, watcher: None };
         let watcher = shell(WATCHER)
             .arg("narun-watcher")
@@ -71,17 +71,17 @@ impl Process {
         self.server.id()
     }
 
-    /// How the server ended, if it has.
+    /// The exit status of the server; `None` while it runs.
     pub(super) fn exited(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = self.server.try_wait()?;
         if status.is_some() {
-            // Its process id is free for others now.
+            // Another process may get its id from now on.
             self.dismiss_watcher();
         }
         Ok(status)
     }
 
-    /// Sends SIGTERM, unless the server has ended and was reaped.
+    /// Sends SIGTERM, unless the server has ended.
     pub(super) fn terminate(&mut self) -> io::Result<()> {
         if self.exited()?.is_none()
             && let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw)
@@ -94,7 +94,7 @@ impl Process {
     /// Sends SIGKILL and reaps.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         self.server.kill()?;
-        // Before the server is reaped, so that the watcher never has the id of another process.
+        // Before the server is reaped: the watcher must never kill another process with that id.
         self.dismiss_watcher();
         self.server.wait()?;
         Ok(())
@@ -102,7 +102,7 @@ impl Process {
 
     fn dismiss_watcher(&mut self) {
         if let Some(mut watcher) = self.watcher.take() {
-            // A watcher that is gone already is as good.
+            // The watcher may have ended already.
             let _ = write_line(&mut watcher);
             let _ = watcher.wait();
         }

@@ -2,26 +2,26 @@ use std::fmt;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-/// The metrics of one test, which must be on a current-thread runtime, until it is dropped.
+/// Records the metrics of one test until it is dropped. The test must run on a current-thread runtime.
 pub struct Metrics {
     handle: PrometheusHandle,
     _guard: metrics::LocalRecorderGuard<'static>,
 }
 
 impl Metrics {
-    /// Takes in all that this thread counts from now on.
+    /// Starts to record the metrics of this thread.
     pub fn install() -> Self {
-        // Leaked, so that the guard needs no lifetime; once a test.
+        // Leaked once a test, so that the guard needs no lifetime.
         let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
         Self { handle: recorder.handle(), _guard: metrics::set_default_local_recorder(recorder) }
     }
 
-    /// All of them, as Prometheus reads them.
+    /// All metrics in the text format of Prometheus.
     pub fn render(&self) -> String {
         self.handle.render()
     }
 
-    /// The sum of all values of this metric that have these labels; 0 if there are none.
+    /// The sum of all values of a metric that have these labels; 0 if no value has them.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         let rendered = self.render();

@@ -3,12 +3,12 @@ use std::net::Ipv4Addr;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// Publishes a message whose header has a lone CR, which no client sends: it kills the connection task of an async-nats
-/// client that gets it, for good.
+/// Publishes a message whose header contains a lone CR, which no client sends. It ends the connection task of each
+/// async-nats client that receives it, for good.
 ///
 /// # Panics
 ///
-/// If no server on this port takes it.
+/// If no server on this port accepts it.
 pub async fn poison(port: u16, subject: &str) {
     const HEADER: &str = "NATS/1.0\r\nName: a\rb\r\n\r\n";
     let mut stream =

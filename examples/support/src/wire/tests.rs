@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use super::*;
 
-/// Takes one connection, greets, and hands it to `serve`.
+/// Accepts one connection, sends the greeting, and passes the connection to `serve`.
 fn server<T: Send + 'static>(
     serve: impl FnOnce(BufReader<TcpStream>) -> T + Send + 'static,
 ) -> (u16, JoinHandle<T>) {

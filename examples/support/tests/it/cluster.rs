@@ -1,4 +1,4 @@
-//! Three servers that work together.
+//! Three servers in one cluster.
 
 use std::collections::BTreeSet;
 
@@ -29,12 +29,12 @@ fn a_stream_survives_its_leader() {
     let leader = cluster.stream_leader("S").expect("a leader");
     cluster.server(leader).kill().expect("a dead server");
     eventually("another leader", || cluster.stream_leader("S").is_some_and(|other| other != leader));
-    cluster.wait().expect("two that work together");
+    cluster.wait().expect("a cluster of two");
     let found = ask(&cluster, (leader + 1) % 3, "$JS.API.STREAM.INFO.S", "");
     assert!(found.contains("\"messages\":1"), "{found}");
 
     cluster.server(leader).restart().expect("the server again");
-    cluster.wait().expect("three that work together");
+    cluster.wait().expect("a cluster of three");
     assert_eq!(cluster.urls(), urls);
     let found = ask(&cluster, leader, "$JS.API.STREAM.INFO.S", "");
     assert!(found.contains("\"messages\":1"), "{found}");
@@ -51,7 +51,7 @@ fn a_request_is_answered_once_there_is_a_leader() {
     let found = others.map(|other| ask(&cluster, other, "$JS.API.STREAM.INFO.S", ""));
     assert!(found.iter().all(|found| found.contains("\"messages\":0")), "{found:?}");
 
-    // Not all of the cluster knows of each other yet.
+    // The servers may not be connected with each other yet.
     cluster.server(leader).restart().expect("the server again");
     let found = ask(&cluster, leader, "$JS.API.STREAM.INFO.S", "");
     assert!(found.contains("\"messages\":0"), "{found}");

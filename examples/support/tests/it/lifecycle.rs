@@ -1,4 +1,4 @@
-//! Starting, ending and starting again.
+//! Starting, ending and restarting.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -19,7 +19,7 @@ fn a_server_greets_on_its_port_with_its_version() {
 }
 
 #[test]
-fn servers_do_not_get_in_each_others_way() {
+fn servers_do_not_share_a_port_or_store() {
     let one = Server::builder().jetstream(true).start().expect("one");
     let other = Server::builder().jetstream(true).start().expect("other");
     assert_ne!(one.port(), other.port());
@@ -28,7 +28,7 @@ fn servers_do_not_get_in_each_others_way() {
 }
 
 #[test]
-fn a_killed_server_comes_back_with_its_port_and_store() {
+fn a_killed_server_restarts_with_its_port_and_store() {
     let mut server = Server::builder().jetstream(true).start().expect("a server");
     let (port, pid) = (server.port(), server.pid());
     let stream = r#"{"name":"S","subjects":["s"],"storage":"file"}"#;
@@ -51,7 +51,7 @@ fn a_killed_server_comes_back_with_its_port_and_store() {
 }
 
 #[test]
-fn a_running_server_is_restarted() {
+fn a_running_server_is_killed_and_restarted() {
     let mut server = Server::start().expect("a server");
     let (port, pid) = (server.port(), server.pid());
     server.restart().expect("the server again");
@@ -65,19 +65,19 @@ fn a_restart_waits_for_its_port() {
     let mut server = Server::start().expect("a server");
     let (port, log) = (server.port(), server.log_path());
     server.kill().expect("a dead server");
-    let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
 
     let restart = thread::spawn(move || server.restart().map(|()| server));
     eventually("a refused start", || {
         fs::read_to_string(&log).is_ok_and(|log| log.contains("address already in use"))
     });
-    drop(somebody);
+    drop(listener);
     let server = restart.join().expect("no panic").expect("the server again");
     assert_eq!(server.port(), port);
 }
 
 #[test]
-fn a_stopped_server_has_said_goodbye() {
+fn a_stopped_server_shuts_down_in_order() {
     let mut server = Server::start().expect("a server");
     let port = server.port();
     server.stop().expect("a stopped server");

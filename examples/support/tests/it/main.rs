@@ -1,4 +1,4 @@
-//! Runs real servers; the first run on a machine without any fetches them.
+//! Tests with real servers. The first run on a machine fetches those that are not installed.
 
 mod cluster;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings of a server.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -8,7 +8,7 @@ use narun_support::{Binary, Error, Release, Server};
 use crate::wire::{Connection, http_get};
 
 #[test]
-fn the_version_asked_for_is_run() {
+fn the_requested_version_is_run() {
     for version in Binary::known() {
         let binary = Binary::version(version).expect("a binary");
         let server = Server::builder().binary(binary).start().expect("a server");
@@ -31,7 +31,7 @@ fn an_older_version_has_jetstream_and_restarts() {
 }
 
 #[test]
-fn configuration_is_taken_but_not_an_address() {
+fn the_configuration_is_used_except_for_its_address() {
     let config = "server_name: somebody\nlisten: \"0.0.0.0:1\"\njetstream: {max_mem: 1MB}";
     let server = Server::builder().config(config).start().expect("a server");
     let info = Connection::open(server.port()).info;
@@ -42,7 +42,7 @@ fn configuration_is_taken_but_not_an_address() {
 }
 
 #[test]
-fn every_message_is_synced_if_asked_for() {
+fn every_message_is_synced_if_that_is_set() {
     let setting = |server: &Server| {
         let log = fs::read_to_string(server.log_path()).expect("a log");
         let (_, rest) = log.rsplit_once("http monitor on 127.0.0.1:").expect("a monitor");
@@ -60,7 +60,7 @@ fn every_message_is_synced_if_asked_for() {
 }
 
 #[test]
-fn a_store_of_ones_own_is_kept() {
+fn a_store_directory_that_is_set_is_kept() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = directory.path().join("mine");
     let setup = Server::builder().jetstream(true).store_dir(&store);
@@ -71,7 +71,7 @@ fn a_store_of_ones_own_is_kept() {
 }
 
 #[test]
-fn a_mistake_in_the_configuration_is_told() {
+fn an_invalid_configuration_is_an_error_with_the_log() {
     let result = Server::builder().config("no_such_setting: 1").start();
     let Err(Error::Exited { log, .. }) = result else {
         panic!("{result:?}");
@@ -80,16 +80,16 @@ fn a_mistake_in_the_configuration_is_told() {
 }
 
 #[test]
-fn a_fixed_port_is_used_or_refused() {
-    let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let port = somebody.local_addr().expect("an address").port();
+fn a_fixed_port_is_used_if_it_is_free() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
     let result = Server::builder().port(port).start();
     let Err(Error::Exited { log, .. }) = result else {
         panic!("{result:?}");
     };
     assert!(log.contains("address already in use"), "{log}");
 
-    drop(somebody);
+    drop(listener);
     let server = Server::builder().port(port).start().expect("a server");
     assert_eq!(server.port(), port);
     Connection::open(port);

@@ -10,12 +10,12 @@ use narun_support::Server;
 
 use crate::wire::{Connection, eventually, listens};
 
-/// How the program started by a test is to go on once it has its server.
+/// How the program ends once it has a server.
 const ENDING: &str = "NARUN_SUPPORT_TEST_ENDING";
 
-/// The program: this test binary, running this test only.
+/// The program that the tests start: this test binary, with this test only.
 #[test]
-#[ignore = "is what the other tests here start"]
+#[ignore = "the other tests here start it"]
 fn program() {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let Ok(ending) = env::var(ENDING) else { return };
@@ -29,13 +29,13 @@ fn program() {
     if ending == "returns" {
         return;
     }
-    // Until it is killed, or the test that started it has ended.
+    // Waits until it is killed, or the test that started it has ended.
     let _ = std::io::stdin().lines().next();
 }
 
 struct Program {
     child: Child,
-    /// Kept open for what the test harness in the program prints.
+    /// Kept open for the output of the test harness in the program.
     _output: Lines<BufReader<ChildStdout>>,
     port: u16,
     directory: PathBuf,

@@ -25,7 +25,7 @@ impl Connection {
     }
 }
 
-/// The whole response of an HTTP server.
+/// Sends a GET request and returns the whole response.
 pub(crate) fn http_get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
     stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
@@ -35,8 +35,8 @@ pub(crate) fn http_get(port: u16, path: &str) -> String {
     response
 }
 
-/// Whether somebody listens; a connection that by chance was given that port itself, and so leads
-/// to itself, is nobody.
+/// Whether a server listens on this port. A connection to itself, which by chance got that port,
+/// does not count.
 pub(crate) fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .and_then(|stream| Ok(stream.local_addr()? != stream.peer_addr()?))

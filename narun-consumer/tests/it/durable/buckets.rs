@@ -1,4 +1,4 @@
-//! Outcomes that are kept, and bodies that do not fit a message.
+//! Stored outcomes, and bodies that do not fit a message.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl World {
         head
     }
 
-    /// The response that is kept for a request.
+    /// The stored response of a request.
     async fn done(&self, id: ExchangeId) -> Option<ResponseFrame> {
         let outcomes = self.tasks.outcomes().await.expect("a bucket");
         match outcomes.get(id).await.expect("a look")?.outcome.state {
@@ -58,7 +58,7 @@ fn answer(body: &'static str) -> Bytes {
 }
 
 #[tokio::test]
-async fn an_outcome_is_kept_before_it_is_answered() {
+async fn an_outcome_is_stored_before_the_response_is_sent() {
     let world = World::new().await;
     start(world.serve(Handler::default()).await.max_deliveries(1)).await;
     for (target, status) in [
@@ -77,12 +77,12 @@ async fn an_outcome_is_kept_before_it_is_answered() {
 }
 
 #[tokio::test]
-async fn outcome_answer_and_acknowledgement_come_in_this_order() {
+async fn outcome_response_and_ack_are_sent_in_this_order() {
     let world = World::new().await;
     start(world.serve(Handler::default()).await).await;
-    // The bucket is there, so that nothing is declared meanwhile.
+    // The bucket exists already, so that the consumer does not declare it during the test.
     let bucket = world.tasks.outcomes().await.expect("a bucket").bucket().to_owned();
-    // One subscription sees everything in the order in which the server passes it on.
+    // One subscription receives everything in the order in which the server handles it.
     let mut all = world.client.subscribe(">").await.expect("a subscription");
     let target = format!("/{}", world.app);
     let asked = world.send(world.head_with_outcome(), &target, &[]).await;
@@ -107,23 +107,23 @@ async fn outcome_answer_and_acknowledgement_come_in_this_order() {
 }
 
 #[tokio::test]
-async fn what_is_done_already_is_answered_as_before_and_not_run() {
+async fn a_request_with_a_stored_outcome_is_not_handled() {
     let metrics = Metrics::install();
     let world = World::new().await;
     let consumer = world.consumer(Duration::from_secs(5)).await;
     let outcomes = world.tasks.outcomes().await.expect("a bucket");
-    // Delivered once before, to a consumer that was killed before its ack.
+    // Delivered before, to a consumer that was killed before its ack.
     let mut again = world.send(world.head_with_outcome(), "/again", &[]).await;
-    outcomes.done(again.id, &world.outcome(), answer("first")).await.expect("an outcome kept");
+    outcomes.done(again.id, &world.outcome(), answer("first")).await.expect("a stored outcome");
     take_and_give_back(&consumer).await;
     // Published twice.
     let mut head = world.head_with_outcome();
     head.attempt = 1;
-    outcomes.done(head.id, &world.outcome(), answer("second")).await.expect("an outcome kept");
+    outcomes.done(head.id, &world.outcome(), answer("second")).await.expect("a stored outcome");
     let mut twice = world.send(head, "/twice", &[]).await;
-    // Delivered once before, by a server that was killed and has forgotten it.
+    // Delivered before, by a server that was killed and has forgotten it.
     let mut forgotten = world.send(world.head_with_outcome(), "/forgotten", &[]).await;
-    outcomes.done(forgotten.id, &world.outcome(), answer("third")).await.expect("an outcome kept");
+    outcomes.done(forgotten.id, &world.outcome(), answer("third")).await.expect("a stored outcome");
 
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
@@ -134,14 +134,14 @@ async fn what_is_done_already_is_answered_as_before_and_not_run() {
     assert_eq!(handler.runs(), 0);
     assert_eq!(metrics.value("http_consumer_duplicates_total", &[("app", world.app.as_str())]), 3.0);
 
-    // One that is not done is run, however often it came.
+    // A request without a stored response is handled, however often it was delivered.
     let mut head = world.head_with_outcome();
     head.attempt = 1;
     assert_eq!(world.send(head, "/fresh", &[]).await.response().await.body, "/fresh");
 }
 
 #[tokio::test]
-async fn a_body_in_a_bucket_is_handed_to_the_handler_and_deleted_afterwards() {
+async fn a_stored_body_is_passed_to_the_handler_and_deleted_afterwards() {
     let world = World::new().await;
     start(world.serve(Handler::default()).await).await;
     let mut head = new_head();
@@ -156,10 +156,10 @@ async fn a_body_in_a_bucket_is_handed_to_the_handler_and_deleted_afterwards() {
 }
 
 #[tokio::test]
-async fn a_body_stays_while_the_server_has_not_heard_that_the_request_is_done() {
+async fn a_body_is_kept_until_the_ack_is_confirmed() {
     let world = World::new().await;
     let gate = Gate::new();
-    // One at a time: the next delivery begins when this one is over.
+    // One slot: the next delivery starts after this one.
     start(world.serve(through(&gate)).await.durable_concurrency(1)).await;
     let mut head = new_head();
     let object = world.put(head.id, Bytes::from_static(b"needed")).await;
@@ -167,7 +167,7 @@ async fn a_body_stays_while_the_server_has_not_heard_that_the_request_is_done() 
     let request = Request::post("/twice").body(Body::empty()).expect("a request");
     world.send_request(head, request, &[]).await;
     eventually("a handler", async || gate.started() == 1).await;
-    // With the consumer, what listens for its acknowledgements goes.
+    // Without the consumer, nothing receives its acks.
     let stream = world.tasks.context().get_stream(world.namespace.task_stream()).await.expect("a stream");
     stream.delete_consumer(world.app.as_str()).await.expect("a consumer deleted");
     gate.open(2);
@@ -194,7 +194,7 @@ async fn a_dead_letter_keeps_its_body() {
 }
 
 #[tokio::test]
-async fn what_another_delivery_has_done_keeps_its_outcome_when_the_body_is_gone() {
+async fn a_missing_body_does_not_replace_a_stored_outcome() {
     let world = World::new().await;
     let handler = Handler::default();
     let mut head = world.head_with_outcome();
@@ -203,7 +203,7 @@ async fn what_another_delivery_has_done_keeps_its_outcome_when_the_body_is_gone(
     head.object = Some(Box::new(object));
     let id = head.id;
     let outcomes = world.tasks.outcomes().await.expect("a bucket");
-    outcomes.done(id, &world.outcome(), answer("done")).await.expect("an outcome kept");
+    outcomes.done(id, &world.outcome(), answer("done")).await.expect("a stored outcome");
     let request = Request::post("/echo").body(Body::empty()).expect("a request");
     start(world.serve(handler.clone()).await).await;
     let mut asked = world.send_request(head, request, &[]).await;
@@ -214,7 +214,7 @@ async fn what_another_delivery_has_done_keeps_its_outcome_when_the_body_is_gone(
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_gone_is_given_up_in_the_end() {
+async fn a_request_without_its_body_becomes_a_dead_letter() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await.max_deliveries(2)).await;
@@ -235,7 +235,7 @@ async fn a_request_whose_body_is_gone_is_given_up_in_the_end() {
 }
 
 #[tokio::test]
-async fn what_another_delivery_has_done_is_no_dead_letter() {
+async fn a_request_done_by_another_delivery_does_not_become_a_dead_letter() {
     let world = World::new().await;
     let gate = Gate::new();
     let failing = {
@@ -252,7 +252,7 @@ async fn what_another_delivery_has_done_is_no_dead_letter() {
     let mut asked = world.send(world.head_with_outcome(), "/", &[]).await;
     eventually("a handler", async || gate.started() == 1).await;
     let outcomes = world.tasks.outcomes().await.expect("a bucket");
-    outcomes.done(asked.id, &world.outcome(), answer("done")).await.expect("an outcome kept");
+    outcomes.done(asked.id, &world.outcome(), answer("done")).await.expect("a stored outcome");
     gate.open(1);
     assert_eq!(asked.response().await.body, "done");
     world.is_done().await;

@@ -1,4 +1,4 @@
-//! Requests that were given up: listed, put back, deleted.
+//! Dead letters: listing them, putting them back, deleting them.
 
 use http::StatusCode;
 use narun_consumer::DeadLetterError;
@@ -9,7 +9,7 @@ use super::{Handler, World, new_head, start};
 use crate::harness::eventually;
 
 #[tokio::test]
-async fn there_are_none_where_there_is_no_stream() {
+async fn the_list_is_empty_without_a_stream() {
     let world = World::new().await;
     let dead = world.dead_letters();
     assert!(dead.list(None, 0, 10).await.expect("a list").is_empty());
@@ -19,7 +19,7 @@ async fn there_are_none_where_there_is_no_stream() {
 }
 
 #[tokio::test]
-async fn they_are_listed_in_pages_and_deleted() {
+async fn dead_letters_are_listed_in_pages_and_deleted() {
     let world = World::new().await;
     for number in 0..5 {
         world.publish(&number.to_string(), "junk".into(), &[]).await;
@@ -42,7 +42,7 @@ async fn they_are_listed_in_pages_and_deleted() {
 }
 
 #[tokio::test]
-async fn one_that_is_put_back_is_run_again_and_its_outcome_is_the_new_one() {
+async fn a_dead_letter_that_is_put_back_is_handled_again() {
     let world = World::new().await;
     let failing = start(world.serve(Handler::default()).await.max_deliveries(1)).await;
     let mut head = new_head();
@@ -68,5 +68,5 @@ async fn one_that_is_put_back_is_run_again_and_its_outcome_is_the_new_one() {
     start(world.serve(mended).await).await;
     world.is_done().await;
     eventually("an outcome", async || matches!(state().await, Some(OutcomeState::Done { .. }))).await;
-    assert!(asked.is_unanswered(), "its first answer was the last one");
+    assert!(asked.has_no_response(), "its first answer was the last one");
 }

@@ -1,4 +1,4 @@
-//! Handlers that fail: their requests come again, and are given up in the end.
+//! Handlers that fail: their requests are delivered again, and become dead letters in the end.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn a_failed_delivery_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_server_error_is_an_answer() {
+async fn a_server_error_is_a_response() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
@@ -41,7 +41,7 @@ async fn a_server_error_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_server_error_is_a_failed_delivery_where_that_is_set() {
+async fn a_server_error_is_a_failed_delivery_if_so_configured() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await.retry_server_errors(true).max_deliveries(2)).await;
@@ -54,7 +54,7 @@ async fn a_server_error_is_a_failed_delivery_where_that_is_set() {
 }
 
 #[tokio::test]
-async fn what_always_fails_is_answered_500_and_kept_with_its_reason() {
+async fn a_request_that_always_fails_is_500_and_a_dead_letter_with_its_reason() {
     let metrics = Metrics::install();
     let world = World::new().await;
     let handler = Handler::default();
@@ -68,17 +68,17 @@ async fn what_always_fails_is_answered_500_and_kept_with_its_reason() {
     assert!(letter.accepted().is_some());
     assert_eq!(letter.request().map(|request| request.uri.path()), Some("/error"));
     assert_eq!(handler.runs(), 3);
-    assert!(asked.is_unanswered(), "answered once");
+    assert!(asked.has_no_response(), "answered once");
     let labels = [("app", world.app.as_str()), ("reason", "failed")];
     assert_eq!(metrics.value("http_consumer_dead_lettered_total", &labels), 1.0);
 }
 
 #[tokio::test]
-async fn what_was_delivered_too_often_is_not_run() {
+async fn a_request_that_was_delivered_too_often_is_not_handled() {
     let world = World::new().await;
     let consumer = world.consumer(Duration::from_secs(5)).await;
     let mut asked = world.ask("/kills").await;
-    // Two processes took it, and ended.
+    // Two processes pulled it and ended.
     for _ in 0..2 {
         take_and_give_back(&consumer).await;
     }
@@ -91,7 +91,7 @@ async fn what_was_delivered_too_often_is_not_run() {
 }
 
 #[tokio::test]
-async fn a_failing_request_holds_up_no_other() {
+async fn a_failing_request_does_not_delay_others() {
     let world = World::new().await;
     let handler = Handler::default();
     let serve = world.serve(handler.clone()).await.durable_concurrency(1);
@@ -99,5 +99,5 @@ async fn a_failing_request_holds_up_no_other() {
     let mut failing = world.ask("/panic").await;
     assert_eq!(world.ask("/fine").await.response().await.body, "/fine");
     eventually("one left", async || world.kept().await == 1).await;
-    assert!(failing.is_unanswered());
+    assert!(failing.has_no_response());
 }

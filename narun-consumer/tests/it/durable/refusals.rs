@@ -1,4 +1,4 @@
-//! Messages that are not run: too old, or none of narun's.
+//! Messages that are not handled: expired, unreadable, of another version, or with foreign references.
 
 use http::StatusCode;
 use narun_core::Limits;
@@ -9,7 +9,7 @@ use super::{Handler, World, new_head, start};
 use crate::harness::Metrics;
 
 #[tokio::test]
-async fn an_expired_request_is_answered_504_and_not_run() {
+async fn an_expired_request_is_504_and_not_handled() {
     let metrics = Metrics::install();
     let world = World::new().await;
     let mut head = new_head();
@@ -33,7 +33,7 @@ async fn an_expired_request_is_answered_504_and_not_run() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_becomes_a_dead_letter() {
+async fn an_unreadable_message_becomes_a_dead_letter() {
     let metrics = Metrics::install();
     let world = World::new().await;
     world.publish("junk", "no frame".into(), &[(header::INBOX, "_INBOX.x")]).await;
@@ -52,9 +52,9 @@ async fn what_is_no_request_becomes_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn what_is_of_another_version_is_left_to_others_until_the_last_delivery() {
+async fn an_unknown_version_becomes_a_dead_letter_in_the_last_delivery() {
     let world = World::new().await;
-    // A REQUEST of version 2, with a head of which nothing else is known.
+    // A REQUEST of version 2; the rest of its head is unknown.
     world.publish("newer", b"\x82\x01\xa1\x00\x02"[..].into(), &[]).await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await.max_deliveries(3)).await;
@@ -66,7 +66,7 @@ async fn what_is_of_another_version_is_left_to_others_until_the_last_delivery() 
 }
 
 #[tokio::test]
-async fn references_to_other_buckets_are_not_followed() {
+async fn references_to_foreign_buckets_are_not_followed() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;

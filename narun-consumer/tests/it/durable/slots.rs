@@ -1,4 +1,4 @@
-//! No more is taken out of the stream than there are slots for.
+//! No more requests are pulled than there are slots.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::gate::Gate;
 use crate::harness::eventually;
 
 #[tokio::test]
-async fn as_many_run_as_there_are_slots_and_the_rest_stays_for_others() {
+async fn no_more_requests_are_pulled_than_there_are_slots() {
     let world = World::new().await;
     for _ in 0..12 {
         world.ask("/").await;
@@ -27,7 +27,7 @@ async fn as_many_run_as_there_are_slots_and_the_rest_stays_for_others() {
     start(world.serve(through(&other)).await.durable_concurrency(5)).await;
     eventually("five more handlers", async || other.started() == 5).await;
     assert_eq!(gate.started(), 3);
-    // Each that ends makes room for one.
+    // Each request that ends releases a slot.
     gate.open(1);
     eventually("one more handler", async || gate.started() == 4).await;
     gate.open(20);
@@ -37,7 +37,7 @@ async fn as_many_run_as_there_are_slots_and_the_rest_stays_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slots_are_never_exceeded_and_all_is_done_once() {
+async fn slots_are_never_exceeded_and_every_request_is_handled_once() {
     let world = World::new().await;
     let (now, most, runs) =
         (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -66,7 +66,7 @@ async fn slots_are_never_exceeded_and_all_is_done_once() {
 }
 
 #[tokio::test]
-async fn direct_requests_have_slots_of_their_own() {
+async fn direct_requests_have_separate_slots() {
     let world = World::new().await;
     let gate = Gate::new();
     start(world.serve(through(&gate)).await.concurrency(1).queue(0)).await;

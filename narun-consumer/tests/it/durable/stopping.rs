@@ -1,18 +1,18 @@
-//! The end of a consumer: what it has not done, others do at once.
+//! The end of a consumer: other consumers get the requests that it has not done at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{Asked, Handler, World, start, through};
+use super::{Handler, SentRequest, World, start, through};
 use crate::gate::Gate;
 use crate::harness::{eventually, soon};
 
-/// So long that nothing comes again by itself while a test runs.
+/// An ack wait so long that nothing is redelivered by it during a test.
 const LONG: Duration = Duration::from_secs(60);
 
-async fn ask(world: &World, requests: usize) -> Vec<Asked> {
+async fn ask(world: &World, requests: usize) -> Vec<SentRequest> {
     let mut asked = Vec::new();
     for _ in 0..requests {
         asked.push(world.ask("/").await);
@@ -20,8 +20,8 @@ async fn ask(world: &World, requests: usize) -> Vec<Asked> {
     asked
 }
 
-/// That another consumer does what is left.
-async fn others_do(world: &World, asked: &mut [Asked], left: usize) {
+/// Checks that another consumer handles the remaining requests.
+async fn others_do(world: &World, asked: &mut [SentRequest], left: usize) {
     let handler = Handler::default();
     start(world.serve(handler.clone()).await.ack_wait(LONG)).await;
     world.is_done().await;
@@ -32,7 +32,7 @@ async fn others_do(world: &World, asked: &mut [Asked], left: usize) {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_handlers_and_takes_nothing_more() {
+async fn a_shutdown_waits_for_handlers_and_pulls_no_more() {
     let world = World::new().await;
     let (gate, signal) = (Gate::new(), Arc::new(Notify::new()));
     let shutdown = signal.clone();
@@ -55,7 +55,7 @@ async fn a_shutdown_waits_for_handlers_and_takes_nothing_more() {
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_given_back() {
+async fn requests_are_given_back_after_the_shutdown_timeout() {
     let world = World::new().await;
     let (gate, signal) = (Gate::new(), Arc::new(Notify::new()));
     let shutdown = signal.clone();
@@ -71,10 +71,10 @@ async fn what_takes_too_long_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_future_that_is_dropped_gives_back_what_it_has() {
+async fn a_dropped_consumer_gives_back_its_requests() {
     let world = World::new().await;
     let gate = Gate::new();
-    // Its client lives on.
+    // Its client stays alive.
     let client = crate::harness::connect().await;
     let serve = world.serve_over(client.clone(), through(&gate)).ack_wait(LONG).durable_concurrency(2);
     let consumer = start(serve).await;
@@ -87,7 +87,7 @@ async fn a_future_that_is_dropped_gives_back_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_shutdown_without_work_is_quick_and_clean() {
+async fn a_shutdown_without_requests_is_quick() {
     let world = World::new().await;
     let signal = Arc::new(Notify::new());
     let shutdown = signal.clone();
@@ -98,7 +98,7 @@ async fn a_shutdown_without_work_is_quick_and_clean() {
 }
 
 #[tokio::test]
-async fn what_comes_in_a_shutdown_is_delivered_once_for_it() {
+async fn requests_that_arrive_in_a_shutdown_are_given_back_once() {
     let world = World::new().await;
     let signal = Arc::new(Notify::new());
     let shutdown = signal.clone();
@@ -107,7 +107,7 @@ async fn what_comes_in_a_shutdown_is_delivered_once_for_it() {
     let consumer = start(serve.with_graceful_shutdown(async move { shutdown.notified().await })).await;
     signal.notify_one();
     let mut asked = Vec::new();
-    // Some come to what the server still has of its pulls.
+    // Some are delivered to pulls that the server still has.
     while !consumer.is_finished() {
         asked.push(world.ask("/").await);
         gate.open(1);

@@ -1,4 +1,4 @@
-//! A server that restarts, and streams that are not as they should be.
+//! Servers that restart, and streams that are missing or differ.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::harness::{SERVER, connect, eventually, soon, subject};
 use narun_support::testing::poison;
 
 #[tokio::test]
-async fn a_consumer_that_is_deleted_is_declared_again() {
+async fn a_deleted_consumer_is_declared_again() {
     let world = World::new().await;
     start(world.serve(Handler::default()).await).await;
     assert_eq!(world.ask("/before").await.response().await.body, "/before");
@@ -26,7 +26,7 @@ async fn a_consumer_that_is_deleted_is_declared_again() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_done_after_the_server_was_killed() {
+async fn accepted_requests_are_handled_after_the_server_was_killed() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     let url = server.url().to_owned();
     let connect = async || async_nats::connect(&url).await.expect("a connection");
@@ -53,7 +53,7 @@ async fn what_was_accepted_is_done_after_the_server_was_killed() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_otherwise_ends_it_and_says_how() {
+async fn a_stream_with_other_settings_is_an_error() {
     let world = World::new().await;
     let config = Config {
         name: world.namespace.task_stream().to_owned(),
@@ -69,7 +69,7 @@ async fn a_stream_that_is_otherwise_ends_it_and_says_how() {
 }
 
 #[tokio::test]
-async fn what_is_missing_and_not_to_be_declared_ends_it() {
+async fn a_missing_stream_that_must_not_be_declared_is_an_error() {
     let world = World::new().await;
     let serve = world.serve(Handler::default()).await.stream_settings(StreamSettings::new().declare(false));
     let ended = soon("an end", serve.into_future()).await;
@@ -77,7 +77,7 @@ async fn what_is_missing_and_not_to_be_declared_ends_it() {
 }
 
 #[tokio::test]
-async fn direct_requests_are_served_while_jetstream_is_not_there() {
+async fn direct_requests_are_served_while_jetstream_is_unavailable() {
     let server = Server::start().expect("a nats-server");
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let consumer =
@@ -87,7 +87,7 @@ async fn direct_requests_are_served_while_jetstream_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_message_that_kills_the_client_ends_it() {
+async fn a_message_that_stops_the_client_ends_the_consumer() {
     let world = World::new().await;
     let consumer = start(world.serve(Handler::default()).await).await;
     poison(SERVER.port(), &world.namespace.task_subject(&world.app)).await;
@@ -96,7 +96,7 @@ async fn a_message_that_kills_the_client_ends_it() {
 }
 
 #[tokio::test]
-async fn settings_out_of_their_range_are_refused() {
+async fn invalid_settings_are_refused() {
     let make = async || serve(connect().await, "app", Handler::default()).stream("NEVER");
     let second = Duration::from_secs(1);
     for serve in [

@@ -1,4 +1,4 @@
-//! Calls that come to another end than their own.
+//! Calls that are cancelled, fail or are aborted.
 
 use futures::channel::mpsc::unbounded;
 use futures::stream;
@@ -38,13 +38,13 @@ async fn cancel_after_first_response() {
     let first = soon("a message", responses.message()).await.expect("no error").expect("a message");
     assert_eq!(first.payload, Some(zeros(FIRST.size)));
     assert_eq!(site.service.over(), 0);
-    // The transport keeps a stream for as long as there may be more requests.
+    // The transport keeps a call open while more requests may follow.
     drop((sender, responses));
     eventually("a dropped handler", async || site.service.over() == 1).await;
 }
 
 #[tokio::test]
-async fn without_a_consumer_it_is_unavailable() {
+async fn a_call_without_a_consumer_is_unavailable() {
     let site = Site::start_with(|builder, _| builder.grpc(NAME, "nobody"), |routes| routes).await;
     let mut client = site.client().await;
     let status = client.unary::<_, ()>(EMPTY, Request::new(())).await.expect_err("a status");
@@ -56,7 +56,7 @@ async fn without_a_consumer_it_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_panic_is_internal_and_others_go_on() {
+async fn a_panic_is_internal_and_other_calls_continue() {
     let site = Site::start().await;
     let mut client: Client<_> = site.client().await;
     let status = client.unary::<_, ()>(PANIC, Request::new(())).await.expect_err("a status");
@@ -65,7 +65,7 @@ async fn a_panic_is_internal_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_ends_breaks_off_what_it_has_begun() {
+async fn a_consumer_that_ends_aborts_its_calls() {
     let site = Site::start().await;
     let (sender, requests) = unbounded();
     let request = OutputRequest { response_parameters: vec![FIRST], ..OutputRequest::default() };

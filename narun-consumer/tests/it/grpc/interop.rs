@@ -1,4 +1,4 @@
-//! The list of gRPC's interoperability tests, as in `doc/interop-test-descriptions.md` of gRPC.
+//! gRPC's interoperability tests, as listed in gRPC's `doc/interop-test-descriptions.md`.
 
 use futures::channel::mpsc::unbounded;
 use futures::stream;
@@ -123,7 +123,7 @@ async fn custom_metadata() {
     let mut request = Request::new(SimpleRequest { response_size: 1, ..SimpleRequest::default() });
     add(request.metadata_mut());
     let response: Response<SimpleResponse> = client.unary(UNARY, request).await.expect("a response");
-    // A unary call's metadata are those of both ends.
+    // A unary call's metadata contain headers and trailers.
     check(response.metadata(), response.metadata());
 
     let mut request = Request::new(stream::iter([output_request(1, 1)]));
@@ -150,7 +150,7 @@ async fn assert_status(code: Code, text: &str) {
         .await
         .expect("a response")
         .into_inner();
-    // What came before the status is not lost.
+    // The messages before the status are not lost.
     assert_eq!(message(&mut responses).await, Some(1));
     check(responses.message().await.expect_err("a status"));
 }
@@ -176,7 +176,7 @@ async fn unimplemented_method_and_service() {
     let mut client = site.client().await;
     for method in [
         UNIMPLEMENTED,
-        // The consumer has no such service, and the gateway no route.
+        // The consumer does not have the service, or the gateway has no route for it.
         "/grpc.testing.UnimplementedService/UnimplementedCall",
         "/grpc.testing.Unknown/Call",
     ] {

@@ -1,4 +1,4 @@
-//! How long calls may take.
+//! Time limits of calls.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::Site;
 use super::service::*;
 use crate::harness::{eventually, soon};
 
-/// Shorter than anything takes here.
+/// Shorter than any call here takes.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// One of these is long enough for the head of a response, on any machine, and shorter than the rest takes.
+/// At least one of these is long enough for a response's head, on any machine. All are shorter than the whole call.
 const LIMITS: [Duration; 3] = [SHORT, Duration::from_secs(2), Duration::from_secs(20)];
 
-/// Two messages, the second one after this.
+/// The interval between the two messages of a response.
 fn slowly(pause: Duration) -> OutputRequest {
     let interval_us = i32::try_from(pause.as_micros()).expect("not that long");
     let response_parameters = [0, interval_us].map(|interval_us| ResponseParameters { size: 9, interval_us });
@@ -32,7 +32,7 @@ async fn timeout_on_sleeping_server() {
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     eventually("a dropped handler", async || site.service.over() == 1).await;
 
-    // tonic's own channel keeps to the limit as well, and is no slower or faster.
+    // tonic's own channel applies the limit as well, and may be faster or slower.
     let mut request = Request::new(());
     request.set_timeout(SHORT);
     let mut client = site.client().await;
@@ -41,7 +41,7 @@ async fn timeout_on_sleeping_server() {
     eventually("a dropped handler", async || site.service.over() == site.service.begun()).await;
 }
 
-/// Asks for a message at once and one much later; the status that ends it, and whether the first one came.
+/// Requests a message at once and one much later. Returns the final status, and whether the first message arrived.
 async fn ended(site: &Site, limit: Duration) -> (Status, bool) {
     let mut request = Request::new(slowly(Duration::from_secs(600)));
     request.set_timeout(limit);
@@ -60,7 +60,7 @@ async fn ended(site: &Site, limit: Duration) -> (Status, bool) {
 }
 
 #[tokio::test]
-async fn a_response_that_has_begun_ends_with_a_status_too() {
+async fn a_response_that_times_out_ends_with_a_status() {
     let site = Site::start().await;
     for limit in LIMITS {
         let (status, has_begun) = ended(&site, limit).await;
@@ -74,7 +74,7 @@ async fn a_response_that_has_begun_ends_with_a_status_too() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_has_passed_is_not_sent_anywhere() {
+async fn a_call_with_an_elapsed_deadline_is_not_sent() {
     let site = Site::start().await;
     let mut request = Request::new(());
     request.metadata_mut().insert("grpc-timeout", "0n".parse().expect("text"));
@@ -84,7 +84,7 @@ async fn a_deadline_that_has_passed_is_not_sent_anywhere() {
 }
 
 #[tokio::test]
-async fn without_a_deadline_the_head_may_take_as_long_as_it_likes() {
+async fn a_call_without_a_deadline_has_no_time_limit() {
     let site = Site::start_with(|builder, app| builder.timeout(SHORT).grpc(NAME, app), |routes| routes).await;
     let requests = futures::stream::iter([3, 4])
         .then(async |size| {
@@ -98,7 +98,7 @@ async fn without_a_deadline_the_head_may_take_as_long_as_it_likes() {
 }
 
 #[tokio::test]
-async fn a_route_may_limit_calls_that_do_not_limit_themselves() {
+async fn a_routes_timeout_applies_to_calls_without_a_deadline() {
     let route = |app: &str| Route::grpc(NAME, app).timeout(SHORT);
     let site = Site::start_with(|builder, app| builder.route(route(app)), |routes| routes).await;
     let mut client = site.patient();
@@ -106,7 +106,7 @@ async fn a_route_may_limit_calls_that_do_not_limit_themselves() {
         soon("a status", client.unary::<_, ()>(SLEEP, Request::new(()))).await.expect_err("a status");
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
 
-    // This one does, and may take longer.
+    // This call has a deadline of its own, and may take longer.
     let requests = futures::stream::once(async {
         tokio::time::sleep(2 * SHORT).await;
         InputRequest { payload: Some(zeros(5)) }
@@ -119,7 +119,7 @@ async fn a_route_may_limit_calls_that_do_not_limit_themselves() {
 }
 
 #[tokio::test]
-async fn a_route_limits_even_the_patient() {
+async fn a_routes_total_timeout_applies_to_calls_with_a_long_deadline() {
     for limit in LIMITS {
         let route = |app: &str| Route::grpc(NAME, app).total_timeout(limit);
         let site = Site::start_with(|builder, app| builder.route(route(app)), |routes| routes).await;
@@ -133,7 +133,7 @@ async fn a_route_limits_even_the_patient() {
 }
 
 #[tokio::test]
-async fn a_limit_that_is_none_is_the_handlers_affair() {
+async fn an_invalid_deadline_is_passed_to_the_handler() {
     let site = Site::start().await;
     let mut request = Request::new(());
     request.metadata_mut().insert("grpc-timeout", "soon".parse().expect("text"));

@@ -1,4 +1,4 @@
-//! `grpc.testing.TestService`, the server's side of gRPC's interoperability tests.
+//! `grpc.testing.TestService`, the server of gRPC's interoperability tests.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -27,11 +27,11 @@ pub(crate) const INPUT: &str = "/grpc.testing.TestService/StreamingInputCall";
 pub(crate) const OUTPUT: &str = "/grpc.testing.TestService/StreamingOutputCall";
 pub(crate) const DUPLEX: &str = "/grpc.testing.TestService/FullDuplexCall";
 pub(crate) const UNIMPLEMENTED: &str = "/grpc.testing.TestService/UnimplementedCall";
-/// Not of the interoperability tests: never answers, and panics.
+/// Not in the interoperability tests: one never responds, one panics.
 pub(crate) const SLEEP: &str = "/grpc.testing.TestService/Sleep";
 pub(crate) const PANIC: &str = "/grpc.testing.TestService/Panic";
 
-/// What a client sends and gets back, before the response and after it.
+/// Metadata that a client sends and receives back, before the response and after it.
 pub(crate) const ECHO: &str = "x-grpc-test-echo-initial";
 pub(crate) const ECHO_TRAILING: &str = "x-grpc-test-echo-trailing-bin";
 
@@ -111,14 +111,14 @@ pub(crate) struct OutputResponse {
 
 type Outputs = Pin<Box<dyn Stream<Item = Result<OutputResponse, Status>> + Send>>;
 
-/// The service, and how many of its calls have begun and how many are over, whatever their end.
+/// The service, with counts of the calls that have started and ended.
 #[derive(Clone, Default)]
 pub(crate) struct TestService {
     begun: Arc<AtomicUsize>,
     over: Arc<AtomicUsize>,
 }
 
-/// A call under way.
+/// A running call.
 struct Call(Arc<AtomicUsize>);
 
 impl Drop for Call {
@@ -185,7 +185,7 @@ impl Service<http::Request<Body>> for TestService {
     }
 }
 
-/// What a client wants back: before the response, and after it.
+/// Returns the metadata that a client wants back, before the response and after it.
 fn echoes(fields: &HeaderMap) -> (HeaderMap, HeaderMap) {
     let echo = |name| {
         let name = HeaderName::from_static(name);
@@ -195,7 +195,7 @@ fn echoes(fields: &HeaderMap) -> (HeaderMap, HeaderMap) {
     (echo(ECHO), echo(ECHO_TRAILING))
 }
 
-/// Compresses for clients that accept that.
+/// Compresses responses for clients that accept that.
 fn codec<R, Q>() -> Grpc<ProstCodec<R, Q>>
 where
     R: prost::Message + 'static,

@@ -1,4 +1,4 @@
-//! More than one service, and more than a few bytes.
+//! Several services, and large messages.
 
 use futures::StreamExt;
 use futures::channel::mpsc::unbounded;
@@ -20,11 +20,11 @@ use crate::harness::{eventually, soon};
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
-/// Less than tonic takes by default.
+/// Less than tonic's default limit.
 const MESSAGE: i32 = 3 << 20;
 
 #[tokio::test]
-async fn health_is_a_service_like_any_other() {
+async fn a_health_service_is_served() {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status(NAME, ServingStatus::NotServing).await;
     let site = Site::start_with(
@@ -48,7 +48,7 @@ async fn health_is_a_service_like_any_other() {
 }
 
 #[tokio::test]
-async fn reflection_tells_what_there_is() {
+async fn reflection_lists_the_services() {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
@@ -80,7 +80,7 @@ async fn reflection_tells_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_of_many_windows_come_through_both_ways() {
+async fn messages_larger_than_a_window_are_transferred_both_ways() {
     let site = Site::start().await;
     let mut client = site.client().await;
     let requests = futures::stream::iter([(); 3]).map(|()| InputRequest { payload: Some(zeros(MESSAGE)) });
@@ -104,7 +104,7 @@ async fn messages_of_many_windows_come_through_both_ways() {
 }
 
 #[tokio::test]
-async fn compressed_messages_pass() {
+async fn compressed_messages_are_transferred() {
     let site = Site::start().await;
     let Client(grpc) = site.client().await;
     let gzip = CompressionEncoding::Gzip;

@@ -1,4 +1,4 @@
-//! gRPC-Web, as browsers speak it: HTTP/1.1, and trailers in the content.
+//! gRPC-Web, as browsers use it: HTTP/1.1, with trailers in the content.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ const MESSAGE: &[u8] = &[0; 5];
 const REQUEST: &str = "POST /grpc.testing.TestService/EmptyCall HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                        content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\ncontent-length: 5\r\n\r\n";
 
-/// Sends the request, and receives the head and the content, of which chunks are put together.
+/// Sends the request, and returns the response's head and content.
 async fn call(address: SocketAddr) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(&[REQUEST.as_bytes(), MESSAGE].concat()).await.expect("sent");
@@ -57,16 +57,16 @@ fn check((head, content): &(String, Vec<u8>)) {
 }
 
 #[tokio::test]
-async fn the_consumer_may_translate_it() {
+async fn the_consumer_can_translate_grpc_web() {
     let web = |routes| ServiceBuilder::new().layer(GrpcWebLayer::new()).service(routes);
     let site = Site::start_with(|builder, app| builder.grpc(NAME, app), web).await;
     check(&call(site.address).await);
-    // gRPC itself passes as it is.
+    // Plain gRPC is not changed.
     let _: Response<()> = site.client().await.unary(EMPTY, Request::new(())).await.expect("a response");
 }
 
 #[tokio::test]
-async fn it_may_be_translated_before_the_gateway() {
+async fn the_http_server_can_translate_grpc_web() {
     let app = new_app();
     let routes = Routes::new(TestService::default());
     let consumer = start(&app, narun_consumer::serve(connect().await, app.as_str(), routes)).await;

@@ -1,4 +1,4 @@
-//! Durable delivery under the page's permissions.
+//! Durable requests with the permissions on the page.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,24 +17,24 @@ use tokio::sync::{Notify, oneshot};
 use tower::service_fn;
 
 use super::{Refusals, are_refused, configuration, is_entry, without};
-use crate::gateway::{Answer, get, send};
+use crate::gateway::{HttpResponse, get, send};
 use crate::harness::{eventually, soon};
 
-/// How many servers run at once.
+/// The number of servers that run at the same time.
 const AT_ONCE: usize = 6;
 
-/// The largest message of the servers here, and a body that does not fit it: large ones take long to hash.
+/// The message limit of the servers, and a body over it. Small, because hashing large bodies takes long.
 const MESSAGE: usize = 64 * 1024;
 const LARGE: usize = 2 * MESSAGE;
 
-/// Who declares what is missing.
+/// Who declares missing streams and buckets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Declares {
     Administrator,
     Each,
 }
 
-/// The page's configuration.
+/// The configuration on the page.
 fn config(declares: Declares) -> String {
     let mut config = configuration(1).to_owned();
     if declares == Declares::Each {
@@ -60,19 +60,19 @@ fn server(config: &str) -> Server {
     Server::builder().jetstream(true).config(config).start().expect("a nats-server")
 }
 
-/// Everything that is done with durable requests, by a gateway, a consumer, and who sees to dead letters.
-struct World {
+/// Everything that is done with durable requests: by a gateway, a consumer, and a program for dead letters.
+struct Scenario {
     admin: Client,
     gateway: Gateway,
     letters: DeadLetters,
     /// How often the handler ran.
     runs: Arc<AtomicUsize>,
-    /// Whether what fails fails no more.
+    /// Whether the failing request succeeds from now on.
     mended: Arc<AtomicBool>,
 }
 
-impl World {
-    /// All of it, until the consumer has shut down.
+impl Scenario {
+    /// Runs all of it, until the consumer has shut down.
     async fn use_all(server: &Server, refusals: &Refusals, declares: Declares) {
         let settings = StreamSettings::new().declare(declares == Declares::Each);
         let admin = refusals.connect(server, "admin", "_INBOX").await;
@@ -146,7 +146,7 @@ impl World {
         self.has_no_bodies().await;
     }
 
-    /// What the stream does not take.
+    /// Sends a request that the stream does not accept.
     async fn refuse(&self) {
         let context = jetstream::new(self.admin.clone());
         let stream = context.get_stream("TASK").await.expect("a stream");
@@ -156,7 +156,7 @@ impl World {
         self.has_no_bodies().await;
     }
 
-    async fn post(&self, target: &str, fields: &[(&str, &str)], size: usize) -> Answer {
+    async fn post(&self, target: &str, fields: &[(&str, &str)], size: usize) -> HttpResponse {
         let mut request = Request::builder().method(Method::POST).uri(target);
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -170,8 +170,8 @@ impl World {
         accepted.headers["location"].to_str().expect("text").to_owned()
     }
 
-    /// The response once there is one.
-    async fn fetch(&self, location: &str, status: StatusCode) -> Answer {
+    /// Waits for the stored response.
+    async fn fetch(&self, location: &str, status: StatusCode) -> HttpResponse {
         let mut answer = send(&self.gateway, get(location)).await;
         eventually("a response", async || {
             answer = send(&self.gateway, get(location)).await;
@@ -182,7 +182,7 @@ impl World {
         answer
     }
 
-    /// A large request that failed, and where its response is.
+    /// Sends a large request that fails, and returns where its response is stored.
     async fn dead_letter(&self) -> (String, DeadLetter) {
         let location = self.post_for_later("/fails", LARGE).await;
         self.fetch(&location, StatusCode::INTERNAL_SERVER_ERROR).await;
@@ -222,13 +222,13 @@ async fn the_listed_permissions_are_enough() {
     for declares in [Declares::Administrator, Declares::Each] {
         let server = server(&config(declares));
         let refusals = Refusals::default();
-        World::use_all(&server, &refusals, declares).await;
+        Scenario::use_all(&server, &refusals, declares).await;
         assert_eq!(refusals.count(), 0);
     }
 }
 
 #[tokio::test]
-async fn without_any_one_of_them_something_is_refused() {
+async fn without_any_one_permission_something_is_refused() {
     let entries = |declares| {
         let config = config(declares);
         let entries = config.lines().enumerate().filter(|(_, line)| is_entry(line));
@@ -237,7 +237,7 @@ async fn without_any_one_of_them_something_is_refused() {
     };
     let mut cases = entries(Declares::Administrator);
     assert_eq!(cases.len(), 33);
-    // What is the same in both is needed as much.
+    // The entries that both configurations share have been tested.
     let additional = entries(Declares::Each).into_iter().filter(|(_, entry, _)| entry.contains(".CREATE."));
     cases.extend(additional);
     assert_eq!(cases.len(), 38);
@@ -245,14 +245,14 @@ async fn without_any_one_of_them_something_is_refused() {
         let server = server(&config);
         let refusals = Refusals::default();
         tokio::select! {
-            () = World::use_all(&server, &refusals, declares) => assert_ne!(refusals.count(), 0, "not needed: {entry}"),
+            () = Scenario::use_all(&server, &refusals, declares) => assert_ne!(refusals.count(), 0, "not needed: {entry}"),
             () = soon_refused(&refusals) => {}
         }
     };
     streams::iter(cases).map(run).buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 
-/// Completes with the first refusal; asking what is refused takes 5 s, which nobody has to wait for.
+/// Waits for the first refusal. The refused request itself would only time out after 5 s.
 async fn soon_refused(refusals: &Refusals) {
     while refusals.count() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! Responses that are not whole.
+//! Streamed response bodies.
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -13,16 +13,16 @@ use crate::harness::settle;
 const FRAME: usize = 64 * 1024;
 
 #[tokio::test]
-async fn a_response_begins_with_what_is_there_and_goes_on_as_it_comes() {
+async fn a_response_starts_with_what_is_ready_and_is_streamed() {
     let (source, body, watch) = fed();
     source.data("a");
     source.data("b");
-    let actor = consumer(answering(Response::new(boxed(body)))).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer(answering(Response::new(boxed(body)))).await;
+    let mut exchange = manual.get("/").await;
     let (response, token) = exchange.begun().await;
     assert_eq!((response.parts.status, &response.body[..]), (StatusCode::OK, &b"ab"[..]));
     assert!(!response.parts.headers.contains_key("content-length"));
-    exchange.tell(&token, credit(1000)).await;
+    exchange.send_frame(&token, credit(1000)).await;
     for (sequence, tick) in [(1, "c"), (2, "de"), (3, "f")] {
         source.data(tick);
         let data = exchange.data().await;
@@ -41,26 +41,26 @@ async fn a_response_begins_with_what_is_there_and_goes_on_as_it_comes() {
 }
 
 #[tokio::test]
-async fn what_is_there_whole_takes_one_message() {
+async fn a_complete_small_body_takes_one_message() {
     let (source, body, _) = fed();
     source.data("a");
     source.data("b");
     source.trailers(trailers());
     drop(source);
-    let actor = consumer(answering(Response::new(boxed(body)))).await;
-    let response = actor.get("/").await.response().await;
+    let manual = consumer(answering(Response::new(boxed(body)))).await;
+    let response = manual.get("/").await.response().await;
     assert_eq!((&response.body[..], response.trailers), (&b"ab"[..], Some(trailers())));
 }
 
 #[tokio::test]
-async fn a_large_body_follows_its_head_within_credit() {
-    // Around the size where it just fits, and one that takes many frames.
+async fn a_large_body_is_sent_within_its_credit() {
+    // Sizes around the limit of one frame, and one that takes many frames.
     for size in [FRAME - 100, FRAME - 40, FRAME - 20, FRAME, FRAME + 1, 300_000] {
         let content: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
         let body = Full::new(Bytes::from(content.clone()));
-        let actor = consumer(answering(Response::new(boxed(body)))).await;
-        let mut exchange = actor.get("/").await;
-        let (frame, token) = exchange.news().await;
+        let manual = consumer(answering(Response::new(boxed(body)))).await;
+        let mut exchange = manual.get("/").await;
+        let (frame, token) = exchange.next_frame().await;
         let Frame::Response(response) = frame else { panic!("{frame:?}") };
         let mut received = response.body.to_vec();
         if response.head.end {
@@ -72,7 +72,7 @@ async fn a_large_body_follows_its_head_within_credit() {
             let mut sequence = 0;
             while received.len() < size {
                 let granted = (received.len() + 50_000).min(size);
-                exchange.tell(&token, credit(granted as u64)).await;
+                exchange.send_frame(&token, credit(granted as u64)).await;
                 while received.len() < granted {
                     let data = exchange.data().await;
                     sequence += 1;
@@ -88,23 +88,23 @@ async fn a_large_body_follows_its_head_within_credit() {
 }
 
 #[tokio::test]
-async fn a_body_is_polled_only_for_what_may_be_sent() {
+async fn a_body_is_polled_only_while_there_is_credit() {
     let pieces = futures::stream::repeat_with(|| {
         Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![0; 1000])))
     });
     let (body, watch) = watched(http_body_util::StreamBody::new(pieces));
-    let actor = consumer(answering(Response::new(boxed(body)))).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer(answering(Response::new(boxed(body)))).await;
+    let mut exchange = manual.get("/").await;
     let (response, token) = exchange.begun().await;
     let mut sent = response.body.len();
     assert!(sent <= FRAME && watch.yielded() <= FRAME + 1000, "{}", watch.yielded());
     for _ in 0..3 {
         let granted = sent + 200_000;
-        exchange.tell(&token, credit(granted as u64)).await;
+        exchange.send_frame(&token, credit(granted as u64)).await;
         while sent < granted {
             sent += exchange.data().await.body.len();
         }
-        settle(actor.client()).await;
+        settle(manual.client()).await;
         while let Some(frame) = exchange.waiting_frame() {
             assert!(matches!(frame, Frame::Probe), "{frame:?}");
         }
@@ -114,19 +114,19 @@ async fn a_body_is_polled_only_for_what_may_be_sent() {
 }
 
 #[tokio::test]
-async fn a_body_goes_on_when_what_waited_for_credit_is_out() {
+async fn a_body_is_polled_again_once_its_frames_are_sent() {
     let pieces = futures::stream::repeat_with(|| {
         Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![0; 5 * FRAME])))
     });
-    let actor = consumer(answering(Response::new(boxed(http_body_util::StreamBody::new(pieces))))).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer(answering(Response::new(boxed(http_body_util::StreamBody::new(pieces))))).await;
+    let mut exchange = manual.get("/").await;
     let (response, token) = exchange.begun().await;
     let mut sent = response.body.len();
     let (times, mut probes) = (5, 0);
     for _ in 0..times {
-        // A piece at a time, so that frames of the last one wait.
+        // One piece at a time, so that frames of the last one wait for credit.
         let granted = sent + 5 * FRAME;
-        exchange.tell(&token, credit(granted as u64)).await;
+        exchange.send_frame(&token, credit(granted as u64)).await;
         while sent < granted {
             match exchange.frame().await.0 {
                 Frame::Data(data) => sent += data.body.len(),
@@ -135,19 +135,19 @@ async fn a_body_goes_on_when_what_waited_for_credit_is_out() {
             }
         }
     }
-    // It is not to rest until it asks whether somebody is there, or only when all here are slow.
+    // The body must not wait for a PROBE; a few are possible on a slow machine.
     assert!(2 * probes < times, "{probes}");
 }
 
 #[tokio::test]
-async fn what_has_no_content_is_not_streamed() {
+async fn a_response_without_content_is_not_streamed() {
     for (method, status) in [(Method::HEAD, 200), (Method::GET, 204), (Method::GET, 304)] {
         let (source, body, watch) = fed();
         let Source(_) = &source;
         let mut response = Response::new(boxed(body));
         *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-        let actor = consumer(answering(response)).await;
-        let mut exchange = actor.send(head(), request(method, "/", "")).await;
+        let manual = consumer(answering(response)).await;
+        let mut exchange = manual.send(head(), request(method, "/", "")).await;
         assert!(exchange.response().await.body.is_empty());
         assert!(watch.is_dropped());
     }

@@ -1,4 +1,4 @@
-//! Streams that end before their end.
+//! Streamed bodies that end early.
 
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -14,21 +14,21 @@ use narun_support::Server;
 use tokio::sync::oneshot;
 
 use super::{Watch, answering, boxed, consumer, consumer_with, credit, fed};
-use crate::gateway::{Actor, Exchange, get, head, request};
+use crate::gateway::{Exchange, ManualGateway, get, head, request};
 use crate::harness::{Metrics, connect, eventually, listens, new_app, settle, soon, start};
 
 const RESETS: &str = "http_consumer_stream_resets_total";
 const FAILURES: &str = "http_consumer_handler_failures_total";
 
-/// A stream that has begun, with credit, and what becomes of its body.
-async fn begun() -> (Actor, Exchange, async_nats::Subject, super::Source, Watch) {
+/// A response with a streamed body that has started, with credit.
+async fn begun() -> (ManualGateway, Exchange, async_nats::Subject, super::Source, Watch) {
     let (source, body, watch) = fed();
     source.data("a");
-    let actor = consumer(answering(Response::new(boxed(body)))).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer(answering(Response::new(boxed(body)))).await;
+    let mut exchange = manual.get("/").await;
     let (_, token) = exchange.begun().await;
-    exchange.tell(&token, credit(1000)).await;
-    (actor, exchange, token, source, watch)
+    exchange.send_frame(&token, credit(1000)).await;
+    (manual, exchange, token, source, watch)
 }
 
 async fn dropped(watch: &Watch) {
@@ -49,34 +49,34 @@ async fn a_reset_or_stop_drops_the_body() {
         (reset(ResetCode::Deadline), "deadline"),
     ] {
         let before = metrics.value(RESETS, &[("reason", reason)]);
-        let (actor, exchange, token, _source, watch) = begun().await;
-        exchange.tell(&token, frame).await;
+        let (manual, exchange, token, _source, watch) = begun().await;
+        exchange.send_frame(&token, frame).await;
         dropped(&watch).await;
         assert_eq!(metrics.value(RESETS, &[("reason", reason)]), before + 1.0, "{reason}");
-        actor.get("/next").await.response().await;
+        manual.get("/next").await.response().await;
     }
     assert_eq!(metrics.value("http_consumer_cancelled_total", &[("reason", "idle")]), 1.0);
 }
 
 #[tokio::test]
-async fn a_lie_about_what_was_sent_is_a_gap() {
+async fn a_wrong_count_of_sent_bytes_is_a_gap() {
     let (_actor, mut exchange, token, _source, watch) = begun().await;
-    exchange.tell(&token, Credit { offset: 1000, stop: false, sent: 7 }.encode()).await;
+    exchange.send_frame(&token, Credit { offset: 1000, stop: false, sent: 7 }.encode()).await;
     assert_eq!(exchange.reset().await.0, ResetCode::Gap);
     dropped(&watch).await;
 }
 
 #[tokio::test]
-async fn a_body_that_fails_is_told_and_nothing_else_is_affected() {
+async fn a_body_that_fails_resets_its_exchange_only() {
     let metrics = Metrics::install();
-    let (actor, mut exchange, _, source, watch) = begun().await;
+    let (manual, mut exchange, _, source, watch) = begun().await;
     source.data("b");
     assert_eq!(exchange.data().await.body, "b");
     source.fail();
     assert_eq!(exchange.reset().await, (ResetCode::Internal, true));
     dropped(&watch).await;
     assert_eq!(metrics.value(FAILURES, &[("reason", "error")]), 1.0);
-    actor.get("/next").await.response().await;
+    manual.get("/next").await.response().await;
 
     let mut polls = 0;
     let panicking = futures::stream::poll_fn(move |_| -> Poll<Option<Result<Piece<Bytes>, BoxError>>> {
@@ -87,14 +87,14 @@ async fn a_body_that_fails_is_told_and_nothing_else_is_affected() {
             _ => panic!("on purpose"),
         }
     });
-    let actor = consumer(answering(Response::new(boxed(StreamBody::new(panicking))))).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer(answering(Response::new(boxed(StreamBody::new(panicking))))).await;
+    let mut exchange = manual.get("/").await;
     let (_, token) = exchange.begun().await;
-    exchange.tell(&token, credit(1000)).await;
+    exchange.send_frame(&token, credit(1000)).await;
     assert_eq!(exchange.reset().await, (ResetCode::Internal, true));
     assert_eq!(metrics.value(FAILURES, &[("reason", "panic")]), 1.0);
     assert_eq!(metrics.value(RESETS, &[("reason", "failed")]), 2.0);
-    actor.get("/next").await.response().await;
+    manual.get("/next").await.response().await;
     eventually("the end", async || metrics.value("http_consumer_requests_in_flight", &[]) == 0.0).await;
 }
 
@@ -103,33 +103,33 @@ async fn a_slot_is_held_until_the_body_has_ended() {
     let (source, body, _) = fed();
     source.data("a");
     let service = answering(Response::new(boxed(body)));
-    let actor = consumer_with(service, |serve| serve.concurrency(1).queue(0)).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer_with(service, |serve| serve.concurrency(1).queue(0)).await;
+    let mut exchange = manual.get("/").await;
     let (_, token) = exchange.begun().await;
-    let (frame, _) = actor.get("/next").await.frame().await;
+    let (frame, _) = manual.get("/next").await.frame().await;
     assert!(matches!(&frame, Frame::Refused(refused) if refused.reason == Refusal::Overloaded), "{frame:?}");
-    exchange.tell(&token, credit(1000)).await;
+    exchange.send_frame(&token, credit(1000)).await;
     drop(source);
     assert!(exchange.data().await.end);
     eventually("a free slot", async || {
-        matches!(actor.get("/next").await.frame().await.0, Frame::Response(_))
+        matches!(manual.get("/next").await.frame().await.0, Frame::Response(_))
     })
     .await;
 }
 
 #[tokio::test]
-async fn time_that_is_over_ends_the_body() {
+async fn a_body_is_dropped_at_its_deadline() {
     let metrics = Metrics::install();
     let (source, body, watch) = fed();
     source.data("a");
-    let actor = consumer(answering(Response::new(boxed(body)))).await;
+    let manual = consumer(answering(Response::new(boxed(body)))).await;
     let mut limited = head();
     limited.head_timeout = Some(Duration::from_secs(1));
     limited.total_timeout = Some(Duration::from_secs(2));
-    let mut exchange = actor.send(limited, get("/")).await;
+    let mut exchange = manual.send(limited, get("/")).await;
     exchange.begun().await;
     let code = loop {
-        match exchange.news().await.0 {
+        match exchange.next_frame().await.0 {
             Frame::Reset(reset) => break reset.code,
             Frame::Credit(_) => {}
             other => panic!("{other:?}"),
@@ -141,19 +141,19 @@ async fn time_that_is_over_ends_the_body() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_gone_drops_the_body() {
+async fn a_body_is_dropped_when_its_gateway_is_gone() {
     let (source, body, watch) = fed();
     source.data("a");
-    let actor = consumer(answering(Response::new(boxed(body)))).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer(answering(Response::new(boxed(body)))).await;
+    let mut exchange = manual.get("/").await;
     exchange.begun().await;
-    // It waits for credit, so it asks soon.
+    // It waits for credit, so it sends PROBE soon.
     exchange.leave().await;
     dropped(&watch).await;
 }
 
 #[tokio::test]
-async fn streams_are_waited_for_at_shutdown_and_then_cut_off() {
+async fn a_shutdown_waits_for_streamed_bodies_then_aborts_them() {
     let metrics = Metrics::install();
     for finishes in [true, false] {
         let (source, body, watch) = fed();
@@ -164,10 +164,10 @@ async fn streams_are_waited_for_at_shutdown_and_then_cut_off() {
             .shutdown_timeout(patience)
             .with_graceful_shutdown(async { drop(stopped.await) });
         let consumer = start(&app, serve).await;
-        let actor = Actor::new(&app).await;
-        let mut exchange = actor.send(head(), request(Method::POST, "/", "")).await;
+        let manual = ManualGateway::new(&app).await;
+        let mut exchange = manual.send(head(), request(Method::POST, "/", "")).await;
         let (_, token) = exchange.begun().await;
-        exchange.tell(&token, credit(1000)).await;
+        exchange.send_frame(&token, credit(1000)).await;
         stop.send(()).expect("a consumer");
         if finishes {
             source.data("b");
@@ -176,7 +176,7 @@ async fn streams_are_waited_for_at_shutdown_and_then_cut_off() {
             assert!(exchange.data().await.end);
         } else {
             let reset = loop {
-                match exchange.news().await.0 {
+                match exchange.next_frame().await.0 {
                     Frame::Reset(reset) => break reset,
                     Frame::Credit(_) => {}
                     other => panic!("{other:?}"),
@@ -192,7 +192,7 @@ async fn streams_are_waited_for_at_shutdown_and_then_cut_off() {
 }
 
 #[tokio::test]
-async fn a_stream_outlives_a_lost_connection_in_which_nothing_was_sent() {
+async fn a_streamed_body_survives_a_lost_connection_without_loss() {
     let mut server = Server::start().expect("a nats-server");
     let (source, body, watch) = fed();
     source.data("a");
@@ -202,18 +202,18 @@ async fn a_stream_outlives_a_lost_connection_in_which_nothing_was_sent() {
     tokio::spawn(serve(client, app.as_str(), answering(Response::new(boxed(body)))).into_future());
     let client = async_nats::connect(server.url()).await.expect("a connection");
     listens(&client, &app).await;
-    let actor = Actor::over(client, &app);
-    let mut exchange = actor.get("/").await;
+    let manual = ManualGateway::over(client, &app);
+    let mut exchange = manual.get("/").await;
     let (_, token) = exchange.begun().await;
-    exchange.tell(&token, credit(1000)).await;
+    exchange.send_frame(&token, credit(1000)).await;
     source.data("b");
     assert_eq!(exchange.data().await.sequence, 1);
 
     server.restart().expect("the server again");
-    for statistics in [actor.client().statistics(), consumer_statistics] {
+    for statistics in [manual.client().statistics(), consumer_statistics] {
         eventually("a new connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
     }
-    settle(actor.client()).await;
+    settle(manual.client()).await;
     source.data("c");
     let data = exchange.data().await;
     assert_eq!((data.sequence, &data.body[..]), (2, &b"c"[..]));

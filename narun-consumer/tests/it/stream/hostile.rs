@@ -1,4 +1,4 @@
-//! Gateways that keep to no rules once bodies stream.
+//! Gateways that violate the protocol of streamed bodies.
 
 use bytes::Bytes;
 use http::Response;
@@ -6,13 +6,13 @@ use narun_core::frame::{Credit, Data, Frame, Reset, ResetCode};
 
 use super::uploads::handed;
 use super::{Source, Watch, answering, boxed, consumer, credit, data, fed, post};
-use crate::gateway::{Actor, Exchange, encode, get, head};
+use crate::gateway::{Exchange, ManualGateway, encode, get, head};
 use crate::harness::{Metrics, eventually, soon};
 
 const WINDOW: usize = 64 * 1024;
 const RESETS: &str = "http_consumer_stream_resets_total";
 
-/// DATA whose length is not true.
+/// DATA with a wrong length.
 fn giant() -> Bytes {
     let honest = data(1, "x", false);
     let (head, body) = honest.split_at(honest.len() - 2);
@@ -21,14 +21,14 @@ fn giant() -> Bytes {
 }
 
 #[tokio::test]
-async fn lies_in_a_request_are_reset_and_counted_and_harm_no_other() {
+async fn invalid_frames_reset_their_exchange_and_no_other() {
     let metrics = Metrics::install();
-    let (actor, mut handlers) = handed(WINDOW as u64).await;
-    let mut honest = post(&actor, "").await;
+    let (manual, mut handlers) = handed(WINDOW as u64).await;
+    let mut honest = post(&manual, "").await;
     let (request, answer) = soon("a request", handlers.recv()).await.expect("a consumer");
     answer.send(boxed(request.into_body())).expect("a handler");
     let ((_, token), mut sequence) = (honest.begun().await, 0);
-    honest.tell(&token, credit(1000)).await;
+    honest.send_frame(&token, credit(1000)).await;
 
     let overrun = (1..=3).map(|sequence| data(sequence, vec![0; 40_000], false)).collect();
     let sent = |sent| Credit { offset: 0, stop: false, sent }.encode();
@@ -45,17 +45,17 @@ async fn lies_in_a_request_are_reset_and_counted_and_harm_no_other() {
         (vec![Bytes::from_static(b"no frame")], ResetCode::Internal),
     ] {
         let first = frames[0].slice(..frames[0].len().min(40));
-        let mut exchange = post(&actor, "").await;
+        let mut exchange = post(&manual, "").await;
         let (request, mut answer) = soon("a request", handlers.recv()).await.expect("a consumer");
         let mut body = request.into_body();
         let reading =
             tokio::spawn(async move { http_body_util::BodyExt::frame(&mut body).await.map(|_| body) });
         let (_, consumer) = exchange.accepted().await;
         for frame in frames {
-            exchange.tell(&consumer, frame).await;
+            exchange.send_frame(&consumer, frame).await;
         }
         let told = loop {
-            match exchange.news().await.0 {
+            match exchange.next_frame().await.0 {
                 Frame::Reset(reset) => break reset.code,
                 Frame::Credit(_) => {}
                 other => panic!("{other:?}"),
@@ -68,19 +68,19 @@ async fn lies_in_a_request_are_reset_and_counted_and_harm_no_other() {
         assert_eq!(metrics.value(RESETS, &[("reason", "broken")]), lies, "{first:?}");
 
         sequence += 1;
-        honest.tell(&token, data(sequence, "tick", false)).await;
+        honest.send_frame(&token, data(sequence, "tick", false)).await;
         assert_eq!(honest.tick().await, "tick");
     }
-    honest.tell(&token, data(sequence + 1, "", true)).await;
+    honest.send_frame(&token, data(sequence + 1, "", true)).await;
     eventually("the end", async || metrics.value("http_consumer_requests_in_flight", &[]) == 0.0).await;
     assert_eq!(metrics.value(RESETS, &[]), lies);
 }
 
 impl Exchange {
-    /// The next part of the response's body.
+    /// Waits for the next part of the response's body.
     async fn tick(&mut self) -> Bytes {
         loop {
-            match self.news().await.0 {
+            match self.next_frame().await.0 {
                 Frame::Credit(_) => {}
                 Frame::Data(data) => return data.body,
                 other => panic!("{other:?}"),
@@ -89,21 +89,21 @@ impl Exchange {
     }
 }
 
-/// A download that has begun, with credit.
-async fn begun() -> (Actor, Exchange, async_nats::Subject, Source, Watch) {
+/// A download that has started, with credit.
+async fn begun() -> (ManualGateway, Exchange, async_nats::Subject, Source, Watch) {
     let (source, body, watch) = fed();
     source.data("a");
-    let actor = consumer(answering(Response::new(boxed(body)))).await;
-    let mut exchange = actor.get("/").await;
+    let manual = consumer(answering(Response::new(boxed(body)))).await;
+    let mut exchange = manual.get("/").await;
     let (_, token) = exchange.begun().await;
-    exchange.tell(&token, credit(1000)).await;
-    (actor, exchange, token, source, watch)
+    exchange.send_frame(&token, credit(1000)).await;
+    (manual, exchange, token, source, watch)
 }
 
 #[tokio::test]
-async fn frames_of_strangers_change_nothing_and_are_answered_gone() {
-    let (actor, mut exchange, token, source, watch) = begun().await;
-    let mut stranger = actor.get("/other").await;
+async fn frames_from_other_tokens_change_nothing() {
+    let (manual, mut exchange, token, source, watch) = begun().await;
+    let mut stranger = manual.get("/other").await;
     stranger.response().await;
     let end = Data { sequence: 1, body: "evil".into(), end: true, trailers: None };
     for (frame, tick) in [
@@ -112,23 +112,23 @@ async fn frames_of_strangers_change_nothing_and_are_answered_gone() {
         (end.encode(), "d"),
         (encode(&head(), get("/")).await, "e"),
     ] {
-        stranger.tell(&token, frame).await;
+        stranger.send_frame(&token, frame).await;
         assert_eq!(stranger.reset().await.0, ResetCode::Gone);
         source.data(tick);
         assert_eq!(exchange.tick().await, tick);
     }
     assert!(!watch.is_dropped());
-    // Whoever knows the token and names nobody has to be believed.
+    // A frame without a reply is accepted from any sender that knows the token.
     let reset = Reset { code: ResetCode::Cancel, text: String::new(), ran: true };
-    actor.client().publish(token, reset.encode()).await.expect("a message sent");
+    manual.client().publish(token, reset.encode()).await.expect("a message sent");
     eventually("a dropped body", async || watch.is_dropped()).await;
 }
 
 #[tokio::test]
-async fn credit_is_neither_taken_back_nor_too_large() {
+async fn credit_never_shrinks_and_is_capped() {
     let (_actor, mut exchange, token, source, _watch) = begun().await;
     for (offset, tick) in [(0, "b"), (1, "c"), (u64::MAX, "d"), (5, "e"), (u64::MAX, "f")] {
-        exchange.tell(&token, credit(offset)).await;
+        exchange.send_frame(&token, credit(offset)).await;
         source.data(tick);
         assert_eq!(exchange.tick().await, tick);
     }

@@ -1,4 +1,4 @@
-//! Large bodies, with narun-core's own driver as the gateway.
+//! Large bodies, with narun's driver as the gateway.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,12 +21,12 @@ use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tower::service_fn;
 
 use super::{boxed, consumer, watched};
-use crate::gateway::{Actor, head};
+use crate::gateway::{ManualGateway, head};
 use crate::harness::{connect, eventually, soon, subject};
 
 pub(super) const SIZE: u64 = 12 * 1024 * 1024;
 
-/// Bytes that tell their place, in pieces of odd sizes.
+/// A body whose bytes depend on their position, in pieces of odd sizes.
 pub(super) fn content(size: u64) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static {
     let mut sent = 0;
     let pieces = std::iter::from_fn(move || {
@@ -42,7 +42,7 @@ fn byte(place: u64) -> u8 {
     (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
-/// Reads a body to its end: how many bytes there were, all of them in their place.
+/// Reads a body to its end, checks its bytes, and returns their number.
 pub(super) async fn check<B>(mut body: B) -> Result<u64, BoxError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -58,21 +58,21 @@ where
     Ok(place)
 }
 
-/// A gateway that streams.
+/// A gateway that sends a streamed body.
 struct Streaming {
     endpoint: Arc<NatsEndpoint>,
     app: String,
 }
 
 impl Streaming {
-    async fn before(actor: &Actor) -> Self {
+    async fn before(manual: &ManualGateway) -> Self {
         let link = NatsLink::new(connect().await);
         let prefix = link.inbox_prefix();
         let endpoint =
             Arc::new(Endpoint::new(link, &prefix, ReplyPolicy::default(), Limits::default(), |_| {}));
         let subscriber = endpoint.subscribe().await.expect("a subscription");
         tokio::spawn(endpoint.clone().run(subscriber));
-        Self { endpoint, app: actor.app().to_owned() }
+        Self { endpoint, app: manual.app().to_owned() }
     }
 
     async fn send<B>(&self, path: &str, body: B) -> (Box<ResponseFrame>, IncomingResponse<NatsLink>)
@@ -100,7 +100,7 @@ impl Streaming {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_bodies_come_through_both_ways() {
+async fn large_bodies_are_transferred_both_ways() {
     let service = service_fn(async |request: Request<Body>| {
         let path = request.uri().path().to_owned();
         let body = request.into_body();
@@ -110,8 +110,8 @@ async fn large_bodies_come_through_both_ways() {
             _ => boxed(body),
         }))
     });
-    let actor = consumer(service).await;
-    let gateway = Streaming::before(&actor).await;
+    let manual = consumer(service).await;
+    let gateway = Streaming::before(&manual).await;
     let (response, _) = gateway.send("/up", content(SIZE)).await;
     assert_eq!(response.body, SIZE.to_string());
     let (_, body) = gateway.send("/down", content(0)).await;
@@ -121,16 +121,16 @@ async fn large_bodies_come_through_both_ways() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_stops_the_handler_and_one_that_leaves_ends_it() {
+async fn a_client_that_does_not_read_pauses_the_handler() {
     let (body, watch) = watched(content(u64::MAX));
-    let actor = consumer(super::answering(Response::new(boxed(body)))).await;
-    let gateway = Streaming::before(&actor).await;
+    let manual = consumer(super::answering(Response::new(boxed(body)))).await;
+    let gateway = Streaming::before(&manual).await;
     let (_, body) = gateway.send("/", content(0)).await;
     let window = FlowConfig::default().window as usize;
     eventually("a full window", async || watch.yielded() >= window).await;
-    // Small requests on the same connection go on, and nothing more is taken of the body.
+    // Small requests on the same connection continue, and the body is not polled.
     for _ in 0..50 {
-        actor.get("/next").await.response().await;
+        manual.get("/next").await.response().await;
     }
     assert!(watch.yielded() <= window + 3 * 100_000, "{}", watch.yielded());
     assert!(!watch.is_dropped());
@@ -139,7 +139,7 @@ async fn a_client_that_does_not_read_stops_the_handler_and_one_that_leaves_ends_
 }
 
 #[tokio::test]
-async fn a_handler_that_does_not_read_stops_the_client() {
+async fn a_handler_that_does_not_read_pauses_the_client() {
     let read = Arc::new(AtomicU64::new(0));
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let (opened, counted) = (gate.clone(), read.clone());
@@ -154,8 +154,8 @@ async fn a_handler_that_does_not_read_stops_the_client() {
             Ok::<_, BoxError>(Response::new(boxed(Body::from("all"))))
         }
     });
-    let actor = consumer(service).await;
-    let gateway = Streaming::before(&actor).await;
+    let manual = consumer(service).await;
+    let gateway = Streaming::before(&manual).await;
     let (body, watch) = watched(content(SIZE));
     let exchange = tokio::spawn(async move { gateway.send("/", body).await });
     let window = FlowConfig::default().window as usize;

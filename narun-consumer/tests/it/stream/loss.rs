@@ -1,4 +1,4 @@
-//! Frames that get lost on their way: what comes is either whole or broken off.
+//! Lost frames: a body arrives complete or is aborted.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::lossy::Lossy;
 
 const SIZE: u64 = 3_000_000;
 
-/// A gateway and a consumer, whose connections lose what they publish.
+/// A gateway and a consumer on connections that can lose frames.
 struct Site {
     app: String,
     gateway: Gateway,
@@ -54,7 +54,7 @@ impl Site {
         Self { app, gateway: gateway.build().await.expect("a gateway"), from_gateway, from_consumer }
     }
 
-    /// How many bytes of a download come, if it does not break off; or the status if that says that it failed.
+    /// The size of a download; an error with the status if it failed, or if it was aborted.
     async fn download(&self, method: Method) -> Result<u64, Option<StatusCode>> {
         let request = Request::builder().method(method).uri("/down").body(Body::empty()).expect("a request");
         let Ok(response) = soon("a response", self.gateway.service().oneshot(request)).await;
@@ -64,7 +64,7 @@ impl Site {
         }
     }
 
-    /// The answer to an upload.
+    /// The response to an upload.
     async fn upload(&self) -> (StatusCode, Bytes) {
         let request = Request::post("/up").body(content(SIZE)).expect("a request");
         let Ok(response) = soon("a response", self.gateway.service().oneshot(request)).await;
@@ -74,7 +74,7 @@ impl Site {
     }
 }
 
-/// True for the so manieth DATA.
+/// Returns `true` for the DATA with this number.
 fn nth(mut number: usize) -> impl FnMut(&Frame) -> bool + Send + 'static {
     move |frame| {
         number -= usize::from(matches!(frame, Frame::Data(_)));
@@ -87,7 +87,7 @@ fn is_end(frame: &Frame) -> bool {
 }
 
 #[tokio::test]
-async fn a_lost_part_of_a_response_breaks_it_off() {
+async fn a_lost_part_of_a_response_aborts_it() {
     let site = Site::start().await;
     assert_eq!(site.download(Method::GET).await, Ok(SIZE));
     for number in [1, 2, 20] {
@@ -95,7 +95,7 @@ async fn a_lost_part_of_a_response_breaks_it_off() {
         assert_eq!(site.download(Method::GET).await, Err(None), "{number}");
         assert!(site.from_consumer.has_lost());
     }
-    // Nothing follows that would show it.
+    // No later frame shows the loss.
     site.from_consumer.lose(is_end);
     assert_eq!(site.download(Method::GET).await, Err(None));
     assert!(site.from_consumer.has_lost());
@@ -103,10 +103,10 @@ async fn a_lost_part_of_a_response_breaks_it_off() {
 }
 
 #[tokio::test]
-async fn a_lost_beginning_of_a_response_is_never_half_of_it() {
+async fn a_lost_response_head_is_never_half_a_response() {
     let site = Site::start().await;
     let lose = || site.from_consumer.lose(|frame| matches!(frame, Frame::Response(_)));
-    // Sent again, as the method is idempotent.
+    // Retried, as the method is idempotent.
     lose();
     assert_eq!(site.download(Method::GET).await, Ok(SIZE));
     assert!(site.from_consumer.has_lost());
@@ -134,7 +134,7 @@ async fn a_lost_part_of_a_request_is_502() {
 }
 
 #[tokio::test]
-async fn lost_credit_is_asked_for() {
+async fn lost_credit_is_requested_again() {
     let site = Site::start().await;
     site.from_gateway.lose(|frame| matches!(frame, Frame::Credit(_)));
     assert_eq!(site.download(Method::GET).await, Ok(SIZE));
@@ -150,7 +150,7 @@ async fn lost_credit_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_is_noticed_without_its_word() {
+async fn a_client_that_leaves_is_noticed_if_its_reset_is_lost() {
     let (body, watch) = watched(content(u64::MAX));
     let site = Site::with(super::answering(Response::new(boxed(body)))).await;
     let request = Request::get("/down").body(Body::empty()).expect("a request");

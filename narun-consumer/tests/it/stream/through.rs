@@ -1,4 +1,4 @@
-//! Streams through a real gateway.
+//! Streamed bodies through a real gateway.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -11,7 +11,7 @@ use super::{AnyBody, Watch, boxed, fed, trailers, watched};
 use crate::gateway::real;
 use crate::harness::{connect, eventually, new_app, soon, start};
 
-/// A gateway, and a consumer behind it with this service.
+/// A gateway, and a consumer with this service.
 async fn pair<S, F>(service: S) -> narun_gateway::Gateway
 where
     S: FnMut(Request<Body>) -> F + Clone + Send + 'static,
@@ -36,7 +36,7 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_bodies_come_through_both_ways() {
+async fn large_bodies_are_transferred_both_ways() {
     let gateway = pair(async |request: Request<Body>| {
         let path = request.uri().path().to_owned();
         let body = request.into_body();
@@ -58,7 +58,7 @@ async fn large_bodies_come_through_both_ways() {
     assert_eq!(soon("a body", check(response.into_body())).await.expect("whole"), SIZE);
 }
 
-/// Answers with a body that the test feeds.
+/// A service that responds with a body that the test feeds.
 async fn feeding() -> (narun_gateway::Gateway, super::Source, Watch) {
     let (source, body, watch) = fed();
     let body = std::sync::Arc::new(std::sync::Mutex::new(Some(body)));
@@ -71,7 +71,7 @@ async fn feeding() -> (narun_gateway::Gateway, super::Source, Watch) {
 }
 
 #[tokio::test]
-async fn each_tick_arrives_as_it_is_made() {
+async fn each_event_arrives_as_it_is_sent() {
     let (gateway, source, _) = feeding().await;
     let mut body = post(&gateway, "/", Body::empty()).await.into_body();
     for tick in ["1", "2", "3"] {
@@ -85,7 +85,7 @@ async fn each_tick_arrives_as_it_is_made() {
 }
 
 #[tokio::test]
-async fn requests_and_answers_take_turns() {
+async fn request_and_response_bodies_alternate() {
     let gateway = pair(async |request: Request<Body>| Ok(Response::new(boxed(request.into_body())))).await;
     let (source, body, _) = fed();
     source.data("0");
@@ -105,7 +105,7 @@ async fn requests_and_answers_take_turns() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_drops_what_it_leaves_behind() {
+async fn handler_and_body_are_dropped_when_the_client_leaves() {
     let (gateway, source, watch) = feeding().await;
     source.data("1");
     let body = post(&gateway, "/", Body::empty()).await.into_body();
@@ -115,7 +115,7 @@ async fn a_client_that_leaves_drops_what_it_leaves_behind() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_looks_like_that() {
+async fn a_body_that_fails_aborts_the_response() {
     let (gateway, source, _) = feeding().await;
     source.data("1");
     let response = post(&gateway, "/", Body::empty()).await;
@@ -125,7 +125,7 @@ async fn a_body_that_breaks_off_looks_like_that() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_stops_the_handler() {
+async fn a_client_that_does_not_read_pauses_the_handler() {
     let (body, watch) = watched(content(u64::MAX));
     let body = std::sync::Arc::new(std::sync::Mutex::new(Some(body)));
     let gateway = pair(move |_| {
@@ -136,7 +136,7 @@ async fn a_client_that_does_not_read_stops_the_handler() {
     let mut response = post(&gateway, "/", Body::empty()).await.into_body();
     eventually("a full window", async || watch.yielded() >= 1 << 20).await;
     assert!(watch.yielded() <= (1 << 20) + 300_000, "{}", watch.yielded());
-    // Once it reads, it goes on.
+    // Once the client reads, the body continues.
     let mut read = 0;
     while read < 3 << 20 {
         let frame =

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pin_project::pin_project;
 
-use super::Joined;
+use super::Segments;
 
 /// Collects a body whole, up to a limit. A body of one piece is not copied.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Collect<B> {
     #[pin]
     body: B,
     limit: usize,
-    data: Joined,
+    data: Segments,
     trailers: Option<HeaderMap>,
 }
 
@@ -30,7 +30,7 @@ pub enum CollectError<E> {
 impl<B> Collect<B> {
     /// Collects at most `limit` bytes.
     pub fn new(body: B, limit: usize) -> Self {
-        Self { body, limit, data: Joined::default(), trailers: None }
+        Self { body, limit, data: Segments::default(), trailers: None }
     }
 
     /// How many bytes have come.

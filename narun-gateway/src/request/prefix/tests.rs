@@ -12,64 +12,67 @@ use super::*;
 type Piece = Result<Frame<Bytes>, Infallible>;
 
 fn data(text: &'static str) -> Piece {
-    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
-}
-
-/// How a body begins that has these pieces at once.
-fn begin<S>(pieces: S, room: usize, limit: usize) -> Result<(Bytes, Bytes, bool), FailureKind>
-where
-    S: futures::Stream<Item = Piece>,
-{
-    let mut start = Start::new(StreamBody::new(pieces), room, limit);
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..3 {
-        if let Poll::Ready(begun) = start.poll(&mut cx) {
-            let begun = begun.map_err(|failure| failure.kind())?;
-            return Ok((begun.inline, begun.more, begun.body.is_none()));
-        }
-    }
-    panic!("it waits");
+    Ok(Frame::data(bytes(text)))
 }
 
 fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-#[test]
-fn takes_what_is_there() {
-    let ended = begin(stream::iter([data("a"), data("bc")]), 10, 10);
-    assert_eq!(ended, Ok((bytes("abc"), Bytes::new(), true)));
-    let paused = begin(stream::iter([data("a"), data("b")]).chain(stream::pending()), 10, 10);
-    assert_eq!(paused, Ok((bytes("ab"), Bytes::new(), false)));
-    assert_eq!(begin(stream::pending(), 10, 10), Ok((Bytes::new(), Bytes::new(), false)));
+/// Takes the prefix of a body of these pieces. Returns its bytes, those beyond the room, and whether they are all.
+fn prefix_of<S>(pieces: S, room: usize, limit: usize) -> Result<(Bytes, Bytes, bool), FailureKind>
+where
+    S: futures::Stream<Item = Piece>,
+{
+    let mut prefix = RequestPrefix::new(StreamBody::new(pieces), room, limit);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        if let Poll::Ready(taken) = prefix.poll(&mut cx) {
+            let RequestBody { prefix, following } = taken.map_err(|failure| failure.kind())?;
+            return Ok((prefix.inline, prefix.rest.data, following.is_none()));
+        }
+    }
+    panic!("pending");
 }
 
 #[test]
-fn looks_once_more_after_a_pause() {
+fn it_takes_what_is_ready() {
+    let ended = prefix_of(stream::iter([data("a"), data("bc")]), 10, 10);
+    assert_eq!(ended, Ok((bytes("abc"), Bytes::new(), true)));
+    let paused = prefix_of(stream::iter([data("a"), data("b")]).chain(stream::pending()), 10, 10);
+    assert_eq!(paused, Ok((bytes("ab"), Bytes::new(), false)));
+    assert_eq!(prefix_of(stream::pending(), 10, 10), Ok((Bytes::new(), Bytes::new(), false)));
+}
+
+#[test]
+fn it_looks_once_more_after_a_pause() {
     let mut first = true;
     let late = stream::poll_fn(move |_| match std::mem::take(&mut first) {
         true => Poll::Pending,
         false => Poll::Ready(Some(data("late"))),
     });
-    assert_eq!(begin(late.take(1), 10, 10), Ok((bytes("late"), Bytes::new(), true)));
+    assert_eq!(prefix_of(late.take(1), 10, 10), Ok((bytes("late"), Bytes::new(), true)));
 }
 
 #[test]
-fn splits_what_has_no_room() {
-    let begun = begin(stream::iter([data("ab"), data("cdef"), data("g")]), 3, 10);
-    assert_eq!(begun, Ok((bytes("abc"), bytes("def"), false)));
-    let begun = begin(stream::iter([data("abcdef")]), 3, 10);
-    assert_eq!(begun, Ok((bytes("abc"), bytes("def"), false)));
+fn it_splits_a_piece_that_is_longer_than_the_room() {
+    let taken = prefix_of(stream::iter([data("ab"), data("cdef"), data("g")]), 3, 10);
+    assert_eq!(taken, Ok((bytes("abc"), bytes("def"), false)));
+    let taken = prefix_of(stream::iter([data("abcdef")]), 3, 10);
+    assert_eq!(taken, Ok((bytes("abc"), bytes("def"), false)));
 }
 
 #[test]
-fn holds_the_limit() {
-    assert!(begin(stream::iter([data("abc"), data("de")]), 10, 5).is_ok());
-    assert_eq!(begin(stream::iter([data("abc"), data("def")]), 10, 5), Err(FailureKind::ContentTooLarge));
+fn it_refuses_a_body_over_the_limit() {
+    assert!(prefix_of(stream::iter([data("abc"), data("de")]), 10, 5).is_ok());
+    assert_eq!(prefix_of(stream::iter([data("abc"), data("def")]), 10, 5), Err(FailureKind::ContentTooLarge));
+    let endless = stream::iter([data("abc"), data("def")]).chain(stream::pending());
+    assert_eq!(prefix_of(endless, 10, 5), Err(FailureKind::ContentTooLarge));
+    assert_eq!(prefix_of(stream::iter([data("abcdef")]), 3, 5), Err(FailureKind::ContentTooLarge));
 }
 
 #[test]
-fn a_length_is_announced_by_the_body_or_its_field() {
+fn the_body_or_its_field_announces_a_length() {
     let (parts, ()) = Request::get("/").header("content-length", "7").body(()).expect("parts").into_parts();
     let unknown = StreamBody::new(stream::iter([data("")]));
     assert_eq!(announced(&parts, &unknown), Some(7));

@@ -49,7 +49,7 @@ fn samples_are_few_however_often_they_are_taken() {
 }
 
 #[tokio::test]
-async fn samples_are_taken_while_nobody_asks() {
+async fn samples_are_taken_in_the_background() {
     let server = Server::builder().jetstream(true).start().expect("a nats-server");
     let connection = Connection::new(async_nats::connect(server.url()).await.expect("a connection"));
     let config = Config { name: "s".into(), subjects: vec!["s".into()], ..Default::default() };
@@ -74,7 +74,7 @@ async fn samples_are_taken_while_nobody_asks() {
 }
 
 #[tokio::test]
-async fn streams_that_are_watched_are_bounded() {
+async fn sampled_streams_are_bounded() {
     let server = Server::start().expect("a nats-server");
     let connection = Connection::new(async_nats::connect(server.url()).await.expect("a connection"));
     let rates = Rates::default();

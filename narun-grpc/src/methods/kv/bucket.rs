@@ -6,7 +6,7 @@ use crate::BucketSettings;
 use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
-/// A bucket's NATS names.
+/// The NATS names of a key-value bucket.
 pub(super) struct Bucket {
     pub(super) name: String,
     pub(super) stream: String,
@@ -21,12 +21,12 @@ impl Bucket {
     /// The subject of a key.
     pub(super) fn subject(&self, key: &str) -> Result<String, Status> {
         if key.is_empty() {
-            return Err(Status::invalid_argument("a key is empty"));
+            return Err(Status::invalid_argument("the key is empty"));
         }
         let subject = format!("$KV.{}.{}", self.name, escape_key(key));
         match subject.len() {
             ..=Tenant::LONGEST_SUBJECT => Ok(subject),
-            _ => Err(Status::invalid_argument("a key is too long")),
+            _ => Err(Status::invalid_argument("the key is too long")),
         }
     }
 
@@ -47,7 +47,7 @@ impl Bucket {
     }
 }
 
-/// The stream of a bucket and the subject of a key.
+/// The stream of a bucket, and the subject of a key.
 #[cfg(test)]
 pub(crate) fn names(tenant: &Tenant, bucket: &str, key: &str) -> Result<(String, String), Status> {
     let bucket = Bucket::new(tenant, bucket)?;

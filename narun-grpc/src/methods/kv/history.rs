@@ -24,7 +24,7 @@ impl Unary for pb::KvHistoryRequest {
             if entry.up_to_date {
                 return Ok(pb::KvHistoryResponse { entries });
             }
-            let full = || Status::resource_exhausted("more of the key than an answer can have");
+            let full = || Status::resource_exhausted("more entries of the key than fit a response");
             room = room.checked_sub(prost::Message::encoded_len(&entry) + 8).ok_or_else(full)?;
             call.sent(1, entry.value.len());
             entries.push(entry);

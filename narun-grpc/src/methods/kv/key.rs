@@ -1,9 +1,9 @@
 use std::fmt::Write;
 
-/// A key as NATS takes it.
+/// Escapes a key for NATS.
 ///
-/// `[A-Za-z0-9/=-]` stay, and dots that do not make an empty token. Every other byte is written `_hh`, in lower-case
-/// hexadecimal digits, so that no two keys become one.
+/// `[A-Za-z0-9/=-]` stay as they are, and so do dots between two other characters. Every other byte becomes `_hh`, its
+/// two lower-case hexadecimal digits. No two keys have the same escaped form.
 pub(super) fn escape_key(key: &str) -> String {
     let bytes = key.as_bytes();
     let mut escaped = String::with_capacity(key.len());
@@ -16,14 +16,14 @@ pub(super) fn escape_key(key: &str) -> String {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'=' | b'-' => escaped.push(char::from(*byte)),
             b'.' if lone_dot() => escaped.push('.'),
-            // A `String` takes everything.
+            // Writing to a `String` does not fail.
             _ => drop(write!(escaped, "_{byte:02x}")),
         }
     }
     escaped
 }
 
-/// The key that was escaped to this; none if there is no such key.
+/// The key with this escaped form. Returns `None` if there is no such key.
 pub(super) fn unescape_key(escaped: &str) -> Option<String> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (mut key, mut rest) = (Vec::with_capacity(escaped.len()), escaped.bytes());
@@ -44,7 +44,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn escaping_is_reversible_and_makes_what_nats_takes(key in any::<String>()) {
+        fn escaping_is_reversible_and_gives_valid_nats_keys(key in any::<String>()) {
             let escaped = escape_key(&key);
             prop_assert!(escaped.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-/_=.".contains(&byte)));
             prop_assert_eq!(unescape_key(&escaped), Some(key));
@@ -58,7 +58,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_unescaped_was_escaped(escaped in "[a-f0-9_.]{0,10}") {
+        fn unescaping_accepts_escaped_keys_only(escaped in "[a-f0-9_.]{0,10}") {
             if let Some(key) = unescape_key(&escaped) {
                 prop_assert_eq!(escape_key(&key), escaped);
             }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_keys_stay() {
+    fn plain_keys_stay_as_they_are() {
         for key in ["config.db/host", "A=b-c", "1"] {
             assert_eq!(escape_key(key), key);
         }

@@ -3,17 +3,17 @@ use async_nats::header::NATS_MARKER_REASON;
 
 use crate::pb::KvOperation;
 
-/// What a marker has in its headers, as all NATS clients write it.
+/// The header of a delete or purge marker (ADR-8).
 pub(super) const OPERATION: &str = "KV-Operation";
 
-/// What a message of a bucket does to its key.
+/// The operation of a message in a bucket.
 pub(super) fn operation(headers: &HeaderMap) -> KvOperation {
     match headers.get(OPERATION).map(|operation| operation.as_str()) {
         Some("DEL") => return KvOperation::OperationDelete,
         Some("PURGE") => return KvOperation::OperationPurge,
         _ => {}
     }
-    // Servers leave markers of their own for what has gone by age, in buckets that were made so.
+    // Servers write markers of their own for expired values, in buckets that are configured so.
     match headers.get(NATS_MARKER_REASON).map(|reason| reason.as_str()) {
         Some("Remove") => KvOperation::OperationDelete,
         Some(_) => KvOperation::OperationPurge,

@@ -1,8 +1,7 @@
 //! KVWatch.
 //!
-//! What is watched is pulled in order from a consumer of the watch's own, which acknowledges nothing. Should anything be
-//! missing of what it delivers, or it itself, as after the server was away, another one is made that begins after the
-//! last revision that was seen.
+//! Entries are pulled in order from a consumer of the watch's own, without acknowledgements. If a message or the consumer
+//! is missing, as after a server restart, another consumer is created, which starts after the last revision seen.
 
 use async_nats::datetime::DateTime;
 use async_nats::jetstream::stream;
@@ -12,14 +11,14 @@ use tonic::Status;
 use super::bucket::Bucket;
 use super::key::unescape_key;
 use super::operation::operation;
-use crate::call::live::{Live, Source};
+use crate::call::live::{Source, SubscriptionPermit};
 use crate::call::{MethodCall, Streaming, Weighed};
 use crate::convert::{date, saturating};
 use crate::pull::ordered::{Ordered, Placed};
 use crate::pull::pulls::{PullLimits, Pulled, insist};
 use crate::{Connection, Method, pb};
 
-/// Entries that are taken before they are sent, at most.
+/// Entries that are pulled ahead of the client, at most.
 const AHEAD: usize = 256;
 
 impl Weighed for pb::KvEntry {
@@ -44,45 +43,44 @@ impl Streaming for pb::KvWatchRequest {
             (true, false) => WatchStart::History,
             (false, true) => WatchStart::Now,
             (true, true) => {
-                return Err(Status::invalid_argument(
-                    "include_history and updates_only are not for one watch",
-                ));
+                return Err(Status::invalid_argument("include_history and updates_only exclude each other"));
             }
         };
-        let live = Live::open(call)?;
-        Ok(live.items(Watch::open(call, bucket, subject, start).await?))
+        let permit = SubscriptionPermit::open(call)?;
+        Ok(permit.items(Watch::open(call, bucket, subject, start).await?))
     }
 }
 
-/// What comes before changes.
+/// The entries before the first change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum WatchStart {
     /// The last entry of each key.
     Last,
     /// All entries.
     History,
+    /// No entries.
     Now,
 }
 
-/// What is done to keys, in order.
+/// The entries of one or all keys, in order.
 pub(super) struct Watch {
     connection: Connection,
     limits: PullLimits,
     bucket: Bucket,
     subject: String,
     start: WatchStart,
-    /// When the bucket was made, which tells it from another one of its name.
+    /// When the bucket was created, which distinguishes it from a later bucket of its name.
     created: DateTime,
-    /// The last revision that was seen.
+    /// The last revision seen.
     revision: u64,
-    /// How many entries of those that were there are still to come; none once it was said that all have come.
+    /// How many of the initial entries are still to come. `None` once the client was notified that it is up to date.
     missing: Option<u64>,
-    /// Its consumer at present.
+    /// The current consumer.
     ordered: Ordered,
 }
 
 impl Watch {
-    /// Begins to watch the keys of a subject; NOT_FOUND if there is no such bucket.
+    /// Starts to watch the keys of a subject. NOT_FOUND if the bucket does not exist.
     pub(super) async fn open(
         call: &MethodCall<'_>,
         bucket: Bucket,
@@ -108,7 +106,7 @@ impl Watch {
         })
     }
 
-    /// Goes on after the last revision; fails if the bucket is there no more.
+    /// Resumes after the last revision. NOT_FOUND if the bucket was deleted.
     async fn resume(&mut self) -> Result<(), Status> {
         let (ordered, there) = insist(|| self.make_again()).await?;
         self.ordered = ordered;
@@ -120,22 +118,22 @@ impl Watch {
         if bucket_info(&self.connection, &self.bucket).await?.created != self.created {
             return Err(Status::not_found("the bucket was deleted"));
         }
-        // The last of each key, until all were told: of them, those are left out that were.
+        // Until the initial entries are complete, they are read again; those already sent are skipped.
         let is_last = self.start == WatchStart::Last && self.missing.is_some();
         let from = if is_last { None } else { Some(self.revision + 1) };
         Ordered::make(&self.connection, self.limits, &self.bucket.stream, &self.subject, from).await
     }
 
-    /// Whether what was there has all come, which is said once.
-    fn is_up_to_date(&mut self) -> bool {
-        let is_it = self.missing == Some(0);
-        if is_it {
+    /// Whether the initial entries are complete. Returns `true` once.
+    fn becomes_up_to_date(&mut self) -> bool {
+        let complete = self.missing == Some(0);
+        if complete {
             self.missing = None;
         }
-        is_it
+        complete
     }
 
-    /// An entry, if it is one; fails if there should have been another before it.
+    /// Converts a message to an entry. Returns `None` for a message to skip, [`Gap`] if one is missing before it.
     fn take(&mut self, message: async_nats::Message) -> Result<Option<pb::KvEntry>, Gap> {
         let Placed { sequence: revision, pending, published, message } =
             self.ordered.take(message).ok_or(Gap)?;
@@ -146,7 +144,7 @@ impl Watch {
         }
         self.revision = revision;
         let prefix = format!("$KV.{}.", self.bucket.name);
-        // Those that somebody else in the account has put under a name that this would write otherwise are not told.
+        // A name that is no escaped key was put by another client of the account: skipped.
         let key = message.subject.strip_prefix(&prefix).and_then(unescape_key);
         let operation = message.headers.as_ref().map_or(pb::KvOperation::OperationPut, operation);
         Ok(key.map(|key| pb::KvEntry {
@@ -160,7 +158,7 @@ impl Watch {
     }
 }
 
-/// Something that is missing.
+/// A message is missing.
 struct Gap;
 
 impl Source for Watch {
@@ -168,10 +166,10 @@ impl Source for Watch {
 
     async fn next(&mut self) -> Result<pb::KvEntry, Status> {
         loop {
-            if self.is_up_to_date() {
+            if self.becomes_up_to_date() {
                 return Ok(pb::KvEntry { up_to_date: true, ..Default::default() });
             }
-            // What was there already is asked for without waiting, so that its end is told.
+            // Initial entries are pulled without waiting, so that the server reports their end.
             self.ordered.pulls.wait = self.missing.is_none();
             match self.ordered.pulls.next().await? {
                 Pulled::Message(message) => match self.take(message) {
@@ -179,7 +177,7 @@ impl Source for Watch {
                     Ok(None) => {}
                     Err(Gap) => self.resume().await?,
                 },
-                // Some of what was there may have gone meanwhile.
+                // Some of the initial entries may have been removed meanwhile.
                 Pulled::Nothing => self.missing = self.missing.map(|_| 0),
                 Pulled::Lost => self.resume().await?,
             }

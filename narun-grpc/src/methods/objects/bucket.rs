@@ -8,7 +8,7 @@ use crate::BucketSettings;
 use crate::status::OrStatus;
 use crate::tenant::Tenant;
 
-/// A bucket's NATS names.
+/// The NATS names of an object bucket.
 #[derive(Clone)]
 pub(super) struct Bucket {
     pub(super) name: String,
@@ -21,24 +21,24 @@ impl Bucket {
         Ok(Self { stream: format!("OBJ_{name}"), name })
     }
 
-    /// The subject of what is known of an object.
+    /// The subject of an object's description.
     pub(super) fn meta(&self, object: &str) -> Result<String, Status> {
         if object.is_empty() {
-            return Err(Status::invalid_argument("an object name is empty"));
+            return Err(Status::invalid_argument("the object name is empty"));
         }
         let subject = format!("$O.{}.M.{}", self.name, BASE64URL.encode(object.as_bytes()));
         match subject.len() {
             ..=Tenant::LONGEST_SUBJECT => Ok(subject),
-            _ => Err(Status::invalid_argument("an object name is too long")),
+            _ => Err(Status::invalid_argument("the object name is too long")),
         }
     }
 
-    /// The subject of the pieces of an object's version.
+    /// The subject of the chunks of an object's version.
     pub(super) fn chunks(&self, id: &str) -> String {
         format!("$O.{}.C.{id}", self.name)
     }
 
-    /// The request to JetStream's API, with its subject there, that removes these pieces.
+    /// The JetStream API subject and request that remove these chunks.
     pub(super) fn purge(&self, id: &str) -> (String, Value) {
         (format!("STREAM.PURGE.{}", self.stream), json!({ "filter": self.chunks(id) }))
     }
@@ -59,7 +59,7 @@ impl Bucket {
     }
 }
 
-/// The stream of a bucket, and the subjects of what is known of an object and of its pieces.
+/// The stream of a bucket, and the subjects of an object's description and chunks.
 #[cfg(test)]
 pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(String, String, String), Status> {
     let bucket = Bucket::new(tenant, bucket)?;
@@ -67,7 +67,7 @@ pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(Stri
     Ok((bucket.stream, meta, chunks))
 }
 
-/// A digest as all NATS clients write it.
+/// A digest as NATS clients write it (ADR-20).
 pub(super) fn digest_text(digest: Sha256) -> String {
     format!("SHA-256={}", BASE64URL.encode(&digest.finalize()))
 }

@@ -1,4 +1,4 @@
-//! What is known of an object: its last version, and where its pieces are.
+//! The description of an object: its last version, and where its chunks are.
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_ROLLUP};
@@ -14,19 +14,19 @@ use crate::call::MethodCall;
 use crate::status::OrStatus;
 use crate::status::if_found;
 
-/// How often it is tried to change an object that others change at the same time: one of them succeeds each time.
+/// Attempts to change an object that other clients change at the same time: one of them succeeds each time.
 const ATTEMPTS: usize = 64;
 
-/// What is there before a change.
+/// The description before a change.
 #[derive(Default)]
 struct Before {
-    /// Of the message that says so; 0 if there is none.
+    /// The sequence of its message; 0 if there is no message.
     sequence: u64,
     object: Option<ObjectInfo>,
 }
 
 impl MethodCall<'_> {
-    /// What is known of an object; none if there is none.
+    /// The description of an object. Returns `None` if the object does not exist.
     pub(super) async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;
         if !self.has_bucket(&bucket.stream).await? {
@@ -36,16 +36,16 @@ impl MethodCall<'_> {
         match stream.direct_get_last_for_subject(subject.as_str()).await {
             Ok(message) => read(&message.payload),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            // No bucket; one that does not answer directly; or no JetStream.
+            // There is no bucket, or it has no direct get, or there is no JetStream.
             Err(_) => Ok(self.before(bucket, &subject).await?.object),
         }
     }
 
-    /// Puts what `next` makes of the object in its place, and removes the pieces of what was there; none if `next`
-    /// makes nothing of it.
+    /// Replaces the description by what `next` returns, and removes the chunks of the previous version. Returns `None` if
+    /// `next` does.
     ///
-    /// Should somebody else change it at the same time, it is looked at again, or pieces might be left that are of no
-    /// object.
+    /// If another client changes the object at the same time, it is read again and `next` is called again. Otherwise
+    /// chunks could remain that belong to no object.
     pub(super) async fn replace(
         &self,
         bucket: &Bucket,
@@ -53,17 +53,17 @@ impl MethodCall<'_> {
         next: impl Fn(Option<&ObjectInfo>) -> Option<ObjectInfo>,
     ) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;
-        let mut conflict = Status::aborted("the object is changed by others all the time");
+        let mut conflict = Status::aborted("other clients keep changing the object");
         for _ in 0..ATTEMPTS {
             let before = self.before(bucket, &subject).await?;
             let Some(info) = next(before.object.as_ref()) else { return Ok(None) };
             match self.store_meta(bucket, &subject, &info, before.sequence).await {
                 Ok(()) => {
-                    // It is done, whether or not there is something left of what was.
+                    // The object is replaced, even if old chunks remain.
                     if let Some(before) = before.object
                         && let Err(error) = self.purge(bucket, &before.nuid).await
                     {
-                        warn!(%error, "an object's old pieces were not removed");
+                        warn!(%error, "the chunks of an old object version were not removed");
                     }
                     return Ok(Some(info));
                 }
@@ -74,7 +74,7 @@ impl MethodCall<'_> {
         Err(conflict)
     }
 
-    /// As the stream's leader has it.
+    /// Reads the description from the stream's leader.
     async fn before(&self, bucket: &Bucket, subject: &str) -> Result<Before, Status> {
         self.connection().mark()?;
         let stream = self.connection().bucket(&bucket.stream).await?;
@@ -96,7 +96,7 @@ impl MethodCall<'_> {
         headers.insert(NATS_ROLLUP, "sub");
         headers.insert(NATS_EXPECTED_STREAM, bucket.stream.as_str());
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, before.to_string().as_str());
-        self.fits(crate::convert::header_length(Some(&headers)) + payload.len())?;
+        self.check_payload_size(crate::convert::header_length(Some(&headers)) + payload.len())?;
         let context = self.connection().jetstream()?;
         let stored =
             context.publish_with_headers(subject.to_owned(), headers, payload.into()).await.or_status()?;
@@ -111,7 +111,7 @@ impl MethodCall<'_> {
 
 fn read(payload: &Bytes) -> Result<Option<ObjectInfo>, Status> {
     let info: ObjectInfo = serde_json::from_slice(payload).map_err(|_| damaged())?;
-    // A link may be to what is not the tenant's; none is made here.
+    // A link may point to another tenant's object. The service makes no links.
     let is_link = info.options.as_ref().is_some_and(|options| options.link.is_some());
     Ok((!info.deleted && !is_link).then_some(info))
 }

@@ -9,9 +9,7 @@ use crate::convert::saturating;
 use crate::state::ServiceState;
 use crate::{Method, pb};
 
-/// ObjectUpload, the one method whose request is a stream.
-///
-/// It may take as long as it likes, if pieces keep coming.
+/// ObjectUpload, the one method with a request stream. It has no time limit while chunks keep coming.
 pub(crate) async fn upload(
     state: &Arc<ServiceState>,
     request: Request<Streaming<pb::ObjectChunk>>,
@@ -25,18 +23,18 @@ pub(crate) async fn upload(
             loop {
                 let size = data.len();
                 uploaded = uploaded.saturating_add(saturating(size));
-                call.room_for(size).await?;
+                call.check_stored_bytes(size).await?;
                 writer.write(data).await?;
                 call.received(1, size);
                 data = match timeout(state.timeout, next_of(&mut chunks)).await {
                     Ok(Ok(Some(chunk))) => chunk.data,
                     Ok(Ok(None)) => break,
                     Ok(Err(status)) => return Err(status),
-                    Err(_) => return Err(Status::deadline_exceeded("no piece came in time")),
+                    Err(_) => return Err(Status::deadline_exceeded("no chunk came in time")),
                 };
             }
             if ![0, uploaded].contains(&first.size) {
-                return Err(Status::invalid_argument("what came is not of the size that was said"));
+                return Err(Status::invalid_argument("the chunks do not add up to size"));
             }
             call.publish_object(&bucket, &first.object_name, first.metadata, writer).await
         })

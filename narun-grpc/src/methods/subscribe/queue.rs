@@ -8,8 +8,7 @@ use tonic::Status;
 
 use crate::state::QueueLimits;
 
-/// Messages that wait for a client to read them: a queue that takes no memory while it is empty, and is bounded in
-/// messages and bytes.
+/// Messages that wait for a client: a queue bounded in messages and bytes, which takes no memory while it is empty.
 #[derive(Debug)]
 pub(super) struct SubscriptionQueue {
     limits: QueueLimits,
@@ -20,7 +19,7 @@ pub(super) struct SubscriptionQueue {
 struct QueueState {
     messages: VecDeque<(Message, SystemTime)>,
     bytes: usize,
-    /// What comes after the messages; a status, or nothing.
+    /// The end of the subscription, after the messages: a failure, or `None`.
     end: Option<Option<Status>>,
     waker: Option<Waker>,
 }
@@ -30,12 +29,12 @@ impl SubscriptionQueue {
         Self { limits, state: Mutex::default() }
     }
 
-    /// Adds a message; false if there is no room for it.
+    /// Adds a message. Returns `false` if it does not fit.
     #[must_use]
     pub(super) fn push(&self, message: Message, received: SystemTime) -> bool {
         let mut state = self.state();
         let bytes = state.bytes.saturating_add(message.length);
-        // One message is taken however large it is.
+        // A single message fits, whatever its size.
         let full = state.messages.len() >= self.limits.messages || bytes > self.limits.bytes;
         if full && !state.messages.is_empty() {
             return false;
@@ -46,7 +45,7 @@ impl SubscriptionQueue {
         true
     }
 
-    /// Nothing comes after what is there but this.
+    /// Ends the queue after the messages in it.
     pub(super) fn end(&self, status: Option<Status>) {
         let mut state = self.state();
         state.end.get_or_insert(status);
@@ -59,7 +58,7 @@ impl SubscriptionQueue {
         if let Some(next) = state.messages.pop_front() {
             state.bytes = state.bytes.saturating_sub(next.0.length);
             if state.messages.is_empty() {
-                // After a burst, the memory is given back.
+                // Free the memory of a burst.
                 state.messages = VecDeque::new();
             }
             return Poll::Ready(Ok(next));
@@ -78,7 +77,7 @@ impl SubscriptionQueue {
     }
 }
 
-/// Wakes the reader after the lock is let go.
+/// Unlocks, then wakes the reader.
 fn wake(mut state: MutexGuard<'_, QueueState>) {
     let waker = state.waker.take();
     drop(state);

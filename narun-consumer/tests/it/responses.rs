@@ -1,4 +1,4 @@
-//! Requests and their responses, through a real gateway.
+//! Requests and responses through a real gateway.
 
 use axum::Router;
 use axum::extract::Path;
@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use narun_consumer::{Body, serve};
 use tower::service_fn;
 
-use crate::gateway::{Actor, get, real, request, send};
+use crate::gateway::{ManualGateway, get, real, request, send};
 use crate::harness::{connect, new_app, start};
 
 fn map(fields: &[(&'static str, &'static [u8])]) -> HeaderMap {
@@ -21,7 +21,7 @@ fn map(fields: &[(&'static str, &'static [u8])]) -> HeaderMap {
 }
 
 #[tokio::test]
-async fn an_axum_router_answers() {
+async fn an_axum_router_responds() {
     let router = Router::new()
         .route("/users/{name}", on_get(|Path(name): Path<String>| async move { format!("Hello, {name}!") }))
         .route("/echo", on_post(|body: Bytes| async move { body }))
@@ -53,13 +53,13 @@ async fn an_axum_router_answers() {
         .expect("a request");
     assert_eq!(send(&gateway, large).await.body.len(), 60_000);
 
-    // axum drops the content of a response to HEAD, and tells its length.
+    // axum drops the content of a response to HEAD, and keeps its Content-Length.
     let answer = send(&gateway, request(Method::HEAD, "/users/narun", "")).await;
     assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 0));
     assert_eq!(answer.headers["content-length"], "13");
 }
 
-/// Sends the request's fields, content and trailers back.
+/// Responds with the request's fields, content and trailers.
 async fn echo(request: Request<Body>) -> Result<Response<Body>, std::convert::Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.expect("a whole body");
@@ -100,7 +100,7 @@ async fn a_plain_tower_service_sees_fields_and_trailers_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn responses_without_content_say_what_they_should_of_its_length() {
+async fn responses_without_content_have_the_right_content_length() {
     let answer = |status: u16, content: &'static str, length: Option<&'static str>| {
         let mut response = Response::new(Body::from(content));
         *response.status_mut() = StatusCode::from_u16(status).expect("a status");
@@ -112,7 +112,7 @@ async fn responses_without_content_say_what_they_should_of_its_length() {
     let service = service_fn(move |request: Request<Body>| async move {
         Ok::<_, std::convert::Infallible>(match request.uri().path() {
             "/content" => answer(200, "content", None),
-            // A service that drops the content itself knows the length, or nobody does.
+            // If the service drops the content itself, only the service knows the length.
             "/dropped" => answer(200, "", None),
             "/told" => answer(200, "", Some("7")),
             "/204" => answer(204, "content", None),
@@ -127,7 +127,7 @@ async fn responses_without_content_say_what_they_should_of_its_length() {
         (Method::HEAD, "/content", Some("7")),
         (Method::HEAD, "/dropped", None),
         (Method::HEAD, "/told", Some("7")),
-        // RFC 9110 8.6: never with 204, and with 304 only the length that 200 would have had, which nobody knows here.
+        // RFC 9110 8.6: never with 204. With 304 only the length that 200 would have had, which is unknown here.
         (Method::GET, "/204", None),
         (Method::HEAD, "/204", None),
         (Method::GET, "/304", None),
@@ -141,10 +141,10 @@ async fn responses_without_content_say_what_they_should_of_its_length() {
 }
 
 #[tokio::test]
-async fn a_response_names_the_process_that_gave_it() {
+async fn a_response_names_its_instance() {
     let app = new_app();
     let serve = serve(connect().await, app.as_str(), service_fn(echo)).instance("one");
     start(&app, serve).await;
-    let actor = Actor::new(&app).await;
-    assert_eq!(actor.get("/").await.response().await.head.instance.as_deref(), Some("one"));
+    let manual = ManualGateway::new(&app).await;
+    assert_eq!(manual.get("/").await.response().await.head.instance.as_deref(), Some("one"));
 }

@@ -2,14 +2,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The pieces of a body, put together. One alone is not copied.
 #[derive(Debug, Default)]
-pub struct Joined {
+pub struct Segments {
     /// The only piece, or the first one once there is a second.
     first: Bytes,
     /// All pieces once there is a second.
     all: BytesMut,
 }
 
-impl Joined {
+impl Segments {
     /// How many bytes there are.
     pub fn received(&self) -> usize {
         self.first.len().max(self.all.len())

@@ -1,4 +1,4 @@
-//! Requests that are done, and answered.
+//! Durable requests that succeed, and their responses.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::gateway::encode;
 use crate::harness::{Metrics, eventually, soon};
 
 #[tokio::test]
-async fn a_request_is_answered_and_leaves_the_stream() {
+async fn a_request_gets_its_response_and_leaves_the_stream() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
@@ -29,7 +29,7 @@ async fn a_request_is_answered_and_leaves_the_stream() {
 }
 
 #[tokio::test]
-async fn requests_that_came_before_their_consumer_are_served() {
+async fn requests_older_than_their_consumer_are_served() {
     let world = World::new().await;
     let mut asked = Vec::new();
     for number in 0..20 {
@@ -43,7 +43,7 @@ async fn requests_that_came_before_their_consumer_are_served() {
 }
 
 #[tokio::test]
-async fn both_deliveries_are_served_at_once() {
+async fn direct_and_durable_requests_are_served_together() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
@@ -51,7 +51,7 @@ async fn both_deliveries_are_served_at_once() {
     let request = Request::get("/direct").body(Body::empty()).expect("a request");
     let subject = world.namespace.call_subject(&world.app);
     let direct = world.client.request(subject, encode(&new_head(), request).await);
-    let direct = soon("an answer", direct).await.expect("a consumer");
+    let direct = soon("a response", direct).await.expect("a consumer");
     let direct = ResponseFrame::decode(&direct.payload, &Limits::default()).expect("a RESPONSE");
     assert_eq!(direct.body, "/direct");
     assert_eq!(durable.response().await.body, "/durable");
@@ -61,7 +61,7 @@ async fn both_deliveries_are_served_at_once() {
 }
 
 #[tokio::test]
-async fn a_handler_is_told_how_its_request_came() {
+async fn a_handler_sees_how_its_request_was_delivered() {
     let world = World::new().await;
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let service = service_fn(move |request: Request<Body>| {
@@ -101,7 +101,7 @@ async fn a_handler_that_takes_longer_than_the_ack_wait_keeps_its_request() {
 }
 
 #[tokio::test]
-async fn requests_that_nobody_waits_for_are_done_as_well() {
+async fn requests_without_an_inbox_are_handled() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
@@ -112,7 +112,7 @@ async fn requests_that_nobody_waits_for_are_done_as_well() {
 }
 
 #[tokio::test]
-async fn nothing_is_answered_to_a_foreign_inbox_and_the_work_is_done() {
+async fn a_foreign_inbox_gets_no_response() {
     let metrics = Metrics::install();
     let world = World::new().await;
     let handler = Handler::default();
@@ -121,13 +121,13 @@ async fn nothing_is_answered_to_a_foreign_inbox_and_the_work_is_done() {
     let mut asked = world.send(new_head(), "/done", &[(header::INBOX, "elsewhere.x")]).await;
     world.is_done().await;
     assert_eq!(handler.runs(), 1);
-    assert!(asked.is_unanswered());
+    assert!(asked.has_no_response());
     assert!(foreign.next().now_or_never().is_none());
     assert_eq!(metrics.value("http_consumer_discarded_total", &[("reason", "foreign_reply")]), 1.0);
 }
 
 #[tokio::test]
-async fn a_response_that_does_not_fit_is_502_and_says_why() {
+async fn a_response_that_is_too_large_is_502_with_the_reason() {
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
