@@ -65,6 +65,6 @@ fn the_description_is_that_of_other_clients() {
     let (_, _, written) = write(&[], "abcdef");
     let info = written.info("bucket".to_owned(), "name".to_owned(), "token".to_owned());
     assert_eq!((info.size, info.chunks, info.nuid.as_str()), (6, 2, "token"));
-    let digest = "SHA-256=vvV-x_U6bUC-tkCngKY5yDvCmsipgW8fxsXG3Jk8RyE=";
+    let digest = "SHA-256=vvV-x_U6bUC-tkCngKY5yDvCmsipgW8fxsXG3Nk8RyE=";
     assert_eq!(info.digest.as_deref(), Some(digest));
 }
