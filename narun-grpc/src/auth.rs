@@ -147,7 +147,7 @@ impl Whose {
 }
 
 impl Principal {
-    /// A user, who may act for itself only. Its organizations are unknown.
+    /// A user that may act for itself only. Its organizations are unknown.
     pub fn user(id: impl Into<String>) -> Self {
         let users = Whose::These(BTreeSet::new());
         Self { name: id.into(), is_user: true, users, organizations: None }

@@ -1,6 +1,6 @@
-//! What a request makes the service hold, whatever is in it: at most so many times its own size, and a constant.
+//! The memory that a request takes in the service: at most twice its size, and a constant.
 //!
-//! Only what the test's thread allocates is counted, on which all of the service runs, its NATS client included.
+//! Only allocations of the test's thread are counted. The whole service runs on it, with its NATS client.
 
 use std::collections::HashMap;
 
@@ -22,11 +22,10 @@ use tonic::codegen::Service;
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes of a request of which there are many, more or less.
+/// The approximate size of a request with many entries, in bytes.
 const ROOM: usize = 4 << 20;
 
-/// What a request of this size may make the service hold: once as it came, once as what it has, and what its parts
-/// take beside.
+/// The memory that a request of this size may take: encoded, decoded, and a constant for the parts.
 const fn allowed(size: usize) -> u64 {
     2 * size as u64 + 64 * MIB
 }
@@ -34,12 +33,11 @@ const fn allowed(size: usize) -> u64 {
 /// The types of messages by their names.
 type Types = HashMap<String, DescriptorProto>;
 
-/// How many there are at most of what there can be many of, and how many in each of them again: as many as are let
-/// through, and as many as there is room for.
+/// Numbers of entries, and of entries within each: as many as the limits allow, and as many as fit the size.
 const COUNTS: [(usize, usize); 7] =
     [(65_536, 1), (65_536, 2), (48, 4095), (1, 4096), (1, 65_536), (usize::MAX, 1), (1, usize::MAX)];
 
-/// Requests with many of something.
+/// Makes requests with many entries in a repeated field.
 struct Many<'a> {
     types: &'a Types,
     count: usize,
@@ -47,7 +45,7 @@ struct Many<'a> {
 }
 
 #[test]
-fn a_request_is_held_in_a_few_times_its_size() {
+fn a_request_takes_a_small_multiple_of_its_size() {
     let server = Server::builder().jetstream(true).start().expect("a nats-server");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let service = runtime.block_on(async {
@@ -68,7 +66,7 @@ fn a_request_is_held_in_a_few_times_its_size() {
                 let info = measure(|| refused = runtime.block_on(soon(method.name(), call)));
                 let (held, allowed) = (info.bytes_max, allowed(request.len()));
                 let shown = format!("{} {path:?} {count} {each}: {} bytes", method.name(), request.len());
-                // What there is room for is more than anything may be.
+                // As many as fit is more than any limit.
                 if held > allowed || (each == usize::MAX && !refused) {
                     over.push(format!("{shown}, {held} held, {allowed} allowed"));
                 }
@@ -80,8 +78,8 @@ fn a_request_is_held_in_a_few_times_its_size() {
     assert!(tried.len() >= 48, "{tried:?}");
 }
 
-/// Calls a method in this thread, with the request in pieces as it comes over a network; whether it is refused for what
-/// it has too much of.
+/// Calls a method in this thread, with the request in pieces as from a network. Returns whether it is refused for too many
+/// entries.
 async fn call(service: &NatsService, method: &str, request: Bytes) -> bool {
     let mut head =
         Bytes::from_owner([&[0], &u32::try_from(request.len()).expect("a size").to_be_bytes()[..]].concat());
@@ -119,7 +117,7 @@ fn types(files: &[prost_types::FileDescriptorProto]) -> Types {
     types
 }
 
-/// The ways to the fields of a message, and of the messages in it, that there may be many of.
+/// The paths to the repeated fields of a message and of the messages in it.
 fn lists(types: &Types, message: &DescriptorProto) -> Vec<Vec<i32>> {
     let mut paths = Vec::new();
     for field in &message.field {
@@ -134,7 +132,7 @@ fn lists(types: &Types, message: &DescriptorProto) -> Vec<Vec<i32>> {
     paths
 }
 
-/// The message that a field is of; entries of maps are none.
+/// The message type of a field. Returns `None` for other types and map entries.
 fn inner<'a>(types: &'a Types, field: &FieldDescriptorProto) -> Option<&'a DescriptorProto> {
     let inner = (field.r#type() == Type::Message).then(|| &types[field.type_name()])?;
     (!is_entry(inner)).then_some(inner)
@@ -145,7 +143,7 @@ fn is_entry(message: &DescriptorProto) -> bool {
 }
 
 impl Many<'_> {
-    /// A request with many of the last field of the path.
+    /// A request with many entries in the last field of the path.
     fn request(&self, message: &DescriptorProto, path: &[i32]) -> Vec<u8> {
         let (number, below) = path.split_first().expect("a field");
         let field = message.field.iter().find(|field| field.number() == *number).expect("a field");
@@ -174,13 +172,13 @@ impl Many<'_> {
     }
 }
 
-/// A key of four bytes for each number.
+/// A key of four bytes from a number.
 fn key(number: usize) -> [u8; 4] {
     const DIGITS: [u8; 64] = *b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-+";
     [18, 12, 6, 0].map(|bits| DIGITS[number >> bits & 63])
 }
 
-/// The texts of a message, so that it is refused for nothing else.
+/// The text fields of a message, set so that it is not refused for another reason.
 fn usual(message: &DescriptorProto) -> Vec<u8> {
     let texts = message
         .field

@@ -3,11 +3,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use narun_core::frame::OutcomeRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
-use narun_nats::jetstream::{Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
+use narun_nats::jetstream::{
+    Backoff, Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome,
+};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// The first and the longest pause between two reads of a record.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+/// The pauses between two reads of a record.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(500));
 
 /// How long a change may take that no request waits for.
 const BACKGROUND: Duration = Duration::from_secs(1);
@@ -172,7 +174,7 @@ impl IdempotencyRecord {
 
     /// Reads the record until the request is done or the record is gone, until `wait`, but at least once before `deadline`.
     async fn poll(&self, wait: Instant, deadline: Instant) -> Result<Found, Failure> {
-        let (mut pause, longest) = PAUSES;
+        let mut backoff = BACKOFF;
         loop {
             match timeout_at(deadline, self.outcomes.get(self.id)).await {
                 Ok(Ok(None)) => return Ok(Found::Nothing),
@@ -190,8 +192,7 @@ impl IdempotencyRecord {
             if now >= wait {
                 return Ok(Found::Pending);
             }
-            sleep_until((now + pause).min(wait)).await;
-            pause = (pause * 2).min(longest);
+            sleep_until((now + backoff.advance()).min(wait)).await;
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, request};
 use narun_core::{ExchangeId, Failure, FailureKind, Time};
+use narun_nats::Timer;
 use narun_nats::body::{Collect, CollectError};
-use narun_nats::{Link, NatsLink, Timer, TokioTimer};
+use narun_nats::inbox::Endpoint;
 use pin_project::pin_project;
 
 use super::failures::{body_failed, too_large};
@@ -25,7 +26,7 @@ pub(super) struct Collecting<B> {
     /// How many bytes were received when the deadline was last moved.
     progress: usize,
     #[pin]
-    timer: TokioTimer,
+    timer: Timer,
     max_pause: Duration,
     deadline: Time,
 }
@@ -37,7 +38,7 @@ impl<B> Collecting<B> {
         parts: request::Parts,
         body: B,
         limit: usize,
-        link: &NatsLink,
+        endpoint: &Endpoint,
         max_pause: Duration,
     ) -> Self {
         Self {
@@ -45,9 +46,9 @@ impl<B> Collecting<B> {
             parts,
             body: Collect::new(body, limit),
             progress: 0,
-            timer: link.timer(),
+            timer: endpoint.timer(),
             max_pause,
-            deadline: link.now() + max_pause,
+            deadline: endpoint.now() + max_pause,
         }
     }
 }
@@ -64,7 +65,7 @@ where
     /// The body is over the limit, fails or pauses for too long.
     pub(super) fn poll_whole(
         self: Pin<&mut Self>,
-        link: &NatsLink,
+        endpoint: &Endpoint,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Bytes, Option<HeaderMap>), Failure>> {
         let mut this = self.project();
@@ -76,7 +77,7 @@ where
         }
         if *this.progress != this.body.received() {
             *this.progress = this.body.received();
-            *this.deadline = link.now() + *this.max_pause;
+            *this.deadline = endpoint.now() + *this.max_pause;
         }
         ready!(this.timer.as_mut().poll_until(cx, *this.deadline));
         Poll::Ready(Err(FailureKind::RequestTimedOut.into()))

@@ -63,7 +63,7 @@ impl DurableDelivery<'_> {
         let head = RequestHead::new(input.id);
         let published = self.publish(head, &input, true, deadline).await;
         drop(input);
-        let Published { mut submit, .. } = published.map_err(|unpublished| unpublished.failure)?;
-        Ok(response(submit.answer().await?))
+        let Published { mut call, .. } = published.map_err(|unpublished| unpublished.failure)?;
+        Ok(response(call.response().await?))
     }
 }

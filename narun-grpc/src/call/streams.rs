@@ -44,7 +44,7 @@ impl MethodCall<'_> {
     /// As [`owned_stream`](Self::owned_stream), for a stream that captures this NATS subject. FAILED_PRECONDITION if it
     /// does not.
     ///
-    /// A message that no stream captures may reach a subscriber, who does not acknowledge as a stream does.
+    /// A message that no stream captures may reach a subscriber, which does not acknowledge as a stream does.
     pub(crate) async fn stream_of(&self, name: &str, subject: &str) -> Result<String, Status> {
         let stream = self.stream_name(name)?;
         let takes = |subjects: &[String]| subjects.iter().any(|filter| covers(filter, subject));

@@ -31,7 +31,7 @@ pub(crate) struct End;
 /// Resolves when the subscription is to end. Dropping it removes the subscription.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    pub(crate) told: oneshot::Receiver<End>,
+    pub(crate) end: oneshot::Receiver<End>,
     subject: Arc<str>,
     number: u64,
     entries: Arc<Entries>,
@@ -49,16 +49,16 @@ struct SubscriptionTable {
 
 impl LiveSubscriptions {
     pub(super) async fn open(client: &Client) -> Result<Self, Status> {
-        let told = client.subscribe(CONTROL).await.or_status()?;
+        let control = client.subscribe(CONTROL).await.or_status()?;
         let entries = Arc::<Entries>::default();
         let replica = client.new_inbox();
-        let listener = tokio::spawn(listen(told, replica.clone(), entries.clone()));
+        let listener = tokio::spawn(listen(control, replica.clone(), entries.clone()));
         Ok(Self { client: client.clone(), replica, entries, listener })
     }
 
     /// Adds a subscription to this NATS subject.
     pub(crate) fn add(&self, subject: &str) -> Ending {
-        let (end, told) = oneshot::channel();
+        let (sender, end) = oneshot::channel();
         let mut table = self.entries.table();
         let number = table.next;
         table.next += 1;
@@ -66,17 +66,17 @@ impl LiveSubscriptions {
             Some((subject, _)) => subject.clone(),
             None => Arc::from(subject),
         };
-        table.streams.entry(subject.clone()).or_default().insert(number, end);
+        table.streams.entry(subject.clone()).or_default().insert(number, sender);
         drop(table);
-        Ending { told, subject, number, entries: self.entries.clone() }
+        Ending { end, subject, number, entries: self.entries.clone() }
     }
 
     /// Ends all subscriptions to this subject, here and at the other replicas.
     pub(crate) async fn end(&self, subject: &str) -> Result<(), Status> {
         self.entries.end(subject);
         // Neither part has a space.
-        let told = Bytes::from(format!("{} {subject}", self.replica));
-        self.client.publish(CONTROL, told).await.or_status()
+        let message = Bytes::from(format!("{} {subject}", self.replica));
+        self.client.publish(CONTROL, message).await.or_status()
     }
 }
 
@@ -116,10 +116,10 @@ impl Drop for Ending {
     }
 }
 
-async fn listen(mut told: Subscriber, own: String, entries: Arc<Entries>) {
-    while let Some(message) = told.next().await {
-        let told = std::str::from_utf8(&message.payload).ok().and_then(|told| told.split_once(' '));
-        match told {
+async fn listen(mut control: Subscriber, own: String, entries: Arc<Entries>) {
+    while let Some(message) = control.next().await {
+        let ended = std::str::from_utf8(&message.payload).ok().and_then(|text| text.split_once(' '));
+        match ended {
             Some((replica, subject)) if replica != own => entries.end(subject),
             _ => {}
         }

@@ -139,7 +139,7 @@ async fn read(
     let end = loop {
         tokio::select! {
             biased;
-            _ = &mut ending.told => break None,
+            _ = &mut ending.end => break None,
             _ = stopping.changed() => break Some(stopped()),
             message = subscriber.next() => match message {
                 Some(message) => if !take(message, &mut subscriber, &queue) {

@@ -6,7 +6,7 @@ use crate::state::ServiceState;
 use crate::tenant::Tenant;
 
 impl ServiceState {
-    /// Converts a message for its client, who can acknowledge it from now on. Returns `None` if it is no JetStream message.
+    /// Converts a message for the client, which can acknowledge it from now on. Returns `None` if it is no JetStream message.
     pub(crate) fn delivered(
         &self,
         tenant: &Tenant,

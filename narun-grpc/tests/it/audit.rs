@@ -1,4 +1,4 @@
-//! Audit records: of every call, wherever they go.
+//! Audit records and sinks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -62,7 +62,7 @@ async fn every_call_is_recorded_once() {
     assert_eq!((record.code, record.bytes_received), (Code::InvalidArgument, 0));
     assert!(record.resource.len() <= 256);
 
-    // A stream is recorded when it ends.
+    // A response stream is recorded when it ends.
     let subscribe = SubscribeRequest { user_id: user.clone(), subject: "a".into(), ..Default::default() };
     let mut stream = service.client.clone().subscribe(subscribe).await.unwrap().into_inner();
     service.client.clone().publish(publish("a")).await.unwrap();
@@ -84,7 +84,7 @@ async fn uploads_are_recorded_however_they_end() {
     let time = Duration::from_millis(300);
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
-    // The peer is looked for when a call begins.
+    // The peer is looked up when a call begins.
     let peer = move |_: &Extensions| {
         counted.fetch_add(1, Ordering::Relaxed);
         None
@@ -96,7 +96,7 @@ async fn uploads_are_recorded_however_they_end() {
         assert_eq!(records.len(), 1, "{records:?}");
         records.into_iter().next().unwrap()
     };
-    // Its first chunk never comes, by the service's clock and by that of a client who leaves; or it has none.
+    // Without a first chunk: until the service's timeout, until the client's deadline, and with an empty request.
     let status = service.client.object_upload(tokio_stream::pending()).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let record = recorded().await;
@@ -138,7 +138,7 @@ fn hello(user: &str) -> PublishRequest {
 }
 
 #[tokio::test]
-async fn records_go_into_a_stream() {
+async fn records_are_stored_in_a_stream() {
     let (nats, user) = (connect().await, new_user());
     let context = jetstream::new(nats.clone());
     let subject = format!("audit.{user}");
@@ -155,12 +155,12 @@ async fn records_go_into_a_stream() {
     service.client.publish(hello("")).await.unwrap_err();
     let consumer = jetstream::consumer::pull::Config::default();
     let mut records = stream.create_consumer(consumer).await.unwrap().messages().await.unwrap();
-    for (told, code) in [(user.as_str(), "OK"), ("", "INVALID_ARGUMENT")] {
+    for (named, code) in [(user.as_str(), "OK"), ("", "INVALID_ARGUMENT")] {
         let record = soon("a record", records.next()).await.unwrap().unwrap();
         let record: serde_json::Value = serde_json::from_slice(&record.payload).unwrap();
         assert_eq!(
             (&record["method"], &record["user"], &record["code"]),
-            (&"Publish".into(), &told.into(), &code.into())
+            (&"Publish".into(), &named.into(), &code.into())
         );
         assert_eq!(record["resource"], "subject hello");
         assert!(record["time_ms"].is_u64() && record["duration_us"].is_u64(), "{record}");
@@ -168,7 +168,7 @@ async fn records_go_into_a_stream() {
 }
 
 #[tokio::test]
-async fn records_that_no_stream_takes_are_counted_and_hold_nothing_up() {
+async fn records_without_a_stream_are_counted_and_block_no_call() {
     let metrics = Metrics::install();
     let context = jetstream::new(connect().await);
     let mut service =
@@ -180,7 +180,7 @@ async fn records_that_no_stream_takes_are_counted_and_hold_nothing_up() {
 #[tokio::test]
 async fn records_are_events_by_default() {
     let events = Events::of(|metadata| metadata.target() == "narun::audit");
-    // For this thread, which is all that the test's runtime has.
+    // For this thread: the runtime of the test has no other.
     let _guard = tracing::subscriber::set_default(events.clone());
     let (mut service, user) = (Service::start().await, new_user());
     service.client.publish(hello(&user)).await.unwrap();

@@ -1,4 +1,4 @@
-//! How buckets are made.
+//! Settings of buckets.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn config(stream: String) -> Config {
 }
 
 #[tokio::test]
-async fn buckets_are_made_as_set() {
+async fn buckets_are_created_with_the_settings() {
     let (age, user) = (Duration::from_secs(60), new_user());
     let kv = BucketSettings::new().history(5).max_age(age).memory(true);
     let objects = BucketSettings::new().max_age(age * 2).memory(true);
@@ -45,7 +45,7 @@ async fn buckets_are_made_as_set() {
 }
 
 #[tokio::test]
-async fn what_is_old_goes() {
+async fn old_values_are_removed() {
     let settings = BucketSettings::new().max_age(Duration::from_millis(100)).memory(true);
     let (mut service, user) = (Service::with(|builder| builder.kv_buckets(settings)).await, new_user());
     service.client.kv_put(put(&user)).await.unwrap();
@@ -60,7 +60,7 @@ async fn what_is_old_goes() {
 }
 
 #[tokio::test]
-async fn two_who_make_a_bucket_at_once_both_put_into_it() {
+async fn two_clients_that_create_a_bucket_at_once_both_put_a_key() {
     let settings = BucketSettings::new().history(7);
     let (here, there) = (Service::start().await, Service::with(|builder| builder.kv_buckets(settings)).await);
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! What is around every call: metrics and deadlines.
+//! What every call has: compression, limits and metrics.
 
 use bytes::Bytes;
 use narun_grpc::pb::{KvGetRequest, KvPutRequest, PublishRequest, SubscribeRequest};
@@ -26,14 +26,14 @@ async fn messages_may_be_compressed_and_have_a_limit() {
     let got = client.kv_get(KvGetRequest { user_id, bucket, key, ..Default::default() }).await.unwrap();
     assert_eq!(got.metadata().get("grpc-encoding").map(|encoding| encoding.as_bytes()), Some(&b"gzip"[..]));
     assert_eq!(got.into_inner().value.len(), 9000);
-    // Of which it is little on its way.
+    // It compresses to little.
     let status = client.kv_put(put(20_000)).await.unwrap_err();
     assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
     client.kv_put(put(1)).await.unwrap();
 }
 
 #[tokio::test]
-async fn metrics_are_by_method_and_code_and_never_by_user() {
+async fn metrics_are_labelled_by_method_and_code_and_never_by_user() {
     let metrics = Metrics::install();
     let (service, user) = (Service::start().await, new_user());
     let subscribe = SubscribeRequest { user_id: user.clone(), subject: "a".into(), ..Default::default() };

@@ -1,7 +1,7 @@
-//! Three servers that keep everything three times, one of which dies.
+//! A cluster of three servers with three replicas of everything, one of which dies.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -19,15 +19,15 @@ use tokio::task::{JoinSet, block_in_place};
 use tonic::Code;
 
 use crate::consumers::{consumer, durable};
-use crate::every::{call, insist};
-use crate::harness::{Service, channel, new_user, soon};
+use crate::every::{Progress, call, insist, retry};
+use crate::harness::{Service, channel, eventually, new_user, soon};
 use crate::streams::{create, named};
 
 fn replicated(name: &str, replicas: i32) -> StreamConfig {
     StreamConfig { replicas, ..named(name) }
 }
 
-/// Requests of methods that use what is kept three times.
+/// Requests of methods that use replicated streams and buckets.
 fn requests() -> Vec<(&'static str, Bytes)> {
     let user_id = || "u".to_owned();
     let data = Bytes::from_static(b"x");
@@ -48,40 +48,50 @@ fn requests() -> Vec<(&'static str, Bytes)> {
     }
 }
 
-/// On how many servers a stream of NATS's is.
+/// The number of servers with a replica of a NATS stream.
 async fn servers(nats: &async_nats::Client, stream: &str) -> usize {
-    let mut stream = jetstream::new(nats.clone()).get_stream(stream).await.expect("a stream");
-    let info = stream.info().await.expect("its state");
-    assert_eq!(
-        info.config.num_replicas,
-        info.cluster.as_ref().map_or(0, |cluster| cluster.replicas.len() + 1)
-    );
-    info.config.num_replicas
+    let jetstream = jetstream::new(nats.clone());
+    let mut servers = 0;
+    // Without a leader, the request is not answered.
+    eventually("the state of a stream", async || {
+        let Ok(stream) = jetstream.get_stream(stream).await else { return false };
+        let info = stream.cached_info();
+        assert_eq!(
+            info.config.num_replicas,
+            info.cluster.as_ref().map_or(0, |cluster| cluster.replicas.len() + 1)
+        );
+        servers = info.config.num_replicas;
+        true
+    })
+    .await;
+    servers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_kept_three_times_outlives_a_server() {
+async fn replicated_data_outlives_a_server() {
     let mut cluster = block_in_place(Cluster::start).expect("a cluster");
     let nats = async_nats::connect(cluster.urls()).await.expect("a connection");
     let three = BucketSettings::new().replicas(3);
     let service = NatsService::builder(nats.clone()).authenticator(TrustRequest::new());
     let service = Service::serve(service.kv_buckets(three).object_buckets(three).build()).await;
-    let mut client = service.client.clone();
+    let client = &service.client;
     let channel = channel(&service.url).await;
 
-    let made =
-        client.create_stream(create("u", replicated("s", 3))).await.unwrap().into_inner().stream.unwrap();
+    // A new stream or consumer has no leader at first.
+    let create_stream =
+        async |replicas, name| client.clone().create_stream(create("u", replicated(name, replicas))).await;
+    let made = retry("CreateStream", async || create_stream(3, "s").await).await.into_inner().stream.unwrap();
     assert_eq!(made.config.unwrap().replicas, 3);
-    client.create_consumer(consumer("u", durable("c"))).await.unwrap();
+    retry("CreateConsumer", async || client.clone().create_consumer(consumer("u", durable("c"))).await).await;
     for (method, request) in requests() {
-        call(&channel, method, request).await.expect(method);
+        retry(method, async || call(&channel, method, request.clone()).await).await;
     }
     for stream in ["user-u-s", "KV_kv-user-u-b", "OBJ_obj-user-u-b"] {
         assert_eq!(servers(&nats, stream).await, 3, "{stream}");
     }
 
-    // From one server to three, and back.
-    client.create_stream(create("u", replicated("t", 1))).await.unwrap();
+    // From one replica to three, and back.
+    retry("CreateStream", async || create_stream(1, "t").await).await;
     for replicas in [3, 1] {
         let config = Some(StreamConfig { replicas, ..Default::default() });
         let update = UpdateStreamRequest {
@@ -90,35 +100,43 @@ async fn what_is_kept_three_times_outlives_a_server() {
             config,
             ..Default::default()
         };
-        let updated = client.update_stream(update).await.unwrap().into_inner().stream.unwrap();
+        let updated =
+            retry("UpdateStream", async || client.clone().update_stream(update.clone()).await).await;
+        let updated = updated.into_inner().stream.unwrap();
         assert_eq!(updated.config.unwrap().replicas, replicas);
     }
 
-    // The one that leads the stream dies.
-    let dead = Arc::<AtomicBool>::default();
+    // The leader of the stream dies.
+    let progress = Arc::<Progress>::default();
     let mut calls = JoinSet::new();
     for (method, request) in requests() {
-        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(2), dead.clone()));
+        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(2), progress.clone()));
     }
     let leader = block_in_place(|| cluster.stream_leader("user-u-s")).expect("a leader");
     block_in_place(|| cluster.server(leader).kill()).expect("a dead server");
-    dead.store(true, Ordering::Release);
+    progress.last.store(true, Ordering::Release);
     soon("all methods", calls.join_all()).await;
 
-    // Nothing of what was confirmed before is gone.
+    // Nothing that was confirmed before is lost.
     let mut answers = Vec::new();
     for (method, request) in requests() {
-        answers.push(call(&channel, method, request).await.expect(method));
+        answers.push(retry(method, async || call(&channel, method, request.clone()).await).await);
     }
     let info = GetStreamInfoResponse::decode(answers[1].clone()).unwrap().stream.unwrap();
     assert!(info.state.unwrap().last_seq >= 2);
-    assert!(AckMessageResponse::decode(answers[3].clone()).unwrap().success);
+    // It is not confirmed while the consumer has no leader.
+    let (method, request) = requests().swap_remove(3);
+    eventually("an acknowledgement", async || {
+        let acknowledged = retry(method, async || call(&channel, method, request.clone()).await).await;
+        AckMessageResponse::decode(acknowledged).unwrap().success
+    })
+    .await;
     assert!(KvGetResponse::decode(answers[5].clone()).unwrap().found);
     assert!(ObjectGetResponse::decode(answers[7].clone()).unwrap().found);
 }
 
 #[tokio::test]
-async fn one_server_keeps_nothing_three_times() {
+async fn a_single_server_refuses_replicas() {
     let three = BucketSettings::new().replicas(3);
     let (mut service, user) =
         (Service::with(|builder| builder.kv_buckets(three).object_buckets(three)).await, new_user());

@@ -83,14 +83,14 @@ async fn messages_come_as_they_are_stored_and_are_acknowledged_one_by_one() {
         assert_eq!(acked, Ok(true), "{sequence}");
     }
     assert_eq!(floor(&here.client, &user).await, 4);
-    // Nothing more comes, and the stream is open.
+    // No message comes, and the response stream is open.
     assert!(messages.message().now_or_never().is_none());
     store(&here.client, &user, "last").await;
     assert_eq!(next(&mut messages).await.sequence, 5);
 }
 
 #[tokio::test]
-async fn what_is_not_acknowledged_comes_again() {
+async fn unacknowledged_messages_are_redelivered() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     let config = ConsumerConfig { ack_wait: seconds(1), ..durable("c") };
@@ -113,7 +113,7 @@ async fn what_is_not_acknowledged_comes_again() {
 }
 
 #[tokio::test]
-async fn no_more_is_asked_for_than_there_is_room() {
+async fn no_more_is_pulled_than_there_is_room_for() {
     let (service, user) = prepared(AckPolicy::AckExplicit).await;
     for _ in 0..20 {
         store(&service.client, &user, "x").await;
@@ -140,7 +140,7 @@ async fn no_more_is_asked_for_than_there_is_room() {
 }
 
 #[tokio::test]
-async fn no_more_wait_for_an_acknowledgement_than_the_consumer_lets() {
+async fn max_ack_pending_limits_unacknowledged_messages() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     let config = ConsumerConfig { max_ack_pending: 2, ..durable("c") };
@@ -150,7 +150,7 @@ async fn no_more_wait_for_an_acknowledgement_than_the_consumer_lets() {
     }
     let mut messages = consume(&service.client, &user, 0).await;
     let (first, second) = (next(&mut messages).await, next(&mut messages).await);
-    // A round trip to JetStream, in which a third one would have come.
+    // During a round trip to JetStream, a third message would have come.
     assert_eq!(floor(&service.client, &user).await, 0);
     assert!(messages.message().now_or_never().is_none());
     assert_eq!(ack(&service.client, &user, 0, &second.ack_token).await, Ok(true));
@@ -159,7 +159,7 @@ async fn no_more_wait_for_an_acknowledgement_than_the_consumer_lets() {
     assert_eq!(next(&mut messages).await.sequence, 4);
 }
 
-/// Messages that are more together than what may wait on the way to a client.
+/// Stores more messages than fit on the way to a client.
 async fn store_much(client: &GrpcClient, user: &str) {
     for number in 0_u8..100 {
         let publish = PublishToStreamRequest {
@@ -185,7 +185,7 @@ async fn a_slow_reader_loses_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_not_sent_to_one_who_leaves_is_given_back_at_once() {
+async fn messages_not_sent_to_a_client_that_leaves_are_given_back_at_once() {
     let (service, user) = (Service::start().await, new_user());
     let mut client = service.client.clone();
     client.create_stream(create(&user, named("s"))).await.unwrap();
@@ -193,11 +193,11 @@ async fn what_was_not_sent_to_one_who_leaves_is_given_back_at_once() {
     client.create_consumer(consumer(&user, config)).await.unwrap();
     store_much(&client, &user).await;
     let mut messages = consume(&client, &user, 60).await;
-    // All that there was room for has come, or else is on its way.
+    // All messages that fit have come or are on their way.
     next(&mut messages).await;
     let there = Service::start().await;
     drop(messages);
-    // The last ones had no room on the way to the client, whatever that is.
+    // The last ones cannot fit on the way to the client.
     let mut again = HashSet::new();
     eventually("what is given back", async || {
         for message in pulled(&there.client, &user, 20).await {
@@ -211,7 +211,7 @@ async fn what_was_not_sent_to_one_who_leaves_is_given_back_at_once() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_large_comes_alone_and_one_that_is_too_large_is_refused() {
+async fn a_large_message_comes_by_itself_and_one_that_is_too_large_is_refused() {
     let (storing, user) = prepared(AckPolicy::AckExplicit).await;
     for size in [100, 50_000, 100] {
         let publish = PublishToStreamRequest {
@@ -236,7 +236,7 @@ async fn a_message_that_is_large_comes_alone_and_one_that_is_too_large_is_refuse
 }
 
 #[tokio::test]
-async fn a_consumer_or_stream_that_is_deleted_ends_it() {
+async fn deleting_the_consumer_or_stream_ends_it() {
     let (service, user) = prepared(AckPolicy::AckExplicit).await;
     let mut client = service.client.clone();
     let mut messages = consume(&client, &user, 0).await;
@@ -257,7 +257,7 @@ async fn a_consumer_or_stream_that_is_deleted_ends_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_or_is_anothers_is_refused() {
+async fn invalid_names_and_names_of_others_are_refused() {
     let (mut service, user) = prepared(AckPolicy::AckExplicit).await;
     for (stream, consumer, code) in [
         ("", "c", Code::InvalidArgument),
@@ -277,7 +277,7 @@ async fn what_cannot_be_meant_or_is_anothers_is_refused() {
 }
 
 #[tokio::test]
-async fn it_is_counted_and_ends_with_its_client_its_deadline_and_its_server() {
+async fn it_is_counted_and_ends_with_its_client_its_deadline_and_the_service() {
     let (storing, user) = prepared(AckPolicy::AckExplicit).await;
     let service = Service::with(|builder| builder.quotas(Quotas::new().subscriptions(1))).await;
     let mut client = service.client.clone();
@@ -304,17 +304,17 @@ async fn it_is_counted_and_ends_with_its_client_its_deadline_and_its_server() {
     .await;
     let status = client.consume_messages(request(&user, 0)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    // Nobody holds back what comes then.
+    // No message is held back after that.
     store(&storing.client, &user, "x").await;
     assert_eq!(pulled(&storing.client, &user, 1).await[0].num_delivered, 1);
 }
 
 #[tokio::test]
-async fn it_goes_on_after_the_server_died() {
+async fn it_resumes_after_the_server_died() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     let service = serve(&server, |builder| builder).await;
     let mut client = service.client.clone();
-    // On disk, as it is to outlive the server.
+    // On disk, to outlive the server.
     let config = StreamConfig { storage: 0, ..named("s") };
     client.create_stream(create("u", config)).await.unwrap();
     client.create_consumer(consumer("u", durable("c"))).await.unwrap();
@@ -342,14 +342,14 @@ async fn it_goes_on_after_the_server_died() {
 }
 
 #[tokio::test]
-async fn one_who_leaves_after_the_server_died_holds_nothing_back() {
+async fn a_client_that_leaves_after_the_server_died_holds_no_message_back() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     let service = serve(&server, |builder| builder).await;
     let mut client = service.client.clone();
     client.create_stream(create("u", StreamConfig { storage: 0, ..named("s") })).await.unwrap();
     let config = ConsumerConfig { ack_wait: seconds(3600), ..durable("c") };
     client.create_consumer(consumer("u", config)).await.unwrap();
-    // What was pulled with before is not used again on another connection.
+    // The inbox of a pull is not reused on another connection.
     assert!(pulled(&client, "u", 1).await.is_empty());
     server.kill().unwrap();
     server.restart().unwrap();
@@ -360,7 +360,7 @@ async fn one_who_leaves_after_the_server_died_holds_nothing_back() {
             messages.is_some()
         })
         .await;
-        // It waits, for what comes after another one has.
+        // After the first message, it waits for the next.
         let mut messages = messages.unwrap().into_inner();
         store(&client, "u", "x").await;
         next(&mut messages).await;

@@ -1,4 +1,4 @@
-//! Consumers.
+//! CreateConsumer, DeleteConsumer, GetConsumerInfo and ListConsumers.
 
 use narun_grpc::pb::{
     AckPolicy, ConsumerConfig, CreateConsumerRequest, DeleteConsumerRequest, DeliveryPolicy,
@@ -57,7 +57,7 @@ async fn every_policy_is_kept() {
             replay_policy: [ReplayPolicy::ReplayInstant, ReplayPolicy::ReplayOriginal][number % 2].into(),
             opt_start_seq: if by_sequence { 2 } else { 0 },
             opt_start_time: by_time.then_some(start),
-            // A filter is needed for the last of each subject.
+            // Last per subject needs a filter.
             filter_subject: "s.*".into(),
             ack_wait: Some(prost_types::Duration { seconds: 7, nanos: 0 }),
             max_deliver: 5,
@@ -67,17 +67,17 @@ async fn every_policy_is_kept() {
         let made = service.client.create_consumer(consumer(&user, config.clone())).await.unwrap();
         let made = made.into_inner().consumer.unwrap();
         let named = ConsumerConfig { name: config.durable_name.clone(), ..config };
-        let mut told = made.config.clone().unwrap();
-        // Where nothing is acknowledged there is nothing to wait for, and no limit.
-        if told.ack_policy() == AckPolicy::AckNone {
-            (told.ack_wait, told.max_deliver) = (named.ack_wait, named.max_deliver);
-            told.max_ack_pending = 0;
+        let mut reported = made.config.clone().unwrap();
+        // Without acknowledgements there is no ack_wait and no limit.
+        if reported.ack_policy() == AckPolicy::AckNone {
+            (reported.ack_wait, reported.max_deliver) = (named.ack_wait, named.max_deliver);
+            reported.max_ack_pending = 0;
         }
-        assert_eq!(told, named);
+        assert_eq!(reported, named);
         assert_eq!((made.stream_name.as_str(), made.name.as_str()), ("s", named.name.as_str()));
         assert_eq!(made.state.unwrap().num_pending, pending, "{policy:?}");
-        let told = service.client.get_consumer_info(info(&user, &named.name)).await.unwrap().into_inner();
-        assert_eq!(told.consumer.unwrap().config, made.config);
+        let reported = service.client.get_consumer_info(info(&user, &named.name)).await.unwrap().into_inner();
+        assert_eq!(reported.consumer.unwrap().config, made.config);
     }
     let list = ListConsumersRequest { user_id: user.clone(), stream_name: "s".into(), ..Default::default() };
     let consumers = service.client.list_consumers(list).await.unwrap().into_inner().consumers;
@@ -86,12 +86,12 @@ async fn every_policy_is_kept() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_changed_is_told() {
+async fn an_impossible_change_is_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     let config = ConsumerConfig { max_deliver: 3, ..durable("c") };
     service.client.create_consumer(consumer(&user, config.clone())).await.unwrap();
-    // The same again, and with what can be changed.
+    // The same again, and with a possible change.
     for max_deliver in [3, 4] {
         let config = ConsumerConfig { max_deliver, ..config.clone() };
         let response = service.client.create_consumer(consumer(&user, config)).await.unwrap().into_inner();
@@ -128,7 +128,7 @@ async fn a_consumer_is_deleted_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_consumer_is_refused() {
+async fn invalid_consumers_are_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     let missing =
@@ -174,7 +174,7 @@ async fn what_is_no_consumer_is_refused() {
 }
 
 #[tokio::test]
-async fn all_consumers_are_listed_past_a_page() {
+async fn consumers_are_listed_beyond_one_page() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     let made = (0..300).map(|number| {

@@ -1,4 +1,4 @@
-//! What is told to `tracing`.
+//! A `tracing` subscriber that keeps events.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +23,7 @@ impl Events {
         Self { kept: Arc::default(), wanted }
     }
 
-    /// Those since it was last asked.
+    /// Takes the events since the last call.
     pub(crate) fn take(&self) -> Vec<HashMap<String, String>> {
         std::mem::take(&mut *self.kept.lock().unwrap())
     }

@@ -1,7 +1,7 @@
-//! A request of each unary method, for a user who has a bit of everything.
+//! A request of each unary method, for a user with a stream, a consumer, a key and an object.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use narun_grpc::pb::{
     UnsubscribeRequest, UpdateStreamRequest,
 };
 use prost::Message;
+use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -24,7 +25,10 @@ use crate::consumers::{consumer, durable};
 use crate::harness::soon;
 use crate::hostile::Raw;
 
-/// Makes what the requests are about: streams, a consumer, a bucket with a key, and one with an object.
+/// How long an attempt of [`retry`] may take.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Creates what the requests use: streams, a consumer, a bucket with a key, and one with an object.
 pub(crate) async fn prepare(channel: &Channel, user: &str) {
     for (method, request) in requests(user) {
         if ["CreateStream", "CreateConsumer", "KVPut", "ObjectPut", "PublishToStream"].contains(&method) {
@@ -33,7 +37,7 @@ pub(crate) async fn prepare(channel: &Channel, user: &str) {
     }
 }
 
-/// The requests, none of which waits for long where all is well.
+/// The requests. Without a failure, none of them takes long.
 pub(crate) fn requests(user: &str) -> Vec<(&'static str, Bytes)> {
     let user_id = || user.to_owned();
     let (stream_name, consumer_name) = (|| "s".to_owned(), || "c".to_owned());
@@ -41,11 +45,11 @@ pub(crate) fn requests(user: &str) -> Vec<(&'static str, Bytes)> {
     let subject = || "s.a".to_owned();
     let wait = Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 });
     let data = Bytes::from_static(b"x");
-    // On disk, as it is to outlive the server.
+    // On disk, to outlive the server.
     let config = |name: &str| {
         Some(StreamConfig {
             name: name.to_owned(),
-            // Which UpdateStream does not change.
+            // The same as in UpdateStream.
             max_msgs: 1000,
             subjects: vec![format!("{name}.>")],
             ..Default::default()
@@ -111,27 +115,54 @@ pub(crate) async fn send(channel: &Channel, method: &str, request: Request<Bytes
     client.unary(request, path, Raw).await.map(tonic::Response::into_inner)
 }
 
-/// Calls a method again and again, each time for so long at most, until one call has succeeded that began after it was to.
+/// What a test and the calls that it has retried know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Whether a successful call that starts now is the last one.
+    pub(crate) last: AtomicBool,
+    /// The number of calls that have ended, whether they succeeded or not.
+    pub(crate) ended: AtomicUsize,
+}
+
+/// Calls a method again and again with this time limit, until a call succeeds that started when it could be the last.
 pub(crate) async fn insist(
     channel: Channel,
     method: &'static str,
     request: Bytes,
-    patience: Duration,
-    is_to: Arc<AtomicBool>,
+    limit: Duration,
+    progress: Arc<Progress>,
 ) {
     loop {
-        let after = is_to.load(Ordering::Acquire);
+        let last = progress.last.load(Ordering::Acquire);
         let mut request = Request::new(request.clone());
-        request.set_timeout(patience);
-        match soon(method, send(&channel, method, request)).await {
-            Ok(_) if after => return,
+        request.set_timeout(limit);
+        let result = soon(method, send(&channel, method, request)).await;
+        progress.ended.fetch_add(1, Ordering::AcqRel);
+        match result {
+            Ok(_) if last => return,
             Ok(_) => {}
-            Err(status) => match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                code => panic!("{method}: {code:?} {status:?}"),
-            },
+            Err(status) => pause_after(method, &status).await,
         }
     }
+}
+
+/// Retries a call until it succeeds, for a minute: while a cluster elects a leader, a call fails, or is never answered.
+pub(crate) async fn retry<T>(what: &str, call: impl AsyncFn() -> Result<T, Status>) -> T {
+    soon(what, async {
+        loop {
+            match timeout(ATTEMPT, call()).await {
+                Ok(Ok(response)) => return response,
+                Ok(Err(status)) => pause_after(what, &status).await,
+                Err(_) => {}
+            }
+        }
+    })
+    .await
+}
+
+/// Pauses before a retry. Panics if the failure is not one that a lost server or leader explains.
+async fn pause_after(what: &str, status: &Status) {
+    let expected = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
+    assert!(expected.contains(&status.code()), "{what}: {status:?}");
+    tokio::time::sleep(Duration::from_millis(5)).await;
 }

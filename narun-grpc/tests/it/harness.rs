@@ -1,4 +1,4 @@
-//! The server, services on it, clients of them, and ways to wait.
+//! The NATS server, services on it, and clients of them.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub(crate) use narun_support::testing::{eventually, settle, soon};
 
-/// The server of all tests that do not stop theirs.
+/// The server of all tests that do not stop it.
 pub(crate) static SERVER: LazyLock<Server> =
     LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
 
@@ -26,13 +26,13 @@ pub(crate) async fn connect() -> Client {
     async_nats::connect(SERVER.url()).await.expect("a connection")
 }
 
-/// A user that no other test has.
+/// A user id that no other test uses.
 pub(crate) fn new_user() -> String {
     static USERS: AtomicUsize = AtomicUsize::new(0);
     format!("user{}", USERS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A service, served until it is dropped, and a client of it.
+/// A service and a client. It is served until this is dropped.
 pub(crate) struct Service {
     pub(crate) service: NatsService,
     pub(crate) url: String,
@@ -41,12 +41,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// One that trusts its clients.
+    /// A service that trusts its clients.
     pub(crate) async fn start() -> Self {
         Self::with(|builder| builder).await
     }
 
-    /// One that trusts its clients, with settings.
+    /// A service that trusts its clients, with settings.
     pub(crate) async fn with(
         set: impl FnOnce(NatsServiceBuilder<TrustRequest>) -> NatsServiceBuilder<TrustRequest>,
     ) -> Self {
@@ -78,7 +78,7 @@ async fn listen(server: NatsServiceServer<NatsService>) -> (String, JoinHandle<(
     (url, serving)
 }
 
-/// A connection of its own.
+/// A new connection to a service.
 pub(crate) async fn channel(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned()).expect("an address").connect().await.expect("a connection")
 }

@@ -13,7 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::harness::{Service, channel, eventually};
 
 #[tokio::test]
-async fn health_is_what_a_round_trip_says() {
+async fn health_follows_a_round_trip() {
     let mut service = Service::start().await;
     let deep = NatsHealthCheckRequest { deep_check: true };
     let response = service.client.health_check(deep).await.unwrap().into_inner();
@@ -38,7 +38,7 @@ async fn health_is_what_a_round_trip_says() {
 }
 
 #[tokio::test]
-async fn grpc_health_follows_the_connection_and_reflection_knows_the_service() {
+async fn grpc_health_follows_the_connection_and_reflection_lists_the_service() {
     let mut server = Server::start().expect("a nats-server");
     let nats = async_nats::connect(server.url()).await.unwrap();
     let service = NatsService::builder(nats).authenticator(TrustRequest::new()).build();

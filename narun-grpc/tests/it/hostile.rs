@@ -1,4 +1,4 @@
-//! Every method with requests that nobody means: they are answered, with statuses that the contract has, and all goes on.
+//! Every method with random requests: each gets a response or a status of the contract, and the service works on.
 
 mod wire;
 
@@ -23,21 +23,21 @@ use crate::harness::{Service, new_user, soon};
 use crate::objects;
 use crate::streams::{create, named, store};
 
-/// Requests of each method.
+/// The number of requests of each method.
 const REQUESTS: usize = 40;
 
-/// Calls at a time.
+/// The number of calls at a time.
 const AT_ONCE: usize = 32;
 
-/// How long a call may wait for what does not come.
+/// The deadline of a call.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn no_request_breaks_anything() {
-    // Another number is another test.
+    // Another seed gives other requests.
     let seed = std::env::var("NARUN_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     let (mut service, user) = (Service::start().await, new_user());
-    // So that some requests are of what there is.
+    // So that some requests match existing names.
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     service.client.create_consumer(consumer(&user, durable("c"))).await.unwrap();
     store(&service.client, &user, "s.a", "x").await;
@@ -54,8 +54,8 @@ async fn no_request_breaks_anything() {
             calls.push((method.name().to_owned(), random.message(method.input_type())));
         }
     }
-    // Without a connection between, which would be closed on a client that breaks off so often, and where a panic would
-    // be a failure like others.
+    // Without a connection: it would be closed on a client that cancels so often, and would turn a panic into an ordinary
+    // failure.
     let server = service.service.clone().into_server();
     let answers = futures::stream::iter(calls).map(|(method, request)| {
         let client = tonic::client::Grpc::new(server.clone());
@@ -78,7 +78,7 @@ async fn no_request_breaks_anything() {
                 | Code::ResourceExhausted
                 | Code::DeadlineExceeded
                 | Code::Cancelled
-                // What another request has changed meanwhile.
+                // Another request has changed it meanwhile.
                 | Code::Aborted,
                 _,
             )) => {}
@@ -86,14 +86,14 @@ async fn no_request_breaks_anything() {
         }
     }
     assert!(succeeded > methods.len(), "{succeeded}");
-    // The connection had not to be made anew.
+    // The connection was never lost.
     let health = service.client.health_check(NatsHealthCheckRequest { deep_check: true }).await.unwrap();
     assert!(health.into_inner().healthy);
     let statistics = service.service.connection().client().statistics();
     assert_eq!(statistics.connects.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
-/// Calls a method of any kind with one request, and reads what comes within its time.
+/// Calls a method of any kind with one request, and reads the responses until the deadline.
 async fn call(
     mut client: tonic::client::Grpc<NatsServiceServer<NatsService>>,
     method: &str,
@@ -105,6 +105,6 @@ async fn call(
     request.set_timeout(PATIENCE);
     let answers = client.streaming(request, path, Raw).await?.into_inner();
     let read = answers.try_for_each(async |_| Ok(()));
-    // The stream of a subscription goes on.
+    // A subscription stays open.
     tokio::time::timeout(PATIENCE, read).await.unwrap_or(Ok(()))
 }

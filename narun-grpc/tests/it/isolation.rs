@@ -1,4 +1,4 @@
-//! What a tenant tries against another, and against the service.
+//! Attacks of a tenant on another one, and on the service.
 
 mod requests;
 
@@ -25,16 +25,16 @@ use crate::consumers::{consumer, durable};
 use crate::harness::{GrpcClient, Service, settle, soon};
 use crate::streams::{create, named, publish, store};
 
-/// The one who is attacked, and one whose id is the beginning of it.
+/// The victim, and a user whose id is a prefix of its id.
 const VICTIM: &str = "ann";
 
-/// Ids that might be taken for the victim's.
+/// Ids that resemble the victim's.
 const IDS: [&str; 22] = [
     "*", ">", "an", "anna", "ann.", "ann.>", "ann-", "ann-s", "ann ", " ann", "ANN", "ann\0", "ann\r\n",
     "an*", "_61nn", "ann_", "ann_2d", "user.ann", "user-ann", "ann/", "../ann", "ánn",
 ];
 
-/// A victim with some of everything, on a server of its own, and what all of it is to be afterwards.
+/// A victim with a stream, buckets and subscriptions on its own server, and their expected contents.
 struct Victim {
     server: Server,
     service: Service,
@@ -66,7 +66,7 @@ impl Victim {
         Self { server, service, stream, watch, token: messages[0].ack_token.clone() }
     }
 
-    /// Whether all is as it was, and nothing came but what is sent now.
+    /// Checks that everything is unchanged, and that only messages sent from now on arrive.
     async fn must_be_unharmed(mut self) {
         let mut client = self.service.client.clone();
         publish(&client, VICTIM, "own", "own").await;
@@ -105,7 +105,7 @@ impl Victim {
     }
 }
 
-/// It was refused, which is as good as to have reached one's own only.
+/// The result of an attack. A refusal is as good as reaching one's own names only.
 fn tried<T>(result: Result<Response<T>, Status>) -> Option<T> {
     match result {
         Ok(response) => Some(response.into_inner()),
@@ -125,7 +125,7 @@ fn tried<T>(result: Result<Response<T>, Status>) -> Option<T> {
 }
 
 #[tokio::test]
-async fn what_is_said_and_kept_under_hostile_ids_meets_nobody() {
+async fn hostile_ids_reach_no_other_tenant() {
     let victim = Victim::start().await;
     let mut client = victim.service.client.clone();
     for id in IDS {
@@ -147,7 +147,7 @@ async fn what_is_said_and_kept_under_hostile_ids_meets_nobody() {
             assert_eq!(client.kv_history(history(id, &bucket, key)).await.unwrap().into_inner().entries, []);
             let status = client.kv_watch(watch(id, &bucket, key)).await.unwrap_err();
             assert_eq!(status.code(), Code::NotFound, "{id:?}");
-            // It is not there, at whatever revision.
+            // It does not exist at any revision.
             let expecting =
                 |revision| KvPutRequest { expected_revision: Some(revision), ..kv_put(id, &bucket, key) };
             assert_eq!(client.kv_put(expecting(1)).await.unwrap_err().code(), Code::Aborted, "{id:?}");
@@ -167,8 +167,8 @@ async fn what_is_said_and_kept_under_hostile_ids_meets_nobody() {
         let message = soon("a message", stream.message()).await.unwrap().unwrap();
         assert_eq!((message.subject.as_str(), &message.data[..]), ("s.a", id.as_bytes()));
         let get = GetStreamInfoRequest { user_id: id.into(), stream_name: "s".into(), ..Default::default() };
-        let told = client.get_stream_info(get).await.unwrap().into_inner().stream.unwrap();
-        assert_eq!(told.state.unwrap().messages, 1, "{id:?}");
+        let reported = client.get_stream_info(get).await.unwrap().into_inner().stream.unwrap();
+        assert_eq!(reported.state.unwrap().messages, 1, "{id:?}");
     }
     for user in ["", &"u".repeat(241), &"_".repeat(81), &"u".repeat(1 << 20)] {
         let request = PublishRequest { user_id: user.to_owned(), subject: "a".into(), ..Default::default() };
@@ -178,28 +178,28 @@ async fn what_is_said_and_kept_under_hostile_ids_meets_nobody() {
     victim.must_be_unharmed().await;
 }
 
-/// One tenant tries, with all that the contract has, for what is another's or the service's own:
+/// A tenant tries all methods of the contract on names of another tenant and of the service itself:
 ///
-/// - to publish, also in a batch, as a request and into a stream, to the other's full subjects, to those of its
-///   key-value and object buckets, of JetStream's API (delete, purge, a message's deletion, an acknowledgement), of the
-///   system, to inboxes, and to the subject where replicas tell each other what to end;
+/// - to publish (also in a batch, as a request and to a stream) to the other's full subjects, to those of its key-value
+///   and object buckets, of JetStream's API (delete, purge, deletion of a message, an acknowledgement) and of the system,
+///   to inboxes, and to the control subject of replicas;
 /// - to have replies sent there (`reply_to`), or acknowledgements of its own stream;
-/// - to listen there, alone and in a queue group named as something else, and to end the other's subscriptions;
-/// - to make streams that capture these, under names that are the other's in full or that begin or end like them, and to
-///   change an own stream so that it does;
-/// - to make consumers that filter these, on the other's stream and on its own, and with names that go on in the subject of
-///   a request to JetStream;
-/// - to read, purge, update and delete the other's stream, to pull and to consume from its consumer, to acknowledge and to give back its
-///   messages, by sequence and by its own token;
+/// - to subscribe to these, alone and in a hostile queue group, and to end the other's subscriptions;
+/// - to create streams that capture these, with the other's full names or names that begin or end like them, and to
+///   update an own stream so that it does;
+/// - to create consumers that filter these, on the other's stream and on its own, and with names that continue the
+///   subject of a JetStream request;
+/// - to read, purge, update and delete the other's stream, to pull and consume from its consumer, and to acknowledge and
+///   give back its messages, by sequence and by token;
 /// - to put, read, list, watch and delete in buckets with the other's names, in full and in part;
-/// - to steer JetStream by headers: all of its own, in upper and lower case, and by way of line breaks in a value, in a name,
-///   in a subject and in a queue group.
+/// - to control JetStream by headers: all that it knows, in upper and lower case, and by line breaks in a value, a name, a
+///   subject and a queue group.
 #[tokio::test]
-async fn no_tenant_reaches_another_or_the_service() {
+async fn no_tenant_reaches_another_tenant_or_the_service() {
     let mut victim = Victim::start().await;
     let mut client = victim.service.client.clone();
     client.create_stream(create("eve", named("own"))).await.unwrap();
-    // All that the service says to NATS from now on.
+    // Everything that the service publishes from now on.
     let spy = async_nats::connect(victim.server.url()).await.unwrap();
     let mut heard = spy.subscribe(">").await.unwrap();
     settle(&spy).await;
@@ -249,7 +249,7 @@ async fn no_tenant_reaches_another_or_the_service() {
             timeout: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }),
             ..Default::default()
         };
-        // Its own stream may answer, but nobody else.
+        // Only its own stream may respond.
         let answered = tried(client.request(request).await).filter(|response| response.success);
         assert!(answered.is_none_or(|response| !response.data.starts_with(b"{\"type\"")), "{subject}");
         for stream_name in ["own", "s", "user-ann-s", "KV_kv-user-ann-b"] {
@@ -259,7 +259,7 @@ async fn no_tenant_reaches_another_or_the_service() {
                 subject: subject.into(),
                 ..Default::default()
             };
-            // Its own two may capture it by now, within its own subjects.
+            // Its own two streams may capture it by now, within its own subjects.
             let stored = tried(client.publish_to_stream(publish).await).is_some();
             assert!(!stored || ["own", "s"].contains(&stream_name), "{stream_name} {subject}");
         }
@@ -275,7 +275,7 @@ async fn no_tenant_reaches_another_or_the_service() {
         let unsubscribe =
             UnsubscribeRequest { user_id: "eve".into(), subject: subject.into(), ..Default::default() };
         tried(client.unsubscribe(unsubscribe).await);
-        // The name of the stream that captures it is that of the victim's, among others.
+        // Among others, with the name of the victim's stream.
         for (number, name) in
             ["s", "user-ann-s", "ann-s", "KV_kv-user-ann-b", "-", "_"].into_iter().enumerate()
         {
@@ -354,9 +354,9 @@ async fn no_tenant_reaches_another_or_the_service() {
     victim.must_be_unharmed().await;
 }
 
-/// For the other's streams and buckets, by whatever name.
+/// Tries to reach the other's streams and buckets by all kinds of names.
 async fn steal_from(client: &mut GrpcClient, token: &str) {
-    // Not "s": that is eve's own by now.
+    // Not "s", which is eve's own by now.
     for name in ["user-ann-s", "ann-s", "../ann-s", "s.ann", "*", ">", "t"] {
         let (user_id, stream_name, consumer_name) = ("eve".to_owned(), name.to_owned(), "c".to_owned());
         let get = GetStreamInfoRequest { user_id, stream_name, ..Default::default() };
@@ -406,7 +406,7 @@ async fn steal_from(client: &mut GrpcClient, token: &str) {
             assert!(tried(client.nak_message(nak).await).is_none(), "{name}");
         }
     }
-    // The victim's token on a stream and a consumer of one's own that are called the same.
+    // The victim's token on an own stream and consumer of the same names.
     client.create_stream(create("mallory", named("s"))).await.unwrap();
     client.create_consumer(consumer("mallory", durable("c"))).await.unwrap();
     let ack = AckMessageRequest {
@@ -440,7 +440,7 @@ async fn steal_from(client: &mut GrpcClient, token: &str) {
     }
 }
 
-/// By headers.
+/// Tries to control JetStream by headers.
 async fn steer(client: &mut GrpcClient) {
     let names = [
         "Nats-Rollup",
@@ -484,7 +484,7 @@ async fn steer(client: &mut GrpcClient) {
     }
 }
 
-/// Nothing that was heard is to anything of the victim's, to the system, or to the control subject for anybody else.
+/// Checks that no message went to the victim's subjects, to the system, or to the control subject for another tenant.
 async fn forbid(spy: &async_nats::Client, heard: &mut async_nats::Subscriber) {
     settle(spy).await;
     let mut count = 0;
@@ -497,18 +497,18 @@ async fn forbid(spy: &async_nats::Client, heard: &mut async_nats::Subscriber) {
             let name = name.trim_start_matches("KV_kv-").trim_start_matches("OBJ_obj-");
             name.starts_with("user-eve-") || name.starts_with("user-mallory-")
         };
-        let told = std::str::from_utf8(&message.payload).unwrap_or_default();
+        let reported = std::str::from_utf8(&message.payload).unwrap_or_default();
         let allowed = match subject {
             "narun.grpc.unsubscribe" => {
-                told.split_once(' ').is_some_and(|(_, ended)| ended.starts_with("user.eve."))
+                reported.split_once(' ').is_some_and(|(_, ended)| ended.starts_with("user.eve."))
             }
-            _ if subject.starts_with("$JS.API.STREAM.LIST") => told.contains("user.eve."),
+            _ if subject.starts_with("$JS.API.STREAM.LIST") => reported.contains("user.eve."),
             _ if subject.starts_with("$JS.") => asked(),
             _ => own.iter().any(|own| subject.starts_with(own)),
         };
-        assert!(allowed, "{subject} {told}");
+        assert!(allowed, "{subject} {reported}");
         let reply = message.reply.as_deref().unwrap_or("_INBOX.");
-        // The last is that of what NATS delivers to a watch.
+        // The last is the reply subject of messages that NATS delivers to a watch.
         assert!(
             ["_INBOX.", "user.eve.", "$JS.ACK.KV_kv-user-eve-"].iter().any(|own| reply.starts_with(own)),
             "{subject} {reply}"

@@ -1,6 +1,6 @@
-//! JSON Web Tokens: signed by somebody known, for some time, for oneself.
+//! Authentication by JSON Web Tokens.
 //!
-//! The keys in `keys/` were made for this, and are used for nothing else.
+//! The keys in `keys/` are for these tests only.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 
+use crate::auth::{code, with};
 use crate::harness::{Service, connect};
-use crate::who::{code, with};
 
 const SECRET: &[u8] = b"a secret of 32 bytes or more, please";
 const RSA_PUBLIC: &[u8] = include_bytes!("keys/rsa.pub.pem");
@@ -37,7 +37,7 @@ fn bearer(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
     format!("Bearer {}", encode(&Header::new(algorithm), claims, key).expect("a token"))
 }
 
-/// What every kind of key has in common: the tokens, the key that signs them, others, and what an attacker has.
+/// Checks one kind of key: valid tokens, tokens of other keys, and forged tokens.
 async fn check(
     tokens: JsonWebTokens,
     algorithm: Algorithm,
@@ -69,11 +69,11 @@ async fn check(
     for (what, wrong) in [
         ("expired", changed("exp", json!(now - 600))),
         ("no end", changed("exp", json!(null))),
-        ("an end that is none", changed("exp", json!("soon"))),
+        ("an invalid expiry", changed("exp", json!("soon"))),
         ("not yet valid", changed("nbf", json!(now + 600))),
         ("another issuer", changed("iss", json!("there"))),
         ("another audience", changed("aud", json!("other"))),
-        ("nobody", changed("sub", json!(null))),
+        ("no user", changed("sub", json!(null))),
         ("another key", bearer(algorithm, &other, &good)),
         ("other claims", format!("Bearer {header}.{forged}.{signature}")),
         ("no signature", format!("Bearer {header}.{claims}.")),
@@ -96,25 +96,25 @@ async fn check(
 }
 
 #[tokio::test]
-async fn a_shared_secret_signs() {
+async fn tokens_of_a_shared_secret_are_accepted() {
     let other = EncodingKey::from_secret(b"another secret of 32 bytes or so");
     check(JsonWebTokens::hs256(SECRET), Algorithm::HS256, EncodingKey::from_secret(SECRET), other, b"").await;
 }
 
 #[tokio::test]
-async fn an_rsa_key_signs_and_what_is_public_of_it_does_not() {
+async fn tokens_of_an_rsa_key_are_accepted_and_those_of_its_public_key_are_not() {
     let (key, other) = (rsa(include_bytes!("keys/rsa.pem")), rsa(include_bytes!("keys/rsa-other.pem")));
     check(JsonWebTokens::rs256(RSA_PUBLIC).unwrap(), Algorithm::RS256, key, other, RSA_PUBLIC).await;
 }
 
 #[tokio::test]
-async fn a_p256_key_signs_and_what_is_public_of_it_does_not() {
+async fn tokens_of_a_p256_key_are_accepted_and_those_of_its_public_key_are_not() {
     let (key, other) = (p256(include_bytes!("keys/p256.pem")), p256(include_bytes!("keys/p256-other.pem")));
     check(JsonWebTokens::es256(P256_PUBLIC).unwrap(), Algorithm::ES256, key, other, P256_PUBLIC).await;
 }
 
 #[test]
-fn what_is_no_public_key_is_refused() {
+fn invalid_public_keys_are_refused() {
     for pem in [&b""[..], b"-----BEGIN PUBLIC KEY-----", SECRET] {
         assert!(JsonWebTokens::rs256(pem).is_err());
         assert!(JsonWebTokens::es256(pem).is_err());
@@ -124,7 +124,7 @@ fn what_is_no_public_key_is_refused() {
 }
 
 #[tokio::test]
-async fn organizations_are_those_of_the_token() {
+async fn organizations_come_from_the_token() {
     let builder = NatsService::builder(connect().await).authenticator(JsonWebTokens::hs256(SECRET));
     let mut service = Service::serve(builder.scope(Scope::Organization).build()).await;
     let key = EncodingKey::from_secret(SECRET);
@@ -152,7 +152,7 @@ async fn organizations_are_those_of_the_token() {
 }
 
 #[tokio::test]
-async fn streams_are_not_opened_for_strangers_but_health_is_everybodys() {
+async fn subscriptions_need_a_token_and_health_does_not() {
     let mut service = with(JsonWebTokens::hs256(SECRET)).await;
     let subscribe = SubscribeRequest { user_id: "ann".into(), subject: "a".into(), ..Default::default() };
     let status = service.client.subscribe(subscribe).await.unwrap_err();

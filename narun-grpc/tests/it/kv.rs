@@ -1,4 +1,4 @@
-//! Key-value buckets.
+//! KVPut, KVGet, KVDelete and KVKeys.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn a_key_is_put_read_listed_and_deleted() {
     assert!(entry.found && entry.created.is_some());
     assert_eq!((entry.value, entry.revision), (Bytes::from_static(b"2"), second.revision));
     assert_eq!(keys(&client, &user, "b").await, ["k"]);
-    // An empty value is a value.
+    // A value may be empty.
     service.client.kv_put(put(&user, "b", "e", "")).await.unwrap();
     assert!(get(&client, &user, "b", "e").await.found);
     assert!(delete(&client, &user, "b", "k").await);
@@ -103,7 +103,7 @@ async fn other_clients_see_the_same_bucket() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_refused() {
+async fn invalid_keys_and_buckets_are_refused() {
     let mut service = Service::with(|builder| builder.quotas(Quotas::new().buckets(1))).await;
     let user = new_user();
     for (bucket, key) in
@@ -124,7 +124,7 @@ async fn what_is_no_key_is_refused() {
 }
 
 #[tokio::test]
-async fn streams_and_objects_count_among_stored_bytes() {
+async fn streams_and_objects_count_as_stored_bytes() {
     let limits = Quotas::new().stored_bytes(10_000).buckets(1);
     let mut service = Service::with(|builder| builder.quotas(limits)).await;
     let user = new_user();
@@ -157,7 +157,7 @@ async fn streams_and_objects_count_among_stored_bytes() {
     assert_eq!(service.client.object_put(object.clone()).await.unwrap_err().code(), Code::ResourceExhausted);
     let small = PublishToStreamRequest { data: Bytes::from_static(b"x"), ..publish };
     service.client.publish_to_stream(small).await.unwrap();
-    // Of buckets, too, there is one, whatever it is of.
+    // The quota of buckets counts both kinds.
     let status = service.client.kv_put(put(&user, "b", "k", "x")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
 }
@@ -171,7 +171,7 @@ async fn stored_bytes_have_a_quota() {
     let status = service.client.kv_put(put(&user, "b", "l", &value)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     service.client.kv_put(put(&other, "b", "k", &value)).await.unwrap();
-    // Another replica finds what is there.
+    // Another replica looks the stored bytes up.
     let mut there = Service::with(|builder| builder.quotas(Quotas::new().stored_bytes(10_000))).await;
     let status = there.client.kv_put(put(&user, "b", "l", &value)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -179,7 +179,7 @@ async fn stored_bytes_have_a_quota() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_was_deleted_is_none_and_is_made_again() {
+async fn a_deleted_bucket_is_missing_and_is_created_again() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.kv_put(put(&user, "b", "k", "v")).await.unwrap();
     assert!(get(&service.client, &user, "b", "k").await.found);
@@ -193,7 +193,7 @@ async fn a_bucket_that_was_deleted_is_none_and_is_made_again() {
 }
 
 #[tokio::test]
-async fn somebody_who_listens_to_everything_holds_nothing_up() {
+async fn a_subscriber_of_all_subjects_blocks_nothing() {
     let server = Server::builder().jetstream(true).start().expect("a nats-server");
     let nats = async_nats::connect(server.url()).await.unwrap();
     let _spy = nats.subscribe(">").await.unwrap();
@@ -207,7 +207,7 @@ async fn somebody_who_listens_to_everything_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn all_keys_are_listed() {
+async fn many_keys_are_listed() {
     let (service, user) = (Service::start().await, new_user());
     let puts = (0..600).map(|number| {
         let (mut client, request) = (service.client.clone(), put(&user, "b", &format!("k{number:03}"), ""));

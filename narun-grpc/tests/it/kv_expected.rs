@@ -1,4 +1,4 @@
-//! Keys that are put and deleted only at an expected revision, and with their history.
+//! KVPut and KVDelete with an expected revision, and KVDelete with purge.
 
 use async_nats::jetstream;
 use narun_grpc::BucketSettings;
@@ -31,7 +31,7 @@ async fn delete(client: &GrpcClient, user: &str, expected: Option<i64>, purge: b
     result.map(|response| response.into_inner().success).map_err(|status| status.code())
 }
 
-/// How many values and markers the bucket keeps.
+/// The number of values and markers that the bucket keeps.
 async fn kept(user: &str) -> u64 {
     let context = jetstream::new(connect().await);
     let mut stream = context.get_stream(format!("KV_kv-user-{user}-b")).await.expect("a stream");
@@ -39,10 +39,10 @@ async fn kept(user: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_key_is_put_at_the_revision_that_was_expected_only() {
+async fn a_key_is_only_put_at_the_expected_revision() {
     let (service, user) = (Service::start().await, new_user());
     let client = &service.client;
-    // No bucket: it is not made for what cannot be.
+    // No bucket is created for an expectation that cannot hold.
     assert_eq!(put_at(client, &user, "x", 1).await, Err(Code::Aborted));
     assert!(jetstream::new(connect().await).get_stream(format!("KV_kv-user-{user}-b")).await.is_err());
     let first = put_any(client, &user, "1").await;
@@ -53,14 +53,14 @@ async fn a_key_is_put_at_the_revision_that_was_expected_only() {
     assert_eq!(put_at(client, &user, "x", -1).await, Err(Code::InvalidArgument));
     let entry = get(client, &user, "b", "k").await;
     assert_eq!((&entry.value[..], entry.revision), (&b"2"[..], second));
-    // Whatever there is.
+    // Without an expected revision.
     assert!(put_any(client, &user, "3").await > second);
-    // Nobody else's key has that revision.
+    // No other key has that revision.
     assert_eq!(put_at(client, &new_user(), "x", second).await, Err(Code::Aborted));
 }
 
 #[tokio::test]
-async fn a_key_is_made_once_until_it_is_deleted() {
+async fn a_key_is_created_once_until_it_is_deleted() {
     let (service, user) = (Service::start().await, new_user());
     let client = &service.client;
     put_at(client, &user, "1", 0).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_key_is_made_once_until_it_is_deleted() {
 }
 
 #[tokio::test]
-async fn of_many_who_make_a_key_or_change_it_one_does() {
+async fn one_of_many_concurrent_puts_succeeds() {
     let (service, user) = (Service::start().await, new_user());
     let at_once = async |expected: i64| {
         let puts = (0..16).map(|_| put_at(&service.client, &user, "x", expected));
@@ -94,7 +94,7 @@ async fn of_many_who_make_a_key_or_change_it_one_does() {
 }
 
 #[tokio::test]
-async fn a_key_is_deleted_at_the_revision_that_was_expected_only() {
+async fn a_key_is_only_deleted_at_the_expected_revision() {
     let (service, user) = (Service::start().await, new_user());
     let client = &service.client;
     assert_eq!(delete(client, &user, Some(1), false).await, Ok(false));
@@ -113,7 +113,7 @@ async fn a_key_is_deleted_at_the_revision_that_was_expected_only() {
 }
 
 #[tokio::test]
-async fn a_purge_takes_the_history_with_it() {
+async fn a_purge_deletes_the_history() {
     let settings = BucketSettings::new().history(5);
     let (service, user) = (Service::with(|builder| builder.kv_buckets(settings)).await, new_user());
     let client = &service.client;
@@ -124,7 +124,7 @@ async fn a_purge_takes_the_history_with_it() {
     client.clone().kv_put(put(&user, "b", "other", "stays")).await.unwrap();
     assert_eq!(delete(client, &user, None, false).await, Ok(true));
     assert_eq!(kept(&user).await, 5);
-    // What is deleted still has a history.
+    // A deleted key still has a history.
     assert_eq!(delete(client, &user, None, true).await, Ok(true));
     assert_eq!(kept(&user).await, 2);
     assert_eq!(delete(client, &user, None, true).await, Ok(false));

@@ -34,7 +34,7 @@ async fn end(entries: &mut Streaming<KvEntry>) -> Status {
     }
 }
 
-/// Key, value and what was done to it; the marker is nothing of all.
+/// An entry as text: "key=value", "key deleted", "key purged" or "up to date".
 fn shown(entry: &KvEntry) -> String {
     if entry.up_to_date {
         assert_eq!(*entry, KvEntry { up_to_date: true, ..Default::default() });
@@ -59,7 +59,7 @@ async fn come(entries: &mut Streaming<KvEntry>, expected: &[&str]) {
     }
 }
 
-/// Puts "key=value", or deletes "-key", or purges "--key".
+/// Puts "key=value", deletes "-key", or purges "--key".
 async fn change(client: &GrpcClient, user: &str, changes: &[&str]) {
     let mut client = client.clone();
     for change in changes {
@@ -96,7 +96,7 @@ async fn prepared() -> (Service, String) {
     (Service::with(|builder| builder.kv_buckets(settings)).await, new_user())
 }
 
-/// The bucket, and how many consumers it has.
+/// The bucket, by a NATS client.
 async fn bucket(user: &str) -> Store {
     let context = jetstream::new(connect().await);
     context.get_key_value(format!("kv-user-{user}-b")).await.expect("a bucket")
@@ -107,7 +107,7 @@ async fn consumers(store: &Store) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_there_is_comes_first_and_then_changes() {
+async fn initial_entries_come_first_and_then_changes() {
     let (service, user) = prepared().await;
     let client = &service.client;
     change(client, &user, &["a=1", "b=1", "c=1", "a=2", "-b"]).await;
@@ -138,7 +138,7 @@ async fn what_there_is_comes_first_and_then_changes() {
 }
 
 #[tokio::test]
-async fn keys_are_any_text_and_no_patterns() {
+async fn keys_are_any_text_without_wildcards() {
     let (service, user) = prepared().await;
     let keys = ["*", ">", "a.*", "a..b", "ä b", "a"];
     let mut expected: Vec<_> = keys.iter().map(|key| format!("{key}=x")).collect();
@@ -149,7 +149,7 @@ async fn keys_are_any_text_and_no_patterns() {
         come(&mut open(&service.client, watch(&user, key)).await, &[shown, "up to date"]).await;
         assert_eq!(history(&service.client, &user, key).await, [shown.as_str()]);
     }
-    // What is under no name that these would write is not told.
+    // A name that is no escaped key is skipped.
     bucket(&user).await.put("a_not", "x".into()).await.unwrap();
     expected.push("up to date".to_owned());
     let expected: Vec<_> = expected.iter().map(String::as_str).collect();
@@ -171,7 +171,7 @@ async fn a_history_is_as_long_as_the_bucket_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_history_that_fits_no_message_is_refused() {
+async fn a_history_too_large_for_a_response_is_refused() {
     let (storing, user) = prepared().await;
     let value = "x".repeat(10_000);
     for _ in 0..5 {
@@ -187,7 +187,7 @@ async fn a_history_that_fits_no_message_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_refused() {
+async fn invalid_requests_are_refused() {
     let (mut service, user) = prepared().await;
     change(&service.client, &user, &["a=1"]).await;
     let both = KvWatchRequest { include_history: true, updates_only: true, ..watch(&user, "a") };
@@ -207,7 +207,7 @@ async fn what_cannot_be_meant_is_refused() {
 }
 
 #[tokio::test]
-async fn a_watch_ends_with_its_bucket_its_client_and_its_server() {
+async fn a_watch_ends_with_its_bucket_its_client_and_the_service() {
     let service = Service::with(|builder| builder.quotas(Quotas::new().subscriptions(1))).await;
     let user = new_user();
     let client = &service.client;
@@ -225,7 +225,7 @@ async fn a_watch_ends_with_its_bucket_its_client_and_its_server() {
     come(&mut entries, &["a=1", "up to date"]).await;
     let context = jetstream::new(connect().await);
     context.delete_key_value(format!("kv-user-{user}-b")).await.unwrap();
-    // One of the same name is another one.
+    // A bucket of the same name is another bucket.
     change(client, &user, &["a=2"]).await;
     assert_eq!(end(&mut entries).await.code(), Code::NotFound);
 
@@ -242,7 +242,7 @@ async fn a_watch_ends_with_its_bucket_its_client_and_its_server() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_gets_the_last_of_each_key() {
+async fn a_slow_client_gets_the_last_entry_of_each_key() {
     let (service, user) = (Service::start().await, new_user());
     change(&service.client, &user, &["a=1"]).await;
     let mut entries = open(&service.client, watch(&user, "")).await;
@@ -259,7 +259,7 @@ async fn a_slow_reader_gets_the_last_of_each_key() {
 }
 
 #[tokio::test]
-async fn what_a_watch_loses_it_gets_again() {
+async fn a_watch_recovers_lost_entries() {
     let (service, user) = prepared().await;
     change(&service.client, &user, &["a=1", "b=1"]).await;
     let mut all = open(&service.client, watch(&user, "")).await;
@@ -284,7 +284,7 @@ async fn what_a_watch_loses_it_gets_again() {
 }
 
 #[tokio::test]
-async fn a_watch_goes_on_after_the_server_died_without_gap_or_duplicate() {
+async fn a_watch_resumes_after_the_server_died_without_gap_or_duplicate() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     let service = serve(&server, |builder| builder).await;
     change(&service.client, "u", &["first=0"]).await;
@@ -292,7 +292,7 @@ async fn a_watch_goes_on_after_the_server_died_without_gap_or_duplicate() {
     come(&mut entries, &["first=0", "up to date"]).await;
     let mut revision = 1;
     for round in 0..2 {
-        // Keys of their own, so that the bucket keeps all of them.
+        // Different keys, so that the bucket keeps all entries.
         for number in 0..5 {
             let key = format!("k{round}.{number}");
             let request = KvPutRequest { expected_revision: Some(0), ..put("u", "b", &key, "x") };
@@ -315,10 +315,10 @@ async fn a_watch_goes_on_after_the_server_died_without_gap_or_duplicate() {
 }
 
 #[tokio::test]
-async fn what_there_is_comes_once_though_the_server_died_meanwhile() {
+async fn initial_entries_come_once_even_if_the_server_dies_meanwhile() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     let service = serve(&server, |builder| builder).await;
-    // More than what may wait on the way to a client, and every second one of a key that has another since.
+    // More than fits on the way to a client, and half of the keys have a second entry.
     let value = "x".repeat(100_000);
     for number in 0..120 {
         service.client.clone().kv_put(put("u", "b", &format!("k{}", number % 80), &value)).await.unwrap();

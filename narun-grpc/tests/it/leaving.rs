@@ -17,7 +17,7 @@ use crate::consumers::{consumer, durable};
 use crate::harness::{Service, new_user, soon};
 use crate::streams::{create, named, publish, store};
 
-/// Pulls at a time, and messages for them.
+/// The number of pulls at a time, and of messages.
 const PULLS: usize = 8;
 const MESSAGES: usize = 400;
 
@@ -36,7 +36,7 @@ fn pull(user: &str, batch_size: i32) -> Request<PullMessagesRequest> {
     })
 }
 
-/// A stream, with a consumer that waits long for acknowledgements.
+/// A user with a stream and a consumer with a long `ack_wait`.
 async fn prepared() -> (Service, String) {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
@@ -45,13 +45,13 @@ async fn prepared() -> (Service, String) {
     (service, user)
 }
 
-/// Pulls as the server does for a client; one that leaves drops it.
+/// Pulls as the gRPC server does: a client that leaves drops the future.
 async fn take(service: &NatsService, user: &str, batch_size: i32) -> HashSet<i64> {
     let response = service.pull_messages(pull(user, batch_size)).await.expect("a pull").into_inner();
     response.messages.iter().map(|message| message.sequence).collect()
 }
 
-/// Takes what is left, all of which comes long before the consumer's time is over.
+/// Takes the remaining messages, long before `ack_wait` has elapsed.
 async fn take_all(service: &NatsService, user: &str, mut taken: HashSet<i64>) {
     while taken.len() < MESSAGES {
         taken.extend(soon("what is left", take(service, user, 100)).await);
@@ -59,7 +59,7 @@ async fn take_all(service: &NatsService, user: &str, mut taken: HashSet<i64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_on_its_way_to_one_who_left_comes_to_others() {
+async fn messages_on_their_way_to_a_client_that_left_go_to_others() {
     let (service, user) = prepared().await;
     let publishing = tokio::spawn({
         let (client, user) = (service.client.clone(), user.clone());
@@ -86,12 +86,12 @@ async fn what_was_on_its_way_to_one_who_left_comes_to_others() {
     }
     publishing.await.expect("all published");
     drop(pulls);
-    assert!(left > 0, "nobody has left");
+    assert!(left > 0, "no client has left");
     take_all(&service.service, &user, taken).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_who_left_had_got_comes_to_others() {
+async fn messages_pulled_for_a_client_that_left_go_to_others() {
     let (service, user) = prepared().await;
     let messages = (0..MESSAGES).map(|_| store(&service.client, &user, "s.a", "x"));
     join_all(messages).await;

@@ -3,6 +3,7 @@
 mod harness;
 
 mod audit;
+mod auth;
 mod buckets;
 mod calls;
 mod cluster;
@@ -30,4 +31,3 @@ mod statistics;
 mod streams;
 mod subscribe;
 mod versions;
-mod who;

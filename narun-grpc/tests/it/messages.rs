@@ -75,7 +75,7 @@ pub(crate) async fn nak(client: &GrpcClient, user: &str, sequence: i64, token: &
     result.map(|response| response.into_inner().success).map_err(|status| status.code())
 }
 
-/// How many messages wait for an acknowledgement is not told; how far all are done is.
+/// The ack floor: the contract does not report the number of unacknowledged messages.
 pub(crate) async fn floor(client: &GrpcClient, user: &str) -> i64 {
     let request = GetConsumerInfoRequest {
         user_id: user.to_owned(),
@@ -96,12 +96,12 @@ pub(crate) async fn prepared(ack_policy: AckPolicy) -> (Service, String) {
 }
 
 #[tokio::test]
-async fn what_waits_comes_at_once_with_all_that_it_has() {
+async fn waiting_messages_come_at_once_with_all_fields() {
     let (service, user) = prepared(AckPolicy::AckExplicit).await;
     for number in 1..=3 {
         assert_eq!(store(&service.client, &user, &number.to_string()).await, number);
     }
-    // A year, of which none is waited, as there are some.
+    // It does not wait a year, as there are messages.
     let request = pull(&user, 10, seconds(365 * 24 * 3600));
     let messages = soon("messages", service.client.clone().pull_messages(request)).await.unwrap();
     let messages = messages.into_inner().messages;
@@ -116,7 +116,7 @@ async fn what_waits_comes_at_once_with_all_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_pull_waits_for_what_comes() {
+async fn a_pull_waits_for_a_message() {
     let (service, user) = prepared(AckPolicy::AckExplicit).await;
     let mut waiting = service.client.clone();
     let request = pull(&user, i32::MAX, seconds(60));
@@ -127,7 +127,7 @@ async fn a_pull_waits_for_what_comes() {
 }
 
 #[tokio::test]
-async fn a_batch_is_no_larger_than_asked() {
+async fn a_batch_is_no_larger_than_requested() {
     let (service, user) = prepared(AckPolicy::AckExplicit).await;
     for _ in 0..12 {
         store(&service.client, &user, "x").await;
@@ -138,7 +138,7 @@ async fn a_batch_is_no_larger_than_asked() {
 }
 
 #[tokio::test]
-async fn a_batch_is_no_larger_than_an_answer_may_be() {
+async fn a_batch_fits_a_response() {
     let (storing, user) = prepared(AckPolicy::AckExplicit).await;
     for _ in 0..10 {
         store(&storing.client, &user, &"x".repeat(10_000)).await;
@@ -154,7 +154,7 @@ async fn a_batch_is_no_larger_than_an_answer_may_be() {
 }
 
 #[tokio::test]
-async fn pulled_here_and_acknowledged_there() {
+async fn a_message_is_acknowledged_at_another_replica() {
     let (here, user) = prepared(AckPolicy::AckExplicit).await;
     let there = Service::start().await;
     for _ in 0..4 {
@@ -162,12 +162,12 @@ async fn pulled_here_and_acknowledged_there() {
     }
     let messages = pulled(&here.client, &user, 3).await;
     let token = |index: usize| messages[index].ack_token.as_str();
-    // Here by token; there by a token that it cannot read, beside a sequence; there by sequence alone.
+    // Here by token; there by sequence with a token that it cannot verify; there by sequence only.
     assert_eq!(ack(&here.client, &user, 0, token(0)).await, Ok(true));
     assert_eq!(ack(&there.client, &user, 2, token(1)).await, Ok(true));
     assert_eq!(ack(&there.client, &user, 3, "").await, Ok(true));
     assert_eq!(floor(&here.client, &user).await, 3);
-    // Twice, and what was never delivered.
+    // Again, and a message that was never delivered.
     assert_eq!(ack(&there.client, &user, 3, "").await, Ok(true));
     assert_eq!(ack(&here.client, &user, 0, token(0)).await, Ok(true));
     assert_eq!(ack(&there.client, &user, 4, "").await, Ok(false));
@@ -175,14 +175,14 @@ async fn pulled_here_and_acknowledged_there() {
     assert_eq!(ack(&there.client, &user, 0, "").await, Err(Code::InvalidArgument));
     assert_eq!(ack(&there.client, &user, 0, token(1)).await, Err(Code::InvalidArgument));
     assert_eq!(ack(&there.client, &user, -1, "").await, Err(Code::InvalidArgument));
-    // Another tenant has no such stream, whatever token it has.
+    // Another tenant has no such stream, even with the token.
     assert_eq!(ack(&here.client, &new_user(), 1, token(0)).await, Err(Code::NotFound));
     let last = pulled(&here.client, &user, 10).await;
     assert_eq!(last.iter().map(|message| message.sequence).collect::<Vec<_>>(), [4]);
 }
 
 #[tokio::test]
-async fn replicas_with_the_same_key_take_each_others_tokens_on_all_consumers() {
+async fn replicas_with_the_same_key_accept_each_others_tokens() {
     let key =
         |builder: narun_grpc::NatsServiceBuilder<_>| builder.ack_token_key(*b"a secret of the replicas");
     let (here, there) = (Service::with(key).await, Service::with(key).await);
@@ -194,18 +194,18 @@ async fn replicas_with_the_same_key_take_each_others_tokens_on_all_consumers() {
         store(&here.client, &user, "x").await;
     }
     let messages = pulled(&here.client, &user, 5).await;
-    // Without a token nothing is made up, as that would spoil the consumer.
+    // Without a token no subject is synthesized: it would corrupt the consumer.
     assert_eq!(ack(&there.client, &user, 2, "").await, Err(Code::FailedPrecondition));
     assert_eq!(floor(&here.client, &user).await, 0);
     assert_eq!(ack(&there.client, &user, 0, &messages[2].ack_token).await, Ok(true));
     assert_eq!(floor(&here.client, &user).await, 3);
-    // Where it was delivered, the sequence is enough.
+    // At the replica that delivered it, the sequence is enough.
     assert_eq!(ack(&here.client, &user, 5, "").await, Ok(true));
     assert_eq!(floor(&here.client, &user).await, 5);
 }
 
 #[tokio::test]
-async fn what_is_given_back_comes_again() {
+async fn messages_given_back_are_redelivered() {
     let (here, user) = prepared(AckPolicy::AckExplicit).await;
     let there = Service::start().await;
     for _ in 0..2 {
@@ -220,7 +220,7 @@ async fn what_is_given_back_comes_again() {
     }
     again.sort_by_key(|message| message.sequence);
     assert_eq!(again.iter().map(|message| message.num_delivered).collect::<Vec<_>>(), [2, 2]);
-    // The old token still names the message.
+    // The old token is still valid.
     assert_eq!(ack(&here.client, &user, 0, &first[0].ack_token).await, Ok(true));
     assert_eq!(ack(&there.client, &user, 2, "").await, Ok(true));
     assert_eq!(nak(&there.client, &user, 1, "").await, Ok(false));
@@ -228,7 +228,7 @@ async fn what_is_given_back_comes_again() {
 }
 
 #[tokio::test]
-async fn what_comes_again_is_acknowledged_by_what_it_came_with_before() {
+async fn a_redelivered_message_is_acknowledged_by_its_first_token() {
     let (mut here, user) = (Service::start().await, new_user());
     let there = Service::start().await;
     here.client.create_stream(create(&user, named("s"))).await.unwrap();
@@ -238,7 +238,7 @@ async fn what_comes_again_is_acknowledged_by_what_it_came_with_before() {
     }
     store(&here.client, &user, "x").await;
     let first = pulled(&here.client, &user, 1).await.remove(0);
-    // Nobody acknowledges it in time.
+    // It is not acknowledged in time.
     let mut again = Vec::new();
     eventually("it again", async || {
         again.extend(pulled(&there.client, &user, 1).await);
@@ -250,7 +250,7 @@ async fn what_comes_again_is_acknowledged_by_what_it_came_with_before() {
     assert_eq!(floor(&here.client, &user).await, 1);
     assert_eq!(ack(&there.client, &user, 1, &again[0].ack_token).await, Ok(true));
     assert_eq!(nak(&there.client, &user, 1, &again[0].ack_token).await, Ok(false));
-    // What the other consumer was never given: its own acknowledgements are by token only.
+    // The other consumer never delivered it, and takes acknowledgements by token only.
     let other = AckMessageRequest {
         user_id: user.clone(),
         stream_name: "s".into(),
@@ -263,12 +263,12 @@ async fn what_comes_again_is_acknowledged_by_what_it_came_with_before() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_made_again_is_not_spoilt_by_what_is_old() {
-    // At once, as it takes its time not to be confirmed.
-    tokio::join!(not_spoilt(AckPolicy::AckAll), not_spoilt(AckPolicy::AckExplicit));
+async fn a_recreated_consumer_is_not_corrupted_by_old_acknowledgements() {
+    // Concurrently: an acknowledgement that is not confirmed takes two seconds.
+    tokio::join!(not_corrupted(AckPolicy::AckAll), not_corrupted(AckPolicy::AckExplicit));
 }
 
-async fn not_spoilt(policy: AckPolicy) {
+async fn not_corrupted(policy: AckPolicy) {
     let (service, user) = prepared(policy).await;
     for _ in 0..5 {
         store(&service.client, &user, "x").await;
@@ -285,7 +285,7 @@ async fn not_spoilt(policy: AckPolicy) {
     let config = ConsumerConfig { ack_policy: policy.into(), ..durable("c") };
     client.create_consumer(consumer(&user, config)).await.unwrap();
     assert_eq!(pulled(&service.client, &user, 1).await.len(), 1);
-    // By sequence, which it came with lately, and by token.
+    // By sequence of a recent delivery, and by token.
     let (by_sequence, by_token) =
         tokio::join!(ack(&service.client, &user, 5, ""), ack(&service.client, &user, 0, &old[3].ack_token));
     assert_eq!((by_sequence, by_token), (Ok(false), Ok(false)), "{policy:?}");
@@ -296,7 +296,7 @@ async fn not_spoilt(policy: AckPolicy) {
 }
 
 #[tokio::test]
-async fn a_delay_is_kept() {
+async fn a_nak_delays_redelivery() {
     let (service, user) = prepared(AckPolicy::AckExplicit).await;
     store(&service.client, &user, "x").await;
     let message = pulled(&service.client, &user, 1).await.remove(0);
@@ -315,7 +315,7 @@ async fn a_delay_is_kept() {
 }
 
 #[tokio::test]
-async fn a_duplicate_has_the_first_ones_sequence() {
+async fn a_duplicate_returns_the_sequence_of_the_first_message() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     let request = PublishToStreamRequest {
@@ -332,7 +332,7 @@ async fn a_duplicate_has_the_first_ones_sequence() {
 }
 
 #[tokio::test]
-async fn what_another_stream_takes_is_not_stored() {
+async fn a_subject_of_another_stream_is_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
     service.client.create_stream(create(&user, named("t"))).await.unwrap();
@@ -342,7 +342,7 @@ async fn what_another_stream_takes_is_not_stored() {
         subject: subject.into(),
         ..Default::default()
     };
-    // Somebody listens, who does not answer.
+    // A subscriber that does not reply.
     let nats = connect().await;
     let mut heard = nats.subscribe(format!("user.{user}.heard")).await.unwrap();
     settle(&nats).await;
@@ -366,7 +366,7 @@ async fn what_another_stream_takes_is_not_stored() {
 }
 
 #[tokio::test]
-async fn what_a_stream_takes_is_what_it_takes_now() {
+async fn changed_subjects_of_a_stream_count_at_once() {
     let (mut service, user) = (Service::start().await, new_user());
     let mut there = Service::start().await;
     service.client.create_stream(create(&user, named("s"))).await.unwrap();
@@ -388,7 +388,7 @@ async fn what_a_stream_takes_is_what_it_takes_now() {
 }
 
 #[tokio::test]
-async fn a_pull_of_nothing_is_refused_or_empty() {
+async fn a_pull_without_messages_is_refused_or_empty() {
     let (service, user) = prepared(AckPolicy::AckNone).await;
     let mut client = service.client.clone();
     let missing = PullMessagesRequest { consumer_name: "none".into(), ..pull(&user, 1, seconds(5)) };
@@ -397,14 +397,14 @@ async fn a_pull_of_nothing_is_refused_or_empty() {
     let negative = client.pull_messages(pull(&user, 1, seconds(-5))).await.unwrap().into_inner();
     assert!(negative.messages.is_empty());
     store(&service.client, &user, "x").await;
-    // The consumer learns of what is stored a little later.
+    // The consumer has a stored message a little later.
     eventually("a message", async || {
         let at_once = client.clone().pull_messages(pull(&user, 1, seconds(0))).await.unwrap().into_inner();
         at_once.messages.len() == 1
     })
     .await;
     assert_eq!(nak(&service.client, &user, 1, "").await, Err(Code::FailedPrecondition));
-    // Of a year, the call's own time is what there is.
+    // The deadline of the call limits a wait of a year.
     for (batch, wait) in [(i32::MAX, seconds(365 * 24 * 3600)), (i32::MIN, seconds(i64::MAX))] {
         let mut long = Request::new(pull(&user, batch, wait));
         long.set_timeout(Duration::from_millis(300));
@@ -415,7 +415,7 @@ async fn a_pull_of_nothing_is_refused_or_empty() {
             }
         }
     }
-    // A pull whose client leaves while it waits holds nothing back.
+    // A waiting pull whose client leaves holds no message back.
     let leaving = client.pull_messages(pull(&user, 1, seconds(60)));
     assert!(tokio::time::timeout(Duration::from_millis(50), leaving).await.is_err());
 }

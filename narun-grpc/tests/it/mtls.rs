@@ -1,4 +1,4 @@
-//! Clients known by their certificates.
+//! Authentication by client certificates.
 
 use narun_grpc::NatsService;
 use narun_grpc::auth::CertificateSubject;
@@ -12,7 +12,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Server,
 
 use crate::harness::connect;
 
-/// Somebody who signs certificates.
+/// A certificate authority.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Certificate,
@@ -40,7 +40,7 @@ impl Authority {
 }
 
 #[tokio::test]
-async fn certificates_tell_callers() {
+async fn certificates_identify_callers() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let service = NatsService::builder(connect().await).authenticator(CertificateSubject::new()).build();
     let tls = ServerTlsConfig::new()
@@ -75,7 +75,7 @@ async fn certificates_tell_callers() {
     let nameless = authority.sign(&[(DnType::OrganizationName, "acme")]);
     assert_eq!(code(Some(nameless), "", "acme").await, Some(Code::Unauthenticated));
     assert_eq!(code(None, "ann", "").await, Some(Code::Unauthenticated));
-    // No connection at all, or one that breaks at the first call.
+    // The connection fails, or breaks at the first call.
     let forged = code(Some(stranger.sign(&ann())), "ann", "acme").await;
     assert!(!matches!(forged, Some(Code::Ok)), "{forged:?}");
     serving.abort();

@@ -1,4 +1,4 @@
-//! Object buckets.
+//! ObjectPut, ObjectGet, ObjectDelete, ObjectList, ObjectUpload and ObjectDownload.
 
 use async_nats::jetstream;
 use bytes::{Bytes, BytesMut};
@@ -42,7 +42,7 @@ async fn delete(client: &GrpcClient, user: &str, name: &str) -> bool {
     client.clone().object_delete(request).await.expect("an answer").into_inner().success
 }
 
-/// Messages that a user's bucket keeps.
+/// The number of messages in a user's bucket.
 async fn kept(user: &str) -> u64 {
     let context = jetstream::new(connect().await);
     let mut stream = context.get_stream(format!("OBJ_obj-user-{user}-b")).await.unwrap();
@@ -56,7 +56,7 @@ async fn an_object_is_put_read_listed_replaced_and_deleted() {
     assert!(!get(&client, &user, "o").await.found);
     assert!(!delete(&client, &user, "o").await);
     assert!(list(&client, &user).await.is_empty());
-    // Of several pieces, the last of which is not whole; and of none.
+    // Several chunks with a partial last one, and no chunk.
     let data = Bytes::from_iter((0..300_001_u32).map(|number| number.to_le_bytes()[0]));
     let first = service.client.object_put(put(&user, "a/b c", data.clone())).await.unwrap().into_inner();
     assert!(first.success);
@@ -83,9 +83,9 @@ async fn an_object_is_put_read_listed_replaced_and_deleted() {
 }
 
 #[tokio::test]
-async fn objects_of_any_size_go_up_and_down_in_pieces() {
+async fn large_objects_are_uploaded_and_downloaded_in_chunks() {
     let (mut service, user) = (Service::start().await, new_user());
-    // More than a message of gRPC may have, in uneven pieces.
+    // More than a gRPC message may have, in uneven chunks.
     let piece = Bytes::from_iter((0..777_777_u32).map(|number| number.to_le_bytes()[1]));
     let first = ObjectChunk {
         user_id: user.clone(),
@@ -117,7 +117,7 @@ async fn objects_of_any_size_go_up_and_down_in_pieces() {
 }
 
 #[tokio::test]
-async fn objects_whose_pieces_lie_between_each_other_are_read_whole() {
+async fn objects_with_interleaved_chunks_are_read_whole() {
     let (service, user) = (Service::start().await, new_user());
     let data = |number: u8| Bytes::from_iter((0..2_000_000_u32).map(|at| at.to_le_bytes()[2] ^ number));
     let names = ["a", "b", "c", "d"];
@@ -134,7 +134,7 @@ async fn objects_whose_pieces_lie_between_each_other_are_read_whole() {
 }
 
 #[tokio::test]
-async fn many_who_put_the_same_object_leave_one() {
+async fn concurrent_puts_of_an_object_leave_one_version() {
     let (service, user) = (Service::start().await, new_user());
     let puts = (0..12_u8).map(|number| {
         let (mut client, request) = (service.client.clone(), put(&user, "o", vec![number; 200_000]));
@@ -146,7 +146,7 @@ async fn many_who_put_the_same_object_leave_one() {
     let data = get(&service.client, &user, "o").await.data;
     assert!(data.len() == 200_000 && data.iter().all(|byte| *byte == data[0]));
     assert_eq!(kept(&user).await, 2 + 1);
-    // Some put it and some delete it, of whom one is the last.
+    // Some clients put it and some delete it; one of them is the last.
     let mixed = (0..12_u8).map(|number| {
         let (client, user) = (service.client.clone(), user.clone());
         async move {
@@ -162,7 +162,7 @@ async fn many_who_put_the_same_object_leave_one() {
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_leaves_nothing() {
+async fn a_cancelled_upload_leaves_nothing() {
     let (service, user) = (Service::start().await, new_user());
     let (sender, chunks) = tokio::sync::mpsc::channel(1);
     let first = ObjectChunk {
@@ -190,13 +190,13 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_was_deleted_is_made_again() {
+async fn a_deleted_bucket_is_created_again() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.object_put(put(&user, "o", "one")).await.unwrap();
     service.client.object_put(put(&user, "o", "one more")).await.unwrap();
     let context = jetstream::new(connect().await);
     context.delete_object_store(format!("obj-user-{user}-b")).await.unwrap();
-    // That it is there is remembered for a while, as far as it is not found to be otherwise.
+    // The bucket stays verified for a while, until a request fails.
     let status = service.client.object_put(put(&user, "o", "two")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     service.client.object_put(put(&user, "o", "two")).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_bucket_that_was_deleted_is_made_again() {
 }
 
 #[tokio::test]
-async fn other_clients_see_the_same_objects_and_damage_is_found() {
+async fn other_clients_see_the_same_objects_and_damage_is_detected() {
     let (mut service, user) = (Service::start().await, new_user());
     service.client.object_put(put(&user, "here", "from here")).await.unwrap();
     let context = jetstream::new(connect().await);
@@ -214,11 +214,11 @@ async fn other_clients_see_the_same_objects_and_damage_is_found() {
     assert_eq!(text, "from here");
     let info = store.put("there", &mut &b"from there"[..]).await.unwrap();
     assert_eq!(get(&service.client, &user, "there").await.data, "from there");
-    // A link is followed nowhere.
+    // A link is not followed.
     store.add_link("link", &info).await.unwrap();
     assert!(!get(&service.client, &user, "link").await.found);
 
-    // Its one piece in the place of another of the same size.
+    // Replace its chunk by another of the same size.
     let subject = format!("$O.obj-user-{user}-b.C.{}", info.nuid);
     let stream = context.get_stream(format!("OBJ_obj-user-{user}-b")).await.unwrap();
     stream.purge().filter(&subject).await.unwrap();
@@ -237,7 +237,7 @@ async fn other_clients_see_the_same_objects_and_damage_is_found() {
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_refused() {
+async fn invalid_objects_are_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     let refused = [
         ObjectPutRequest { bucket: String::new(), ..put(&user, "o", "") },

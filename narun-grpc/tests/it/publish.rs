@@ -16,7 +16,7 @@ fn message(user: &str, subject: &str) -> PublishRequest {
 }
 
 #[tokio::test]
-async fn a_message_reaches_the_tenants_subject_with_all_that_it_has() {
+async fn a_message_reaches_the_tenants_subject_with_all_fields() {
     let (mut service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_message_reaches_the_tenants_subject_with_all_that_it_has() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_refused() {
+async fn invalid_messages_are_refused() {
     let mut service = Service::start().await;
     let user = new_user();
     let refused = |request: PublishRequest| (request, Code::InvalidArgument);
@@ -81,7 +81,7 @@ async fn what_is_no_message_is_refused() {
 }
 
 #[tokio::test]
-async fn the_largest_message_passes_and_one_byte_more_harms_nobody() {
+async fn the_largest_message_passes_and_one_byte_more_is_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     let limit = service.service.connection().client().max_payload();
     let sized = |size: usize| PublishRequest { data: vec![7; size].into(), ..message(&user, "a") };
@@ -98,7 +98,7 @@ async fn the_largest_message_passes_and_one_byte_more_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_batch_is_published_in_order_but_for_what_is_wrong() {
+async fn a_batch_is_published_in_order_without_its_invalid_messages() {
     let (mut service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_batch_is_published_in_order_but_for_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_batch_of_too_many_is_refused_as_a_whole() {
+async fn a_batch_with_too_many_messages_is_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
@@ -147,7 +147,7 @@ async fn an_empty_batch_is_a_success() {
 }
 
 #[tokio::test]
-async fn many_publishers_share_fences_and_all_come_through() {
+async fn many_publishers_share_fences_and_all_succeed() {
     let (service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let mut all = nats.subscribe(format!("user.{user}.>")).await.unwrap();
@@ -165,7 +165,7 @@ async fn many_publishers_share_fences_and_all_come_through() {
 }
 
 #[tokio::test]
-async fn it_is_no_success_before_the_server_has_it() {
+async fn a_publish_succeeds_only_once_the_server_has_the_message() {
     let server = narun_support::Server::start().expect("a nats-server");
     let nats = async_nats::connect(server.url()).await.unwrap();
     let mut service =
@@ -175,15 +175,15 @@ async fn it_is_no_success_before_the_server_has_it() {
         server.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())).expect("a process");
     let other = async_nats::connect(server.url()).await.unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    // Its threads do not stop all at once.
-    let answers = async || tokio::time::timeout(Duration::from_secs(1), settle(&other)).await.is_ok();
-    eventually("a server that stands still", async || !answers().await).await;
+    // Its threads do not all stop at once.
+    let responds = async || tokio::time::timeout(Duration::from_secs(1), settle(&other)).await.is_ok();
+    eventually("a server that does not respond", async || !responds().await).await;
     let mut request = tonic::Request::new(message("u", "a"));
     request.set_timeout(Duration::from_millis(300));
     let result = service.client.publish(request).await;
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    let status = result.expect_err("nobody to confirm");
+    let status = result.expect_err("no confirmation");
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
-    // Those who come later are not held up by the one that nobody waits for any more.
+    // An abandoned fence does not block later callers.
     soon("a success", service.client.publish(message("u", "a"))).await.unwrap();
 }

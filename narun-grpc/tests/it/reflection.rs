@@ -1,4 +1,4 @@
-//! Reflection, as tools ask for it that know nothing of the contract.
+//! Reflection, as tools without the contract use it.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Registration, also with Consul, by an agent that is played here.
+//! Registration, with a fake Consul agent and a fake registry.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,19 +16,19 @@ use tracing::Level;
 use crate::events::Events;
 use crate::harness::{eventually, soon};
 
-/// What Consul 1.21 does, as far as services are registered and deregistered.
+/// A fake agent that registers and deregisters services as Consul 1.21 does.
 #[derive(Default)]
 struct Agent {
     services: BTreeMap<String, Value>,
-    /// The lines of requests.
+    /// The request lines received.
     asked: Vec<String>,
-    /// How many requests fail before one does not.
+    /// The number of requests that fail first.
     failures: usize,
-    /// The token that is known, and the names that it may write. Without one, all is allowed.
+    /// The valid token, and the names that it may write. `None` allows everything.
     access: Option<(&'static str, &'static [&'static str])>,
 }
 
-/// An agent at an address.
+/// A fake agent that listens.
 struct Running {
     agent: Arc<Mutex<Agent>>,
     address: String,
@@ -107,7 +107,7 @@ impl Drop for Running {
     }
 }
 
-/// Answers one request, of HTTP/1.1 with a length, and closes.
+/// Responds to one HTTP/1.1 request with a content length, and closes.
 async fn serve(stream: TcpStream, agent: &Mutex<Agent>) {
     let mut stream = BufReader::new(stream);
     let (mut line, mut token, mut length) = (String::new(), String::new(), 0);
@@ -133,7 +133,7 @@ async fn serve(stream: TcpStream, agent: &Mutex<Agent>) {
 }
 
 #[tokio::test]
-async fn a_service_is_put_in_again_after_a_failure_and_taken_out_at_the_end() {
+async fn a_service_is_registered_after_a_failure_and_deregistered_at_the_end() {
     let running = Running::start(Agent { failures: 1, ..Agent::default() }).await;
     let consul = Consul::new(&running.address, "host a", 50056).alias("nats").token("secret");
     assert!(!format!("{consul:?}").contains("secret"));
@@ -173,7 +173,7 @@ async fn a_service_is_put_in_again_after_a_failure_and_taken_out_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_the_words_of_the_agent() {
+async fn a_refusal_has_the_reason_of_the_agent() {
     let running = Running::start(Agent::default()).await;
     let access = |access| running.agent.lock().unwrap().access = access;
     let consul = Consul::new(&running.address, "a", 50056).alias("nats").token("secret");
@@ -185,7 +185,7 @@ async fn a_refusal_is_told_in_the_words_of_the_agent() {
         let error = consul.register().await.unwrap_err().to_string();
         assert!(error.ends_with(expected), "{error}");
     }
-    // Only the beginning, as there may be anything.
+    // Only the beginning of the body.
     access(Some(("secret", &[])));
     let consul = consul.name("a".repeat(1000));
     let Err(ConsulError::Refused { reason, .. }) = consul.register().await else { panic!("not refused") };
@@ -193,7 +193,7 @@ async fn a_refusal_is_told_in_the_words_of_the_agent() {
 }
 
 #[tokio::test]
-async fn all_names_are_taken_out_even_if_one_may_not_be() {
+async fn all_names_are_deregistered_even_if_one_is_refused() {
     let running = Running::start(Agent::default()).await;
     let consul = Consul::new(&running.address, "a", 50056).alias("nats").token("secret");
     consul.register().await.unwrap();
@@ -201,26 +201,26 @@ async fn all_names_are_taken_out_even_if_one_may_not_be() {
     assert!(matches!(consul.deregister().await, Err(ConsulError::Refused { .. })));
     let left: Vec<_> = running.services().into_iter().map(|service| service["Name"].clone()).collect();
     assert_eq!(left, ["nats-grpc-service"]);
-    // What is not there any more is no error.
+    // A service that is not registered is no error.
     running.agent.lock().unwrap().access = None;
     consul.deregister().await.unwrap();
     consul.deregister().await.unwrap();
 }
 
 #[tokio::test]
-async fn an_address_of_ipv6_is_checked_in_brackets() {
+async fn an_ipv6_address_is_checked_in_brackets() {
     let running = Running::start(Agent::default()).await;
     Consul::new(&running.address, "::1", 50056).register().await.unwrap();
     let [service] = running.services().try_into().unwrap();
     assert_eq!((&service["Address"], &service["Check"]["GRPC"]), (&json!("::1"), &json!("[::1]:50056")));
 }
 
-/// A registry that answers as it was told, then well.
+/// A fake registry with given failures, which succeeds after them.
 #[derive(Clone, Default)]
-struct Told {
+struct FakeRegistry {
     failures: Arc<Mutex<VecDeque<Option<&'static str>>>>,
     asked: Arc<Mutex<Vec<&'static str>>>,
-    /// One for each attempt that may come to its end; none is as many as wanted.
+    /// A permit for each attempt that may finish. `None` lets all finish.
     gate: Option<Arc<Semaphore>>,
 }
 
@@ -250,7 +250,7 @@ impl std::error::Error for No {
 
 impl std::error::Error for Why {}
 
-impl Told {
+impl FakeRegistry {
     fn asks(&self, what: &'static str) {
         self.asked.lock().unwrap().push(what);
     }
@@ -261,7 +261,7 @@ impl Told {
 }
 
 #[tonic::async_trait]
-impl ServiceRegistrar for Told {
+impl ServiceRegistrar for FakeRegistry {
     type Error = No;
 
     async fn register(&self) -> Result<(), No> {
@@ -283,42 +283,42 @@ impl ServiceRegistrar for Told {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_registered_anew_and_each_reason_against_it_is_warned_of_once() {
+async fn a_service_is_registered_again_and_each_reason_of_failure_is_warned_of_once() {
     let warnings = Events::of(|metadata| {
         *metadata.level() == Level::WARN && metadata.target().starts_with("narun_grpc::registrar")
     });
     let _guard = tracing::subscriber::set_default(warnings.clone());
-    let told = Told::default();
-    // Tried after 0 s, 0.5 s, 1.5 s and 3.5 s, then a minute later, and so on.
-    told.failures.lock().unwrap().extend([
+    let registry = FakeRegistry::default();
+    // Attempts after 0 s, 0.5 s, 1.5 s and 3.5 s, then a minute later, and so on.
+    registry.failures.lock().unwrap().extend([
         Some("away"),
         Some("away"),
         Some("refused"),
         None,
         Some("refused"),
     ]);
-    let registration = Registration::start(told.clone());
+    let registration = Registration::start(registry.clone());
     tokio::time::sleep(Duration::from_secs(130)).await;
     let reasons: Vec<_> =
         warnings.take().into_iter().map(|mut fields| fields.remove("error").unwrap()).collect();
     assert_eq!(reasons, ["no: away", "no: refused", "no: refused"]);
-    assert_eq!(told.asked(), ["register"; 7]);
+    assert_eq!(registry.asked(), ["register"; 7]);
     registration.end().await;
-    assert_eq!(told.asked()[7..], ["deregister"]);
+    assert_eq!(registry.asked()[7..], ["deregister"]);
 }
 
 #[tokio::test]
-async fn a_registration_under_way_is_not_overtaken_by_the_end() {
+async fn deregistration_waits_for_a_registration_in_progress() {
     let gate = Arc::new(Semaphore::new(0));
-    let told = Told { gate: Some(gate.clone()), ..Told::default() };
-    let registration = Registration::start(told.clone());
-    eventually("an attempt", async || !told.asked().is_empty()).await;
+    let registry = FakeRegistry { gate: Some(gate.clone()), ..FakeRegistry::default() };
+    let registration = Registration::start(registry.clone());
+    eventually("an attempt", async || !registry.asked().is_empty()).await;
     let end = tokio::spawn(registration.end());
-    // It ends, as far as it can.
+    // Let the task run as far as it can.
     for _ in 0..100 {
         yield_now().await;
     }
     gate.add_permits(1);
     soon("the end", end).await.unwrap();
-    assert_eq!(told.asked(), ["register", "registered", "deregister"]);
+    assert_eq!(registry.asked(), ["register", "registered", "deregister"]);
 }

@@ -18,7 +18,7 @@ fn request(user: &str, subject: &str, timeout_ms: Option<i32>) -> RequestRequest
 }
 
 #[tokio::test]
-async fn a_subscriber_answers_with_a_publish() {
+async fn a_subscriber_replies_with_a_publish() {
     let (service, user) = (Service::start().await, new_user());
     let mut answering = service.client.clone();
     let subscribe =
@@ -44,7 +44,7 @@ async fn a_subscriber_answers_with_a_publish() {
 }
 
 #[tokio::test]
-async fn nobody_and_nothing_are_negative_answers() {
+async fn no_responders_and_a_timeout_are_negative_responses() {
     let (mut service, user) = (Service::start().await, new_user());
     let response = service.client.request(request(&user, "nobody", None)).await.unwrap().into_inner();
     assert!(!response.success);
@@ -76,7 +76,7 @@ async fn the_grpc_deadline_comes_before_the_timeout() {
     settle(&nats).await;
     let mut request = tonic::Request::new(request(&user, "silent", None));
     request.set_timeout(std::time::Duration::from_secs(2));
-    // Either the answer comes just in time, or the client's own clock is first.
+    // Either the response comes just in time, or the client times out first.
     match soon("an end", service.client.request(request)).await {
         Ok(response) => assert!(!response.into_inner().success),
         Err(status) => {

@@ -1,8 +1,8 @@
-//! NATS servers that stand still, die and come again, and services that go.
+//! NATS servers that hang, die and restart, and services that stop.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use narun_grpc::auth::TrustRequest;
@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tonic::{Code, Request};
 
 use crate::consumers::{consumer, durable};
-use crate::every::{call, insist, prepare, requests};
-use crate::harness::{Service, channel, eventually, new_user, soon};
+use crate::every::{Progress, call, insist, prepare, requests};
+use crate::harness::{Service, channel, eventually, new_user, settle, soon};
 use crate::objects;
 use crate::streams::{create, named, publish, store};
 
@@ -29,7 +29,7 @@ pub(crate) async fn serve(
     Service::serve(set(NatsService::builder(nats).authenticator(TrustRequest::new())).build()).await
 }
 
-/// Sends it a signal.
+/// Sends a signal to a server.
 fn signal(server: &Server, signal: rustix::process::Signal) {
     let pid = server.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
     rustix::process::kill_process(pid.expect("a process"), signal).expect("a signal sent");
@@ -51,7 +51,7 @@ fn every_unary_method_is_called() {
 }
 
 #[tokio::test]
-async fn every_call_ends_in_time_though_its_client_sets_none() {
+async fn every_call_without_a_deadline_times_out() {
     let server = Server::builder().jetstream(true).start().expect("a nats-server");
     let (patient, hasty) = (
         serve(&server, |builder| builder).await,
@@ -62,10 +62,11 @@ async fn every_call_ends_in_time_though_its_client_sets_none() {
     for (method, request) in requests("u") {
         call(&patient, method, request).await.expect(method);
     }
+    let other = async_nats::connect(server.url()).await.expect("a connection");
     signal(&server, rustix::process::Signal::STOP);
-    let other = async_nats::connect(server.url());
-    // Its threads do not stop all at once.
-    let _ = tokio::time::timeout(Duration::from_millis(100), other).await;
+    // Its threads do not all stop at once.
+    let responds = async || tokio::time::timeout(Duration::from_secs(1), settle(&other)).await.is_ok();
+    eventually("a server that does not respond", async || !responds().await).await;
     let mut calls = JoinSet::new();
     for (method, request) in requests("u") {
         let channel = hasty.clone();
@@ -75,7 +76,7 @@ async fn every_call_ends_in_time_though_its_client_sets_none() {
     signal(&server, rustix::process::Signal::CONT);
     for (method, result) in results {
         match result {
-            // That it is not healthy, or that there was no answer in time.
+            // Not healthy, or no reply in time.
             Ok(_) => assert!(["HealthCheck", "Request"].contains(&method), "{method}"),
             Err(status) => assert_eq!(status.code(), Code::DeadlineExceeded, "{method}: {status:?}"),
         }
@@ -86,7 +87,7 @@ async fn every_call_ends_in_time_though_its_client_sets_none() {
 }
 
 #[tokio::test]
-async fn all_goes_on_after_a_server_died() {
+async fn everything_works_after_the_server_died() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     let service = serve(&server, |builder| builder).await;
     let channel = channel(&service.url).await;
@@ -94,7 +95,7 @@ async fn all_goes_on_after_a_server_died() {
     let mut client = service.client.clone();
     let subscribe = SubscribeRequest { user_id: "u".into(), subject: "kept".into(), ..Default::default() };
     let mut stream = client.subscribe(subscribe).await.unwrap().into_inner();
-    // One that waits, and one whose object is on its way.
+    // A waiting pull, and an upload in progress.
     let pull = PullMessagesRequest {
         user_id: "w".into(),
         stream_name: "s".into(),
@@ -122,16 +123,18 @@ async fn all_goes_on_after_a_server_died() {
     };
     chunks.send(chunk.clone()).await.unwrap();
 
-    let restarted = Arc::new(AtomicBool::new(false));
+    let progress = Arc::<Progress>::default();
     let mut calls = JoinSet::new();
     for (method, request) in requests("u") {
-        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(1), restarted.clone()));
+        calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(1), progress.clone()));
     }
     for _ in 0..2 {
         // In the midst of calls.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let ended = || progress.ended.load(Ordering::Acquire);
+        let before = ended();
+        eventually("calls", async || ended() >= before + calls.len()).await;
         server.kill().unwrap();
-        // It is noticed, and refused at once.
+        // The service notices, and refuses calls at once.
         let refused = PublishRequest { user_id: "u".into(), subject: "a".into(), ..Default::default() };
         eventually("refusals", async || {
             let result = client.publish(refused.clone()).await;
@@ -140,9 +143,9 @@ async fn all_goes_on_after_a_server_died() {
         .await;
         server.restart().unwrap();
     }
-    restarted.store(true, Ordering::Release);
+    progress.last.store(true, Ordering::Release);
     soon("all methods", calls.join_all()).await;
-    // What was under way came to an end, if not to a good one.
+    // The calls in progress have ended, with or without success.
     match soon("a pull", waiting).await.unwrap() {
         Ok(response) => assert!(response.into_inner().messages.is_empty()),
         Err(status) => assert!(
@@ -162,7 +165,7 @@ async fn all_goes_on_after_a_server_died() {
         ..Default::default()
     };
     match soon("an upload", uploading).await.unwrap() {
-        // Either all of it, or nothing.
+        // All of the object, or nothing.
         Ok(_) => {
             sent.unwrap();
             assert_eq!(client.object_get(get).await.unwrap().into_inner().data.len(), 600_000);
@@ -174,7 +177,7 @@ async fn all_goes_on_after_a_server_died() {
 }
 
 #[tokio::test]
-async fn a_download_goes_on_after_the_server_died() {
+async fn a_download_resumes_after_the_server_died() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     let service = serve(&server, |builder| builder).await;
     let mut client = service.client.clone();
@@ -203,7 +206,7 @@ async fn a_download_goes_on_after_the_server_died() {
 }
 
 #[tokio::test]
-async fn what_a_lost_service_had_pulled_comes_again() {
+async fn messages_pulled_by_a_lost_service_are_redelivered() {
     let user = new_user();
     let (here, there) = (Service::start().await, Service::start().await);
     here.client.clone().create_stream(create(&user, named("s"))).await.unwrap();
@@ -222,7 +225,7 @@ async fn what_a_lost_service_had_pulled_comes_again() {
     };
     let messages = here.client.clone().pull_messages(pull.clone()).await.unwrap().into_inner().messages;
     assert_eq!(messages.len(), 3);
-    // One more waits for what comes, when the service goes with all that it has.
+    // Another pull waits when the service goes.
     let mut leaving = here.client.clone();
     let waiting = tokio::spawn({
         let pull = pull.clone();
@@ -242,7 +245,7 @@ async fn what_a_lost_service_had_pulled_comes_again() {
 }
 
 #[tokio::test]
-async fn without_a_server_all_calls_fail_at_once() {
+async fn calls_fail_at_once_without_a_server() {
     let server = Server::builder().jetstream(true).start().expect("a nats-server");
     let service = serve(&server, |builder| builder).await;
     let channel = channel(&service.url).await;

@@ -24,27 +24,27 @@ async fn statistics_are_the_tenants_own() {
     }
     store(&service.client, &other, "s.a", "1").await;
     let request = GetStatisticsRequest { user_id: user.clone(), ..Default::default() };
-    let told = service.client.get_statistics(request).await.unwrap().into_inner();
-    assert_eq!((told.total_streams, told.total_consumers, told.total_messages), (2, 1, 3));
-    assert!(told.total_bytes > 15);
-    assert_eq!((told.in_msgs, told.in_bytes, told.out_msgs, told.out_bytes), (3, 15, 0, 0));
+    let reported = service.client.get_statistics(request).await.unwrap().into_inner();
+    assert_eq!((reported.total_streams, reported.total_consumers, reported.total_messages), (2, 1, 3));
+    assert!(reported.total_bytes > 15);
+    assert_eq!((reported.in_msgs, reported.in_bytes, reported.out_msgs, reported.out_bytes), (3, 15, 0, 0));
 
     let request = |stream: &str| GetStreamStatsRequest {
         user_id: user.clone(),
         stream_name: stream.into(),
         ..Default::default()
     };
-    let told = service.client.get_stream_stats(request("s")).await.unwrap().into_inner();
-    assert_eq!((told.stream_name.as_str(), told.messages, told.consumer_count), ("s", 2, 1));
+    let reported = service.client.get_stream_stats(request("s")).await.unwrap().into_inner();
+    assert_eq!((reported.stream_name.as_str(), reported.messages, reported.consumer_count), ("s", 2, 1));
     store(&service.client, &user, "s.c", "12345").await;
-    assert_eq!((told.message_rate, told.byte_rate), (0.0, 0.0));
-    let told = service.client.get_stream_stats(request("s")).await.unwrap().into_inner();
-    assert!(told.message_rate > 0.0 && told.byte_rate > told.message_rate, "{told:?}");
+    assert_eq!((reported.message_rate, reported.byte_rate), (0.0, 0.0));
+    let reported = service.client.get_stream_stats(request("s")).await.unwrap().into_inner();
+    assert!(reported.message_rate > 0.0 && reported.byte_rate > reported.message_rate, "{reported:?}");
     assert_eq!(service.client.get_stream_stats(request("u")).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
-async fn connections_are_those_of_the_account() {
+async fn connections_are_counted_for_the_account() {
     let config = "accounts { A { jetstream: enabled, users: [{ user: a, password: a }] }
                              B { users: [{ user: b, password: b }] } }";
     let server = Server::builder().jetstream(true).config(config).start().expect("a nats-server");
@@ -57,8 +57,8 @@ async fn connections_are_those_of_the_account() {
     let _others = [connect("a").await, connect("a").await, connect("b").await];
     let request = GetStatisticsRequest { user_id: new_user(), ..Default::default() };
     eventually("three connections", async || {
-        let told = service.client.clone().get_statistics(request.clone()).await.unwrap().into_inner();
-        told.connections == 3
+        let reported = service.client.clone().get_statistics(request.clone()).await.unwrap().into_inner();
+        reported.connections == 3
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Streams.
+//! CreateStream, DeleteStream, GetStreamInfo, ListStreams, UpdateStream and PurgeStream.
 
 use async_nats::jetstream;
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub(crate) async fn publish(client: &GrpcClient, user: &str, subject: &str, data
     client.clone().publish(request).await.expect("a message published");
 }
 
-/// Publishes into the stream that is named like the first token of the subject, and has stored it when this ends.
+/// Publishes to the stream named by the first token of the subject, and waits until it is stored.
 pub(crate) async fn store(client: &GrpcClient, user: &str, subject: &str, data: &str) {
     let request = PublishToStreamRequest {
         user_id: user.to_owned(),
@@ -54,7 +54,7 @@ pub(crate) async fn store(client: &GrpcClient, user: &str, subject: &str, data: 
 }
 
 #[tokio::test]
-async fn a_stream_is_made_told_changed_purged_and_deleted() {
+async fn a_stream_is_created_described_updated_purged_and_deleted() {
     let (mut service, user) = (Service::start().await, new_user());
     let config = StreamConfig {
         subjects: vec!["orders.>".into(), "bills".into()],
@@ -73,7 +73,7 @@ async fn a_stream_is_made_told_changed_purged_and_deleted() {
     assert!(stream.created.is_some());
     let expected = StreamConfig { replicas: 1, ..config.clone() };
     assert_eq!(stream.config, Some(expected.clone()));
-    // The same again is no failure; another is.
+    // The same again succeeds; another configuration fails.
     let again = service.client.create_stream(create(&user, config.clone())).await.unwrap().into_inner();
     assert!(again.success);
     let other = StreamConfig { max_msgs: 7, ..config };
@@ -83,8 +83,8 @@ async fn a_stream_is_made_told_changed_purged_and_deleted() {
     for number in 0..5 {
         store(&service.client, &user, &format!("orders.{number}"), "x").await;
     }
-    let told = service.client.get_stream_info(info(&user, "orders")).await.unwrap().into_inner();
-    let state = told.stream.unwrap().state.unwrap();
+    let reported = service.client.get_stream_info(info(&user, "orders")).await.unwrap().into_inner();
+    let state = reported.stream.unwrap().state.unwrap();
     assert_eq!((state.messages, state.first_seq, state.last_seq, state.num_subjects), (5, 1, 5, 5));
     assert!(state.bytes > 0 && state.first_ts.is_some() && state.last_ts.is_some());
 
@@ -117,7 +117,7 @@ async fn a_stream_is_made_told_changed_purged_and_deleted() {
 }
 
 #[tokio::test]
-async fn unset_limits_are_none() {
+async fn unset_limits_mean_no_limit() {
     let (mut service, user) = (Service::start().await, new_user());
     for (name, limit) in [("zero", 0), ("minus", -1), ("less", -100)] {
         let config = StreamConfig {
@@ -136,7 +136,7 @@ async fn unset_limits_are_none() {
 }
 
 #[tokio::test]
-async fn tenants_have_streams_of_the_same_name_and_see_their_own_only() {
+async fn tenants_with_streams_of_the_same_name_see_their_own_only() {
     let mut service = Service::start().await;
     let (one, other) = (new_user(), new_user());
     service.client.create_stream(create(&one, named("same"))).await.unwrap();
@@ -150,7 +150,7 @@ async fn tenants_have_streams_of_the_same_name_and_see_their_own_only() {
     }
     assert!(service.client.list_streams(list(&new_user())).await.unwrap().into_inner().streams.is_empty());
 
-    // Of the tenant's name, but made by somebody else in the account.
+    // With the tenant's name, but created by another client of the account.
     let context = jetstream::new(connect().await);
     let foreign = jetstream::stream::Config {
         name: format!("user-{one}-foreign"),
@@ -167,7 +167,7 @@ async fn tenants_have_streams_of_the_same_name_and_see_their_own_only() {
 }
 
 #[tokio::test]
-async fn all_streams_are_listed_past_a_page() {
+async fn streams_are_listed_beyond_one_page() {
     let server = Server::builder().jetstream(true).start().expect("a nats-server");
     let nats = async_nats::connect(server.url()).await.unwrap();
     let mut service =
@@ -187,7 +187,7 @@ async fn all_streams_are_listed_past_a_page() {
 }
 
 #[tokio::test]
-async fn what_is_no_stream_is_refused() {
+async fn invalid_streams_are_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     let missing = CreateStreamRequest { user_id: user.clone(), ..Default::default() };
     assert_eq!(service.client.create_stream(missing).await.unwrap_err().code(), Code::InvalidArgument);
@@ -229,7 +229,7 @@ async fn streams_have_a_quota() {
 }
 
 #[tokio::test]
-async fn without_jetstream_it_is_unavailable() {
+async fn streams_are_unavailable_without_jetstream() {
     let server = Server::start().expect("a nats-server");
     let nats = async_nats::connect(server.url()).await.unwrap();
     let mut service =

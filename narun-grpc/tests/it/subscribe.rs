@@ -43,7 +43,7 @@ async fn next(stream: &mut Streaming<MessageResponse>) -> MessageResponse {
     soon("a message", stream.message()).await.expect("no error").expect("no end")
 }
 
-/// How many subscriptions the server has for a user's subjects.
+/// Whether the server has a subscription to this subject.
 async fn interested(nats: &async_nats::Client, subject: &str) -> bool {
     nats.request(subject.to_owned(), Bytes::new())
         .await
@@ -69,7 +69,7 @@ async fn messages_come_with_the_callers_own_names() {
     assert_eq!(message.sequence, 1);
     assert!(message.timestamp.is_some());
 
-    // Somebody else in the account, with a reply subject that is none of the tenant's, and a repeated header.
+    // From another client of the account, with a reply subject outside the tenant's, and a repeated header.
     let nats = connect().await;
     let mut headers = async_nats::HeaderMap::new();
     headers.append("B", "1");
@@ -83,7 +83,7 @@ async fn messages_come_with_the_callers_own_names() {
 }
 
 #[tokio::test]
-async fn tenants_do_not_hear_each_other() {
+async fn tenants_do_not_receive_each_others_messages() {
     let service = Service::start().await;
     let (one, other) = (new_user(), new_user());
     let mut stream = subscribe(&service.client, &one, ">").await;
@@ -101,14 +101,14 @@ async fn tenants_do_not_hear_each_other() {
 }
 
 #[tokio::test]
-async fn a_group_shares_messages_and_one_who_left_takes_none() {
+async fn a_group_shares_messages_and_a_member_that_left_gets_none() {
     let (service, user) = (Service::start().await, new_user());
     let mut first = join(&service.client, &user, "jobs").await;
     let second = join(&service.client, &user, "jobs").await;
     let mut third = subscribe(&service.client, &user, "jobs").await;
     drop(second);
     let nats = connect().await;
-    // Both members gone would be nobody: so wait until one of two is, by what comes to the other.
+    // Wait until one of the two members is gone: until the other receives every message.
     let mut sent = 0;
     eventually("the first alone", async || {
         for _ in 0..16 {
@@ -143,7 +143,7 @@ async fn a_subscription_ends_with_its_client() {
     let (service, user) = (Service::start().await, new_user());
     let nats = connect().await;
     let subject = format!("user.{user}.a");
-    // By dropping the stream, and by dropping the connection.
+    // By dropping the response stream, and by dropping the connection.
     let stream = subscribe(&service.client, &user, "a").await;
     drop(stream);
     eventually("no subscriber", async || !interested_soon(&nats, &subject).await).await;
@@ -160,12 +160,12 @@ async fn interested_soon(nats: &async_nats::Client, subject: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_too_slow_is_told_and_misses_nothing_before() {
+async fn a_slow_subscriber_fails_and_misses_no_message_before() {
     let service = Service::with(|builder| builder.subscriber_queue(64, 1 << 20)).await;
     let user = new_user();
     let mut stream = subscribe(&service.client, &user, "a").await;
     let nats = connect().await;
-    // More than the queue and all windows of HTTP/2 between here and there.
+    // More than the queue and the HTTP/2 windows hold.
     for number in 0_u32..4000 {
         let mut data = number.to_be_bytes().to_vec();
         data.resize(4096, 0);
@@ -189,7 +189,7 @@ async fn a_reader_that_is_too_slow_is_told_and_misses_nothing_before() {
 }
 
 #[tokio::test]
-async fn unsubscribe_ends_all_streams_of_the_subject_everywhere_and_no_others() {
+async fn unsubscribe_ends_all_subscriptions_to_the_subject_at_all_replicas() {
     let (here, there, user) = (Service::start().await, Service::start().await, new_user());
     let mut ended = [
         subscribe(&here.client, &user, "a.*").await,
@@ -204,7 +204,7 @@ async fn unsubscribe_ends_all_streams_of_the_subject_everywhere_and_no_others() 
     for stream in &mut ended {
         assert!(soon("the end", stream.message()).await.expect("OK").is_none());
     }
-    // Once more, though there is nothing, and then a new one lives.
+    // Once more without a subscription, and a new one stays open.
     assert!(client.unsubscribe(request).await.unwrap().into_inner().success);
     let mut again = subscribe(&here.client, &user, "a.*").await;
     publish(&here.client, &user, "a.b", "x").await;
@@ -218,7 +218,7 @@ async fn unsubscribe_ends_all_streams_of_the_subject_everywhere_and_no_others() 
 }
 
 #[tokio::test]
-async fn a_server_that_stops_ends_streams_as_unavailable() {
+async fn a_stopping_service_ends_subscriptions_as_unavailable() {
     let (service, user) = (Service::start().await, new_user());
     let mut stream = subscribe(&service.client, &user, "a").await;
     service.service.end_subscriptions();
@@ -246,7 +246,7 @@ async fn live_subscriptions_have_a_quota() {
 }
 
 #[tokio::test]
-async fn what_is_no_subscription_is_refused() {
+async fn invalid_subscriptions_are_refused() {
     let (mut service, user) = (Service::start().await, new_user());
     for subject in ["", "a..b", "a b", ">.a", "a.>.b", "a\n"] {
         let request =
@@ -267,7 +267,7 @@ async fn what_is_no_subscription_is_refused() {
 }
 
 #[tokio::test]
-async fn a_lost_server_ends_no_stream_and_it_goes_on_with_the_next() {
+async fn a_subscription_resumes_after_the_server_died() {
     let mut server = narun_support::Server::start().expect("a nats-server");
     let nats = async_nats::connect(server.url()).await.unwrap();
     let service = Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await;

@@ -1,4 +1,4 @@
-//! Other servers than the newest.
+//! Older NATS servers.
 
 use async_nats::Client;
 use bytes::Bytes;
@@ -22,7 +22,7 @@ async fn serve(nats: Client) -> Service {
 }
 
 #[tokio::test]
-async fn the_main_rows_hold_on_2_10() {
+async fn the_main_methods_work_on_2_10() {
     let binary = Binary::version("2.10.26").expect("a nats-server");
     let server = Server::builder().binary(binary).jetstream(true).start().expect("a nats-server");
     let service = serve(async_nats::connect(server.url()).await.unwrap()).await;
@@ -100,7 +100,7 @@ async fn the_main_rows_hold_on_2_10() {
     assert_eq!((statistics.total_streams, statistics.total_messages), (1, 2));
 }
 
-/// Says that it is 2.9, and answers pings.
+/// A fake server of version 2.9 that responds to pings.
 async fn play_old(listener: TcpListener) {
     let (stream, _) = listener.accept().await.unwrap();
     let mut stream = BufReader::new(stream);
@@ -108,7 +108,7 @@ async fn play_old(listener: TcpListener) {
         br#"INFO {"server_id":"x","version":"2.9.10","max_payload":1048576,"headers":true,"jetstream":true}"#;
     stream.write_all(&[info, &b"\r\n"[..]].concat()).await.unwrap();
     let mut line = String::new();
-    // Until the client leaves.
+    // Until the client disconnects.
     while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
         if line.starts_with("PING") {
             stream.write_all(b"PONG\r\n").await.unwrap();
@@ -118,7 +118,7 @@ async fn play_old(listener: TcpListener) {
 }
 
 #[tokio::test]
-async fn an_old_server_is_said_to_be_one() {
+async fn an_old_server_is_refused_and_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
     let playing = tokio::spawn(play_old(listener));
@@ -132,7 +132,7 @@ async fn an_old_server_is_said_to_be_one() {
     assert_eq!(client.kv_put(put).await.unwrap_err().code(), Code::FailedPrecondition);
     let statistics = GetStatisticsRequest { user_id: "u".into(), ..Default::default() };
     assert_eq!(client.get_statistics(statistics).await.unwrap_err().code(), Code::FailedPrecondition);
-    // It does not answer as a server would.
+    // The fake server does not respond to requests.
     let health = client.health_check(NatsHealthCheckRequest { deep_check: true }).await.unwrap().into_inner();
     assert!(!health.healthy && !health.jetstream_enabled);
     playing.abort();

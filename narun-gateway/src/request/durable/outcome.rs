@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::Response;
 use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureKind};
-use narun_nats::Link;
 use narun_nats::jetstream::{keyed_id, request_digest};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -79,8 +78,8 @@ impl DurableDelivery<'_> {
         head.attempt = attempt;
         head.outcome = Some(Box::new(record.reference()));
         let awaits_response = terms.wait > Instant::now();
-        let epoch = self.state.endpoint().link().epoch();
-        let Published { mut submit, duplicate } =
+        let epoch = self.state.endpoint().epoch();
+        let Published { mut call, duplicate } =
             match self.publish(head, &input, awaits_response, terms.deadline).await {
                 Ok(published) => published,
                 Err(unpublished) => {
@@ -106,7 +105,7 @@ impl DurableDelivery<'_> {
         if !duplicate {
             let outcome = tokio::select! {
                 biased;
-                outcome = timeout_at(terms.wait, submit.answer()) => Some(outcome),
+                outcome = timeout_at(terms.wait, call.response()) => Some(outcome),
                 () = self.reconnected_since(epoch) => None,
             };
             match outcome {
@@ -125,7 +124,7 @@ impl DurableDelivery<'_> {
 
     /// Completes when the connection is not the one of this epoch any more.
     async fn reconnected_since(&self, epoch: u64) {
-        while self.state.endpoint().link().epoch() == epoch {
+        while self.state.endpoint().epoch() == epoch {
             sleep(CHECK_EVERY).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Requests made of a message's descriptor, valid on the wire and otherwise anything.
+//! Random requests made from descriptors: valid protobuf with any content.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// What NATS, gRPC, JSON or the service itself might stumble over, and the names of what there is.
+/// Texts that are special to NATS, gRPC, JSON or the service, and existing names.
 const TEXTS: [&str; 38] = [
     "",
     "s",
@@ -88,7 +88,7 @@ impl<'a> Random<'a> {
         Self { rng, messages, user }
     }
 
-    /// A message of this type, some of whose fields are set.
+    /// A message of this type, with some fields set.
     pub(super) fn message(&mut self, name: &str) -> Bytes {
         let mut message = Vec::new();
         let descriptor = self.messages[name];
@@ -132,7 +132,7 @@ impl<'a> Random<'a> {
     }
 
     fn text(&mut self, field: &str) -> String {
-        // Most requests are of the one who has something.
+        // Most requests are for the user with existing names.
         if field == "user_id" && self.rng.random_bool(0.9) {
             return self.user.to_owned();
         }
@@ -162,7 +162,7 @@ fn varint(message: &mut Vec<u8>, value: u64) {
     prost::encoding::encode_varint(value, message);
 }
 
-/// Messages as they are on the wire.
+/// A codec for encoded messages.
 #[derive(Clone, Copy)]
 pub(crate) struct Raw;
 

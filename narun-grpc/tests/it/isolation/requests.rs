@@ -1,4 +1,4 @@
-//! What is asked for under somebody's id.
+//! Requests with a user id.
 
 use narun_grpc::pb::{
     ConsumeMessagesRequest, KvHistoryRequest, KvPutRequest, KvWatchRequest, ListStreamsRequest,

@@ -29,7 +29,7 @@ pub(crate) async fn code(service: &Service, user: &str, authorization: Option<&s
 }
 
 #[tokio::test]
-async fn static_tokens_tell_callers() {
+async fn static_tokens_identify_callers() {
     let service = with(
         StaticTokens::new()
             .token("secret-of-ann", Principal::user("ann"))
@@ -38,7 +38,7 @@ async fn static_tokens_tell_callers() {
     .await;
     assert_eq!(code(&service, "ann", Some("Bearer secret-of-ann")).await, Code::Ok);
     assert_eq!(code(&service, "ann", Some("bearer  secret-of-ann")).await, Code::Ok);
-    assert_eq!(code(&service, "whoever", Some("Bearer secret-of-proxy")).await, Code::Ok);
+    assert_eq!(code(&service, "anyone", Some("Bearer secret-of-proxy")).await, Code::Ok);
     assert_eq!(code(&service, "bob", Some("Bearer secret-of-ann")).await, Code::PermissionDenied);
     assert_eq!(code(&service, "", Some("Bearer secret-of-ann")).await, Code::PermissionDenied);
     for wrong in ["Bearer secret-of-an", "Bearer secret-of-annn", "Bearer ", "Basic secret-of-ann", "x"] {
@@ -48,7 +48,7 @@ async fn static_tokens_tell_callers() {
 }
 
 #[tokio::test]
-async fn who_may_act_for_another_does() {
+async fn a_principal_acts_for_the_users_that_it_may() {
     let principal = Principal::user("ann").acting_for("bot").acting_for("b*");
     let service = with(StaticTokens::new().token("secret", principal)).await;
     for (user, expected) in [
@@ -66,7 +66,7 @@ async fn who_may_act_for_another_does() {
 }
 
 #[tokio::test]
-async fn organizations_are_tenants_if_so_set() {
+async fn organizations_are_tenants_with_that_scope() {
     let service = Service::with(|builder| builder.scope(Scope::Organization)).await;
     let organization = new_user();
     let subscribe = SubscribeRequest {
@@ -89,7 +89,7 @@ async fn organizations_are_tenants_if_so_set() {
 }
 
 #[tokio::test]
-async fn an_organization_takes_a_principal_who_belongs_to_it() {
+async fn an_organization_accepts_principals_that_belong_to_it() {
     let tokens = StaticTokens::new()
         .token("one", Principal::user("ann").organization("acme"))
         .token("two", Principal::user("ann"));
@@ -107,8 +107,8 @@ async fn an_organization_takes_a_principal_who_belongs_to_it() {
 }
 
 #[tokio::test]
-async fn trust_takes_any_user_but_none() {
+async fn trust_accepts_any_user_except_an_empty_one() {
     let service = with(TrustRequest::new()).await;
-    assert_eq!(code(&service, "whoever", None).await, Code::Ok);
+    assert_eq!(code(&service, "anyone", None).await, Code::Ok);
     assert_eq!(code(&service, "", None).await, Code::InvalidArgument);
 }
