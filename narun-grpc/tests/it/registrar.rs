@@ -178,7 +178,7 @@ async fn a_refusal_has_the_reason_of_the_agent() {
     let access = |access| running.agent.lock().unwrap().access = access;
     let consul = Consul::new(&running.address, "a", 50056).alias("nats").token("secret");
     for (known, names, expected) in [
-        ("another", [].as_slice(), "the Consul agent answered 403 Forbidden: ACL not found"),
+        ("another", [].as_slice(), "the Consul agent responded with 403 Forbidden: ACL not found"),
         ("secret", &["nats-grpc-service"], "lacks permission 'service:write' on \"nats\""),
     ] {
         access(Some((known, names)));
