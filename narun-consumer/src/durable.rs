@@ -1,7 +1,6 @@
 //! Durable requests: those from the namespace's stream.
 
 mod acks;
-mod backoff;
 mod call;
 mod conclude;
 mod dead_letter;

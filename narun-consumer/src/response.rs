@@ -46,7 +46,7 @@ impl Answer {
         consumer: &Consumer,
     ) -> Self {
         let Consumer { metrics, .. } = consumer;
-        let room = consumer.room();
+        let room = consumer.endpoint.max_frame();
         let failure = match outcome {
             Ok(mut answered) => match begin(&mut answered, consumer, room) {
                 Ok(response) => return Self { status: answered.parts.status, response: Ok(response) },
@@ -132,7 +132,7 @@ fn encode_any(response: &Answered, body: Bytes, end: bool, consumer: &Consumer) 
     let edit = Edit { without: &[], with: length.as_slice() };
     let mut head = ResponseHead::new();
     head.instance.clone_from(&consumer.exchange.instance);
-    head.max_payload = endpoint.link().client().max_payload() as u64;
+    head.max_payload = endpoint.max_payload() as u64;
     head.end = end;
     head.encode(parts, edit, body, rest.trailers.as_ref(), endpoint.limits())
         .map_err(|error| format!("the response's head cannot be sent: {error}"))

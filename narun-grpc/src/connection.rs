@@ -14,13 +14,13 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{consumer, stream};
 use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
+use narun_nats::jetstream::{Api, ApiError, Requester};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -35,7 +35,7 @@ use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::subscriptions::{Ending, LiveSubscriptions};
 use self::verified::Verified;
-use crate::status::{self, IntoStatus};
+use crate::status::{self, OrStatus};
 
 /// How long JetStream's API may take to respond.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,10 +57,8 @@ struct ConnectionState {
     client: Client,
     statistics: Arc<Statistics>,
     jetstream: Context,
-    /// The prefix of JetStream API subjects.
-    api: String,
+    api: Api<Requests>,
     fence: OnceCell<Fence>,
-    requests: OnceCell<Requests>,
     inboxes: Inboxes,
     leaving: Leaving,
     live: OnceCell<LiveSubscriptions>,
@@ -73,15 +71,6 @@ struct ConnectionState {
 /// The number of times that the client had connected when a message was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
-
-/// A page of a list.
-#[derive(Deserialize)]
-struct Page<T> {
-    total: usize,
-    // Null if there are none.
-    #[serde(rename = "streams", alias = "consumers")]
-    items: Option<Vec<T>>,
-}
 
 impl Connection {
     /// Uses this client, for tenants in its account. Must be called within a tokio runtime.
@@ -96,15 +85,15 @@ impl Connection {
 
     fn build(client: Client, domain: Option<&str>) -> Self {
         let context = ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT);
-        let api = domain.map_or_else(|| "$JS.API".to_owned(), |domain| format!("$JS.{domain}.API"));
-        let jetstream = context.api_prefix(api.clone()).build(client.clone());
+        let api = Api::new(Requests::new(client.clone())).limit(API_TIMEOUT);
+        let api = domain.into_iter().fold(api, Api::domain);
+        let jetstream = context.api_prefix(api.prefix()).build(client.clone());
         Self(Arc::new(ConnectionState {
             statistics: client.statistics(),
             client,
             jetstream,
             api,
             fence: OnceCell::new(),
-            requests: OnceCell::new(),
             inboxes: Inboxes::default(),
             leaving: Leaving::default(),
             live: OnceCell::new(),
@@ -134,44 +123,18 @@ impl Connection {
         Ok(&self.0.jetstream)
     }
 
-    /// Asks JetStream's API.
+    /// Sends a request to JetStream's API.
     pub(crate) async fn api<T: DeserializeOwned>(
         &self,
-        subject: String,
+        operation: String,
         request: &(impl Serialize + ?Sized),
     ) -> Result<T, Status> {
-        match self.ask(subject, request).await? {
-            Ok(response) => Ok(response),
-            Err(error) => Err(error.into_status()),
-        }
+        self.ready_api()?.request(&operation, request).await.or_status()
     }
 
-    /// As [`api`](Self::api), for those who look at what JetStream refuses.
-    pub(crate) async fn ask<T: DeserializeOwned>(
-        &self,
-        subject: String,
-        request: &(impl Serialize + ?Sized),
-    ) -> Result<Result<T, async_nats::jetstream::Error>, Status> {
-        self.mark()?;
-        self.jetstream()?;
-        let payload = match serde_json::to_vec(request).map_err(|_| Status::internal("no JSON"))? {
-            // Where nothing is asked with, JetStream wants just that.
-            null if null == b"null" => Bytes::new(),
-            payload => payload.into(),
-        };
-        let answer = timeout(API_TIMEOUT, self.request(self.api_subject(&subject), payload)).await;
-        let answer = answer.map_err(|_| status::jetstream_late())??;
-        let answer = answer.ok_or_else(status::no_jetstream)?;
-        match serde_json::from_slice(&answer.payload) {
-            Ok(Response::Ok(response)) => Ok(Ok(response)),
-            Ok(Response::Err { error }) => Ok(Err(error)),
-            Err(_) => Err(Status::internal("an answer of JetStream that cannot be read")),
-        }
-    }
-
-    /// A stream as it is now, by NATS's name of it.
-    pub(crate) fn stream_info(&self, stream: &str) -> impl Future<Output = Result<stream::Info, Status>> {
-        self.api(format!("STREAM.INFO.{stream}"), &())
+    /// The current state of a stream, by its NATS name.
+    pub(crate) async fn stream_info(&self, stream: &str) -> Result<stream::Info, Status> {
+        self.ready_api()?.stream_info(stream).await.or_status()
     }
 
     /// A handle of a bucket's stream, without a look-up.
@@ -180,45 +143,39 @@ impl Connection {
         stream.map_err(|_| Status::invalid_argument("invalid bucket name"))
     }
 
-    /// A consumer as it is now, by NATS's names of its stream and of itself.
-    pub(crate) fn consumer_info(
-        &self,
-        stream: &str,
-        consumer: &str,
-    ) -> impl Future<Output = Result<consumer::Info, Status>> {
-        self.api(format!("CONSUMER.INFO.{stream}.{consumer}"), &())
+    /// The current state of a consumer, by the NATS names of its stream and itself.
+    pub(crate) async fn consumer_info(&self, stream: &str, consumer: &str) -> Result<consumer::Info, Status> {
+        self.ready_api()?.consumer_info(stream, consumer).await.or_status()
     }
 
-    /// Asks JetStream's API for a list, page after page.
+    /// Requests a list from JetStream's API, page by page.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
-        subject: &str,
-        mut request: Value,
-        mut see: impl FnMut(T),
+        operation: &str,
+        request: Value,
+        each: impl FnMut(T),
     ) -> Result<(), Status> {
-        let mut offset = 0;
-        loop {
-            request["offset"] = offset.into();
-            let page: Page<T> = self.api(subject.to_owned(), &request).await?;
-            let items = page.items.unwrap_or_default();
-            offset += items.len();
-            let done = items.is_empty() || offset >= page.total;
-            items.into_iter().for_each(&mut see);
-            if done {
-                return Ok(());
-            }
+        self.ready_api()?.list(operation, request, each).await.or_status()
+    }
+
+    /// JetStream's API, if there is a connection to a server that is recent enough.
+    fn ready_api(&self) -> Result<&Api<Requests>, Status> {
+        self.mark()?;
+        self.jetstream()?;
+        Ok(&self.0.api)
+    }
+
+    /// Sends a request and returns the reply, `None` if nothing subscribes to the subject. Has no limit of its own.
+    pub(crate) async fn request(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
+        match self.0.api.requester().send(subject, payload).await {
+            Err(ApiError::NoResponders) => Ok(None),
+            reply => reply.map(Some).or_status(),
         }
     }
 
-    /// Sends a request and waits for its answer, for as long as the caller does; none if nobody takes such requests.
-    pub(crate) async fn request(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
-        let requests = self.0.requests.get_or_try_init(|| Requests::open(&self.0.client)).await?;
-        requests.send(subject, payload).await
-    }
-
-    /// The full subject of a request to JetStream's API.
-    pub(crate) fn api_subject(&self, subject: &str) -> String {
-        format!("{}.{subject}", self.0.api)
+    /// The full subject of an operation of JetStream's API.
+    pub(crate) fn api_subject(&self, operation: &str) -> String {
+        self.0.api.subject(operation)
     }
 
     /// The streams recently verified to be their tenants'.

@@ -9,6 +9,7 @@ use async_nats::client::{PublishErrorKind, SubscribeErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::context::PublishErrorKind as StoreErrorKind;
 use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
+use narun_nats::jetstream::ApiError;
 use tonic::{Code, Status};
 use tracing::debug;
 
@@ -32,6 +33,14 @@ pub(crate) fn over_quota(what: &str, limit: impl std::fmt::Display) -> Status {
 /// A message is larger than the NATS server takes.
 pub(crate) fn too_large(size: usize, limit: usize) -> Status {
     Status::resource_exhausted(format!("a message of {size} bytes is over the limit of {limit}"))
+}
+
+fn too_large_for_nats() -> Status {
+    Status::resource_exhausted("the message is larger than the NATS server takes")
+}
+
+fn invalid_subject() -> Status {
+    Status::invalid_argument("invalid subject")
 }
 
 /// An error as a status.
@@ -60,10 +69,8 @@ impl IntoStatus for async_nats::PublishError {
     fn into_status(self) -> Status {
         debug!(error = %self, "publish failed");
         match self.kind() {
-            PublishErrorKind::MaxPayloadExceeded => {
-                Status::resource_exhausted("the message is larger than the NATS server takes")
-            }
-            PublishErrorKind::InvalidSubject => Status::invalid_argument("invalid subject"),
+            PublishErrorKind::MaxPayloadExceeded => too_large_for_nats(),
+            PublishErrorKind::InvalidSubject => invalid_subject(),
             PublishErrorKind::Send => disconnected(),
         }
     }
@@ -73,7 +80,7 @@ impl IntoStatus for async_nats::SubscribeError {
     fn into_status(self) -> Status {
         debug!(error = %self, "subscribe failed");
         match self.kind() {
-            SubscribeErrorKind::InvalidSubject => Status::invalid_argument("invalid subject"),
+            SubscribeErrorKind::InvalidSubject => invalid_subject(),
             SubscribeErrorKind::InvalidQueueName => Status::invalid_argument("invalid queue group"),
             SubscribeErrorKind::Other => disconnected(),
         }
@@ -96,10 +103,27 @@ impl IntoStatus for jetstream::context::PublishError {
             StoreErrorKind::MaxAckPending => {
                 Status::resource_exhausted("too many messages wait for an acknowledgement")
             }
-            StoreErrorKind::MaxPayloadExceeded => {
-                Status::resource_exhausted("the message is larger than the NATS server takes")
-            }
+            StoreErrorKind::MaxPayloadExceeded => too_large_for_nats(),
             StoreErrorKind::Other => from_source(&self, "the message could not be stored"),
+        }
+    }
+}
+
+impl IntoStatus for ApiError {
+    fn into_status(self) -> Status {
+        let error = match self {
+            Self::Server(error) => return error.into_status(),
+            error => error,
+        };
+        debug!(%error, "a request to JetStream failed");
+        match error {
+            Self::TimedOut(_) => jetstream_late(),
+            Self::NoResponders => no_jetstream(),
+            Self::TooLarge => too_large_for_nats(),
+            Self::InvalidSubject => invalid_subject(),
+            Self::Encode(_) => Status::internal("the request could not be encoded"),
+            Self::Malformed => Status::internal("JetStream sent a malformed response"),
+            Self::Server(_) | Self::Disconnected | Self::Client(_) => disconnected(),
         }
     }
 }
@@ -129,8 +153,7 @@ pub(crate) fn from_source(error: &(dyn StdError + 'static), otherwise: &'static 
 
 /// Whether a message was not stored because the last message of its subject is not the expected one.
 pub(crate) fn is_mismatch(error: &jetstream::context::PublishError) -> bool {
-    // The second code is that of a cluster whose servers do not agree yet.
-    refusal(error).is_some_and(|refusal| matches!(refusal.error_code().0, 10071 | 10164))
+    refusal(error).is_some_and(|refusal| ApiError::Server(refusal.clone()).is_conflict())
 }
 
 /// The JetStream error among the sources of an error.

@@ -109,7 +109,7 @@ impl DeliveredRequest {
         if !endpoint.replies().allows(inbox.as_str()) {
             return metrics::foreign_reply();
         }
-        let published = endpoint.link().client().publish(Subject::from(inbox.as_str()), response).await;
+        let published = self.state.consumer.client.publish(Subject::from(inbox.as_str()), response).await;
         if let Err(error) = published {
             tracing::debug!(%error, "the response was not sent");
         }

@@ -7,17 +7,16 @@ use bytes::Bytes;
 use narun_core::ExchangeId;
 use narun_core::frame::{ObjectRef, OutcomeRef};
 use narun_nats::jetstream::{
-    BodyStore, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore,
+    self, Backoff, BodyStore, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore,
 };
-use tokio::time::{Instant, sleep};
 
 use super::state::WorkerState;
 
 /// How long temporary errors are retried. The delivery is held in the meantime.
 const PERSISTENCE: Duration = Duration::from_secs(30);
 
-/// The first and the longest pause between two attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// The pauses between two attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Why something cannot be read or stored, as text.
 #[derive(Debug)]
@@ -65,24 +64,16 @@ pub(super) async fn retry<T, F>(what: &str, mut attempt: impl FnMut() -> F) -> R
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let deadline = Instant::now() + PERSISTENCE;
-    let (mut pause, longest) = PAUSES;
-    loop {
-        // Boxed: these futures are large and rare, and would be part of the future of every delivery.
-        match Box::pin(attempt()).await {
-            Err(StoreError::Temporary(error)) if Instant::now() + pause < deadline => {
-                tracing::debug!(%error, "{what} failed: retrying");
-            }
-            result => {
-                if let Err(error) = &result {
-                    tracing::error!(%error, "{what} failed");
-                }
-                return result;
-            }
-        }
-        sleep(pause).await;
-        pause = longest.min(pause * 2);
+    let is_temporary = |error: &StoreError| {
+        tracing::debug!(%error, "{what} failed");
+        matches!(error, StoreError::Temporary(_))
+    };
+    // Boxed: these futures are large and rare, and would be part of the future of every delivery.
+    let result = jetstream::retry(BACKOFF, Some(PERSISTENCE), is_temporary, || Box::pin(attempt())).await;
+    if let Err(error) = &result {
+        tracing::error!(%error, "{what} failed");
     }
+    result
 }
 
 impl WorkerState {

@@ -8,14 +8,12 @@ use async_nats::Message;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response};
 use narun_core::Body;
-use narun_nats::Link;
-use narun_nats::jetstream::DeclareError;
+use narun_nats::jetstream::{Backoff, DeclareError, retry};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
-use super::backoff::Backoff;
 use super::job::Job;
 use super::lanes::Lanes;
 use super::pull::{Pulled, Pulls};
@@ -32,6 +30,9 @@ const PENDING_EVERY: Duration = Duration::from_secs(10);
 
 /// The shortest time limit of a declaration while requests are served.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The pauses after failures.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// The signals between the worker and the consumer.
 pub(crate) struct Control {
@@ -59,7 +60,7 @@ where
     B::Error: Into<BoxError>,
 {
     let stream = state.tasks.namespace().task_stream();
-    let lanes = Lanes::open(&state.consumer.endpoint, stream, state.consumer.app.as_str())
+    let lanes = Lanes::open(&state.consumer, stream, state.consumer.app.as_str())
         .await
         .map_err(|_| ServeError::ClientLost)?;
     let ack_wait = tokio::select! {
@@ -75,10 +76,10 @@ where
     state.uncertain.reset();
     let mut worker = Worker {
         pulls: Pulls::new(state.concurrency),
-        epoch: state.consumer.endpoint.link().epoch(),
+        epoch: state.consumer.endpoint.epoch(),
         lanes,
         jobs: JoinSet::new(),
-        backoff: Backoff::new(),
+        backoff: BACKOFF,
         declaring: None,
         ack_wait,
         service,
@@ -96,18 +97,14 @@ where
 
 /// Declares streams and consumer, and retries temporary errors. Returns the ack wait of the consumer.
 async fn declare_with_retry(state: &WorkerState) -> Result<Duration, DeclareError> {
-    let mut backoff = Backoff::new();
-    loop {
-        match declare(state).await {
-            Err(error) if error.is_temporary() => {
-                if backoff.grow() {
-                    tracing::warn!(%error, "durable requests are not served yet: retrying");
-                }
-            }
-            result => return result,
+    let mut warned = false;
+    let is_temporary = |error: &DeclareError| {
+        if error.is_temporary() && !std::mem::replace(&mut warned, true) {
+            tracing::warn!(%error, "durable requests are not served yet: retrying");
         }
-        sleep(backoff.left()).await;
-    }
+        error.is_temporary()
+    };
+    retry(BACKOFF, None, is_temporary, || declare(state)).await
 }
 
 async fn declare(state: &WorkerState) -> Result<Duration, DeclareError> {
@@ -191,15 +188,15 @@ where
     fn receive(&mut self, lane: usize, message: Message) {
         match self.pulls.receive(lane, &message, Instant::now()) {
             Pulled::Request => {
-                self.backoff = Backoff::new();
+                self.backoff.reset();
                 self.start(message);
             }
-            Pulled::Alive => self.backoff = Backoff::new(),
+            Pulled::Alive => self.backoff.reset(),
             Pulled::Stale => {}
             Pulled::Failed => {
                 tracing::debug!(status = message.description.as_deref(), "a pull failed");
                 self.state.uncertain.reset();
-                self.backoff.grow();
+                self.backoff.advance();
             }
             Pulled::Missing if self.declaring.is_none() => self.declare_again(),
             Pulled::Missing => {}
@@ -221,10 +218,10 @@ where
 
     /// Declares the stream and its consumer again: they are missing, or have no leader.
     fn declare_again(&mut self) {
-        if self.backoff.grow() {
+        if self.backoff.is_reset() {
             tracing::warn!("the consumer of the stream is missing: declaring it again");
         }
-        let (pause, state) = (self.backoff.left(), self.state.clone());
+        let (pause, state) = (self.backoff.advance(), self.state.clone());
         let declaring = async move {
             sleep(pause).await;
             // A lost request must not be waited for as long as the client's own timeout.
@@ -258,7 +255,7 @@ where
 
     /// After a reconnect, the server has no pulls of this consumer any more, and may have forgotten deliveries.
     fn notice_reconnect(&mut self) {
-        let epoch = self.state.consumer.endpoint.link().epoch();
+        let epoch = self.state.consumer.endpoint.epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
             self.pulls.reset();

@@ -17,13 +17,16 @@ mod compare;
 mod declare;
 mod digest;
 mod outcomes;
+mod retry;
 mod settings;
 mod task_streams;
 
+pub use api::{Api, ApiError, Requester};
 pub use bodies::{BodyStore, BodyStoreError};
 pub use declare::DeclareError;
 pub use digest::{caller_scope, keyed_id, request_digest};
 pub use outcomes::{Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
+pub use retry::{Backoff, retry};
 pub use settings::{Storage, StreamSettings};
 pub use task_streams::TaskStreams;
 

@@ -3,11 +3,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use narun_core::frame::OutcomeRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
-use narun_nats::jetstream::{Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
+use narun_nats::jetstream::{
+    Backoff, Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome,
+};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// The pauses between looks at a record that is to change.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(500));
 
 /// How long is waited for a change that nobody waits for.
 const AFTERWARDS: Duration = Duration::from_secs(1);
@@ -170,7 +172,7 @@ impl Record {
 
     /// Looks at the record until it is done or gone, at least once if that takes no longer than until `deadline`.
     async fn look(&self, wait: Instant, deadline: Instant) -> Result<Found, Failure> {
-        let (mut pause, longest) = PAUSES;
+        let mut backoff = BACKOFF;
         loop {
             match timeout_at(deadline, self.outcomes.get(self.id)).await {
                 Ok(Ok(None)) => return Ok(Found::Nothing),
@@ -188,8 +190,7 @@ impl Record {
             if now >= wait {
                 return Ok(Found::Pending);
             }
-            sleep_until((now + pause).min(wait)).await;
-            pause = (pause * 2).min(longest);
+            sleep_until((now + backoff.advance()).min(wait)).await;
         }
     }
 

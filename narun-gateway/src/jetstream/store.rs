@@ -8,8 +8,7 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::connection::State;
 use narun_core::{Failure, FailureKind, Namespace};
-use narun_nats::jetstream::StreamSettings;
-use narun_nats::jetstream::{BodyStore, DeclareError, OutcomeStore, TaskStreams};
+use narun_nats::jetstream::{Backoff, BodyStore, DeclareError, OutcomeStore, StreamSettings, TaskStreams};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::AbortHandle;
@@ -19,8 +18,10 @@ use super::chores::Chores;
 
 /// How long one round of declaring may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The pauses after rounds that failed for reasons that pass: they double from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The shortest pause between two rounds.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The pauses after rounds that failed for reasons that pass.
+const BACKOFF: Backoff = Backoff::new(PAUSE, Duration::from_secs(5));
 /// The pause after a round that failed for a reason that people must see to.
 const MENDING: Duration = Duration::from_secs(30);
 /// How often the client's state is looked at: it tells nobody by itself.
@@ -201,7 +202,7 @@ impl Inner {
 
     /// Declares until that succeeds, and again whenever somebody has missed something.
     async fn keep_declared(self: Arc<Self>) {
-        let (mut pause, longest) = PAUSES;
+        let mut backoff = BACKOFF;
         if *self.readiness.borrow() == Readiness::Ready {
             self.look.notified().await;
         }
@@ -211,19 +212,16 @@ impl Inner {
             }
             match self.round().await {
                 Ok(()) => {
-                    pause = PAUSES.0;
+                    backoff.reset();
                     self.look.notified().await;
                     // Missed by many at once, it is looked for once.
-                    sleep(pause).await;
+                    sleep(PAUSE).await;
                 }
-                Err(error) if error.is_temporary() => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(longest);
-                }
+                Err(error) if error.is_temporary() => sleep(backoff.advance()).await,
                 Err(_) => {
                     // A new connection may lead to another server, and new routes may need other things.
                     let _ = timeout(MENDING, self.look.notified()).await;
-                    sleep(PAUSES.0).await;
+                    sleep(PAUSE).await;
                 }
             }
         }

@@ -5,19 +5,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_nats::{Client, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::oneshot;
+use narun_nats::jetstream::{ApiError, Requester};
+use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
-use tonic::Status;
+use tracing::debug;
 
-use crate::status::{self, OrStatus};
-
-/// Requests whose replies come to one inbox.
+/// Requests whose replies come to one inbox, which is opened with the first request.
 ///
 /// The client's own `request` keeps an entry for ever if no reply comes, such as for an acknowledgement of a message that
 /// was not delivered. Here, dropping the future removes the entry.
 #[derive(Debug)]
 pub(super) struct Requests {
     client: Client,
+    replies: OnceCell<Replies>,
+}
+
+/// The inbox, and who waits for a reply in it.
+#[derive(Debug)]
+struct Replies {
     inbox: String,
     next: AtomicU64,
     waiting: Arc<Waiting>,
@@ -35,29 +40,44 @@ struct Waiter<'a> {
 }
 
 impl Requests {
-    pub(super) async fn open(client: &Client) -> Result<Self, Status> {
-        let inbox = client.new_inbox();
-        let replies = client.subscribe(format!("{inbox}.*")).await.or_status()?;
-        let waiting = Arc::<Waiting>::default();
-        let reader = tokio::spawn(read(replies, waiting.clone()));
-        Ok(Self { client: client.clone(), inbox, next: AtomicU64::new(0), waiting, reader })
-    }
-
-    /// Sends a request and waits for the reply. Returns `None` if there are no responders.
-    pub(super) async fn send(&self, subject: String, payload: Bytes) -> Result<Option<Message>, Status> {
-        let (reply, replied) = oneshot::channel();
-        let waiter = self.waiting.add(self.next.fetch_add(1, Ordering::Relaxed), reply);
-        if self.reader.is_finished() {
-            return Err(status::disconnected());
-        }
-        let inbox = format!("{}.{}", self.inbox, waiter.number);
-        self.client.publish_with_reply(subject, inbox, payload).await.or_status()?;
-        let reply = replied.await.map_err(|_| status::disconnected())?;
-        Ok((reply.status != Some(StatusCode::NO_RESPONDERS)).then_some(reply))
+    /// Subscribes to nothing yet.
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, replies: OnceCell::new() }
     }
 }
 
-impl Drop for Requests {
+impl Requester for Requests {
+    async fn send(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
+        let replies = self.replies.get_or_try_init(|| Replies::open(&self.client)).await?;
+        let (reply, replied) = oneshot::channel();
+        let waiter = replies.waiting.add(replies.next.fetch_add(1, Ordering::Relaxed), reply);
+        if replies.reader.is_finished() {
+            return Err(ApiError::Disconnected);
+        }
+        let inbox = format!("{}.{}", replies.inbox, waiter.number);
+        self.client.publish_with_reply(subject, inbox, payload).await?;
+        let reply = replied.await.map_err(|_| ApiError::Disconnected)?;
+        match reply.status {
+            Some(StatusCode::NO_RESPONDERS) => Err(ApiError::NoResponders),
+            _ => Ok(reply),
+        }
+    }
+}
+
+impl Replies {
+    async fn open(client: &Client) -> Result<Self, ApiError> {
+        let inbox = client.new_inbox();
+        let replies = client.subscribe(format!("{inbox}.*")).await.map_err(|error| {
+            debug!(%error, "subscribe failed");
+            ApiError::Disconnected
+        })?;
+        let waiting = Arc::<Waiting>::default();
+        let reader = tokio::spawn(read(replies, waiting.clone()));
+        Ok(Self { inbox, next: AtomicU64::new(0), waiting, reader })
+    }
+}
+
+impl Drop for Replies {
     fn drop(&mut self) {
         self.reader.abort();
     }
@@ -101,20 +121,22 @@ mod tests {
     use narun_support::Server;
     use tokio::time::timeout;
 
-    use super::Requests;
+    use super::{ApiError, Requester, Requests};
 
     #[tokio::test]
     async fn a_request_without_a_reply_is_forgotten() {
         let server = Server::start().expect("a nats-server");
         let client = async_nats::connect(server.url()).await.expect("a connection");
         let _silent = client.subscribe("silent").await.expect("a subscription");
-        let requests = Requests::open(&client).await.expect("an inbox");
+        let requests = Requests::new(client);
+        let waiting = || requests.replies.get().expect("an inbox").waiting.table().len();
         for _ in 0..10 {
             let request = requests.send("silent".to_owned(), Bytes::new());
             assert!(timeout(Duration::from_millis(1), request).await.is_err());
         }
-        assert!(requests.waiting.table().is_empty());
-        assert!(requests.send("nobody".to_owned(), Bytes::new()).await.expect("an answer").is_none());
-        assert!(requests.waiting.table().is_empty());
+        assert_eq!(waiting(), 0);
+        let reply = requests.send("nobody".to_owned(), Bytes::new()).await;
+        assert_eq!(reply.expect_err("no reply"), ApiError::NoResponders);
+        assert_eq!(waiting(), 0);
     }
 }

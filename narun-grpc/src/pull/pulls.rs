@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::Message;
+use narun_nats::jetstream::{Backoff, retry};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
@@ -176,18 +177,15 @@ impl Pulls {
     }
 }
 
-/// Retries with a pause, the first attempt included, until an attempt does not fail with UNAVAILABLE or
-/// DEADLINE_EXCEEDED. The caller limits the time.
+/// Retries by the rule of [`retry`], with a pause before the first attempt too, until an attempt does not fail with
+/// UNAVAILABLE or DEADLINE_EXCEEDED. The caller limits the time.
 pub(crate) async fn insist<T, F>(attempt: impl Fn() -> F) -> Result<T, Status>
 where
     F: Future<Output = Result<T, Status>>,
 {
-    loop {
-        sleep(PAUSE).await;
-        match timeout(ATTEMPT, attempt()).await {
-            Err(_) => {}
-            Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {}
-            Ok(result) => return result,
-        }
-    }
+    let is_temporary = |status: &Status| matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
+    let attempt =
+        || async { timeout(ATTEMPT, attempt()).await.unwrap_or_else(|_| Err(status::jetstream_late())) };
+    sleep(PAUSE).await;
+    retry(Backoff::new(PAUSE, PAUSE), None, is_temporary, attempt).await
 }

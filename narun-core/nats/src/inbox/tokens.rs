@@ -10,14 +10,14 @@ use super::Mailbox;
 
 /// A process's one wildcard subscription, and the exchanges that messages to it are for.
 #[derive(Debug)]
-pub(super) struct Inbox<A> {
+pub(super) struct Inbox {
     /// `<client's inbox prefix>.<random>.`, what every token's subject begins with.
     prefix: String,
-    entries: Mutex<Entries<A>>,
+    entries: Mutex<Entries>,
 }
 
 /// An open token's mailbox, and the number of its attempt.
-type Entries<A> = HashMap<Token, (Arc<Mailbox<A>>, u8), BuildHasherDefault<TokenHasher>>;
+type Entries = HashMap<Token, (Arc<Mailbox>, u8), BuildHasherDefault<TokenHasher>>;
 
 /// The last token of a reply subject: 128 random bits, base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ impl Hasher for TokenHasher {
     }
 }
 
-impl<A> Inbox<A> {
+impl Inbox {
     /// An inbox of its own below this prefix.
     pub(super) fn new(prefix: &str) -> Self {
         let prefix = format!("{prefix}.{}.", Token::random().as_str());
@@ -85,7 +85,7 @@ impl<A> Inbox<A> {
     }
 
     /// Opens a token for a mailbox.
-    pub(super) fn open(&self, mailbox: &Arc<Mailbox<A>>, attempt: u8) -> Token {
+    pub(super) fn open(&self, mailbox: &Arc<Mailbox>, attempt: u8) -> Token {
         let token = Token::random();
         self.entries().insert(token, (mailbox.clone(), attempt));
         token
@@ -98,13 +98,13 @@ impl<A> Inbox<A> {
     }
 
     /// The mailbox and attempt that a subject is for.
-    pub(super) fn find(&self, subject: &str) -> Option<(Arc<Mailbox<A>>, u8)> {
+    pub(super) fn find(&self, subject: &str) -> Option<(Arc<Mailbox>, u8)> {
         let token = Token(subject.strip_prefix(&self.prefix)?.as_bytes().try_into().ok()?);
         self.entries().get(&token).cloned()
     }
 
     /// All mailboxes, each once for every open token.
-    pub(super) fn mailboxes(&self) -> Vec<Arc<Mailbox<A>>> {
+    pub(super) fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
         self.entries()
             .values()
             .filter(|(_, attempt)| *attempt == 0)
@@ -116,23 +116,23 @@ impl<A> Inbox<A> {
         self.entries().len()
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries<A>> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An exchange's open tokens; dropping it closes them.
 #[derive(Debug)]
-pub struct Registration<A> {
-    inbox: Arc<Inbox<A>>,
-    mailbox: Arc<Mailbox<A>>,
+pub struct Registration {
+    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
     /// The token of attempt 0, and those of the others, which are rare.
     first: Option<Token>,
     others: Vec<Token>,
 }
 
-impl<A> Registration<A> {
-    pub(super) const fn new(inbox: Arc<Inbox<A>>, mailbox: Arc<Mailbox<A>>) -> Self {
+impl Registration {
+    pub(super) const fn new(inbox: Arc<Inbox>, mailbox: Arc<Mailbox>) -> Self {
         Self { inbox, mailbox, first: None, others: Vec::new() }
     }
 
@@ -154,12 +154,12 @@ impl<A> Registration<A> {
     }
 
     /// Where its messages arrive.
-    pub const fn mailbox(&self) -> &Arc<Mailbox<A>> {
+    pub const fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }
 }
 
-impl<A> Drop for Registration<A> {
+impl Drop for Registration {
     fn drop(&mut self) {
         for token in self.first.into_iter().chain(self.others.drain(..)) {
             self.inbox.close(token);

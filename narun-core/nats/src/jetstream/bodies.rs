@@ -10,7 +10,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
-use super::api::{self, ApiError};
+use super::api::{Api, ApiError};
 
 use narun_core::ExchangeId;
 use narun_core::frame::ObjectRef;
@@ -18,7 +18,7 @@ use narun_core::frame::ObjectRef;
 /// Bodies that do not fit a message, as objects of a NATS object store.
 #[derive(Clone, Debug)]
 pub struct BodyStore {
-    context: Context,
+    api: Api<Context>,
     bucket: String,
     stream: String,
 }
@@ -50,8 +50,8 @@ const SMALLEST_CHUNK: usize = 4 * 1024;
 const IN_FLIGHT: usize = 8;
 
 impl BodyStore {
-    pub(super) fn new(context: Context, bucket: String) -> Self {
-        Self { context, stream: format!("OBJ_{bucket}"), bucket }
+    pub(super) fn new(api: Api<Context>, bucket: String) -> Self {
+        Self { api, stream: format!("OBJ_{bucket}"), bucket }
     }
 
     /// Stores a body of the request `id`, under a name that nobody else uses. What was stored of it is deleted again
@@ -84,7 +84,7 @@ impl BodyStore {
         let chunks = self.subject("C", object);
         let (mut body, mut digest, mut sequence) = (Vec::new(), Sha256::new(), 1);
         while (body.len() as u64) < object.size {
-            let chunk = match api::next_message(&self.context, &self.stream, &chunks, sequence).await? {
+            let chunk = match self.api.next_message(&self.stream, &chunks, sequence).await? {
                 Some(chunk) => chunk,
                 None if body.is_empty() => return Err(BodyStoreError::Missing),
                 None => return Err(BodyStoreError::Corrupt),
@@ -110,7 +110,7 @@ impl BodyStore {
             return Ok(());
         }
         // The chunks and what describes them.
-        Ok(api::purge(&self.context, &self.stream, &self.subject("*", object)).await?)
+        Ok(self.api.purge(&self.stream, &self.subject("*", object)).await?)
     }
 
     /// The bucket's name, which references must have.
@@ -120,23 +120,23 @@ impl BodyStore {
 
     async fn store(&self, object: &ObjectRef, mut body: Bytes) -> Result<(), ApiError> {
         let subject = self.subject("C", object);
-        let size = CHUNK.min(self.context.client().server_info().max_payload).max(SMALLEST_CHUNK);
+        let size = CHUNK.min(self.api.requester().client().server_info().max_payload).max(SMALLEST_CHUNK);
         let chunks = body.len().div_ceil(size);
         let (mut stored, mut under_way) = (Ok(()), VecDeque::with_capacity(IN_FLIGHT));
         while stored.is_ok() && !body.is_empty() {
             let chunk = body.split_to(size.min(body.len()));
-            match api::send(&self.context, subject.clone(), HeaderMap::new(), chunk).await {
+            match self.api.start_publish(subject.clone(), HeaderMap::new(), chunk).await {
                 Ok(ack) => under_way.push_back(ack),
                 Err(error) => stored = Err(error),
             }
             if under_way.len() == IN_FLIGHT
                 && let Some(first) = under_way.pop_front()
             {
-                stored = stored.and(api::stored(first).await.map(drop));
+                stored = stored.and(self.api.stored(first).await.map(drop));
             }
         }
         // After a failure too: what is still under way would be stored after the rest has been deleted.
-        for last in join_all(under_way.into_iter().map(api::stored)).await {
+        for last in join_all(under_way.into_iter().map(|ack| self.api.stored(ack))).await {
             stored = stored.and(last.map(drop));
         }
         stored?;
@@ -159,9 +159,9 @@ impl BodyStore {
             digest: Some(format!("SHA-256={}", BASE64URL.encode(&object.digest))),
             deleted: false,
         };
-        let info = serde_json::to_vec(&info).map_err(|error| ApiError::Unavailable(error.to_string()))?;
+        let info = serde_json::to_vec(&info)?;
         let subject = self.subject("M", object);
-        api::publish(&self.context, subject, HeaderMap::new(), info.into()).await.map(drop)
+        self.api.publish(subject, HeaderMap::new(), info.into()).await.map(drop)
     }
 
     fn subject(&self, part: &str, object: &ObjectRef) -> String {
@@ -173,7 +173,7 @@ impl From<ApiError> for BodyStoreError {
     fn from(error: ApiError) -> Self {
         match error {
             error if error.is_full() => Self::Full,
-            error => Self::Unavailable(error.words()),
+            error => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Declares streams and consumers that are missing, and checks those that exist.
 
-use async_nats::jetstream::context::Context;
-use async_nats::jetstream::{ErrorCode, consumer, stream};
+use async_nats::jetstream::{Context, ErrorCode, consumer, stream};
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::api::{self, ApiError};
+use super::api::{Api, ApiError};
 use super::compare;
 
 /// Why something is not there as it should be.
@@ -49,35 +48,32 @@ impl DeclareError {
         matches!(self, Self::Unavailable { .. })
     }
 
-    fn from_api(what: &str, error: ApiError) -> Self {
-        let what = what.to_owned();
-        match error {
-            ApiError::Unavailable(why) => Self::Unavailable { what, why },
-            refused => Self::Refused { what, why: refused.words() },
-        }
+    fn from_api(what: &str, error: &ApiError) -> Self {
+        let (what, why) = (what.to_owned(), error.to_string());
+        if error.is_temporary() { Self::Unavailable { what, why } } else { Self::Refused { what, why } }
     }
 }
 
 /// Checks a stream, and creates it first if it is missing and `create` is set. `what` names it in errors.
 pub(super) async fn declare_stream(
-    context: &Context,
+    api: &Api<Context>,
     what: &str,
     wanted: &stream::Config,
     create: bool,
 ) -> Result<(), DeclareError> {
-    let mut found = stream(context, &wanted.name).await;
+    let mut found = stream(api, &wanted.name).await;
     if matches!(&found, Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND)) && create {
         debug!(what, "declaring what is missing");
-        found = match create_stream(context, wanted).await {
+        found = match create_stream(api, wanted).await {
             // Somebody else was faster, with other settings.
-            Err(error) if error.is(ErrorCode::STREAM_NAME_EXIST) => stream(context, &wanted.name).await,
+            Err(error) if error.is(ErrorCode::STREAM_NAME_EXIST) => stream(api, &wanted.name).await,
             // What was just created is compared as well: old servers drop settings that they do not know.
             created => created,
         };
     }
     let found = found.map_err(|error| match error.is(ErrorCode::STREAM_NOT_FOUND) {
         true => DeclareError::Missing { what: what.to_owned() },
-        false => DeclareError::from_api(what, error),
+        false => DeclareError::from_api(what, &error),
     })?;
     if let Some(difference) = compare::stream_difference(wanted, &found) {
         return Err(DeclareError::Mismatch { what: what.to_owned(), difference });
@@ -90,31 +86,27 @@ pub(super) async fn declare_stream(
 
 /// Checks a durable consumer, and creates it first if it is missing and `create` is set. Returns the one in force.
 pub(super) async fn declare_consumer(
-    context: &Context,
+    api: &Api<Context>,
     stream: &str,
     name: &str,
     wanted: &consumer::Config,
     create: bool,
 ) -> Result<consumer::Config, DeclareError> {
     let what = format!("consumer {name} of stream {stream}");
-    let mut found = consumer(context, stream, name).await;
+    let mut found = consumer(api, stream, name).await;
     if matches!(&found, Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND)) && create {
-        found = match create_consumer(context, stream, name, wanted).await {
+        found = match create_consumer(api, stream, name, wanted).await {
             // Somebody else was faster, with other settings.
-            Err(ApiError::Refused { code: ErrorCode(10013 | 10105 | 10148), .. }) => {
-                consumer(context, stream, name).await
-            }
+            Err(error) if error.is_other_consumer() => consumer(api, stream, name).await,
             created => created,
         };
     }
     let found = found.map_err(|error| match error {
-        ApiError::Refused { code: ErrorCode::CONSUMER_NOT_FOUND, .. } => {
-            DeclareError::Missing { what: what.clone() }
-        }
-        ApiError::Refused { code: ErrorCode::STREAM_NOT_FOUND, .. } => {
+        error if error.is(ErrorCode::CONSUMER_NOT_FOUND) => DeclareError::Missing { what: what.clone() },
+        error if error.is(ErrorCode::STREAM_NOT_FOUND) => {
             DeclareError::Missing { what: format!("stream {stream}") }
         }
-        error => DeclareError::from_api(&what, error),
+        error => DeclareError::from_api(&what, &error),
     })?;
     if let Some(difference) = compare::consumer_difference(wanted, &found) {
         return Err(DeclareError::Mismatch { what, difference });
@@ -125,32 +117,29 @@ pub(super) async fn declare_consumer(
     Ok(found)
 }
 
-async fn stream(context: &Context, name: &str) -> Result<stream::Config, ApiError> {
-    let info: stream::Info = api::answer(context.request(format!("STREAM.INFO.{name}"), &())).await?;
+async fn stream(api: &Api<Context>, name: &str) -> Result<stream::Config, ApiError> {
+    Ok(api.stream_info(name).await?.config)
+}
+
+async fn create_stream(api: &Api<Context>, wanted: &stream::Config) -> Result<stream::Config, ApiError> {
+    let operation = format!("STREAM.CREATE.{}", wanted.name);
+    let info: stream::Info = api.request(&operation, wanted).await?;
     Ok(info.config)
 }
 
-async fn create_stream(context: &Context, wanted: &stream::Config) -> Result<stream::Config, ApiError> {
-    let subject = format!("STREAM.CREATE.{}", wanted.name);
-    let info: stream::Info = api::answer(context.request(subject, wanted)).await?;
-    Ok(info.config)
-}
-
-async fn consumer(context: &Context, stream: &str, name: &str) -> Result<consumer::Config, ApiError> {
-    let subject = format!("CONSUMER.INFO.{stream}.{name}");
-    let info: consumer::Info = api::answer(context.request(subject, &json!({}))).await?;
-    Ok(info.config)
+async fn consumer(api: &Api<Context>, stream: &str, name: &str) -> Result<consumer::Config, ApiError> {
+    Ok(api.consumer_info(stream, name).await?.config)
 }
 
 async fn create_consumer(
-    context: &Context,
+    api: &Api<Context>,
     stream: &str,
     name: &str,
     wanted: &consumer::Config,
 ) -> Result<consumer::Config, ApiError> {
-    let subject = format!("CONSUMER.CREATE.{stream}.{name}.{}", wanted.filter_subject);
+    let operation = format!("CONSUMER.CREATE.{stream}.{name}.{}", wanted.filter_subject);
     // Servers before 2.10 do not know the action, and would change a consumer that has come in between.
     let request = json!({ "stream_name": stream, "config": wanted, "action": "create" });
-    let info: consumer::Info = api::answer(context.request(subject, &request)).await?;
+    let info: consumer::Info = api.request(&operation, &request).await?;
     Ok(info.config)
 }

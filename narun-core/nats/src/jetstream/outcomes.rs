@@ -9,14 +9,14 @@ use async_nats::jetstream::Context;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
-use super::api::{self, ApiError, StoredMessage};
+use super::api::{Api, ApiError, StoredMessage};
 use narun_core::ExchangeId;
 use narun_core::frame::OutcomeRef;
 
 /// The bucket of outcomes: what became of requests, under their ids.
 #[derive(Clone, Debug)]
 pub struct OutcomeStore {
-    context: Context,
+    api: Api<Context>,
     bucket: String,
     stream: String,
 }
@@ -65,8 +65,8 @@ pub enum OutcomeError {
 const ATTEMPTS: usize = 3;
 
 impl OutcomeStore {
-    pub(super) fn new(context: Context, bucket: String) -> Self {
-        Self { context, stream: format!("KV_{bucket}"), bucket }
+    pub(super) fn new(api: Api<Context>, bucket: String) -> Self {
+        Self { api, stream: format!("KV_{bucket}"), bucket }
     }
 
     /// Keeps an outcome if there is none for this id.
@@ -141,11 +141,11 @@ impl OutcomeStore {
     }
 
     async fn stored(&self, id: ExchangeId) -> Result<Option<StoredMessage>, OutcomeError> {
-        Ok(api::last_message(&self.context, &self.stream, &self.subject(id)).await?)
+        Ok(self.api.last_message(&self.stream, &self.subject(id)).await?)
     }
 
     async fn publish(&self, id: ExchangeId, headers: HeaderMap, value: Bytes) -> Result<u64, OutcomeError> {
-        Ok(api::publish(&self.context, self.subject(id), headers, value).await?)
+        Ok(self.api.publish(self.subject(id), headers, value).await?)
     }
 
     fn subject(&self, id: ExchangeId) -> String {
@@ -159,7 +159,7 @@ impl From<ApiError> for OutcomeError {
             error if error.is_too_large() => Self::TooLarge,
             error if error.is_conflict() => Self::Conflict,
             error if error.is_full() => Self::Full,
-            error => Self::Unavailable(error.words()),
+            error => Self::Unavailable(error.to_string()),
         }
     }
 }

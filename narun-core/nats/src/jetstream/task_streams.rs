@@ -5,17 +5,18 @@ use async_nats::jetstream::consumer::{self, AckPolicy};
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 
+use super::api::{self, Api};
 use super::bodies::BodyStore;
+use super::compare;
 use super::declare::{DeclareError, declare_consumer, declare_stream};
 use super::outcomes::OutcomeStore;
 use super::settings::{Storage, StreamSettings};
-use super::{api, compare};
 use narun_core::{App, Namespace};
 
 /// What a namespace keeps in JetStream. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TaskStreams {
-    context: Context,
+    api: Api<Context>,
     namespace: Namespace,
     settings: StreamSettings,
 }
@@ -23,7 +24,8 @@ pub struct TaskStreams {
 impl TaskStreams {
     /// Of this namespace, reached through this client; nothing is sent yet. To be called in a runtime of tokio's.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        Self { context: ContextBuilder::new().timeout(api::LIMIT).build(client), namespace, settings }
+        let context = ContextBuilder::new().timeout(api::LIMIT).build(client);
+        Self { api: Api::new(context), namespace, settings }
     }
 
     /// The namespace.
@@ -33,7 +35,7 @@ impl TaskStreams {
 
     /// The JetStream context.
     pub const fn context(&self) -> &Context {
-        &self.context
+        self.api.requester()
     }
 
     /// For how long at least the server recognises a request that was published twice.
@@ -83,7 +85,7 @@ impl TaskStreams {
             ..consumer::Config::default()
         };
         let (stream, create) = (self.namespace.task_stream(), self.settings.declare);
-        let found = declare_consumer(&self.context, stream, app.as_str(), &wanted, create).await?;
+        let found = declare_consumer(&self.api, stream, app.as_str(), &wanted, create).await?;
         Ok(compare::ack_wait(&found))
     }
 
@@ -104,7 +106,7 @@ impl TaskStreams {
             ..self.common()
         };
         self.declare(&format!("bucket {bucket}"), &wanted).await?;
-        Ok(OutcomeStore::new(self.context.clone(), bucket))
+        Ok(OutcomeStore::new(self.api.clone(), bucket))
     }
 
     /// The bucket of bodies, which is declared if need be.
@@ -119,11 +121,11 @@ impl TaskStreams {
             ..self.common()
         };
         self.declare(&format!("bucket {bucket}"), &wanted).await?;
-        Ok(BodyStore::new(self.context.clone(), bucket))
+        Ok(BodyStore::new(self.api.clone(), bucket))
     }
 
     async fn declare(&self, what: &str, wanted: &stream::Config) -> Result<(), DeclareError> {
-        declare_stream(&self.context, what, wanted, self.settings.declare).await
+        declare_stream(&self.api, what, wanted, self.settings.declare).await
     }
 
     /// What all streams have in common. A duplicate window that is left out is the server's default of 2 minutes, or

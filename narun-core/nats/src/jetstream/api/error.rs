@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::{Error, ErrorCode};
+use async_nats::{RequestError, RequestErrorKind};
+
+/// Why a request to JetStream failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ApiError {
+    /// The server's error.
+    #[error("{0}")]
+    Server(Error),
+    /// The message is over the server's limit for any message.
+    #[error("the message is over the server's limit")]
+    TooLarge,
+    /// The subject is invalid.
+    #[error("the subject is invalid")]
+    InvalidSubject,
+    /// The request cannot be encoded.
+    #[error("the request cannot be encoded: {0}")]
+    Encode(String),
+    /// There was no response within this limit.
+    #[error("no response within {0:?}")]
+    TimedOut(Duration),
+    /// Nothing subscribes to the API: JetStream is turned off, or the server has no contact with one that runs it.
+    #[error("JetStream is not available")]
+    NoResponders,
+    /// There is no connection to a server.
+    #[error("no connection to NATS")]
+    Disconnected,
+    /// The response cannot be decoded.
+    #[error("the response is malformed")]
+    Malformed,
+    /// The client failed otherwise.
+    #[error("{0}")]
+    Client(String),
+}
+
+impl ApiError {
+    /// Whether the same request may succeed later although nobody changes anything. It may have been done already.
+    ///
+    /// This is the case unless the server refuses it for what it is. The server's errors that are temporary are those of
+    /// a cluster without a leader or with servers missing.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            // Incomplete, no peers, not available, not the leader, not assigned; stream and consumer offline; a change of
+            // members under way.
+            Self::Server(_) => {
+                matches!(self.code(), Some(10004 | 10005 | 10008 | 10009 | 10010 | 10118 | 10119 | 10202))
+            }
+            Self::TooLarge | Self::InvalidSubject | Self::Encode(_) => false,
+            Self::TimedOut(_)
+            | Self::NoResponders
+            | Self::Disconnected
+            | Self::Malformed
+            | Self::Client(_) => true,
+        }
+    }
+
+    /// Whether the server gave this code.
+    pub fn is(&self, expected: ErrorCode) -> bool {
+        self.code() == Some(expected.0)
+    }
+
+    /// Whether there is no room, in the stream or on the server.
+    pub fn is_full(&self) -> bool {
+        // Maximum messages and bytes are both "store failed".
+        matches!(self.code(), Some(10002 | 10023 | 10028 | 10047 | 10077))
+    }
+
+    /// Whether the message is over a limit, of the server, of the stream or of headers.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge) || matches!(self.code(), Some(10054 | 10097))
+    }
+
+    /// Whether the subject has changed since the expected revision.
+    pub fn is_conflict(&self) -> bool {
+        // The second one is that of a cluster whose servers do not agree yet.
+        matches!(self.code(), Some(10071 | 10164))
+    }
+
+    /// Whether there is a consumer of this name with another configuration.
+    pub fn is_other_consumer(&self) -> bool {
+        matches!(self.code(), Some(10013 | 10105 | 10148))
+    }
+
+    fn code(&self) -> Option<u64> {
+        match self {
+            Self::Server(error) => Some(error.error_code().0),
+            _ => None,
+        }
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>());
+        match (error.kind(), refused) {
+            (_, Some(refused)) => Self::Server(refused.clone()),
+            (PublishErrorKind::MaxPayloadExceeded, None) => Self::TooLarge,
+            _ => Self::Client(error.to_string()),
+        }
+    }
+}
+
+impl From<async_nats::PublishError> for ApiError {
+    fn from(error: async_nats::PublishError) -> Self {
+        use async_nats::client::PublishErrorKind;
+        match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => Self::TooLarge,
+            PublishErrorKind::InvalidSubject => Self::InvalidSubject,
+            PublishErrorKind::Send => Self::Disconnected,
+        }
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        match error.kind() {
+            RequestErrorKind::NoResponders => Self::NoResponders,
+            RequestErrorKind::InvalidSubject => Self::InvalidSubject,
+            RequestErrorKind::MaxPayloadExceeded => Self::TooLarge,
+            RequestErrorKind::TimedOut | RequestErrorKind::Other => Self::Client(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for ApiError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Encode(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u64) -> ApiError {
+        let error = serde_json::json!({ "code": 500, "err_code": code, "description": "text" });
+        ApiError::Server(serde_json::from_value(error).unwrap())
+    }
+
+    #[test]
+    fn only_refusals_are_final() {
+        for code in [10004, 10005, 10008, 10009, 10010, 10118, 10119, 10202] {
+            assert!(server(code).is_temporary(), "{code}");
+        }
+        for code in [10013, 10039, 10047, 10054, 10058, 10059, 10071, 10077, 0] {
+            assert!(!server(code).is_temporary(), "{code}");
+        }
+        assert!(!ApiError::TooLarge.is_temporary());
+        assert!(ApiError::TimedOut(Duration::ZERO).is_temporary());
+        assert!(ApiError::NoResponders.is_temporary());
+    }
+}
