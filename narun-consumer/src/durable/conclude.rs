@@ -1,4 +1,4 @@
-//! How a durable request ends: its outcome kept, its gateway answered, or a dead letter.
+//! How a durable request ends: with a stored outcome and a response, or as a dead letter.
 
 use async_nats::Subject;
 use bytes::Bytes;
