@@ -100,7 +100,7 @@ impl RouteEntry {
         route.durable = delivery.map_or(stream_by_default, |delivery| delivery == DeliveryMode::Durable);
         let problem = match stream {
             true if delivery.is_none() => {
-                "is for durable routes, and `grpc` is none without `delivery: durable`"
+                "is for durable routes, and a `grpc` route is direct without `delivery: durable`"
             }
             true => "is for durable routes, and this one is `delivery: direct`",
             false => "is for durable routes, which need the key `nats_stream`, which is missing",

@@ -87,7 +87,7 @@ where
     B::Error: Into<BoxError>,
 {
     // The type of the body is that of `send`, so that there is one type of task.
-    let (exchange, incoming) = call.into_streamed::<RemainingBody<Pin<Box<B>>>>();
+    let (exchange, incoming) = StreamedExchange::<RemainingBody<Pin<Box<B>>>>::continue_call(call);
     state.spawn(exchange);
     incoming
 }
