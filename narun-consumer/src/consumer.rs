@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use async_nats::Message;
+use async_nats::{Client, Message};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request};
 use narun_core::exchange::{Callee, CalleeConfig};
 use narun_core::frame::{DecodeError, Refusal, Refused, RequestFrame, VERSIONS};
 use narun_core::{App, Body, BodyErrorKind, Time};
 use narun_nats::body::Measured;
-use narun_nats::drive::Shared;
-use narun_nats::{Link, NatsEndpoint};
+use narun_nats::drive::HeldCallee;
+use narun_nats::inbox::Endpoint;
 use tokio::time::Instant;
 use tracing::Span;
 
 use crate::admission::{Admission, Place};
 use crate::extensions::{Delivery, Received};
-use crate::machine::Machine;
 use crate::metrics::{self, Metrics};
 use crate::settings::MakeSpan;
 
@@ -24,16 +23,17 @@ use crate::settings::MakeSpan;
 pub(crate) struct Consumer {
     pub(crate) app: App,
     pub(crate) make_span: MakeSpan,
-    pub(crate) endpoint: Arc<NatsEndpoint>,
+    pub(crate) client: Client,
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) admission: Admission,
-    pub(crate) exchange: CalleeConfig,
+    pub(crate) exchange: Arc<CalleeConfig>,
     pub(crate) metrics: Metrics,
 }
 
 /// A request that has a place, and may be handled.
 pub(crate) struct Admitted {
     pub(crate) request: Request<Body>,
-    pub(crate) machine: Machine,
+    pub(crate) machine: HeldCallee,
     pub(crate) received: Time,
     pub(crate) span: Span,
     pub(crate) place: Place,
@@ -59,9 +59,9 @@ impl Consumer {
             }
             Err(error) => return self.refuse_frame(message, Refusal::BadFrame, error),
         };
-        let machine = Callee::new(received, &frame.head, message.reply?, exchange);
-        let link = endpoint.link();
-        let now = link.now();
+        let max_payload = endpoint.max_payload() as u64;
+        let machine = Callee::new(received, &frame.head, message.reply?, max_payload, exchange.clone());
+        let now = endpoint.now();
         if machine.deadline().is_some_and(|deadline| deadline <= now) {
             metrics.cancelled(narun_core::exchange::Cancelled::Deadline, false);
             return None;
@@ -69,14 +69,13 @@ impl Consumer {
         let span = (self.make_span)(&frame.parts, &self.app);
         let deadline = machine.deadline();
         let (machine, body) = if frame.head.end {
-            (Machine::Own(machine), Body::from(frame.body).with_trailers(frame.trailers))
+            (HeldCallee::Own(machine), Body::from(frame.body).with_trailers(frame.trailers))
         } else {
-            let config = self.streaming();
-            let machine = machine.with_body(received, frame.head.head_timeout, frame.body, &config);
-            let (shared, incoming) = Shared::new(machine);
+            let machine = machine.with_body(received, frame.head.head_timeout, frame.body);
+            let (machine, incoming) = HeldCallee::share(machine);
             let length = content_length(&frame.parts.headers);
             let body = Measured::new(incoming, length, BodyErrorKind::Gap);
-            (Machine::Shared(shared), Body::streaming(body))
+            (machine, Body::streaming(body))
         };
         let mut request = Request::from_parts(frame.parts, body);
         request.extensions_mut().insert(Received {
@@ -88,19 +87,6 @@ impl Consumer {
             delivery: Delivery::Direct { attempt: frame.head.attempt },
         });
         Some(Admitted { request, machine, received, span, place })
-    }
-
-    /// The size of the largest frame that may be sent, by the server's current `max_payload`.
-    pub(crate) fn room(&self) -> usize {
-        self.endpoint.limits().frame.min(self.endpoint.link().client().max_payload())
-    }
-
-    /// The configuration of an exchange with a streamed body, by the server's current `max_payload`.
-    pub(crate) fn streaming(&self) -> CalleeConfig {
-        let mut config = self.exchange.clone();
-        config.flow.frame = self.room();
-        config.max_payload = self.endpoint.link().client().max_payload() as u64;
-        config
     }
 
     fn refuse_frame(
@@ -120,15 +106,15 @@ impl Consumer {
 }
 
 /// Notifies the gateway that its request was not executed.
-pub(crate) fn refuse(endpoint: &NatsEndpoint, message: Message, reason: Refusal) {
+pub(crate) fn refuse(endpoint: &Endpoint, message: Message, reason: Refusal) {
     let Some(reply) = message.reply else { return };
     let versions = if reason == Refusal::Version { VERSIONS.to_vec() } else { Vec::new() };
     let refused = Refused { reason, retry_after: None, versions };
     // If the client's queue is full, nothing is sent: the gateway retries when it times out.
-    let _ = endpoint.publish_or_drop(reply, None, refused.encode());
+    endpoint.publish_or_drop(reply, refused.encode());
 }
 
-/// The length that a request has by its fields. Returns `None` if it is not known.
+/// Returns the length in the `Content-Length` field, or `None` if it is missing or invalid.
 fn content_length(fields: &HeaderMap) -> Option<u64> {
     fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

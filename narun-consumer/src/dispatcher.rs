@@ -5,19 +5,19 @@ use std::sync::Arc;
 use http::{Request, Response};
 use narun_core::Body;
 use narun_core::frame::Refusal;
-use narun_nats::NatsEndpoint;
+use narun_nats::inbox::Endpoint;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::consumer::{Consumer, ReceivedMessage, refuse};
-use crate::dispatch::Dispatch;
 use crate::error::BoxError;
+use crate::handling::Handling;
 
 /// Received messages that have no handler yet; they are refused when dropped.
 struct Backlog {
     receiver: mpsc::Receiver<ReceivedMessage>,
-    endpoint: Arc<NatsEndpoint>,
+    endpoint: Arc<Endpoint>,
 }
 
 impl Drop for Backlog {
@@ -51,7 +51,7 @@ pub(crate) async fn dispatch<S, B>(
         };
         let Some(received) = received else { break };
         let Some(admitted) = consumer.read(received) else { continue };
-        let mut exchange = Box::pin(Dispatch::new(consumer.clone(), service.clone(), admitted));
+        let mut exchange = Box::pin(Handling::new(consumer.clone(), service.clone(), admitted));
         if !(consumer.admission.is_prompt() && exchange.as_mut().try_finish()) {
             spawned.spawn(exchange);
         }

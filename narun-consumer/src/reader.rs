@@ -6,7 +6,6 @@ use async_nats::{Client, Message};
 use futures::StreamExt;
 use narun_core::frame::Refusal;
 use narun_core::{App, Namespace};
-use narun_nats::Link;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -35,7 +34,7 @@ impl Reader {
             .queue_subscribe(namespace.call_subject(app), app.as_str().to_owned())
             .await
             .map_err(|_| ServeError::ClientLost)?;
-        let meter = Meter::new(consumer.endpoint.link().epoch());
+        let meter = Meter::new(consumer.endpoint.epoch());
         Ok(Self { subscriber, consumer, sender, meter })
     }
 
@@ -48,8 +47,8 @@ impl Reader {
 
     fn admit(&mut self, message: Message) {
         let endpoint = &self.consumer.endpoint;
-        let received = endpoint.link().now();
-        self.meter.count(received, endpoint.link().epoch());
+        let received = endpoint.now();
+        self.meter.count(received, endpoint.epoch());
         let can_reply = message.reply.as_ref().is_some_and(|reply| endpoint.replies().allows(reply));
         if !can_reply {
             return metrics::foreign_reply();
@@ -76,7 +75,7 @@ impl Reader {
             () = self.run() => return,
             round_trip = round_trip => round_trip,
         };
-        if let Some(last) = self.meter.last_message(endpoint.link().now(), round_trip) {
+        if let Some(last) = self.meter.last_message(endpoint.now(), round_trip) {
             let _ = self.subscriber.unsubscribe_after(last).await;
             if timeout(Meter::PATIENCE, self.run()).await.is_ok() {
                 return;

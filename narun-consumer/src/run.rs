@@ -8,7 +8,6 @@ use narun_core::exchange::CalleeConfig;
 use narun_core::{App, Body, Limits, Namespace};
 use narun_nats::inbox::Endpoint;
 use narun_nats::jetstream::TaskStreams;
-use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -43,20 +42,20 @@ where
     let namespace = Namespace::new(settings.namespace)?;
     settings.bodies.check()?;
     let slots = Slots::new(settings.concurrency, settings.queue, &settings.durable)?;
-    let link = NatsLink::new(client.clone());
-    let prefix = link.inbox_prefix();
-    let endpoint =
-        Arc::new(Endpoint::new(link, &prefix, settings.replies, Limits::default(), metrics::discarded));
+    let opened =
+        narun_nats::open(client.clone(), settings.replies, Limits::default(), metrics::discarded).await;
+    let (endpoint, inbox_reader) = opened.map_err(|_| ServeError::ClientLost)?;
     let consumer = Arc::new(Consumer {
         app: app.clone(),
         make_span: settings.make_span,
+        client: client.clone(),
         endpoint: endpoint.clone(),
         admission: Admission::new(slots.direct, slots.queue),
-        exchange: CalleeConfig {
+        exchange: Arc::new(CalleeConfig {
             instance: settings.instance,
             flow: settings.bodies.flow(),
             ..CalleeConfig::default()
-        },
+        }),
         metrics: Metrics::new(app.as_str()),
     });
 
@@ -64,8 +63,7 @@ where
     let mut inbox = JoinSet::new();
     let mut dispatcher = JoinSet::new();
     let mut worker = JoinSet::new();
-    let inbox_subscriber = endpoint.subscribe().await.map_err(|_| ServeError::ClientLost)?;
-    inbox.spawn(endpoint.clone().run(inbox_subscriber));
+    inbox.spawn(inbox_reader.run());
     let (sender, receiver) = mpsc::channel(settings.concurrency + settings.queue);
     dispatcher.spawn(dispatch(service.clone(), receiver, consumer.clone()));
 
@@ -137,10 +135,10 @@ where
 }
 
 /// Waits until the server has all subscriptions made so far.
-async fn wait_until_subscribed(endpoint: &NatsEndpoint) {
+async fn wait_until_subscribed(endpoint: &Endpoint) {
     loop {
         // The time limit matters: the message is lost if the connection is.
-        let connected = endpoint.link().is_connected();
+        let connected = endpoint.is_connected();
         if connected && matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
             return;
         }

@@ -20,35 +20,14 @@ mod caller;
 mod flow;
 mod submission;
 
-use bytes::Bytes;
-
-pub use callee::{Callee, CalleeConfig, CalleeEvent, Cancelled};
-pub use caller::{Caller, CallerConfig, CallerEvent};
+pub use callee::{Callee, CalleeConfig, CalleeEvent, CalleeTransmit, Cancelled};
+pub use caller::{Caller, CallerConfig, CallerEvent, CallerTransmit};
 pub use flow::{Budget, FlowConfig};
-pub use submission::{Ack, Submission, SubmissionConfig, SubmissionEvent};
-
-/// Something to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transmit<A> {
-    /// The request itself, as this attempt, to the app's subject, naming a new token of the gateway as its reply.
-    Request {
-        /// The number of the attempt, from 0.
-        attempt: u8,
-    },
-    /// An encoded frame to the other side.
-    Frame {
-        /// Where to.
-        to: A,
-        /// The frame.
-        payload: Bytes,
-        /// Whether to name our own token as reply: the gateway's one of this attempt, the consumer's one (attempt 0).
-        reply: Option<u8>,
-    },
-}
+pub use submission::{Ack, PublishRequest, Submission, SubmissionConfig, SubmissionEvent};
 
 /// What happened to the connection to NATS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Connection {
+pub enum ConnectionChange {
     /// It broke: what was on the wire may be lost.
     Lost,
     /// It is there again, and so are our subscriptions.

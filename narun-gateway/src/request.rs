@@ -17,7 +17,6 @@ use std::time::Duration;
 use http::{Method, Request, Response, header, request};
 use http_body::Body as _;
 use narun_core::{Body, ExchangeId, Failure, FailureKind};
-use narun_nats::NatsLink;
 use narun_nats::drive::{Call, IncomingResponse};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
@@ -61,9 +60,9 @@ enum Stage<B> {
     /// The first bytes are taken of a body that may not fit a frame.
     Starting(ExchangeId, request::Parts, RequestPrefix<B>),
     /// The request is with a consumer.
-    Calling(#[pin] Call<NatsLink>),
+    Calling(#[pin] Call),
     /// The same, and a task sends the remaining body.
-    Streaming(Option<IncomingResponse<NatsLink>>),
+    Streaming(Option<IncomingResponse>),
     /// The request is published to a stream.
     Durable(DurableFuture),
     /// The response has been returned.
@@ -138,7 +137,7 @@ impl<B: http_body::Body> Stage<B> {
         let lingers = state.is_disconnected();
         let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
         let patience = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
-        let link = state.endpoint().link();
+        let link = state.endpoint();
         Self::Collecting(Collecting::new(id, parts, body, limit, link, patience))
     }
 }
@@ -169,7 +168,7 @@ where
                 StageProj::Refused(failure) => Err(failure.clone().into()),
                 StageProj::Done => return Poll::Pending,
                 StageProj::Collecting(mut collecting) => {
-                    let whole = ready!(collecting.as_mut().poll_whole(state.endpoint().link(), cx));
+                    let whole = ready!(collecting.as_mut().poll_whole(state.endpoint(), cx));
                     let next = match state.is_disconnected() {
                         true => Err(FailureKind::Disconnected.into()),
                         false => whole.and_then(|(body, trailers)| {
@@ -222,7 +221,7 @@ where
                 }
                 StageProj::Streaming(streaming) => {
                     let Some(incoming) = streaming else { return Poll::Pending };
-                    let outcome = ready!(incoming.poll_head(cx));
+                    let outcome = ready!(incoming.poll_start(cx));
                     let counted = outcome.as_ref().map(|frame| frame.body.len()).map_err(Failure::kind);
                     route.metrics().exchanged(Some(counted), incoming.attempts());
                     let incoming = streaming.take();

@@ -10,7 +10,6 @@ use narun_core::frame::RequestHead;
 use narun_core::{Body, ExchangeId, Failure, FailureContext, Limits};
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
 use narun_nats::jetstream::caller_scope;
-use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -29,7 +28,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// What the requests of a gateway share.
 pub(crate) struct GatewayState {
-    endpoint: Arc<NatsEndpoint>,
+    endpoint: Arc<Endpoint>,
     table: ArcSwap<RouteTable<CompiledRoute>>,
     store: Store,
     settings: Settings,
@@ -59,14 +58,11 @@ impl GatewayState {
         ))?;
         metrics::describe();
         let store = Store::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
-        let link = NatsLink::new(client);
-        let prefix = link.inbox_prefix();
-        let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, metrics::inbox));
-        let inbox = endpoint.subscribe().await.map_err(|_| BuildError::ClientLost)?;
+        let opened = narun_nats::open(client, replies, limits, metrics::inbox).await;
+        let (endpoint, inbox_reader) = opened.map_err(|_| BuildError::ClientLost)?;
         let (sender, closed) = watch::channel(false);
-        let run = endpoint.clone().run(inbox);
         let reader = tokio::spawn(async move {
-            let lost = run.await;
+            let lost = inbox_reader.run().await;
             tracing::error!(%lost, "the gateway is closed");
             sender.send_replace(true);
         });
@@ -125,7 +121,7 @@ impl GatewayState {
         &self.store
     }
 
-    pub(crate) const fn endpoint(&self) -> &Arc<NatsEndpoint> {
+    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
@@ -135,12 +131,12 @@ impl GatewayState {
 
     /// Whether requests are to be refused at once: there is no connection, or there will never be one again.
     pub(crate) fn is_disconnected(&self) -> bool {
-        !self.endpoint.link().is_connected() || *self.closed.borrow()
+        !self.endpoint.is_connected() || *self.closed.borrow()
     }
 
     /// The size of the largest frame of a direct exchange.
     pub(crate) fn room(&self) -> usize {
-        self.endpoint.limits().frame.min(self.endpoint.link().client().max_payload())
+        self.endpoint.max_frame()
     }
 
     /// The flow control of streamed bodies.
@@ -190,7 +186,7 @@ impl GatewayState {
             head.scheme = peer.scheme().clone();
             head.peer = Some(peer.address());
         }
-        head.max_payload = self.endpoint.link().client().max_payload() as u64;
+        head.max_payload = self.endpoint.max_payload() as u64;
         changes
     }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use narun_nats::{Lost, NatsEndpoint};
+use narun_nats::ClientLost;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::acks::{Acker, DeliveryInfo};
 use super::pull::{LANES, PullRequest};
+use crate::consumer::Consumer;
 
 /// After this time without a message, the server has sent all of them.
 const QUIET: Duration = Duration::from_millis(100);
@@ -38,13 +39,13 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) async fn open(endpoint: &NatsEndpoint, stream: &str, consumer: &str) -> Result<Self, Lost> {
-        let client = endpoint.link().client().clone();
+    pub(super) async fn open(owner: &Consumer, stream: &str, consumer: &str) -> Result<Self, ClientLost> {
+        let client = owner.client.clone();
         // Not guessable: anyone who knows this subject can make the consumer handle requests.
-        let prefix = endpoint.register().reply(0);
+        let prefix = owner.endpoint.register().reply(0);
         let subscribe = |lane: usize| client.subscribe(format!("{prefix}.{lane}.*"));
         let [one, other] = [subscribe(0), subscribe(1)];
-        let subscribers = [one.await.map_err(|_| Lost)?, other.await.map_err(|_| Lost)?];
+        let subscribers = [one.await.map_err(|_| ClientLost)?, other.await.map_err(|_| ClientLost)?];
         Ok(Self {
             next: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}").into(),
             stream: stream.to_owned(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use narun_nats::Link;
 use narun_nats::jetstream::{BodyStore, OutcomeStore, TaskStreams};
 use tokio::sync::OnceCell;
 
@@ -48,10 +47,10 @@ impl WorkerState {
 
     /// The size of the largest RESPONSE that can be stored and sent.
     pub(super) fn room(&self) -> usize {
-        narun_nats::jetstream::room(self.consumer.endpoint.link().client().max_payload())
+        narun_nats::jetstream::room(self.consumer.endpoint.max_payload())
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.consumer.endpoint.link().is_connected()
+        self.consumer.endpoint.is_connected()
     }
 }

@@ -8,7 +8,6 @@ use async_nats::Message;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response};
 use narun_core::Body;
-use narun_nats::Link;
 use narun_nats::jetstream::{Backoff, DeclareError, retry};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -61,7 +60,7 @@ where
     B::Error: Into<BoxError>,
 {
     let stream = state.tasks.namespace().task_stream();
-    let lanes = Lanes::open(&state.consumer.endpoint, stream, state.consumer.app.as_str())
+    let lanes = Lanes::open(&state.consumer, stream, state.consumer.app.as_str())
         .await
         .map_err(|_| ServeError::ClientLost)?;
     let ack_wait = tokio::select! {
@@ -77,7 +76,7 @@ where
     state.uncertain.reset();
     let mut worker = Worker {
         pulls: Pulls::new(state.concurrency),
-        epoch: state.consumer.endpoint.link().epoch(),
+        epoch: state.consumer.endpoint.epoch(),
         lanes,
         jobs: JoinSet::new(),
         backoff: BACKOFF,
@@ -256,7 +255,7 @@ where
 
     /// After a reconnect, the server has no pulls of this consumer any more, and may have forgotten deliveries.
     fn notice_reconnect(&mut self) {
-        let epoch = self.state.consumer.endpoint.link().epoch();
+        let epoch = self.state.consumer.endpoint.epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
             self.pulls.reset();

@@ -1,86 +1,76 @@
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, HeaderName, StatusCode, Subject, Subscriber};
-use bytes::Bytes;
+use async_nats::{Client, Statistics, StatusCode, Subscriber};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
-use pin_project::pin_project;
-use tokio::time::{Instant, Sleep};
+use narun_core::Limits;
+use narun_core::exchange::ConnectionChange;
 
-use crate::inbox::Endpoint;
-use crate::link::{Link, PublishError, Timer};
-use narun_core::Time;
-use narun_core::exchange::Connection;
+use crate::inbox::{Endpoint, Notice, ReplyPolicy};
+use crate::link::{Link, OutgoingMessage, PublishError};
 
-/// How often the client's state is looked at: it tells nobody by itself.
+/// How often the client's state is looked at. It reports no change by itself.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 
-/// An endpoint over a NATS client.
-pub type NatsEndpoint = Endpoint<NatsLink>;
-
-/// A NATS client, with the origin of its time.
+/// A [`Link`] over async-nats.
 pub struct NatsLink {
     client: Client,
-    statistics: Arc<async_nats::Statistics>,
-    origin: Instant,
+    statistics: Arc<Statistics>,
 }
 
-/// The client's connection task has ended: nothing will ever come again.
+/// The client's connection task has ended: no message will ever arrive again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the NATS client is dead")]
-pub struct Lost;
+pub struct ClientLost;
 
-impl NatsLink {
-    /// A link over this client.
-    pub fn new(client: Client) -> Self {
-        Self { statistics: client.statistics(), client, origin: Instant::now() }
-    }
+/// Delivers the messages of an inbox to its endpoint.
+#[derive(Debug)]
+#[must_use = "nothing is delivered unless it runs"]
+pub struct InboxReader {
+    endpoint: Arc<Endpoint>,
+    subscriber: Subscriber,
+    /// The connection as it was last seen: its epoch, and whether it was up.
+    seen: (u64, bool),
+}
 
-    /// The client.
-    pub const fn client(&self) -> &Client {
-        &self.client
-    }
+/// Opens an endpoint over this client, with an inbox of its own below the client's inbox prefix.
+///
+/// `observe` is called for what arrives there and belongs to no exchange.
+///
+/// # Errors
+///
+/// [`ClientLost`] if the client is dead.
+pub async fn open(
+    client: Client,
+    replies: ReplyPolicy,
+    limits: Limits,
+    observe: impl Fn(Notice) + Send + Sync + 'static,
+) -> Result<(Arc<Endpoint>, InboxReader), ClientLost> {
+    let prefix = inbox_prefix(&client);
+    let link = NatsLink { statistics: client.statistics(), client: client.clone() };
+    let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, observe));
+    let subscriber = client.subscribe(endpoint.subject()).await.map_err(|_| ClientLost)?;
+    let seen = (endpoint.epoch(), endpoint.is_connected());
+    Ok((endpoint.clone(), InboxReader { endpoint, subscriber, seen }))
+}
 
-    /// The prefix that the client was given for its inboxes.
-    pub fn inbox_prefix(&self) -> String {
-        let mut inbox = self.client.new_inbox();
-        inbox.truncate(inbox.rfind('.').unwrap_or(inbox.len()));
-        inbox
-    }
+/// The prefix that the client was given for its inboxes.
+fn inbox_prefix(client: &Client) -> String {
+    let mut inbox = client.new_inbox();
+    inbox.truncate(inbox.rfind('.').unwrap_or(inbox.len()));
+    inbox
 }
 
 impl Link for NatsLink {
-    type Address = Subject;
-    type Headers = HeaderMap;
-    type Timer = TokioTimer;
-
-    fn address(text: String) -> Subject {
-        Subject::from(text)
-    }
-
-    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.insert(HeaderName::from_static(name), *value);
-        }
-        headers
-    }
-
-    fn try_publish(
-        &self,
-        to: Subject,
-        reply: Option<Subject>,
-        headers: Option<&HeaderMap>,
-        payload: Bytes,
-    ) -> Result<(), PublishError> {
+    fn try_publish(&self, message: &OutgoingMessage<'_>) -> Result<(), PublishError> {
         // Publishing waits for nothing but room in the client's queue.
         let client = &self.client;
+        let OutgoingMessage { to, reply, headers, payload } = message.clone();
         let published = match (reply, headers) {
             (Some(reply), None) => client.publish_with_reply(to, reply, payload).now_or_never(),
             (None, None) => client.publish(to, payload).now_or_never(),
@@ -92,13 +82,8 @@ impl Link for NatsLink {
         published.ok_or(PublishError::Full)?.map_err(|error| classify(&error))
     }
 
-    fn publish(
-        &self,
-        to: Subject,
-        reply: Option<Subject>,
-        headers: Option<&HeaderMap>,
-        payload: Bytes,
-    ) -> BoxFuture<'static, Result<(), PublishError>> {
+    fn publish(&self, message: OutgoingMessage<'_>) -> BoxFuture<'static, Result<(), PublishError>> {
+        let OutgoingMessage { to, reply, headers, payload } = message;
         let (client, headers) = (self.client.clone(), headers.cloned());
         async move {
             let published = match (reply, headers) {
@@ -122,12 +107,8 @@ impl Link for NatsLink {
         self.statistics.connects.load(Ordering::Relaxed)
     }
 
-    fn now(&self) -> Time {
-        Time::new(self.origin.elapsed())
-    }
-
-    fn timer(&self) -> TokioTimer {
-        TokioTimer { origin: self.origin, sleep: None }
+    fn max_payload(&self) -> usize {
+        self.client.max_payload()
     }
 }
 
@@ -144,71 +125,41 @@ fn classify(error: &async_nats::PublishError) -> PublishError {
     }
 }
 
-/// A timer of tokio's, registered when it is first waited for.
-#[derive(Debug)]
-#[pin_project]
-pub struct TokioTimer {
-    origin: Instant,
-    #[pin]
-    sleep: Option<Sleep>,
-}
-
-impl Timer for TokioTimer {
-    fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Time) -> Poll<()> {
-        let mut this = self.project();
-        let at = *this.origin + deadline.since_origin();
-        match this.sleep.as_mut().as_pin_mut() {
-            None => this.sleep.set(Some(tokio::time::sleep_until(at))),
-            Some(sleep) if sleep.deadline() != at => sleep.reset(at),
-            Some(_) => {}
-        }
-        this.sleep.as_pin_mut().map_or(Poll::Ready(()), |sleep| sleep.poll(cx))
-    }
-}
-
-impl NatsEndpoint {
-    /// Opens the inbox.
-    ///
-    /// # Errors
-    ///
-    /// [`Lost`] if the client is dead.
-    pub async fn subscribe(&self) -> Result<Subscriber, Lost> {
-        self.link().client.subscribe(self.subject()).await.map_err(|_| Lost)
-    }
-
-    /// Delivers what comes to the inbox until the client is dead.
-    pub async fn run(self: Arc<Self>, mut inbox: Subscriber) -> Lost {
+impl InboxReader {
+    /// Delivers messages, and changes of the connection, until the client is dead.
+    pub async fn run(mut self) -> ClientLost {
         let mut ticks = tokio::time::interval(WATCH_EVERY);
-        let mut seen = (self.link().epoch(), self.link().is_connected());
         loop {
-            let next = std::future::poll_fn(|cx| match inbox.poll_next_unpin(cx) {
+            let next = std::future::poll_fn(|cx| match self.subscriber.poll_next_unpin(cx) {
                 Poll::Ready(message) => Poll::Ready(Some(message)),
                 Poll::Pending => ticks.poll_tick(cx).map(|_| None),
             });
             match next.await {
                 Some(None) => {
-                    // Or they would wait out their time for what cannot come.
-                    self.deliver_connection(Connection::Lost, u64::MAX);
-                    return Lost;
+                    // Without this, exchanges would wait until they time out for what cannot arrive.
+                    self.endpoint.deliver_connection(ConnectionChange::Lost, u64::MAX);
+                    return ClientLost;
                 }
                 Some(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
-                    self.deliver_no_responders(&message.subject);
+                    self.endpoint.deliver_no_responders(&message.subject);
                 }
-                Some(Some(message)) => self.deliver(&message.subject, message.payload, message.reply),
-                None => self.watch(&mut seen),
+                Some(Some(message)) => {
+                    self.endpoint.deliver(&message.subject, message.payload, message.reply);
+                }
+                None => self.watch(),
             }
         }
     }
 
-    /// Tells the exchanges if the connection has changed since it was last looked at.
-    fn watch(&self, seen: &mut (u64, bool)) {
-        let (epoch, connected) = (self.link().epoch(), self.link().is_connected());
-        if (seen.1 && !connected) || epoch != seen.0 {
-            self.deliver_connection(Connection::Lost, epoch + u64::from(!connected));
+    /// Notifies the exchanges if the connection has changed since it was last looked at.
+    fn watch(&mut self) {
+        let (epoch, connected) = (self.endpoint.epoch(), self.endpoint.is_connected());
+        if (self.seen.1 && !connected) || epoch != self.seen.0 {
+            self.endpoint.deliver_connection(ConnectionChange::Lost, epoch + u64::from(!connected));
         }
-        if epoch != seen.0 {
-            self.deliver_connection(Connection::Restored, epoch);
+        if epoch != self.seen.0 {
+            self.endpoint.deliver_connection(ConnectionChange::Restored, epoch);
         }
-        *seen = (epoch, connected);
+        self.seen = (epoch, connected);
     }
 }

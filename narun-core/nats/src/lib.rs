@@ -9,9 +9,9 @@ pub mod inbox;
 pub mod jetstream;
 
 mod client;
+mod clock;
 mod link;
-mod outgoing;
 
-pub use client::{Lost, NatsEndpoint, NatsLink, TokioTimer};
-pub use link::{Link, PublishError, Timer};
-pub use outgoing::Outgoing;
+pub use client::{ClientLost, InboxReader, NatsLink, open};
+pub use clock::Timer;
+pub use link::{Link, Outgoing, OutgoingMessage, PublishError};

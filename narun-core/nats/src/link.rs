@@ -1,61 +1,51 @@
-use std::fmt::Debug;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+//! Publishing to NATS.
 
+#[cfg(test)]
+pub(crate) mod memory;
+mod outgoing;
+
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use narun_core::Time;
 
-/// A message bus, as far as an exchange needs one.
+pub use outgoing::Outgoing;
+
+/// What the driver needs of a NATS client.
+///
+/// [`NatsLink`](crate::NatsLink) is the only implementation outside of tests. Tests of the driver put one in memory in its
+/// place: it loses and holds back messages at will, which no server does on demand.
 pub trait Link: Send + Sync + 'static {
-    /// A subject.
-    type Address: AsRef<str> + Clone + Debug + PartialEq + Send + Sync + Unpin + 'static;
-    /// What goes with a payload, apart from it.
-    type Headers: Clone + Send + Sync + Unpin + 'static;
-    /// Wakes at a given time.
-    type Timer: Timer;
+    /// Publishes a message if that is possible without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Full`] if the client's queue has no room now; see [`Link::publish`].
+    fn try_publish(&self, message: &OutgoingMessage<'_>) -> Result<(), PublishError>;
 
-    /// The address with this text.
-    fn address(text: String) -> Self::Address;
+    /// Publishes a message, and waits for room in the client's queue. Slow: for use after [`PublishError::Full`] alone.
+    fn publish(&self, message: OutgoingMessage<'_>) -> BoxFuture<'static, Result<(), PublishError>>;
 
-    /// Headers with these names and values. Both are narun's own: nothing foreign may get here.
-    fn headers(fields: &[(&'static str, &str)]) -> Self::Headers;
-
-    /// Publishes at once, or says why not.
-    fn try_publish(
-        &self,
-        to: Self::Address,
-        reply: Option<Self::Address>,
-        headers: Option<&Self::Headers>,
-        payload: Bytes,
-    ) -> Result<(), PublishError>;
-
-    /// Publishes when there is room. The slow way: called only after [`PublishError::Full`].
-    fn publish(
-        &self,
-        to: Self::Address,
-        reply: Option<Self::Address>,
-        headers: Option<&Self::Headers>,
-        payload: Bytes,
-    ) -> BoxFuture<'static, Result<(), PublishError>>;
-
-    /// Whether there is a connection at the moment.
+    /// Returns whether the client is connected.
     fn is_connected(&self) -> bool;
 
-    /// Counts connections made: it changes when one was lost.
+    /// How many connections the client has made. The number changes with every reconnect.
     fn epoch(&self) -> u64;
 
-    /// The moment now.
-    fn now(&self) -> Time;
-
-    /// A timer on the same time.
-    fn timer(&self) -> Self::Timer;
+    /// The largest payload that the server accepts, in bytes.
+    fn max_payload(&self) -> usize;
 }
 
-/// Wakes a task at a given time.
-pub trait Timer: Send {
-    /// Ready once `deadline` has come; otherwise wakes then.
-    fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Time) -> Poll<()>;
+/// A message to be published.
+#[derive(Clone, Debug)]
+pub struct OutgoingMessage<'a> {
+    /// The subject.
+    pub to: Subject,
+    /// The reply subject.
+    pub reply: Option<Subject>,
+    /// NATS headers. Both names and values are narun's own: no HTTP field ever becomes one.
+    pub headers: Option<&'a HeaderMap>,
+    /// The payload.
+    pub payload: Bytes,
 }
 
 /// Why a message was not published.
@@ -64,10 +54,10 @@ pub enum PublishError {
     /// The client's queue is full.
     #[error("the client's queue is full")]
     Full,
-    /// The payload is over the server's limit.
-    #[error("the payload is over the server's limit")]
+    /// The payload exceeds the server's limit.
+    #[error("the payload exceeds the server's limit")]
     TooLarge,
-    /// The client is dead, or took the subject for invalid.
-    #[error("the client does not take messages any more")]
+    /// The client has closed, or rejected the subject.
+    #[error("the client does not accept messages")]
     Closed,
 }

@@ -1,12 +1,15 @@
-mod stream;
+mod bodies;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FlowConfig, Transmit};
+use bytes::Bytes;
+
+use super::FlowConfig;
 use crate::frame::{Credit, Frame, RequestHead, Reset, ResetCode, Working, encode_probe};
 use crate::{BodyErrorKind, Time};
-use stream::Stream;
+use bodies::Bodies;
 
 /// Settings of a [`Callee`].
 #[derive(Clone, Debug)]
@@ -20,8 +23,6 @@ pub struct CalleeConfig {
     pub grace: Duration,
     /// The name of this process in what it sends. Default none.
     pub instance: Option<String>,
-    /// The largest payload that this process's server takes, told with ACCEPT. Default 0: not known.
-    pub max_payload: u64,
     /// Bodies longer than one frame.
     pub flow: FlowConfig,
 }
@@ -33,7 +34,6 @@ impl Default for CalleeConfig {
             working_every: Duration::from_secs(5),
             grace: Duration::from_secs(2),
             instance: None,
-            max_payload: 0,
             flow: FlowConfig::default(),
         }
     }
@@ -45,6 +45,9 @@ impl Default for CalleeConfig {
 /// [`Transmit::Frame`] with a reply: an exchange that is answered at once has none.
 #[derive(Debug)]
 pub struct Callee<A> {
+    config: Arc<CalleeConfig>,
+    /// The largest payload that the own server takes, 0 if unknown.
+    own_max_payload: u64,
     gateway: A,
     deadline: Option<Time>,
     /// When everything must be over.
@@ -57,11 +60,22 @@ pub struct Callee<A> {
     /// How far the REQUEST lets the response's body be sent, and the largest payload it names.
     credit: u64,
     max_payload: u64,
-    outbox: VecDeque<Transmit<A>>,
+    outbox: VecDeque<CalleeTransmit<A>>,
     event: Option<CalleeEvent>,
     ended: bool,
     /// Made when a body is longer than one frame.
-    stream: Option<Box<Stream>>,
+    bodies: Option<Box<Bodies>>,
+}
+
+/// An encoded frame to the gateway, or to a stranger that takes itself for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalleeTransmit<A> {
+    /// The gateway's token.
+    pub to: A,
+    /// The frame.
+    pub payload: Bytes,
+    /// Whether the consumer's token is named as reply.
+    pub reply: bool,
 }
 
 /// What the consumer is told.
@@ -88,8 +102,17 @@ pub enum Cancelled {
 }
 
 impl<A: Clone + PartialEq> Callee<A> {
-    /// A request that was received at `now`, to be answered to `gateway`.
-    pub fn new(now: Time, head: &RequestHead, gateway: A, config: &CalleeConfig) -> Self {
+    /// A request that was received at `now`, whose response goes to `gateway`.
+    ///
+    /// `max_payload` is the largest payload, in bytes, that the consumer's server takes, or 0 if that is unknown. The
+    /// gateway learns it with ACCEPT, and no larger frame is sent.
+    pub fn new(
+        now: Time,
+        head: &RequestHead,
+        gateway: A,
+        max_payload: u64,
+        config: Arc<CalleeConfig>,
+    ) -> Self {
         let budget = match (head.head_timeout, head.total_timeout) {
             (Some(head), Some(total)) => Some(head.min(total)),
             (head, total) => head.or(total),
@@ -99,6 +122,8 @@ impl<A: Clone + PartialEq> Callee<A> {
             deadline: budget.map(|budget| now + budget),
             total: head.total_timeout.map(|total| now + total),
             working_at: now + config.working_after,
+            config,
+            own_max_payload: max_payload,
             unheard_since: None,
             unheard: false,
             credit: head.credit,
@@ -106,7 +131,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             outbox: VecDeque::new(),
             event: None,
             ended: false,
-            stream: None,
+            bodies: None,
         }
     }
 
@@ -121,8 +146,8 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     /// What is to be published next.
-    pub fn poll_transmit(&mut self) -> Option<Transmit<A>> {
-        self.outbox.pop_front().or_else(|| self.poll_stream())
+    pub fn poll_transmit(&mut self) -> Option<CalleeTransmit<A>> {
+        self.outbox.pop_front().or_else(|| self.poll_bodies())
     }
 
     /// What the consumer is to be told; given once.
@@ -132,7 +157,7 @@ impl<A: Clone + PartialEq> Callee<A> {
 
     /// When [`Callee::handle_timeout`] is to be called; none once the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let others = [self.deadline, self.poll_stream_timeout()];
+        let others = [self.deadline, self.poll_bodies_timeout()];
         (!self.ended).then(|| others.into_iter().flatten().fold(self.working_at, Time::min))
     }
 
@@ -152,31 +177,31 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
         match reply {
             Some(reply) if reply == self.gateway => self.admitted(now, frame),
-            Some(stranger) => self.transmit(stranger, reset(ResetCode::Gone, true), None),
+            Some(stranger) => self.transmit(stranger, reset(ResetCode::Gone, true), false),
             None => {}
         }
     }
 
     /// Something that is no frame came to our token.
-    pub fn handle_malformed(&mut self) {
+    pub fn handle_malformed(&mut self, _now: Time) {
         self.give_up(ResetCode::Internal, Cancelled::Broken);
     }
 
     /// NATS says that nobody listens where the gateway was.
-    pub fn handle_no_responders(&mut self, now: Time, config: &CalleeConfig) {
+    pub fn handle_no_responders(&mut self, now: Time) {
         if self.ended {
             return;
         }
         let since = *self.unheard_since.get_or_insert(now);
-        if now - since >= config.grace {
+        if now - since >= self.config.grace {
             return self.cancelled(Cancelled::Gone);
         }
         self.unheard = true;
-        self.working_at = now + config.working_after;
+        self.working_at = now + self.config.working_after;
     }
 
     /// The moment that [`Callee::poll_timeout`] named has come.
-    pub fn handle_timeout(&mut self, now: Time, config: &CalleeConfig) {
+    pub fn handle_timeout(&mut self, now: Time) {
         if self.ended {
             return;
         }
@@ -187,9 +212,10 @@ impl<A: Clone + PartialEq> Callee<A> {
             if !std::mem::take(&mut self.unheard) {
                 self.unheard_since = None;
             }
-            let pause = self.unheard_since.map_or(config.working_every, |_| config.working_after);
+            let pause = self.unheard_since.map_or(self.config.working_every, |_| self.config.working_after);
             let (at, payload) = if !self.has_responded() {
-                let working = Working { version: crate::frame::VERSION, instance: config.instance.clone() };
+                let working =
+                    Working { version: crate::frame::VERSION, instance: self.config.instance.clone() };
                 (now + pause, working.encode())
             } else if self.unheard_since.is_some() {
                 (now + pause, encode_probe())
@@ -197,23 +223,24 @@ impl<A: Clone + PartialEq> Callee<A> {
                 (Time::MAX, encode_probe())
             };
             self.working_at = at;
-            self.transmit(self.gateway.clone(), payload, Some(0));
+            self.transmit(self.gateway.clone(), payload, true);
         }
-        self.handle_stream_timeout(now);
+        self.handle_bodies_timeout(now);
     }
 
     /// The consumer gives the request up, and says why.
-    pub fn abort(&mut self, code: ResetCode, text: String, ran: bool) {
+    pub fn abort(&mut self, code: ResetCode, text: &str, ran: bool) {
         if !self.ended {
-            self.transmit(self.gateway.clone(), Reset { code, text, ran }.encode(), None);
+            let reset = Reset { code, text: text.to_owned(), ran };
+            self.transmit(self.gateway.clone(), reset.encode(), false);
             self.end(BodyErrorKind::Reset);
         }
     }
 
     /// The handler has answered with this encoded RESPONSE, whole: nothing follows.
-    pub fn respond(&mut self, response: bytes::Bytes) {
+    pub fn respond(&mut self, _now: Time, response: Bytes) {
         if !self.ended {
-            self.transmit(self.gateway.clone(), response, None);
+            self.transmit(self.gateway.clone(), response, false);
             self.end(BodyErrorKind::Reset);
         }
     }
@@ -226,7 +253,7 @@ impl<A: Clone + PartialEq> Callee<A> {
     /// Tells the gateway that it is over, and the consumer.
     fn give_up(&mut self, code: ResetCode, why: Cancelled) {
         if !self.ended {
-            self.transmit(self.gateway.clone(), reset(code, true), None);
+            self.transmit(self.gateway.clone(), reset(code, true), false);
             self.cancelled(why);
         }
     }
@@ -242,22 +269,22 @@ impl<A: Clone + PartialEq> Callee<A> {
 
     fn end(&mut self, broken: BodyErrorKind) {
         self.ended = true;
-        if let Some(stream) = &mut self.stream {
-            stream.flow.close(broken);
+        if let Some(bodies) = &mut self.bodies {
+            bodies.flow.close(broken);
         }
     }
 
     /// What the gateway is told that asks.
     fn standing(&self) -> Credit {
-        self.stream.as_ref().map(|stream| stream.flow.standing()).unwrap_or_default()
+        self.bodies.as_ref().map(|bodies| bodies.flow.standing()).unwrap_or_default()
     }
 
-    fn transmit(&mut self, to: A, payload: bytes::Bytes, reply: Option<u8>) {
-        self.outbox.push_back(Transmit::Frame { to, payload, reply });
+    fn transmit(&mut self, to: A, payload: Bytes, reply: bool) {
+        self.outbox.push_back(CalleeTransmit { to, payload, reply });
     }
 }
 
-fn reset(code: ResetCode, ran: bool) -> bytes::Bytes {
+fn reset(code: ResetCode, ran: bool) -> Bytes {
     Reset { code, text: String::new(), ran }.encode()
 }
 

@@ -1,14 +1,16 @@
-mod stream;
+mod bodies;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::flow::Watch;
-use super::{Connection, FlowConfig, Transmit};
+use super::{ConnectionChange, FlowConfig};
 use crate::frame::{DecodeError, Frame, Refusal, Refused, Reset, ResetCode, ResponseFrame, encode_probe};
 use crate::{BodyErrorKind, Failure, FailureKind, Time};
-use stream::Stream;
+use bodies::Bodies;
 
 /// Settings of a [`Caller`].
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +80,14 @@ pub struct Caller<A> {
     watch: Watch,
     /// How many attempts have been given out to be published.
     published: u8,
-    outbox: VecDeque<Transmit<A>>,
+    outbox: VecDeque<CallerTransmit<A>>,
     event: Option<CallerEvent>,
     ended: bool,
     random: u64,
     /// Set if bodies may be longer than one frame.
     flow: Option<Arc<FlowConfig>>,
     /// Made when one is.
-    stream: Option<Box<Stream>>,
+    bodies: Option<Box<Bodies>>,
 }
 
 /// What comes of an exchange for the gateway.
@@ -96,6 +98,25 @@ pub enum CallerEvent {
     Response(Box<ResponseFrame>),
     /// There will be none.
     Failed(Failure),
+}
+
+/// What the gateway is to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerTransmit<A> {
+    /// The request itself, to the app's subject. Its reply is a new token of the gateway, the one of this attempt.
+    Request {
+        /// The number of the attempt, from 0.
+        attempt: u8,
+    },
+    /// An encoded frame to a consumer.
+    Frame {
+        /// The consumer's token.
+        to: A,
+        /// The frame.
+        payload: Bytes,
+        /// The attempt whose token is named as reply. `None`: the message has no reply.
+        reply: Option<u8>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,18 +154,18 @@ impl<A: Clone + PartialEq> Caller<A> {
             ended: false,
             random: seed,
             flow: None,
-            stream: None,
+            bodies: None,
         }
     }
 
     /// What is to be published next.
-    pub fn poll_transmit(&mut self) -> Option<Transmit<A>> {
+    pub fn poll_transmit(&mut self) -> Option<CallerTransmit<A>> {
         let attempt = self.published;
         if !self.ended && usize::from(attempt) <= self.others.len() && self.is_repeatable() {
             self.published += 1;
-            return Some(Transmit::Request { attempt });
+            return Some(CallerTransmit::Request { attempt });
         }
-        self.outbox.pop_front().or_else(|| self.poll_stream())
+        self.outbox.pop_front().or_else(|| self.poll_bodies())
     }
 
     /// What came of the exchange; given once.
@@ -155,7 +176,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// When [`Caller::handle_timeout`] is to be called; none once the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
         let others =
-            [self.silence_at, self.resend_at, self.grace_until, self.watch.at, self.poll_stream_timeout()];
+            [self.silence_at, self.resend_at, self.grace_until, self.watch.at, self.poll_bodies_timeout()];
         let earliest = others.into_iter().flatten().fold(self.deadline, Time::min);
         (!self.ended).then_some(earliest)
     }
@@ -179,7 +200,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     /// Something that is no frame came to the token of `attempt`.
-    pub fn handle_malformed(&mut self, attempt: u8, error: &DecodeError) {
+    pub fn handle_malformed(&mut self, _now: Time, attempt: u8, error: &DecodeError) {
         if self.ended || matches!(self.attempt(attempt), None | Some(Attempt::Over)) {
             return;
         }
@@ -215,17 +236,17 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     /// The connection to NATS broke, or is back.
-    pub fn handle_connection(&mut self, now: Time, connection: Connection) {
+    pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
         if self.ended {
             return;
         }
-        self.returning_until = (connection == Connection::Restored).then(|| now + self.config.grace);
+        self.returning_until = (connection == ConnectionChange::Restored).then(|| now + self.config.grace);
         match connection {
-            Connection::Lost => {
+            ConnectionChange::Lost => {
                 self.silence_at = None;
                 self.grace_until.get_or_insert(now + self.config.grace);
             }
-            Connection::Restored
+            ConnectionChange::Restored
                 if self.config.idempotent && !self.resent_after_loss && self.is_repeatable() =>
             {
                 self.resent_after_loss = true;
@@ -233,7 +254,7 @@ impl<A: Clone + PartialEq> Caller<A> {
                 self.send_again();
             }
             // What was taken goes on if its consumer says so before the grace is over.
-            Connection::Restored => self.probe_now(now),
+            ConnectionChange::Restored => self.probe_now(now),
         }
     }
 
@@ -263,7 +284,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         if self.watch.is_due(now) {
             self.probe_now(now);
         }
-        self.retry_stream(now);
+        self.retry_bodies(now);
     }
 
     /// The HTTP client is gone: whoever works for it is told.
@@ -409,8 +430,8 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
         self.ended = true;
         self.event = self.event.take().or(event);
-        if let Some(stream) = &mut self.stream {
-            stream.flow.close(broken);
+        if let Some(bodies) = &mut self.bodies {
+            bodies.flow.close(broken);
         }
     }
 
@@ -433,9 +454,9 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.watch.asked(now);
     }
 
-    fn transmit(&mut self, to: Option<A>, payload: bytes::Bytes, reply: Option<u8>) {
+    fn transmit(&mut self, to: Option<A>, payload: Bytes, reply: Option<u8>) {
         if let Some(to) = to {
-            self.outbox.push_back(Transmit::Frame { to, payload, reply });
+            self.outbox.push_back(CallerTransmit::Frame { to, payload, reply });
         }
     }
 
@@ -493,7 +514,7 @@ const fn broken_by(kind: FailureKind, code: ResetCode) -> BodyErrorKind {
     }
 }
 
-fn reset(code: ResetCode) -> bytes::Bytes {
+fn reset(code: ResetCode) -> Bytes {
     Reset { code, text: String::new(), ran: true }.encode()
 }
 

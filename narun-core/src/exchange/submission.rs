@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Connection;
+use super::ConnectionChange;
 use crate::frame::{DecodeError, Frame, ResponseFrame};
 use crate::{ExchangeId, Failure, FailureKind, Time};
 
@@ -69,6 +69,10 @@ pub enum SubmissionEvent {
     Failed(Failure),
 }
 
+/// The request must be published to the stream, with the same id each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishRequest;
+
 /// A stream's confirmation that it has a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
@@ -84,7 +88,7 @@ impl Submission {
             config,
             deadline: now + config.wait,
             retry_until: now + config.retry_for,
-            retry_at: None,
+            retry_at: Some(now + config.ack_timeout).filter(|at| *at < now + config.retry_for),
             due: true,
             connected: true,
             published: 0,
@@ -95,15 +99,14 @@ impl Submission {
         }
     }
 
-    /// Whether the request is to be published now; it counts as published then.
-    pub fn poll_transmit(&mut self, now: Time) -> bool {
+    /// Returns `Some` if the request must be published now. It then counts as published.
+    pub fn poll_transmit(&mut self) -> Option<PublishRequest> {
         if self.ended || !self.due {
-            return false;
+            return None;
         }
         self.due = false;
         self.published += 1;
-        self.retry_later(now);
-        true
+        Some(PublishRequest)
     }
 
     /// What came of the exchange, in order; each is given once.
@@ -118,7 +121,7 @@ impl Submission {
     }
 
     /// The stream confirms the request, or says why not. Its first refusal is final if no other publication is open.
-    pub fn handle_ack(&mut self, ack: Result<Ack, Failure>) {
+    pub fn handle_ack(&mut self, _now: Time, ack: Result<Ack, Failure>) {
         if self.ended {
             return;
         }
@@ -129,21 +132,21 @@ impl Submission {
     }
 
     /// NATS says that no stream listens where the request was published.
-    pub fn handle_no_responders(&mut self) {
+    pub fn handle_no_responders(&mut self, _now: Time) {
         if !self.ended {
             self.refuse(FailureKind::StreamMissing.into());
         }
     }
 
     /// A publication did not leave this process.
-    pub fn handle_unsent(&mut self, failure: Failure) {
+    pub fn handle_unsent(&mut self, _now: Time, failure: Failure) {
         if !self.ended {
             self.refuse(failure);
         }
     }
 
     /// A frame came to the inbox of the answer. Whoever answers has the request, so it is stored.
-    pub fn handle_frame(&mut self, frame: Frame) {
+    pub fn handle_frame(&mut self, _now: Time, frame: Frame) {
         let Frame::Response(response) = frame else {
             // A consumer may say that it is at work; nothing else has a meaning here.
             return;
@@ -160,21 +163,21 @@ impl Submission {
     }
 
     /// Something that is no frame came to the inbox of the answer.
-    pub fn handle_malformed(&mut self, error: &DecodeError) {
+    pub fn handle_malformed(&mut self, _now: Time, error: &DecodeError) {
         if !self.ended {
             self.fail(FailureKind::BadAnswer, &error.to_string());
         }
     }
 
     /// The connection to NATS broke, or is back.
-    pub fn handle_connection(&mut self, now: Time, connection: Connection) {
-        self.connected = connection == Connection::Restored;
+    pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
+        self.connected = connection == ConnectionChange::Restored;
         if self.ended || self.accepted {
             return;
         }
         // Without a connection publications would only pile up in the client.
-        self.due = self.connected && self.may_retry(now);
         self.retry_at = None;
+        self.become_due(now);
     }
 
     /// The moment of [`Submission::poll_timeout`] has come.
@@ -188,8 +191,13 @@ impl Submission {
         }
         if self.retry_at.is_some_and(|retry| retry <= now) {
             self.retry_at = None;
-            self.due = self.may_retry(now);
+            self.become_due(now);
         }
+    }
+
+    /// Returns whether the exchange has ended: nothing more is published, and after the last event nothing comes.
+    pub const fn is_ended(&self) -> bool {
+        self.ended
     }
 
     /// How often the request was published.
@@ -206,7 +214,12 @@ impl Submission {
         self.connected && (now < self.retry_until || self.published == 0)
     }
 
-    fn retry_later(&mut self, now: Time) {
+    /// The request must be published now, and again if no confirmation arrives in time.
+    fn become_due(&mut self, now: Time) {
+        self.due = self.may_retry(now);
+        if !self.due {
+            return;
+        }
         let at = now + self.config.ack_timeout;
         self.retry_at = (self.connected && at < self.retry_until).then_some(at);
     }

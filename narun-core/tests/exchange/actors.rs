@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::Frame as Part;
 use narun_core::exchange::{
-    Budget, Callee, CalleeConfig, CalleeEvent, Caller, CallerConfig, CallerEvent, Connection, FlowConfig,
-    Transmit,
+    Budget, Callee, CalleeConfig, CalleeEvent, CalleeTransmit, Caller, CallerConfig, CallerEvent,
+    CallerTransmit, ConnectionChange, FlowConfig,
 };
 use narun_core::fields::Edit;
 use narun_core::frame::{Frame, RequestHead, ResetCode, ResponseHead};
@@ -215,11 +215,11 @@ impl Gateway {
         self.machine.handle_no_responders(now, u8::try_from(token).expect("a gateway's token"));
     }
 
-    pub(crate) fn connection(&mut self, now: Time, connection: Connection) {
+    pub(crate) fn connection(&mut self, now: Time, connection: ConnectionChange) {
         self.machine.handle_connection(now, connection);
     }
 
-    pub(crate) fn transmit(&mut self, _now: Time) -> Option<Transmit<Address>> {
+    pub(crate) fn transmit(&mut self) -> Option<CallerTransmit<Address>> {
         if self.crashed {
             return None;
         }
@@ -314,7 +314,7 @@ impl Gateway {
 #[derive(Debug)]
 pub(crate) struct Consumer {
     machine: Callee<Address>,
-    config: CalleeConfig,
+    config: Arc<CalleeConfig>,
     address: Address,
     weather: Weather,
     /// The request's body, and how many parts of it are read before the handler stops; all of them if none.
@@ -337,15 +337,15 @@ impl Consumer {
         head: &RequestHead,
         inline: Bytes,
     ) -> Self {
-        let config = CalleeConfig { flow: flow(random), ..CalleeConfig::default() };
-        let mut machine = Callee::new(now, head, gateway, &config);
+        let config = Arc::new(CalleeConfig { flow: flow(random), ..CalleeConfig::default() });
+        let mut machine = Callee::new(now, head, gateway, 0, config.clone());
         let mut upload = Sink::default();
         let length = inline.len();
         if head.end {
             upload.read = length;
             upload.end = Some(Ok(()));
         } else {
-            machine = machine.with_body(now, head.head_timeout, inline, &config);
+            machine = machine.with_body(now, head.head_timeout, inline);
         }
         let reads = if random.one_in(2) { None } else { Some(random.below(30)) };
         let response = Source::new(address, random, config.flow.window);
@@ -391,14 +391,14 @@ impl Consumer {
     }
 
     pub(crate) fn no_responders(&mut self, now: Time) {
-        self.machine.handle_no_responders(now, &self.config);
+        self.machine.handle_no_responders(now);
     }
 
-    pub(crate) fn connection(&mut self, now: Time, connection: Connection) {
+    pub(crate) fn connection(&mut self, now: Time, connection: ConnectionChange) {
         self.machine.handle_connection(now, connection);
     }
 
-    pub(crate) fn transmit(&mut self, _now: Time) -> Option<Transmit<Address>> {
+    pub(crate) fn transmit(&mut self) -> Option<CalleeTransmit<Address>> {
         if self.crashed {
             return None;
         }
@@ -415,7 +415,7 @@ impl Consumer {
         if self.is_over() {
             return;
         }
-        self.machine.handle_timeout(now, &self.config);
+        self.machine.handle_timeout(now);
         if self.tick_at > now || self.machine.is_ended() {
             return;
         }
@@ -427,14 +427,14 @@ impl Consumer {
         while self.machine.wants_data() && !self.response.is_given() && !random.one_in(3) {
             let most = random.pick(&[1, 50, 2000]);
             let piece = self.response.piece(random, most);
-            self.machine.send(piece);
+            self.machine.send(now, piece);
         }
         if self.responded && self.response.is_given() && !self.response.finished && random.one_in(2) {
             self.response.finished = true;
-            self.machine.finish(self.response.trailers());
+            self.machine.finish(now, self.response.trailers());
         }
         if self.weather != Weather::Fair && random.one_in(300) {
-            self.machine.abort(ResetCode::Internal, "the handler failed".to_owned(), true);
+            self.machine.abort(ResetCode::Internal, "the handler failed", true);
         }
     }
 
@@ -472,9 +472,9 @@ impl Consumer {
             .expect("small");
         if end {
             self.response.finished = true;
-            self.machine.respond(frame);
+            self.machine.respond(now, frame);
         } else {
-            self.machine.respond_with_body(now, frame, length, &self.config);
+            self.machine.respond_with_body(now, frame, length);
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use narun_core::exchange::{
-    Budget, Callee, CalleeConfig, CalleeEvent, Caller, CallerConfig, CallerEvent, Connection, FlowConfig,
-    Transmit,
+    Budget, Callee, CalleeConfig, CalleeEvent, Caller, CallerConfig, CallerEvent, CallerTransmit,
+    ConnectionChange, FlowConfig,
 };
 use narun_core::fields::Edit;
 use narun_core::frame::{
@@ -66,9 +66,9 @@ fn play_caller(mut script: &[u8]) {
             0 => now = now + Duration::from_millis(u64::from(byte(&mut script)) * 50),
             1 => now = caller.poll_timeout().map_or(now, |at| at.max(now)),
             2 => caller.handle_no_responders(now, attempt),
-            3 => caller.handle_malformed(attempt, &DecodeError::Malformed("scripted")),
-            4 => caller.handle_connection(now, Connection::Lost),
-            5 => caller.handle_connection(now, Connection::Restored),
+            3 => caller.handle_malformed(now, attempt, &DecodeError::Malformed("scripted")),
+            4 => caller.handle_connection(now, ConnectionChange::Lost),
+            5 => caller.handle_connection(now, ConnectionChange::Restored),
             6 if caller.wants_data() => caller.send(now, part(byte(&mut script))),
             7 if byte(&mut script) < 16 => caller.finish(now, None),
             8 => seen.read(&caller.poll_read()),
@@ -120,11 +120,11 @@ impl Seen {
     fn drain(&mut self, caller: &mut Caller<u8>) {
         while let Some(transmit) = caller.poll_transmit() {
             match transmit {
-                Transmit::Request { attempt } => {
+                CallerTransmit::Request { attempt } => {
                     assert_eq!(attempt, self.requests);
                     self.requests += 1;
                 }
-                Transmit::Frame { payload, .. } => {
+                CallerTransmit::Frame { payload, .. } => {
                     Frame::decode(&payload, &Limits::default()).expect("own frames are valid");
                 }
             }
@@ -142,31 +142,31 @@ fn play_callee(mut script: &[u8]) {
     let mut head = RequestHead::new(ExchangeId::from_bytes([0; 16]));
     head.head_timeout = Some(Duration::from_secs(u64::from(mode) + 1));
     head.credit = u64::from(byte(&mut script));
-    let config = CalleeConfig { flow: flow(), ..CalleeConfig::default() };
+    let config = Arc::new(CalleeConfig { flow: flow(), ..CalleeConfig::default() });
     let mut now = Time::ZERO;
-    let mut callee = Callee::<u8>::new(now, &head, 1, &config);
+    let mut callee = Callee::<u8>::new(now, &head, 1, 0, config.clone());
     if mode & 1 == 1 {
-        callee = callee.with_body(now, head.head_timeout, Bytes::from_static(&[0; INLINE]), &config);
+        callee = callee.with_body(now, head.head_timeout, Bytes::from_static(&[0; INLINE]));
     }
     let (mut cancelled, mut seen) = (0, Seen::default());
     while script.has_remaining() {
         match byte(&mut script) % 12 {
             0 => now = now + Duration::from_millis(u64::from(byte(&mut script)) * 50),
-            1 => callee.handle_no_responders(now, &config),
-            2 if byte(&mut script) == 0 => callee.respond(Bytes::from_static(b"response")),
-            3 if byte(&mut script) == 0 => callee.abort(ResetCode::TooLarge, "scripted".to_owned(), true),
+            1 => callee.handle_no_responders(now),
+            2 if byte(&mut script) == 0 => callee.respond(now, Bytes::from_static(b"response")),
+            3 if byte(&mut script) == 0 => callee.abort(ResetCode::TooLarge, "scripted", true),
             4 if byte(&mut script) < 64 => {
-                callee.respond_with_body(now, Bytes::from_static(b"response"), 4, &config);
+                callee.respond_with_body(now, Bytes::from_static(b"response"), 4);
             }
-            5 if callee.wants_data() => callee.send(part(byte(&mut script))),
-            6 if byte(&mut script) < 16 => callee.finish(None),
+            5 if callee.wants_data() => callee.send(now, part(byte(&mut script))),
+            6 if byte(&mut script) < 16 => callee.finish(now, None),
             7 => seen.read(&callee.poll_read()),
             8 if byte(&mut script) < 16 => {
                 callee.stop();
                 seen = Seen::default();
             }
-            9 => callee.handle_connection(now, Connection::Restored),
-            10 if byte(&mut script) == 0 => callee.handle_malformed(),
+            9 => callee.handle_connection(now, ConnectionChange::Restored),
+            10 if byte(&mut script) == 0 => callee.handle_malformed(now),
             _ => {
                 let reply = Some(byte(&mut script) % 3).filter(|reply| *reply > 0);
                 let ended = callee.is_ended();
@@ -174,7 +174,7 @@ fn play_callee(mut script: &[u8]) {
                 assert!(!ended || callee.poll_transmit().is_none());
             }
         }
-        callee.handle_timeout(now, &config);
+        callee.handle_timeout(now);
         while callee.poll_transmit().is_some() {}
         if let Some(CalleeEvent::Cancelled(_)) = callee.poll_event() {
             cancelled += 1;
@@ -183,7 +183,7 @@ fn play_callee(mut script: &[u8]) {
         assert!(callee.queued() <= WINDOW + INLINE);
     }
     // It is over in time, or for want of a sign of the gateway.
-    callee.handle_timeout(now + Duration::from_secs(600), &config);
+    callee.handle_timeout(now + Duration::from_secs(600));
     assert!(callee.is_ended());
     assert!(cancelled <= 1);
     drop(callee);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narun_core::exchange::{Connection, Transmit};
+use narun_core::exchange::{CalleeTransmit, CallerTransmit, ConnectionChange};
 use narun_core::frame::{Frame, Refusal, Refused, RequestHead, Reset, ResetCode};
 use narun_core::{ExchangeId, Limits, Time};
 
@@ -147,8 +147,8 @@ impl World {
                 self.crashed(side);
             }
             match self.cuts[side] {
-                Some((from, _)) if from == self.now => self.connection(side, Connection::Lost),
-                Some((_, to)) if to == self.now => self.connection(side, Connection::Restored),
+                Some((from, _)) if from == self.now => self.connection(side, ConnectionChange::Lost),
+                Some((_, to)) if to == self.now => self.connection(side, ConnectionChange::Restored),
                 _ => {}
             }
         }
@@ -171,9 +171,9 @@ impl World {
         }
     }
 
-    fn connection(&mut self, side: usize, connection: Connection) {
+    fn connection(&mut self, side: usize, connection: ConnectionChange) {
         self.say(format_args!("side {side}: {connection:?}"));
-        if connection == Connection::Lost {
+        if connection == ConnectionChange::Lost {
             // What is on the wire to or from this side is lost, or some of it.
             let random = &mut self.random;
             self.wire.retain(|_, _| !random.one_in(2));
@@ -190,22 +190,22 @@ impl World {
 
     /// Puts what the machines want published on the wire.
     fn drain(&mut self) {
-        while let Some(transmit) = self.gateway.transmit(self.now) {
+        while let Some(transmit) = self.gateway.transmit() {
             match transmit {
-                Transmit::Request { attempt } => {
+                CallerTransmit::Request { attempt } => {
                     let to = CONSUMERS - 1;
                     self.post(0, to, Some(Address::from(attempt)), &Content::Request { attempt });
                 }
-                Transmit::Frame { to, payload, reply } => {
+                CallerTransmit::Frame { to, payload, reply } => {
                     self.post(0, to, reply.map(Address::from), &Content::Frame(payload));
                 }
             }
         }
         for index in 0..self.consumers.len() {
-            while let Some(transmit) = self.consumers[index].transmit(self.now) {
-                let Transmit::Frame { to, payload, reply } = transmit else { panic!("{transmit:?}") };
+            while let Some(transmit) = self.consumers[index].transmit() {
+                let CalleeTransmit { to, payload, reply } = transmit;
                 let own = self.consumers[index].address();
-                self.post(1, to, reply.map(|_| own), &Content::Frame(payload));
+                self.post(1, to, reply.then_some(own), &Content::Frame(payload));
             }
         }
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, request};
 use narun_core::{ExchangeId, Failure, FailureKind, Time};
+use narun_nats::Timer;
 use narun_nats::body::{Collect, CollectError};
-use narun_nats::{Link, NatsLink, Timer, TokioTimer};
+use narun_nats::inbox::Endpoint;
 use pin_project::pin_project;
 
 use super::failures::{body_failed, too_large};
@@ -25,7 +26,7 @@ pub(super) struct Collecting<B> {
     /// How much of it had come when the deadline was last moved.
     progress: usize,
     #[pin]
-    timer: TokioTimer,
+    timer: Timer,
     patience: Duration,
     deadline: Time,
 }
@@ -37,7 +38,7 @@ impl<B> Collecting<B> {
         parts: request::Parts,
         body: B,
         limit: usize,
-        link: &NatsLink,
+        endpoint: &Endpoint,
         patience: Duration,
     ) -> Self {
         Self {
@@ -45,9 +46,9 @@ impl<B> Collecting<B> {
             parts,
             body: Collect::new(body, limit),
             progress: 0,
-            timer: link.timer(),
+            timer: endpoint.timer(),
             patience,
-            deadline: link.now() + patience,
+            deadline: endpoint.now() + patience,
         }
     }
 }
@@ -60,7 +61,7 @@ where
     /// Ready once the whole body is there, or once it is clear that it is not to be.
     pub(super) fn poll_whole(
         self: Pin<&mut Self>,
-        link: &NatsLink,
+        endpoint: &Endpoint,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Bytes, Option<HeaderMap>), Failure>> {
         let mut this = self.project();
@@ -72,7 +73,7 @@ where
         }
         if *this.progress != this.body.received() {
             *this.progress = this.body.received();
-            *this.deadline = link.now() + *this.patience;
+            *this.deadline = endpoint.now() + *this.patience;
         }
         ready!(this.timer.as_mut().poll_until(cx, *this.deadline));
         Poll::Ready(Err(FailureKind::RequestTimedOut.into()))

@@ -9,8 +9,7 @@ use narun_core::exchange::Caller;
 use narun_core::frame::RequestHead;
 use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::body::{BodyPrefix, Fitted, fit};
-use narun_nats::drive::{Call, Conversation, IncomingResponse};
-use narun_nats::{Link, NatsLink};
+use narun_nats::drive::{Call, IncomingResponse, StreamedExchange};
 
 use super::failures::unsendable;
 use super::prefix::RequestBody;
@@ -23,9 +22,9 @@ use crate::state::GatewayState;
 #[expect(clippy::large_enum_variant, reason = "the large variant is the one that most requests take")]
 pub(super) enum Sent {
     /// The REQUEST has the whole body.
-    Whole(Call<NatsLink>),
+    Whole(Call),
     /// A task sends the remaining body.
-    Streaming(IncomingResponse<NatsLink>),
+    Streaming(IncomingResponse),
 }
 
 /// Encodes a request that came in `elapsed` ago, with as much of its body as fits the frame, and begins its exchange.
@@ -72,24 +71,23 @@ where
     if head.end {
         return Ok(Sent::Whole(Call::new(endpoint, to, frame, config, seed).streaming(state.flow())));
     }
-    let now = endpoint.link().now();
+    let now = endpoint.now();
     let machine = Caller::new(now, config, seed).with_body(now, inline as u64, state.flow());
     let received = [cut.unwrap_or_default(), rest.data];
     let remaining = RemainingBody::new(inline, received, following, rest.trailers, route.clone());
-    let registration = endpoint.register();
-    let (exchange, incoming) = Conversation::new(endpoint, to, frame, machine, registration, Some(remaining));
+    let (exchange, incoming) = StreamedExchange::new(endpoint, to, frame, machine, Some(remaining));
     state.spawn(exchange);
     Ok(Sent::Streaming(incoming))
 }
 
 /// Goes on with a response that is longer than one message, to a request that was not.
-pub(super) fn converse<B>(state: &GatewayState, call: Pin<&mut Call<NatsLink>>) -> IncomingResponse<NatsLink>
+pub(super) fn converse<B>(state: &GatewayState, call: Pin<&mut Call>) -> IncomingResponse
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     // Of the same type as the others, so that there is one kind of task.
-    let (conversation, incoming) = call.converse::<RemainingBody<Pin<Box<B>>>>();
-    state.spawn(conversation);
+    let (exchange, incoming) = call.into_streamed::<RemainingBody<Pin<Box<B>>>>();
+    state.spawn(exchange);
     incoming
 }

@@ -93,8 +93,8 @@ impl DurableDelivery<'_> {
         let head = RequestHead::new(received.id);
         let published = self.publish(head, &received, true, deadline).await;
         drop(received);
-        let Published { mut submit, .. } = published.map_err(|unpublished| unpublished.failure)?;
-        Ok(response(submit.answer().await?))
+        let Published { mut call, .. } = published.map_err(|unpublished| unpublished.failure)?;
+        Ok(response(call.response().await?))
     }
 }
 

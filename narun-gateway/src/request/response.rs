@@ -9,7 +9,6 @@ use http::{HeaderMap, Method, Response, header};
 use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
-use narun_nats::NatsLink;
 use narun_nats::body::{Measured, has_content};
 use narun_nats::drive::IncomingResponse;
 use tokio::time::Instant;
@@ -37,7 +36,7 @@ pub(super) fn streamed(
     route: &Arc<CompiledRoute>,
     context: &RequestContext,
     frame: Box<ResponseFrame>,
-    incoming: IncomingResponse<NatsLink>,
+    incoming: IncomingResponse,
 ) -> Result<Response<Body>, Failure> {
     // Dropping the reader cancels the exchange.
     if !has_content(&context.method, frame.parts.status) {
@@ -71,7 +70,7 @@ fn announced(fields: &HeaderMap) -> Result<Option<u64>, Failure> {
 #[derive(Debug)]
 struct StreamedContent {
     /// `None` after the end and after an error.
-    incoming: Option<Measured<IncomingResponse<NatsLink>>>,
+    incoming: Option<Measured<IncomingResponse>>,
     deadline: Option<Instant>,
     route: Arc<CompiledRoute>,
     /// Keeps the tasks of exchanges alive.

@@ -13,7 +13,7 @@ use futures::StreamExt;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Frame as Piece;
 use http_body_util::BodyExt;
-use narun_core::exchange::{Callee, CalleeConfig, CalleeEvent, Cancelled, Transmit};
+use narun_core::exchange::{Callee, CalleeEvent, CalleeTransmit, Cancelled};
 use narun_core::fields::Edit;
 use narun_core::frame::{Frame, RequestFrame, ResetCode, ResponseHead};
 use narun_core::{BodyErrorKind, Limits, Time};
@@ -32,7 +32,6 @@ pub(crate) struct Handler {
     /// Bytes given to be sent.
     pub(crate) sent: usize,
     callee: Callee<Subject>,
-    config: CalleeConfig,
     client: async_nats::Client,
     token: Subject,
     inbox: Subscriber,
@@ -46,11 +45,10 @@ impl Handler {
         let Exchange { request, gateway, client, .. } = exchange;
         let token = Subject::from(client.new_inbox());
         let inbox = client.subscribe(token.clone()).await.expect("a subscription");
-        let config = CalleeConfig::default();
-        let mut callee = Callee::new(Time::ZERO, &request.head, gateway.clone(), &config);
+        let mut callee = Callee::new(Time::ZERO, &request.head, gateway.clone(), 0, Arc::default());
         if !request.head.end {
             let inline = request.body.clone();
-            callee = callee.with_body(Time::ZERO, request.head.head_timeout, inline, &config);
+            callee = callee.with_body(Time::ZERO, request.head.head_timeout, inline);
         }
         Self {
             request,
@@ -58,7 +56,6 @@ impl Handler {
             reset: None,
             sent: 0,
             callee,
-            config,
             client,
             token,
             inbox,
@@ -104,7 +101,7 @@ impl Handler {
         head.end = false;
         let frame = head.encode(&parts, Edit::default(), inline.as_bytes(), None, &Limits::default());
         let (now, frame) = (self.now(), frame.expect("a RESPONSE"));
-        self.callee.respond_with_body(now, frame, inline.len() as u64, &self.config);
+        self.callee.respond_with_body(now, frame, inline.len() as u64);
         self.flush().await;
     }
 
@@ -113,7 +110,7 @@ impl Handler {
         let (parts, ()) = Response::new(()).into_parts();
         let frame =
             ResponseHead::new().encode(&parts, Edit::default(), content.as_bytes(), None, &Limits::default());
-        self.callee.respond(frame.expect("a RESPONSE"));
+        self.callee.respond(self.now(), frame.expect("a RESPONSE"));
         self.flush().await;
     }
 
@@ -123,7 +120,7 @@ impl Handler {
             self.turn().await;
         }
         self.sent += data.len();
-        self.callee.send(data);
+        self.callee.send(self.now(), data);
         self.flush().await;
         !self.callee.is_ended()
     }
@@ -140,7 +137,7 @@ impl Handler {
 
     /// Ends the response.
     pub(crate) async fn finish(&mut self, trailers: Option<HeaderMap>) {
-        self.callee.finish(trailers);
+        self.callee.finish(self.now(), trailers);
         self.flush().await;
         while !self.callee.is_ended() {
             self.turn().await;
@@ -149,7 +146,7 @@ impl Handler {
 
     /// Gives the request up.
     pub(crate) async fn abort(&mut self) {
-        self.callee.abort(ResetCode::Internal, String::new(), true);
+        self.callee.abort(ResetCode::Internal, "", true);
         self.flush().await;
     }
 
@@ -185,7 +182,7 @@ impl Handler {
         let now = self.now();
         match message {
             Ok(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
-                self.callee.handle_no_responders(now, &self.config);
+                self.callee.handle_no_responders(now);
             }
             Ok(Some(message)) => {
                 let frame = Frame::decode(&message.payload, &Limits::default()).expect("a frame");
@@ -196,7 +193,7 @@ impl Handler {
             }
             Ok(None) => panic!("the subscription is closed"),
             Err(_) if self.callee.poll_timeout().is_some_and(|at| at <= now) => {
-                self.callee.handle_timeout(now, &self.config);
+                self.callee.handle_timeout(now);
             }
             Err(_) => {}
         }
@@ -219,12 +216,10 @@ impl Handler {
 
     async fn flush(&mut self) {
         while let Some(transmit) = self.callee.poll_transmit() {
-            let Transmit::Frame { to, payload, reply } = transmit else {
-                panic!("a consumer sends no request")
-            };
+            let CalleeTransmit { to, payload, reply } = transmit;
             let sent = match reply {
-                Some(_) => self.client.publish_with_reply(to, self.token.clone(), payload).await,
-                None => self.client.publish(to, payload).await,
+                true => self.client.publish_with_reply(to, self.token.clone(), payload).await,
+                false => self.client.publish(to, payload).await,
             };
             sent.expect("a message sent");
         }

@@ -15,9 +15,8 @@ use narun_core::exchange::{Caller, CallerConfig, FlowConfig};
 use narun_core::fields::Edit;
 use narun_core::frame::ResponseFrame;
 use narun_core::{Failure, FailureKind, Limits};
-use narun_nats::drive::{Conversation, IncomingResponse};
+use narun_nats::drive::{IncomingResponse, StreamedExchange};
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
-use narun_nats::{Link, NatsEndpoint, NatsLink};
 use tower::service_fn;
 
 use super::{boxed, consumer, watched};
@@ -60,22 +59,20 @@ where
 
 /// A gateway that sends a streamed body.
 struct Streaming {
-    endpoint: Arc<NatsEndpoint>,
+    endpoint: Arc<Endpoint>,
     app: String,
 }
 
 impl Streaming {
     async fn before(manual: &ManualGateway) -> Self {
-        let link = NatsLink::new(connect().await);
-        let prefix = link.inbox_prefix();
-        let endpoint =
-            Arc::new(Endpoint::new(link, &prefix, ReplyPolicy::default(), Limits::default(), |_| {}));
-        let subscriber = endpoint.subscribe().await.expect("a subscription");
-        tokio::spawn(endpoint.clone().run(subscriber));
+        let opened =
+            narun_nats::open(connect().await, ReplyPolicy::default(), Limits::default(), |_| {}).await;
+        let (endpoint, reader) = opened.expect("a subscription");
+        tokio::spawn(reader.run());
         Self { endpoint, app: manual.app().to_owned() }
     }
 
-    async fn send<B>(&self, path: &str, body: B) -> (Box<ResponseFrame>, IncomingResponse<NatsLink>)
+    async fn send<B>(&self, path: &str, body: B) -> (Box<ResponseFrame>, IncomingResponse)
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
     {
@@ -85,16 +82,15 @@ impl Streaming {
         head.end = false;
         let frame =
             head.encode(&parts, Edit::default(), Bytes::new(), None, &Limits::default()).expect("a frame");
-        let now = self.endpoint.link().now();
+        let now = self.endpoint.now();
         let machine =
             Caller::new(now, CallerConfig::default(), 1).with_body(now, 0, Arc::new(FlowConfig::default()));
         let to = Subject::from(subject(&self.app));
-        let registration = self.endpoint.register();
         let body = body.map_err(|_| Failure::from(FailureKind::BadRequest));
-        let (conversation, incoming) =
-            Conversation::new(self.endpoint.clone(), to, frame, machine, registration, Some(body));
-        tokio::spawn(conversation);
-        let head = soon("a head", poll_fn(|cx| incoming.poll_head(cx))).await.expect("a response");
+        let (exchange, incoming) =
+            StreamedExchange::new(self.endpoint.clone(), to, frame, machine, Some(body));
+        tokio::spawn(exchange);
+        let head = soon("a head", poll_fn(|cx| incoming.poll_start(cx))).await.expect("a response");
         (head, incoming)
     }
 }

@@ -3,134 +3,137 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use async_nats::Subject;
 use bytes::Bytes;
 use http_body::{Body, Frame};
-
 use narun_core::exchange::{Callee, Caller};
 use narun_core::{BodyError, BodyErrorKind};
 
-/// A machine whose other side's body is read.
-pub trait Machine: Send + 'static {
-    /// The next part of the other side's body.
+use super::machine::Hold;
+
+/// A machine that receives the other side's body.
+pub trait ReadBody: Send + 'static {
+    /// The next body frame. Pending until the machine has handled another message or timeout.
     fn poll_read(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyErrorKind>>>;
 }
 
-impl<A: Clone + PartialEq + Send + 'static> Machine for Caller<A> {
+impl ReadBody for Caller<Subject> {
     fn poll_read(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyErrorKind>>> {
-        Self::poll_read(self)
+        self.poll_read()
     }
 }
 
-impl<A: Clone + PartialEq + Send + 'static> Machine for Callee<A> {
+impl ReadBody for Callee<Subject> {
     fn poll_read(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyErrorKind>>> {
-        Self::poll_read(self)
+        self.poll_read()
     }
 }
 
-/// The machine of an exchange that streams, for the task that drives it and the one that reads.
+/// The machine of an exchange with a streamed body, shared by the task that drives it and the reader of that body.
 ///
-/// Locked for single steps of the machine, never while anything is awaited or published.
-pub struct Shared<M, T = ()> {
-    state: Mutex<State<M, T>>,
+/// It is locked for single steps of the machine, never while anything is awaited or published. `T` is handed to the reader
+/// before the body.
+pub struct SharedMachine<M, T = ()> {
+    state: Mutex<SharedState<M, T>>,
 }
 
-struct State<M, T> {
+struct SharedState<M, T> {
     machine: M,
-    /// What is handed over before the body.
-    head: Option<T>,
+    /// What the reader gets before the body.
+    start: Option<T>,
     reader: Option<Waker>,
     driver: Option<Waker>,
-    /// Whether the reader was told to wait once: from then on the other side knows that it reads.
-    waits: bool,
-    /// Whether the reader is gone.
-    dropped: bool,
+    /// Whether the reader has been pending once. From then on the other side knows that it reads.
+    has_waited: bool,
+    /// Whether the reader has been dropped.
+    is_dropped: bool,
 }
 
-impl<M: Machine, T> Shared<M, T> {
-    /// Shares a machine; what comes for the reader is read by the body.
-    pub fn new(machine: M) -> (Arc<Self>, Incoming<M, T>) {
-        let state = State { machine, head: None, reader: None, driver: None, waits: false, dropped: false };
+impl<M: ReadBody, T> SharedMachine<M, T> {
+    /// Shares a machine with the reader of its body.
+    pub fn new(machine: M) -> (Arc<Self>, IncomingBody<M, T>) {
+        let state = SharedState {
+            machine,
+            start: None,
+            reader: None,
+            driver: None,
+            has_waited: false,
+            is_dropped: false,
+        };
         let shared = Arc::new(Self { state: Mutex::new(state) });
-        (shared.clone(), Incoming { shared, ended: false })
+        (shared.clone(), IncomingBody { shared, ended: false })
     }
 
-    /// Does one step with the machine.
+    /// Runs one step of the machine.
     pub fn with<R>(&self, step: impl FnOnce(&mut M) -> R) -> R {
         step(&mut self.lock().machine)
     }
 
-    /// Tells the reader that there may be something to read.
-    pub fn wake_reader(&self) {
-        let waker = self.lock().reader.take();
-        if let Some(waker) = waker {
-            waker.wake();
+    /// Hands the reader what it gets before the body.
+    pub(super) fn give_start(&self, start: T) {
+        let mut state = self.lock();
+        state.start = Some(start);
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
         }
     }
 
-    /// The same, unless the reader is the task with this waker, which is about to look by itself.
-    pub fn wake_reader_elsewhere(&self, here: &Waker) {
-        let waker = self.lock().reader.take_if(|reader| !reader.will_wake(here));
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Hands over what comes before the body.
-    pub fn give_head(&self, head: T) {
-        self.lock().head = Some(head);
-        self.wake_reader();
-    }
-
-    /// The task to be woken when the reader has read, or is gone.
-    pub fn driven_by(&self, waker: &Waker) {
-        match &mut self.lock().driver {
-            Some(driver) => driver.clone_from(waker),
-            driver @ None => *driver = Some(waker.clone()),
-        }
-    }
-
-    /// Nobody is to be woken when the reader has read: the driver is at work, and looks before it rests.
-    pub fn driven_already(&self) {
-        self.lock().driver = None;
-    }
-
-    /// Whether the reader is gone.
-    pub fn is_dropped(&self) -> bool {
-        self.lock().dropped
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<M, T>> {
+    fn lock(&self) -> MutexGuard<'_, SharedState<M, T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<M, T> fmt::Debug for Shared<M, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+impl<M: ReadBody, T> Hold<M> for Arc<SharedMachine<M, T>> {
+    fn with<R>(&mut self, step: impl FnOnce(&mut M) -> R) -> R {
+        step(&mut self.lock().machine)
+    }
+
+    fn wake_reader(&self, here: &Waker) {
+        let reader = self.lock().reader.take_if(|reader| !reader.will_wake(here));
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn set_driver(&self, driver: Option<&Waker>) -> bool {
+        let mut state = self.lock();
+        match (&mut state.driver, driver) {
+            (Some(current), Some(new)) => current.clone_from(new),
+            (current, new) => *current = new.cloned(),
+        }
+        state.is_dropped
     }
 }
 
-/// The other side's body, as it comes.
+impl<M, T> fmt::Debug for SharedMachine<M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedMachine").finish_non_exhaustive()
+    }
+}
+
+/// The other side's body, as it arrives.
 ///
-/// Cancel safe: dropped before its end, it tells the driver, which tells the other side.
-pub struct Incoming<M: Machine, T = ()> {
-    shared: Arc<Shared<M, T>>,
+/// Cancel safe. Dropped before its end, it notifies the task that drives the exchange, which notifies the other side.
+pub struct IncomingBody<M: ReadBody, T = ()> {
+    shared: Arc<SharedMachine<M, T>>,
     ended: bool,
 }
 
-impl<A: Clone + PartialEq + Send + 'static, T> Incoming<Caller<A>, T> {
-    /// How often the request has been sent.
+impl<T> IncomingBody<Caller<Subject>, T> {
+    /// How many attempts of the request have been published.
     pub fn attempts(&self) -> u8 {
-        self.shared.with(|machine| machine.published())
+        SharedMachine::with(&self.shared, |caller| caller.published())
     }
 }
 
-impl<M: Machine, T> Incoming<M, T> {
-    /// What comes before the body; pending until it was handed over.
-    pub fn poll_head(&self, cx: &Context<'_>) -> Poll<T> {
+impl<M: ReadBody, T> IncomingBody<M, T> {
+    /// What comes before the body. Given once; pending until then.
+    pub fn poll_start(&self, cx: &Context<'_>) -> Poll<T> {
         let mut state = self.shared.lock();
-        match state.head.take() {
-            Some(head) => Poll::Ready(head),
+        match state.start.take() {
+            Some(start) => Poll::Ready(start),
             None => {
                 state.reader = Some(cx.waker().clone());
                 Poll::Pending
@@ -139,7 +142,7 @@ impl<M: Machine, T> Incoming<M, T> {
     }
 }
 
-impl<M: Machine, T> Body for Incoming<M, T> {
+impl<M: ReadBody, T> Body for IncomingBody<M, T> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -155,10 +158,10 @@ impl<M: Machine, T> Body for Incoming<M, T> {
         if read.is_pending() {
             state.reader = Some(cx.waker().clone());
         }
-        // Having read may give the other side credit, and wanting to for the first time. A driver that was woken each
-        // time that there is nothing to read would wake the reader in turn.
-        let news = read.is_ready() || !std::mem::replace(&mut state.waits, true);
-        let driver = state.driver.clone().filter(|_| news);
+        // A read gives credit, and so does the first attempt to read. If every attempt woke the driver, the two tasks would
+        // wake each other for ever.
+        let has_news = read.is_ready() || !std::mem::replace(&mut state.has_waited, true);
+        let driver = state.driver.clone().filter(|_| has_news);
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
@@ -172,10 +175,10 @@ impl<M: Machine, T> Body for Incoming<M, T> {
     }
 }
 
-impl<M: Machine, T> Drop for Incoming<M, T> {
+impl<M: ReadBody, T> Drop for IncomingBody<M, T> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.dropped = true;
+        state.is_dropped = true;
         let driver = state.driver.take();
         drop(state);
         if let Some(driver) = driver {
@@ -184,8 +187,8 @@ impl<M: Machine, T> Drop for Incoming<M, T> {
     }
 }
 
-impl<M: Machine, T> fmt::Debug for Incoming<M, T> {
+impl<M: ReadBody, T> fmt::Debug for IncomingBody<M, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("IncomingBody").field("ended", &self.ended).finish_non_exhaustive()
     }
 }

@@ -4,67 +4,107 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_nats::Subject;
 use bytes::Bytes;
+use narun_core::exchange::ConnectionChange;
+use narun_core::frame::{Frame, Reset, ResetCode, encode_probe};
+use narun_core::{Limits, Time};
 
 use super::tokens::Inbox;
 use super::{Mail, Mailbox, Registration, ReplyPolicy};
-use crate::outgoing::Outgoing;
-use crate::{Link, PublishError};
-use narun_core::Limits;
-use narun_core::exchange::Connection;
-use narun_core::frame::{Frame, Reset, ResetCode, encode_probe};
+use crate::clock::{Clock, Timer};
+use crate::link::{Link, Outgoing, OutgoingMessage, PublishError};
 
-/// How many strangers a second are told that their exchange is gone.
+/// How many RESET(gone) are sent in a second at most.
 const GONE_PER_SECOND: u64 = 1000;
 
-/// A link with an inbox: one end of many exchanges.
-pub struct Endpoint<L: Link> {
-    link: L,
-    inbox: Arc<Inbox<L::Address>>,
+/// A NATS client with an inbox: one end of many exchanges.
+pub struct Endpoint {
+    link: Box<dyn Link>,
+    clock: Clock,
+    inbox: Arc<Inbox>,
     replies: ReplyPolicy,
     limits: Limits,
-    /// The second that is counted, and how many strangers were told in it.
+    /// The current second, and how many RESET(gone) were sent in it.
     gone: (AtomicU64, AtomicU64),
     observe: Box<dyn Fn(Notice) + Send + Sync>,
 }
 
-/// Something came to the inbox that belongs to no exchange, or could not be kept.
+/// A message arrived in the inbox that was dropped, in whole or in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
-    /// No frame.
+    /// It is no valid frame.
     Junk,
-    /// A frame for an exchange that is not, or no more, known.
+    /// Its exchange is unknown, or has ended.
     Unknown,
-    /// It named a reply subject that is not answered.
+    /// It names a reply subject to which nothing is published.
     ForeignReply,
-    /// The exchange had too many messages waiting.
+    /// The mailbox of its exchange is full.
     Overflow,
 }
 
-impl<L: Link> Endpoint<L> {
-    /// An endpoint whose inbox lies below `prefix`; `observe` is told of what does not fit.
+impl Endpoint {
+    /// An endpoint with an inbox below `prefix`. `observe` is called for every message that is dropped.
     pub fn new(
-        link: L,
+        link: impl Link,
         prefix: &str,
         replies: ReplyPolicy,
         limits: Limits,
         observe: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Self {
         let gone = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { link, inbox: Arc::new(Inbox::new(prefix)), replies, limits, gone, observe: Box::new(observe) }
+        Self {
+            link: Box::new(link),
+            clock: Clock::start(),
+            inbox: Arc::new(Inbox::new(prefix)),
+            replies,
+            limits,
+            gone,
+            observe: Box::new(observe),
+        }
     }
 
-    /// The link.
-    pub const fn link(&self) -> &L {
-        &self.link
+    /// The link over which messages are published.
+    pub fn link(&self) -> &dyn Link {
+        &*self.link
     }
 
-    /// Limits on what peers send.
+    /// Returns whether the client is connected.
+    pub fn is_connected(&self) -> bool {
+        self.link.is_connected()
+    }
+
+    /// How many connections the client has made. The number changes with every reconnect.
+    pub fn epoch(&self) -> u64 {
+        self.link.epoch()
+    }
+
+    /// The largest payload that the server accepts now, in bytes.
+    pub fn max_payload(&self) -> usize {
+        self.link.max_payload()
+    }
+
+    /// The largest frame of an exchange that can be sent now, in bytes.
+    pub fn max_frame(&self) -> usize {
+        self.limits.frame.min(self.max_payload())
+    }
+
+    /// The time now, as the machines of exchanges count it.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// A timer of the same time.
+    pub const fn timer(&self) -> Timer {
+        self.clock.timer()
+    }
+
+    /// The limits for frames from peers.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Which reply subjects are answered.
+    /// The subjects to which messages are published that name them as reply.
     pub const fn replies(&self) -> &ReplyPolicy {
         &self.replies
     }
@@ -79,13 +119,13 @@ impl<L: Link> Endpoint<L> {
         self.inbox.len()
     }
 
-    /// A mailbox for a new exchange, no token opened yet.
-    pub fn register(&self) -> Registration<L::Address> {
-        Registration::new(self.inbox.clone(), Arc::new(Mailbox::new(self.link.epoch())))
+    /// A mailbox for a new exchange. No token is open yet.
+    pub fn register(&self) -> Registration {
+        Registration::new(self.inbox.clone(), Arc::new(Mailbox::new(self.epoch())))
     }
 
-    /// Takes in a message that came to the inbox.
-    pub fn deliver(&self, subject: &str, payload: Bytes, reply: Option<L::Address>) {
+    /// Delivers a message that arrived in the inbox.
+    pub fn deliver(&self, subject: &str, payload: Bytes, reply: Option<Subject>) {
         let reply = reply.filter(|reply| {
             let allowed = self.replies.allows(reply.as_ref());
             if !allowed {
@@ -94,8 +134,8 @@ impl<L: Link> Endpoint<L> {
             allowed
         });
         match self.inbox.find(subject) {
-            Some((mailbox, attempt)) => {
-                if !mailbox.put(Mail::Frame { attempt, payload, reply }) {
+            Some((mailbox, token)) => {
+                if !mailbox.put(Mail::Frame { token, payload, reply }) {
                     self.notice(Notice::Overflow);
                 }
             }
@@ -103,53 +143,54 @@ impl<L: Link> Endpoint<L> {
         }
     }
 
-    /// Takes in a "no responders" that came to the inbox.
+    /// Delivers a "no responders" status that arrived in the inbox.
     pub fn deliver_no_responders(&self, subject: &str) {
-        if let Some((mailbox, attempt)) = self.inbox.find(subject)
-            && !mailbox.put(Mail::NoResponders { attempt })
+        if let Some((mailbox, token)) = self.inbox.find(subject)
+            && !mailbox.put(Mail::NoResponders { token })
         {
             self.notice(Notice::Overflow);
         }
     }
 
-    /// Tells all exchanges that began before `epoch` what became of the connection.
-    pub fn deliver_connection(&self, connection: Connection, epoch: u64) {
+    /// Notifies all exchanges that began before `epoch` of a change of the connection.
+    pub fn deliver_connection(&self, change: ConnectionChange, epoch: u64) {
         for mailbox in self.inbox.mailboxes() {
-            if mailbox.is_older_than(epoch) && !mailbox.put(Mail::Connection(connection)) {
+            if mailbox.is_older_than(epoch) && !mailbox.put(Mail::Connection(change)) {
                 self.notice(Notice::Overflow);
             }
         }
     }
 
-    /// Publishes without waiting; what cannot be sent at once is not sent.
-    pub fn publish_or_drop(
-        &self,
-        to: L::Address,
-        reply: Option<L::Address>,
-        payload: Bytes,
-    ) -> Result<(), PublishError> {
-        self.link.try_publish(to, reply, None, payload)
+    /// Publishes a message that has no reply, or drops it if the client's queue is full.
+    pub fn publish_or_drop(&self, to: Subject, payload: Bytes) {
+        // Whoever needs it asks again with a PROBE.
+        let _ = self.link.try_publish(&OutgoingMessage { to, reply: None, headers: None, payload });
     }
 
-    /// Sends a message to the own inbox and waits for it: the server has all that was published before.
+    /// Waits until the server has received everything that was published before.
     ///
-    /// Waits as long as there is no connection. Cancel safe.
+    /// It sends a message to the own inbox and waits for it, without a limit while there is no connection. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Closed`] if the client is dead.
     pub async fn round_trip(&self) -> Result<(), PublishError> {
         let mut registration = self.register();
-        let to = L::address(registration.reply(0));
+        let to = Subject::from(registration.reply(0));
         let mut outgoing = Outgoing::default();
-        outgoing.send(&self.link, to, None, encode_probe())?;
+        let message = OutgoingMessage { to, reply: None, headers: None, payload: encode_probe() };
+        outgoing.send(&*self.link, message)?;
         poll_fn(|cx| outgoing.poll_ready(cx)).await?;
         poll_fn(|cx| registration.mailbox().poll_take(cx)).await;
         Ok(())
     }
 
-    /// Reports something worth counting.
+    /// Calls the observer.
     pub fn notice(&self, notice: Notice) {
         (self.observe)(notice);
     }
 
-    fn unknown(&self, payload: &Bytes, reply: Option<L::Address>) {
+    fn unknown(&self, payload: &Bytes, reply: Option<Subject>) {
         match Frame::decode(payload, &self.limits) {
             Err(_) => self.notice(Notice::Junk),
             Ok(frame) => {
@@ -159,17 +200,16 @@ impl<L: Link> Endpoint<L> {
                     && self.may_tell_gone()
                 {
                     let gone = Reset { code: ResetCode::Gone, text: String::new(), ran: true };
-                    // Should it not get out, the stranger's next PROBE asks again.
-                    let _ = self.publish_or_drop(reply, None, gone.encode());
+                    self.publish_or_drop(reply, gone.encode());
                 }
             }
         }
     }
 
-    /// Whether this second's allowance is not used up yet.
+    /// Returns whether another RESET(gone) may be sent in this second.
     fn may_tell_gone(&self) -> bool {
         let (second, count) = &self.gone;
-        let now = Duration::as_secs(&self.link.now().since_origin());
+        let now = Duration::as_secs(&self.now().since_origin());
         if second.swap(now, Ordering::Relaxed) != now {
             count.store(0, Ordering::Relaxed);
         }
@@ -177,7 +217,7 @@ impl<L: Link> Endpoint<L> {
     }
 }
 
-impl<L: Link> fmt::Debug for Endpoint<L> {
+impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("open_tokens", &self.open_tokens()).finish_non_exhaustive()
     }

@@ -2,80 +2,81 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use async_nats::Subject;
 use bytes::Bytes;
 
-use narun_core::exchange::Connection;
+use narun_core::exchange::ConnectionChange;
 
-/// How many messages wait for one exchange at the most; flow control keeps honest peers far below.
+/// How many messages wait for one exchange at most. Flow control keeps honest peers far below.
 const CAPACITY: usize = 1024;
 
-/// Where the messages for one exchange wait until it is polled.
+/// Messages for one exchange, which wait until it is polled.
 #[derive(Debug)]
-pub struct Mailbox<A> {
-    state: Mutex<State<A>>,
-    /// The connection this exchange began on.
+pub struct Mailbox {
+    queue: Mutex<Queue>,
+    /// The epoch of the connection on which the exchange began.
     epoch: u64,
 }
 
 #[derive(Debug)]
-struct State<A> {
-    queue: VecDeque<Mail<A>>,
+struct Queue {
+    messages: VecDeque<Mail>,
     waker: Option<Waker>,
 }
 
-/// What comes for an exchange.
+/// A message or event for an exchange.
 #[derive(Debug)]
-pub enum Mail<A> {
-    /// A payload came to the token of this attempt.
+pub enum Mail {
+    /// A payload arrived at this token.
     Frame {
-        /// The attempt whose token was addressed.
-        attempt: u8,
-        /// The payload, unread.
+        /// The number of the token, as [`Registration::reply`](super::Registration::reply) counts them.
+        token: u8,
+        /// The payload, not decoded yet.
         payload: Bytes,
-        /// The reply subject, one that the policy allows.
-        reply: Option<A>,
+        /// The reply subject, which the reply policy allows.
+        reply: Option<Subject>,
     },
-    /// What was published with this attempt's token as reply met nobody.
+    /// A message was published with this token as reply, and had no subscriber.
     NoResponders {
-        /// The attempt.
-        attempt: u8,
+        /// The number of the token.
+        token: u8,
     },
-    /// The connection changed.
-    Connection(Connection),
+    /// The connection was lost or restored.
+    Connection(ConnectionChange),
 }
 
-impl<A> Mailbox<A> {
+impl Mailbox {
     pub(super) const fn new(epoch: u64) -> Self {
-        Self { state: Mutex::new(State { queue: VecDeque::new(), waker: None }), epoch }
+        Self { queue: Mutex::new(Queue { messages: VecDeque::new(), waker: None }), epoch }
     }
 
-    /// Whether the exchange began on an earlier connection than this one.
+    /// Returns whether the exchange began on an earlier connection than this one.
     pub(super) const fn is_older_than(&self, epoch: u64) -> bool {
         self.epoch < epoch
     }
 
-    /// Puts a message in; false if there is no room.
-    pub(super) fn put(&self, mail: Mail<A>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.queue.len() >= CAPACITY {
+    /// Adds a message. Returns `false` if the mailbox is full.
+    pub(super) fn put(&self, mail: Mail) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.messages.len() >= CAPACITY {
             return false;
         }
-        state.queue.push_back(mail);
-        let waker = state.waker.take();
-        drop(state);
+        queue.messages.push_back(mail);
+        let waker = queue.waker.take();
+        drop(queue);
         if let Some(waker) = waker {
             waker.wake();
         }
         true
     }
 
-    /// Takes the next message out. One task polls a mailbox: the last one to poll is woken.
-    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<Mail<A>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mail) = state.queue.pop_front() {
+    /// Removes the next message. Only the last task that has polled is woken.
+    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<Mail> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mail) = queue.messages.pop_front() {
             return Poll::Ready(mail);
         }
-        match &mut state.waker {
+        match &mut queue.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             waker @ None => *waker = Some(cx.waker().clone()),
         }

@@ -18,12 +18,12 @@ fn head(head: Option<u64>, total: Option<u64>) -> RequestHead {
 }
 
 fn callee(head_timeout: Option<u64>) -> Callee<Subject> {
-    Callee::new(at(0), &head(head_timeout, None), GATEWAY, &CalleeConfig::default())
+    Callee::new(at(0), &head(head_timeout, None), GATEWAY, 0, Arc::default())
 }
 
-fn sent(callee: &mut Callee<Subject>) -> (Subject, Frame, Option<u8>) {
+fn sent(callee: &mut Callee<Subject>) -> (Subject, Frame, bool) {
     match callee.poll_transmit() {
-        Some(Transmit::Frame { to, payload, reply }) => {
+        Some(CalleeTransmit { to, payload, reply }) => {
             (to, Frame::decode(&payload, &Limits::default()).expect("valid"), reply)
         }
         transmit => panic!("{transmit:?}"),
@@ -37,14 +37,14 @@ fn reset_frame(code: ResetCode) -> Frame {
 #[test]
 fn says_that_it_works_after_250_ms_and_then_every_5_s() {
     let config = CalleeConfig { instance: Some("me".to_owned()), ..CalleeConfig::default() };
-    let mut callee = callee(None);
+    let mut callee = Callee::new(at(0), &head(None, None), GATEWAY, 0, Arc::new(config));
     for due in [250, 5250, 10_250] {
         assert_eq!(callee.poll_timeout(), Some(at(due)));
-        callee.handle_timeout(at(due - 1), &config);
+        callee.handle_timeout(at(due - 1));
         assert_eq!(callee.poll_transmit(), None);
-        callee.handle_timeout(at(due), &config);
+        callee.handle_timeout(at(due));
         match sent(&mut callee) {
-            (GATEWAY, Frame::Working(working), Some(0)) => {
+            (GATEWAY, Frame::Working(working), true) => {
                 assert_eq!(working.instance.as_deref(), Some("me"))
             }
             sent => panic!("{sent:?}"),
@@ -61,7 +61,7 @@ fn the_smaller_budget_counts_from_receipt() {
         ((Some(10), Some(20)), Some(at(15))),
         ((Some(30), Some(20)), Some(at(25))),
     ] {
-        let callee = Callee::new(at(5), &head(budgets.0, budgets.1), GATEWAY, &CalleeConfig::default());
+        let callee = Callee::new(at(5), &head(budgets.0, budgets.1), GATEWAY, 0, Arc::default());
         assert_eq!(callee.deadline(), deadline);
     }
 }
@@ -70,10 +70,10 @@ fn the_smaller_budget_counts_from_receipt() {
 fn the_deadline_cancels_the_handler_and_tells_the_gateway() {
     let mut callee = callee(Some(100));
     assert_eq!(callee.poll_timeout(), Some(at(100)));
-    callee.handle_timeout(at(100), &CalleeConfig::default());
+    callee.handle_timeout(at(100));
     assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(Cancelled::Deadline)));
     assert!(
-        matches!(sent(&mut callee), (GATEWAY, Frame::Reset(reset), None) if reset.code == ResetCode::Deadline)
+        matches!(sent(&mut callee), (GATEWAY, Frame::Reset(reset), false) if reset.code == ResetCode::Deadline)
     );
     assert_eq!(callee.poll_timeout(), None);
 }
@@ -95,31 +95,29 @@ fn a_reset_cancels_the_handler_and_is_not_answered() {
 
 #[test]
 fn a_gateway_whose_process_is_gone_cancels_the_handler() {
-    let config = CalleeConfig::default();
     let mut callee = callee(None);
     // Told again every 250 ms, until the grace is over.
     for due in (250..2500).step_by(250) {
         assert_eq!(callee.poll_timeout(), Some(at(due)));
-        callee.handle_timeout(at(due), &config);
-        assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Working(_), Some(0))));
+        callee.handle_timeout(at(due));
+        assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Working(_), true)));
         assert_eq!(callee.poll_event(), None);
-        callee.handle_no_responders(at(due), &config);
+        callee.handle_no_responders(at(due));
     }
     assert_eq!(callee.poll_event(), Some(CalleeEvent::Cancelled(Cancelled::Gone)));
 }
 
 #[test]
 fn a_gateway_that_is_back_in_time_is_not_gone() {
-    let config = CalleeConfig::default();
     let mut callee = callee(None);
-    callee.handle_timeout(at(250), &config);
-    callee.handle_no_responders(at(251), &config);
-    callee.handle_timeout(at(501), &config);
+    callee.handle_timeout(at(250));
+    callee.handle_no_responders(at(251));
+    callee.handle_timeout(at(501));
     // This one is heard, and so is the next; then it is as before.
-    callee.handle_timeout(at(751), &config);
+    callee.handle_timeout(at(751));
     assert_eq!(callee.poll_timeout(), Some(at(5751)));
-    callee.handle_timeout(at(5751), &config);
-    callee.handle_no_responders(at(5752), &config);
+    callee.handle_timeout(at(5751));
+    callee.handle_no_responders(at(5752));
     assert_eq!(callee.poll_event(), None);
     assert_eq!(callee.poll_timeout(), Some(at(6002)));
 }
@@ -128,10 +126,10 @@ fn a_gateway_that_is_back_in_time_is_not_gone() {
 fn answers_the_gateways_probe_and_turns_strangers_away() {
     let mut callee = callee(None);
     callee.handle_frame(at(1), Frame::Probe, Some(GATEWAY));
-    assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Credit(_), Some(0))));
+    assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Credit(_), true)));
     callee.handle_frame(at(1), Frame::Probe, Some("stranger"));
     assert!(
-        matches!(sent(&mut callee), ("stranger", Frame::Reset(reset), None) if reset.code == ResetCode::Gone)
+        matches!(sent(&mut callee), ("stranger", Frame::Reset(reset), false) if reset.code == ResetCode::Gone)
     );
     callee.handle_frame(at(1), Frame::Probe, None);
     assert_eq!(callee.poll_transmit(), None);
@@ -140,21 +138,21 @@ fn answers_the_gateways_probe_and_turns_strangers_away() {
 #[test]
 fn a_response_or_an_abort_ends_it() {
     let mut answered = callee(Some(100));
-    answered.respond(bytes::Bytes::from_static(b"frame"));
+    answered.respond(at(0), Bytes::from_static(b"frame"));
     let mut aborted = callee(Some(100));
-    aborted.abort(ResetCode::TooLarge, "over 5 bytes".to_owned(), true);
-    assert!(matches!(answered.poll_transmit(), Some(Transmit::Frame { to: GATEWAY, reply: None, .. })));
+    aborted.abort(ResetCode::TooLarge, "over 5 bytes", true);
+    assert!(matches!(answered.poll_transmit(), Some(CalleeTransmit { to: GATEWAY, reply: false, .. })));
     assert!(
-        matches!(sent(&mut aborted), (GATEWAY, Frame::Reset(reset), None) if reset.text == "over 5 bytes")
+        matches!(sent(&mut aborted), (GATEWAY, Frame::Reset(reset), false) if reset.text == "over 5 bytes")
     );
     for mut ended in [answered, aborted] {
         assert!(ended.is_ended());
         assert_eq!(ended.poll_timeout(), None);
         ended.handle_frame(at(1000), reset_frame(ResetCode::Cancel), None);
-        ended.handle_no_responders(at(1000), &CalleeConfig::default());
-        ended.handle_timeout(at(1000), &CalleeConfig::default());
-        ended.respond(bytes::Bytes::new());
-        ended.abort(ResetCode::Internal, String::new(), true);
+        ended.handle_no_responders(at(1000));
+        ended.handle_timeout(at(1000));
+        ended.respond(at(0), Bytes::new());
+        ended.abort(ResetCode::Internal, "", true);
         assert_eq!(ended.poll_event(), None);
         assert_eq!(ended.poll_transmit(), None);
     }

@@ -14,7 +14,7 @@ fn at(millis: u64) -> Time {
 
 fn caller(idempotent: bool) -> Caller<Subject> {
     let mut caller = Caller::new(at(0), CallerConfig { idempotent, ..CallerConfig::default() }, 7);
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
     assert_eq!(caller.poll_transmit(), None);
     caller
 }
@@ -61,7 +61,7 @@ fn assert_open(caller: &mut Caller<Subject>) {
 /// Decodes what is to be published next, and to whom.
 fn sent(caller: &mut Caller<Subject>) -> (Subject, Frame, Option<u8>) {
     match caller.poll_transmit() {
-        Some(Transmit::Frame { to, payload, reply }) => {
+        Some(CallerTransmit::Frame { to, payload, reply }) => {
             (to, Frame::decode(&payload, &Limits::default()).expect("valid"), reply)
         }
         transmit => panic!("{transmit:?}"),
@@ -92,9 +92,9 @@ fn nothing_changes_it_after_its_end() {
     assert!(caller.poll_event().is_some());
     caller.handle_frame(at(2), 0, response(true), None);
     caller.handle_no_responders(at(2), 0);
-    caller.handle_malformed(0, &DecodeError::Malformed("x"));
-    caller.handle_connection(at(2), Connection::Lost);
-    caller.handle_connection(at(2), Connection::Restored);
+    caller.handle_malformed(at(0), 0, &DecodeError::Malformed("x"));
+    caller.handle_connection(at(2), ConnectionChange::Lost);
+    caller.handle_connection(at(2), ConnectionChange::Restored);
     caller.handle_timeout(at(60_000));
     caller.cancel();
     assert!(caller.poll_event().is_none());
@@ -122,7 +122,7 @@ fn a_refused_request_is_sent_again_three_times_whatever_the_method() {
             let pause = again - now;
             assert!((Duration::from_millis(5)..=Duration::from_millis(50)).contains(&pause), "{pause:?}");
             caller.handle_timeout(again);
-            assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: attempt + 1 }));
+            assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: attempt + 1 }));
             now = again;
         }
         caller.handle_frame(now, 3, refused(reason), None);
@@ -139,7 +139,7 @@ fn a_consumer_that_stopped_before_it_began_is_as_good_as_a_refusal() {
     caller.handle_frame(at(1), 0, reset_frame(ResetCode::Draining, false), None);
     assert_open(&mut caller);
     caller.handle_timeout(caller.poll_timeout().expect("a pause"));
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_consumer_that_stopped_after_it_began_is_not_asked_again() {
 fn resends_stay_within_the_budget() {
     let config = CallerConfig { head_timeout: Duration::from_millis(4), ..CallerConfig::default() };
     let mut caller = Caller::<Subject>::new(at(0), config, 1);
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
     caller.handle_frame(at(0), 0, refused(Refusal::Overloaded), None);
     assert_fails(&mut caller, FailureKind::Overloaded);
 }
@@ -194,13 +194,13 @@ fn a_head_may_take_as_long_as_its_consumer_gives_signs_of_life() {
         ..CallerConfig::default()
     };
     let mut unheard: Caller<Subject> = Caller::new(at(1000), config, 7);
-    assert_eq!(unheard.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(unheard.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
     assert_eq!(unheard.poll_timeout(), Some(at(31_000)));
     unheard.handle_timeout(at(31_000));
     assert_fails(&mut unheard, FailureKind::ConsumerGone);
 
     let mut caller: Caller<Subject> = Caller::new(at(0), config, 7);
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
     for second in 1..100 {
         caller.handle_frame(at(second * 29_000), 0, working(), Some(CONSUMER));
         caller.handle_timeout(at(second * 29_000));
@@ -223,7 +223,7 @@ fn a_consumer_that_ran_out_of_time_first_is_a_timeout_too() {
 fn silence_makes_idempotent_requests_go_out_again_once() {
     let mut caller = caller(true);
     caller.handle_timeout(caller.poll_timeout().expect("silence"));
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     assert_eq!(caller.poll_timeout(), Some(at(15_000)));
     // The first one is still good, if it comes.
     caller.handle_frame(at(1200), 0, response(true), None);
@@ -243,7 +243,7 @@ fn silence_is_borne_by_other_requests_and_after_any_sign_of_life() {
 fn the_first_answer_wins_and_the_other_consumer_is_told() {
     let mut caller = caller(true);
     caller.handle_timeout(at(1000));
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     caller.handle_frame(at(1010), 0, working(), Some(CONSUMER));
     caller.handle_frame(at(1020), 1, working(), Some(OTHER));
     caller.handle_frame(at(1030), 1, response(true), None);
@@ -312,9 +312,9 @@ fn answers_a_probe() {
 #[test]
 fn a_lost_connection_is_forgiven_for_a_while() {
     let mut caller = caller(false);
-    caller.handle_connection(at(100), Connection::Lost);
+    caller.handle_connection(at(100), ConnectionChange::Lost);
     assert_eq!(caller.poll_timeout(), Some(at(2100)));
-    caller.handle_connection(at(200), Connection::Restored);
+    caller.handle_connection(at(200), ConnectionChange::Restored);
     assert_eq!(caller.poll_transmit(), None);
     caller.handle_timeout(at(2100));
     assert_fails(&mut caller, FailureKind::ConnectionLost);
@@ -323,14 +323,14 @@ fn a_lost_connection_is_forgiven_for_a_while() {
 #[test]
 fn an_idempotent_request_goes_out_again_once_connected() {
     let mut caller = caller(true);
-    caller.handle_connection(at(100), Connection::Lost);
+    caller.handle_connection(at(100), ConnectionChange::Lost);
     assert_eq!(caller.poll_transmit(), None);
-    caller.handle_connection(at(200), Connection::Restored);
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    caller.handle_connection(at(200), ConnectionChange::Restored);
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     assert_eq!(caller.poll_timeout(), Some(at(15_000)));
     // Once: the next time it is a failure.
-    caller.handle_connection(at(300), Connection::Lost);
-    caller.handle_connection(at(400), Connection::Restored);
+    caller.handle_connection(at(300), ConnectionChange::Lost);
+    caller.handle_connection(at(400), ConnectionChange::Restored);
     assert_eq!(caller.poll_transmit(), None);
     caller.handle_timeout(at(2300));
     assert_fails(&mut caller, FailureKind::ConnectionLost);
@@ -340,8 +340,8 @@ fn an_idempotent_request_goes_out_again_once_connected() {
 fn a_consumer_that_lives_on_after_a_lost_connection_is_waited_for() {
     let mut caller = caller(false);
     caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
-    caller.handle_connection(at(100), Connection::Lost);
-    caller.handle_connection(at(200), Connection::Restored);
+    caller.handle_connection(at(100), ConnectionChange::Lost);
+    caller.handle_connection(at(200), ConnectionChange::Restored);
     assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
     caller.handle_frame(at(300), 0, Frame::Credit(Credit::default()), Some(CONSUMER));
     caller.handle_timeout(at(2100));
@@ -353,11 +353,11 @@ fn a_consumer_that_lives_on_after_a_lost_connection_is_waited_for() {
 #[test]
 fn consumers_that_connect_again_later_are_found() {
     let mut caller = caller(true);
-    caller.handle_connection(at(100), Connection::Lost);
-    caller.handle_connection(at(200), Connection::Restored);
+    caller.handle_connection(at(100), ConnectionChange::Lost);
+    caller.handle_connection(at(200), ConnectionChange::Restored);
     // Once for the loss, and three more times.
     for attempt in 1..5 {
-        assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt }));
+        assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt }));
         assert_open(&mut caller);
         let now = 500 * u64::from(attempt) - 300;
         caller.handle_no_responders(at(now), attempt);
@@ -373,8 +373,8 @@ fn whoever_works_is_asked_again_until_it_is_connected_again() {
     for idempotent in [false, true] {
         let mut caller = caller(idempotent);
         caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
-        caller.handle_connection(at(100), Connection::Lost);
-        caller.handle_connection(at(200), Connection::Restored);
+        caller.handle_connection(at(100), ConnectionChange::Lost);
+        caller.handle_connection(at(200), ConnectionChange::Restored);
         while caller.poll_transmit().is_some() {}
         caller.handle_no_responders(at(201), 0);
         assert_open(&mut caller);
@@ -389,8 +389,8 @@ fn whoever_works_is_asked_again_until_it_is_connected_again() {
 fn whoever_works_and_does_not_connect_again_is_gone() {
     let mut caller = caller(false);
     caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
-    caller.handle_connection(at(100), Connection::Lost);
-    caller.handle_connection(at(200), Connection::Restored);
+    caller.handle_connection(at(100), ConnectionChange::Lost);
+    caller.handle_connection(at(200), ConnectionChange::Restored);
     for now in [300, 800, 1300, 1800] {
         while caller.poll_transmit().is_some() {}
         caller.handle_no_responders(at(now), 0);
@@ -415,10 +415,10 @@ fn a_client_that_left_cancels_whoever_works() {
 #[test]
 fn an_unusable_answer_fails_it() {
     let mut malformed = caller(true);
-    malformed.handle_malformed(0, &DecodeError::Malformed("x"));
+    malformed.handle_malformed(at(0), 0, &DecodeError::Malformed("x"));
     assert_fails(&mut malformed, FailureKind::BadAnswer);
 
-    let data = crate::frame::Data { sequence: 1, body: bytes::Bytes::new(), end: true, trailers: None };
+    let data = crate::frame::Data { sequence: 1, body: Bytes::new(), end: true, trailers: None };
     let mut gap = caller(true);
     gap.handle_frame(at(1), 0, Frame::Data(data), Some(CONSUMER));
     assert_fails(&mut gap, FailureKind::BadAnswer);
@@ -442,9 +442,9 @@ fn an_unusable_answer_fails_it() {
 fn another_attempt_keeps_it_alive_when_one_is_lost() {
     let mut caller = caller(true);
     caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
-    caller.handle_connection(at(2), Connection::Lost);
-    caller.handle_connection(at(3), Connection::Restored);
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    caller.handle_connection(at(2), ConnectionChange::Lost);
+    caller.handle_connection(at(3), ConnectionChange::Restored);
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     caller.handle_frame(at(4), 0, reset_frame(ResetCode::Gone, true), None);
     assert_open(&mut caller);
     caller.handle_frame(at(5), 1, response(true), None);
@@ -455,7 +455,7 @@ fn another_attempt_keeps_it_alive_when_one_is_lost() {
 fn a_retry_that_meets_nobody_fails_at_once() {
     let mut caller = caller(true);
     caller.handle_timeout(at(1000));
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     caller.handle_no_responders(at(1001), 1);
     assert_fails(&mut caller, FailureKind::NoConsumer);
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::Response;
 use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureKind};
-use narun_nats::Link;
 use narun_nats::jetstream::{keyed_id, request_digest};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -78,8 +77,8 @@ impl DurableDelivery<'_> {
         head.attempt = attempt;
         head.outcome = Some(Box::new(record.reference()));
         let answer = terms.wait > Instant::now();
-        let epoch = self.state.endpoint().link().epoch();
-        let Published { mut submit, duplicate } =
+        let epoch = self.state.endpoint().epoch();
+        let Published { mut call, duplicate } =
             match self.publish(head, &received, answer, terms.deadline).await {
                 Ok(published) => published,
                 Err(unpublished) => {
@@ -105,7 +104,7 @@ impl DurableDelivery<'_> {
         if !duplicate {
             let answer = tokio::select! {
                 biased;
-                answer = timeout_at(terms.wait, submit.answer()) => Some(answer),
+                answer = timeout_at(terms.wait, call.response()) => Some(answer),
                 () = self.reconnected_since(epoch) => None,
             };
             match answer {
@@ -124,7 +123,7 @@ impl DurableDelivery<'_> {
 
     /// Completes once the connection is not the one that had this number.
     async fn reconnected_since(&self, epoch: u64) {
-        while self.state.endpoint().link().epoch() == epoch {
+        while self.state.endpoint().epoch() == epoch {
             sleep(LOOK).await;
         }
     }

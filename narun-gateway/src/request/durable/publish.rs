@@ -4,8 +4,7 @@ use bytes::Bytes;
 use narun_core::exchange::SubmissionConfig;
 use narun_core::frame::RequestHead;
 use narun_core::{Failure, FailureKind};
-use narun_nats::NatsLink;
-use narun_nats::drive::{Submit, Task};
+use narun_nats::drive::{DurableCall, DurableRequest};
 use narun_nats::jetstream;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field};
@@ -17,7 +16,7 @@ use crate::request::failures::unsendable;
 /// A request that the stream has.
 #[derive(Debug)]
 pub(super) struct Published {
-    pub(super) submit: Submit<NatsLink>,
+    pub(super) call: DurableCall,
     /// The stream has it from somebody else, who gets the answer.
     pub(super) duplicate: bool,
 }
@@ -48,13 +47,13 @@ impl DurableDelivery<'_> {
         Span::current().record("messaging.message.id", field::display(head.id));
         let store = self.state.store();
         let (frame, mut parked) = self.frame(&mut head, received, deadline).await?;
-        let task = Task {
+        let request = DurableRequest {
             to: self.route.subject().clone(),
             stream: store.tasks().namespace().task_stream(),
             id: head.id,
             frame,
             expiry: self.durable.expiry,
-            answer,
+            wants_response: answer,
         };
         let config = SubmissionConfig {
             wait: deadline.saturating_duration_since(Instant::now()),
@@ -62,28 +61,28 @@ impl DurableDelivery<'_> {
             retry_for: store.tasks().duplicate_window() / 2,
             ..SubmissionConfig::default()
         };
-        let mut submit = Submit::new(self.state.endpoint().clone(), task, config);
+        let mut call = DurableCall::new(self.state.endpoint().clone(), request, config);
         if let Some(parked) = &mut parked {
             parked.keep();
         }
-        let accepted = submit.accepted().await;
+        let accepted = call.accepted().await;
         let counted = accepted.as_ref().copied().map_err(Failure::kind);
-        self.route.metrics().published(counted, received.body.len(), submit.published());
+        self.route.metrics().published(counted, received.body.len(), call.published());
         // Nothing in the stream refers to this body: what is there has been published by somebody else, or nothing is.
         let unused = match &accepted {
-            Ok(duplicate) => *duplicate && submit.published() == 1,
-            Err(_) => !submit.may_be_stored(),
+            Ok(duplicate) => *duplicate && call.published() == 1,
+            Err(_) => !call.may_be_stored(),
         };
         if unused {
             parked.into_iter().for_each(Parked::discard);
         }
         match accepted {
-            Ok(_) => Ok(Published { submit, duplicate: unused }),
+            Ok(_) => Ok(Published { call, duplicate: unused }),
             Err(failure) => {
                 if failure.kind() == FailureKind::StreamMissing {
                     store.missed();
                 }
-                Err(Unpublished { failure, may_be_stored: submit.may_be_stored() })
+                Err(Unpublished { failure, may_be_stored: call.may_be_stored() })
             }
         }
     }
@@ -124,7 +123,7 @@ impl DurableDelivery<'_> {
         body: &Bytes,
     ) -> Result<Option<Bytes>, Failure> {
         let endpoint = self.state.endpoint();
-        let room = jetstream::room(endpoint.link().client().max_payload());
+        let room = jetstream::room(endpoint.max_payload());
         if body.len() > room {
             return Ok(None);
         }

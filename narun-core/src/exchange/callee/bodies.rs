@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::super::flow::{Flow, RETRY, Receiver, Sender, Watch};
-use super::super::{Connection, FlowConfig, Transmit};
-use super::{Callee, CalleeConfig, Cancelled};
+use super::super::{ConnectionChange, FlowConfig};
+use super::{Callee, CalleeTransmit, Cancelled};
 use crate::frame::{Accept, Credit, Data, Frame, ResetCode, VERSION, encode_probe};
 use crate::{BodyErrorKind, Time};
 
@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_secs(15);
 
 /// The part of a callee that is made only when a body is longer than one frame.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Bodies {
     pub(super) flow: Flow,
     watch: Watch,
     /// Until the response's head, counted anew when the request's body moves on.
@@ -34,70 +34,66 @@ pub(super) struct Stream {
 impl<A: Clone + PartialEq> Callee<A> {
     /// The same exchange, of which `inline` are the first bytes of a request's body that does not end with them.
     #[must_use]
-    pub fn with_body(
-        mut self,
-        now: Time,
-        head_timeout: Option<Duration>,
-        inline: Bytes,
-        config: &CalleeConfig,
-    ) -> Self {
-        let mut stream = Stream::new(now, &config.flow);
-        stream.flow.receiver = Some(Receiver::new(&config.flow, inline, 0));
-        stream.head_timeout = head_timeout;
-        stream.accept.instance.clone_from(&config.instance);
-        stream.accept.max_payload = config.max_payload;
-        self.stream = Some(Box::new(stream));
+    pub fn with_body(mut self, now: Time, head_timeout: Option<Duration>, inline: Bytes) -> Self {
+        let config = &self.config;
+        let mut bodies = Bodies::new(now, &config.flow);
+        bodies.flow.receiver = Some(Receiver::new(&config.flow, inline, 0));
+        bodies.head_timeout = head_timeout;
+        bodies.accept.instance.clone_from(&config.instance);
+        bodies.accept.max_payload = self.own_max_payload;
+        self.bodies = Some(Box::new(bodies));
         self
     }
 
     /// The handler has answered with this encoded RESPONSE, which has the first `inline` bytes of a body that goes on.
-    pub fn respond_with_body(&mut self, now: Time, response: Bytes, inline: u64, config: &CalleeConfig) {
+    pub fn respond_with_body(&mut self, now: Time, response: Bytes, inline: u64) {
         if self.ended || self.has_responded() {
             return;
         }
-        let stream = self.stream.get_or_insert_with(|| Box::new(Stream::new(now, &config.flow)));
-        let mut sender = Sender::new(&config.flow, inline, self.credit);
+        let bodies = self.bodies.get_or_insert_with(|| Box::new(Bodies::new(now, &self.config.flow)));
+        let mut sender = Sender::new(&self.config.flow, inline, self.credit);
+        sender.limit(self.own_max_payload);
         sender.limit(self.max_payload);
-        stream.flow.sender = Some(sender);
-        stream.responded = true;
-        stream.begin(now);
+        bodies.flow.sender = Some(sender);
+        bodies.responded = true;
+        bodies.begin(now);
         self.deadline = self.total;
         if self.unheard_since.is_none() {
             self.working_at = Time::MAX;
         }
-        self.transmit(self.gateway.clone(), response, Some(0));
+        self.transmit(self.gateway.clone(), response, true);
     }
 
     /// Whether the next part of the response's body is wanted: there is credit for it.
     pub fn wants_data(&self) -> bool {
-        !self.ended && self.stream.as_ref().is_some_and(|stream| stream.flow.wants_data())
+        !self.ended && self.bodies.as_ref().is_some_and(|bodies| bodies.flow.wants_data())
     }
 
     /// More of the response's body may be there at once: what does not fill a frame is not transmitted as long as more is
     /// [wanted](Callee::wants_data), until [`Callee::uncork`]. Not without asking for it soon, or it is never sent.
     pub fn cork(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.flow.cork();
+        if let Some(bodies) = &mut self.bodies {
+            bodies.flow.cork();
         }
     }
 
     /// Nothing more is there for now. True if there is something to be transmitted that has waited for more.
     pub fn uncork(&mut self) -> bool {
-        self.stream.as_mut().is_some_and(|stream| stream.flow.uncork())
+        self.bodies.as_mut().is_some_and(|bodies| bodies.flow.uncork())
     }
 
     /// The next part of the response's body. To be called if it is wanted; more waits for credit.
-    pub fn send(&mut self, data: Bytes) {
+    pub fn send(&mut self, _now: Time, data: Bytes) {
         if let Some(sender) = self.sender() {
             sender.push(data);
         }
     }
 
     /// The response's body ends here. The exchange ends once all of it has been transmitted.
-    pub fn finish(&mut self, trailers: Option<HeaderMap>) {
+    pub fn finish(&mut self, _now: Time, trailers: Option<HeaderMap>) {
         let Some(sender) = self.sender() else { return };
         if !sender.finish(trailers) {
-            self.abort(ResetCode::TooLarge, "the trailers do not fit one frame".to_owned(), true);
+            self.abort(ResetCode::TooLarge, "the trailers do not fit one frame", true);
         }
     }
 
@@ -105,47 +101,47 @@ impl<A: Clone + PartialEq> Callee<A> {
     ///
     /// Pending until a frame was handled. As reading gives credit, [`Callee::poll_transmit`] is to be drained after it.
     pub fn poll_read(&mut self) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyErrorKind>>> {
-        self.stream.as_mut().map_or(Poll::Ready(None), |stream| stream.flow.read())
+        self.bodies.as_mut().map_or(Poll::Ready(None), |bodies| bodies.flow.read())
     }
 
     /// The handler reads no more of the request's body.
     pub fn stop(&mut self) {
-        let Some(stream) = self.stream.as_mut().filter(|_| !self.ended) else { return };
-        if stream.flow.receiver.as_mut().is_some_and(Receiver::stop) {
-            let stop = stream.flow.standing().encode();
-            self.transmit(self.gateway.clone(), stop, Some(0));
+        let Some(bodies) = self.bodies.as_mut().filter(|_| !self.ended) else { return };
+        if bodies.flow.receiver.as_mut().is_some_and(Receiver::stop) {
+            let stop = bodies.flow.standing().encode();
+            self.transmit(self.gateway.clone(), stop, true);
         }
     }
 
     /// How many bytes of the request's body wait to be read.
     pub fn queued(&self) -> usize {
-        self.stream.as_ref().map_or(0, |stream| stream.flow.queued())
+        self.bodies.as_ref().map_or(0, |bodies| bodies.flow.queued())
     }
 
     /// The connection to NATS broke, or is back.
-    pub fn handle_connection(&mut self, now: Time, connection: Connection) {
-        if let Some(stream) = self.stream.as_mut().filter(|_| !self.ended)
-            && connection == Connection::Restored
-            && stream.watch.at.is_some()
+    pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
+        if let Some(bodies) = self.bodies.as_mut().filter(|_| !self.ended)
+            && connection == ConnectionChange::Restored
+            && bodies.watch.at.is_some()
         {
-            stream.watch.asked(now);
+            bodies.watch.asked(now);
             self.probe();
         }
     }
 
     pub(super) fn has_responded(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.responded)
+        self.bodies.as_ref().is_some_and(|bodies| bodies.responded)
     }
 
     /// A frame of the gateway.
     pub(super) fn admitted(&mut self, now: Time, frame: Frame) {
         (self.unheard_since, self.unheard) = (None, false);
-        if let Some(stream) = &mut self.stream {
-            stream.watch.heard(now);
-            stream.clock = now;
+        if let Some(bodies) = &mut self.bodies {
+            bodies.watch.heard(now);
+            bodies.clock = now;
         }
         match frame {
-            Frame::Probe => self.transmit(self.gateway.clone(), self.standing().encode(), Some(0)),
+            Frame::Probe => self.transmit(self.gateway.clone(), self.standing().encode(), true),
             Frame::Data(data) => self.received(now, data),
             Frame::Credit(credit) => self.credited(now, &credit),
             _ => {}
@@ -154,15 +150,15 @@ impl<A: Clone + PartialEq> Callee<A> {
 
     fn received(&mut self, now: Time, data: Data) {
         // A body that was whole in the REQUEST has no more parts: nobody would see them.
-        let Some(stream) = self.stream.as_mut().filter(|stream| stream.flow.receiver.is_some()) else {
+        let Some(bodies) = self.bodies.as_mut().filter(|bodies| bodies.flow.receiver.is_some()) else {
             return;
         };
-        match stream.flow.data(data) {
+        match bodies.flow.data(data) {
             Err(code) => self.give_up(code, Cancelled::Broken),
             Ok(false) => {}
             Ok(true) => {
-                stream.watch.moved(now);
-                if let Some(head_timeout) = stream.head_timeout.filter(|_| !stream.responded) {
+                bodies.watch.moved(now);
+                if let Some(head_timeout) = bodies.head_timeout.filter(|_| !bodies.responded) {
                     let deadline = now + head_timeout;
                     self.deadline = Some(self.total.map_or(deadline, |total| total.min(deadline)));
                 }
@@ -171,70 +167,70 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     fn credited(&mut self, now: Time, credit: &Credit) {
-        let Some(stream) = &mut self.stream else { return };
-        match stream.flow.credit(credit) {
+        let Some(bodies) = &mut self.bodies else { return };
+        match bodies.flow.credit(credit) {
             Err(code) => self.give_up(code, Cancelled::Broken),
             // Without its response there is no use in the exchange.
             Ok(true) if credit.stop => self.cancelled(Cancelled::ByCaller),
-            Ok(true) => stream.watch.moved(now),
+            Ok(true) => bodies.watch.moved(now),
             Ok(false) => {}
         }
     }
 
     /// What is to be published of the bodies.
-    pub(super) fn poll_stream(&mut self) -> Option<Transmit<A>> {
-        let stream = self.stream.as_mut().filter(|_| !self.ended)?;
-        let payload = match stream.flow.poll_grant() {
-            Some(credit) if !stream.responded && stream.watch.at.is_none() => {
-                stream.begin(stream.clock);
-                stream.accept.credit = credit;
-                stream.accept.encode()
+    pub(super) fn poll_bodies(&mut self) -> Option<CalleeTransmit<A>> {
+        let bodies = self.bodies.as_mut().filter(|_| !self.ended)?;
+        let payload = match bodies.flow.poll_grant() {
+            Some(credit) if !bodies.responded && bodies.watch.at.is_none() => {
+                bodies.begin(bodies.clock);
+                bodies.accept.credit = credit;
+                bodies.accept.encode()
             }
-            Some(_) => stream.flow.standing().encode(),
-            None => stream.flow.poll_data()?,
+            Some(_) => bodies.flow.standing().encode(),
+            None => bodies.flow.poll_data()?,
         };
-        if stream.responded && stream.flow.is_sent() {
+        if bodies.responded && bodies.flow.is_sent() {
             self.end(BodyErrorKind::Reset);
         }
-        Some(Transmit::Frame { to: self.gateway.clone(), payload, reply: Some(0) })
+        Some(CalleeTransmit { to: self.gateway.clone(), payload, reply: true })
     }
 
-    pub(super) fn poll_stream_timeout(&self) -> Option<Time> {
-        let stream = self.stream.as_ref()?;
-        let idle = stream.watch.at.map(|_| stream.watch.silent_at(stream.idle));
-        let retry = stream.flow.is_starved().then(|| stream.clock + RETRY);
-        [stream.watch.at, idle, retry].into_iter().flatten().min()
+    pub(super) fn poll_bodies_timeout(&self) -> Option<Time> {
+        let bodies = self.bodies.as_ref()?;
+        let idle = bodies.watch.at.map(|_| bodies.watch.silent_at(bodies.idle));
+        let retry = bodies.flow.is_starved().then(|| bodies.clock + RETRY);
+        [bodies.watch.at, idle, retry].into_iter().flatten().min()
     }
 
-    pub(super) fn handle_stream_timeout(&mut self, now: Time) {
-        let Some(stream) = &mut self.stream else { return };
-        if stream.flow.is_starved() && stream.clock + RETRY <= now {
-            stream.flow.retry();
+    pub(super) fn handle_bodies_timeout(&mut self, now: Time) {
+        let Some(bodies) = &mut self.bodies else { return };
+        if bodies.flow.is_starved() && bodies.clock + RETRY <= now {
+            bodies.flow.retry();
         }
-        stream.clock = now;
-        if stream.watch.at.is_some() && stream.watch.silence(now) >= stream.idle {
+        bodies.clock = now;
+        if bodies.watch.at.is_some() && bodies.watch.silence(now) >= bodies.idle {
             return self.give_up(ResetCode::Idle, Cancelled::Idle);
         }
-        if stream.watch.is_due(now) {
-            if stream.flow.is_waiting() || stream.watch.silence(now) >= QUIET {
-                stream.watch.asked(now);
+        if bodies.watch.is_due(now) {
+            if bodies.flow.is_waiting() || bodies.watch.silence(now) >= QUIET {
+                bodies.watch.asked(now);
                 self.probe();
             } else {
-                stream.watch.put_off(now);
+                bodies.watch.put_off(now);
             }
         }
     }
 
     fn probe(&mut self) {
-        self.transmit(self.gateway.clone(), encode_probe(), Some(0));
+        self.transmit(self.gateway.clone(), encode_probe(), true);
     }
 
     fn sender(&mut self) -> Option<&mut Sender> {
-        self.stream.as_mut().filter(|_| !self.ended)?.flow.sender.as_mut()
+        self.bodies.as_mut().filter(|_| !self.ended)?.flow.sender.as_mut()
     }
 }
 
-impl Stream {
+impl Bodies {
     fn new(now: Time, flow: &FlowConfig) -> Self {
         Self {
             flow: Flow::default(),

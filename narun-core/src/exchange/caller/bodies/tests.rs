@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::Limits;
 use crate::exchange::caller::CallerConfig;
-use crate::exchange::{Budget, Connection};
+use crate::exchange::{Budget, ConnectionChange};
 use crate::fields::Edit;
 use crate::frame::{Frame as Any, Refusal, Refused, ResponseHead, VERSION, Working};
 
@@ -24,7 +24,7 @@ fn flow() -> Arc<FlowConfig> {
 /// A caller of which three bytes of the request's body are out.
 fn uploading(config: CallerConfig) -> Caller<Subject> {
     let mut caller = Caller::new(at(0), config, 7).with_body(at(0), 3, flow());
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
     assert_eq!(caller.poll_transmit(), None);
     caller
 }
@@ -32,7 +32,7 @@ fn uploading(config: CallerConfig) -> Caller<Subject> {
 /// A caller whose response has begun with "body".
 fn downloading(flow: Arc<FlowConfig>) -> Caller<Subject> {
     let mut caller = Caller::new(at(0), CallerConfig::default(), 7).streaming(flow);
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 0 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
     caller.handle_frame(at(0), 0, response(false, 0), Some(CONSUMER));
     assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(response)) if response.body.is_empty()));
     caller
@@ -63,7 +63,7 @@ fn credit(offset: u64, stop: bool, sent: u64) -> Any {
 
 fn sent(caller: &mut Caller<Subject>) -> (Subject, Any, Option<u8>) {
     match caller.poll_transmit() {
-        Some(Transmit::Frame { to, payload, reply }) => {
+        Some(CallerTransmit::Frame { to, payload, reply }) => {
             (to, Any::decode(&payload, &Limits::default()).expect("valid"), reply)
         }
         transmit => panic!("{transmit:?}"),
@@ -192,7 +192,7 @@ fn it_is_sent_again_only_until_it_was_accepted() {
     let mut early = uploading(CallerConfig::default());
     early.handle_frame(at(1), 0, refused(), None);
     early.handle_timeout(at(51));
-    assert_eq!(early.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(early.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
 
     let draining = Any::Reset(Reset { code: ResetCode::Draining, text: String::new(), ran: false });
     for frame in [refused(), draining] {
@@ -204,8 +204,8 @@ fn it_is_sent_again_only_until_it_was_accepted() {
     }
     let mut lost = uploading(CallerConfig { idempotent: true, ..CallerConfig::default() });
     lost.handle_frame(at(1), 0, accept(10), Some(CONSUMER));
-    lost.handle_connection(at(2), Connection::Lost);
-    lost.handle_connection(at(3), Connection::Restored);
+    lost.handle_connection(at(2), ConnectionChange::Lost);
+    lost.handle_connection(at(3), ConnectionChange::Restored);
     assert!(matches!(sent(&mut lost), (CONSUMER, Any::Probe, Some(0))));
     assert_eq!(lost.poll_transmit(), None);
 }
@@ -214,7 +214,7 @@ fn it_is_sent_again_only_until_it_was_accepted() {
 fn the_first_accept_wins_and_the_others_are_told() {
     let mut caller = uploading(CallerConfig { idempotent: true, ..CallerConfig::default() });
     caller.handle_timeout(at(1000));
-    assert_eq!(caller.poll_transmit(), Some(Transmit::Request { attempt: 1 }));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     caller.handle_frame(at(1001), 1, working(), Some(OTHER));
     caller.handle_frame(at(1002), 0, accept(10), Some(CONSUMER));
     assert_reset(&mut caller, OTHER, ResetCode::Cancel);
@@ -343,7 +343,7 @@ fn a_reset_or_a_process_that_is_gone_breaks_the_body_off() {
 
     let mut lost = downloading(flow());
     while lost.poll_transmit().is_some() {}
-    lost.handle_connection(at(1), Connection::Lost);
+    lost.handle_connection(at(1), ConnectionChange::Lost);
     lost.handle_timeout(at(2001));
     assert_broken(&mut lost, BodyErrorKind::TimedOut);
 }
@@ -408,6 +408,6 @@ fn nothing_is_made_for_exchanges_of_one_frame_each_way() {
     let mut caller = Caller::new(at(0), CallerConfig::default(), 7).streaming(flow());
     caller.poll_transmit();
     caller.handle_frame(at(1), 0, response(true, 0), Some(CONSUMER));
-    assert!(caller.is_ended() && caller.stream.is_none());
+    assert!(caller.is_ended() && caller.bodies.is_none());
     assert!(size_of::<Caller<Subject>>() <= 480, "{}", size_of::<Caller<Subject>>());
 }

@@ -1,11 +1,6 @@
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
-use std::time::Duration;
 
-use futures::future::BoxFuture;
 use http_body::Body as _;
 use http_body_util::combinators::MapErr;
 use http_body_util::{BodyExt, Full};
@@ -13,88 +8,23 @@ use http_body_util::{BodyExt, Full};
 use super::*;
 use crate::drive::Call;
 use crate::inbox::ReplyPolicy;
-use narun_core::exchange::{Callee, CalleeConfig, CallerConfig, FlowConfig};
+use crate::link::memory::{Memory, Sent};
+use narun_core::exchange::{Callee, CalleeConfig, CalleeTransmit, CallerConfig, FlowConfig};
 use narun_core::fields::Edit;
-use narun_core::frame::{RequestFrame, ResponseHead};
+use narun_core::frame::{Frame, RequestFrame, RequestHead, ResponseHead};
 use narun_core::{Body, BodyErrorKind, ExchangeId, Limits, Time};
-
-type Sent = (String, Option<String>, Bytes);
 
 /// A request's body that does not break off.
 type Whole = MapErr<Full<Bytes>, fn(Infallible) -> Failure>;
 
 const CONSUMER: &str = "_INBOX.consumer.token";
 
-/// A bus that keeps what is published, at a time that stands still.
-#[derive(Clone, Default)]
-struct Memory {
-    sent: Arc<Mutex<VecDeque<Sent>>>,
-    millis: Arc<AtomicU64>,
-}
-
-struct Clock(Memory);
-
-impl Timer for Clock {
-    fn poll_until(self: Pin<&mut Self>, _cx: &mut Context<'_>, deadline: Time) -> Poll<()> {
-        if deadline <= self.0.now() { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl Link for Memory {
-    type Address = String;
-    type Headers = ();
-    type Timer = Clock;
-
-    fn address(text: String) -> String {
-        text
-    }
-
-    fn headers(_fields: &[(&'static str, &str)]) {}
-
-    fn try_publish(
-        &self,
-        to: String,
-        reply: Option<String>,
-        _headers: Option<&()>,
-        payload: Bytes,
-    ) -> Result<(), PublishError> {
-        self.sent.lock().expect("no panic").push_back((to, reply, payload));
-        Ok(())
-    }
-
-    fn publish(
-        &self,
-        _to: String,
-        _reply: Option<String>,
-        _headers: Option<&()>,
-        _payload: Bytes,
-    ) -> BoxFuture<'static, Result<(), PublishError>> {
-        unreachable!("its queue is never full")
-    }
-
-    fn is_connected(&self) -> bool {
-        true
-    }
-
-    fn epoch(&self) -> u64 {
-        0
-    }
-
-    fn now(&self) -> Time {
-        Time::new(Duration::from_millis(self.millis.load(Ordering::Relaxed)))
-    }
-
-    fn timer(&self) -> Clock {
-        Clock(self.clone())
-    }
-}
-
 /// An endpoint, and a consumer that answers with the request's body.
 struct World {
     link: Memory,
-    endpoint: Arc<Endpoint<Memory>>,
-    config: CalleeConfig,
-    echo: Option<Callee<String>>,
+    endpoint: Arc<Endpoint>,
+    config: Arc<CalleeConfig>,
+    echo: Option<Callee<Subject>>,
     responded: bool,
     ended: bool,
     resets: Vec<ResetCode>,
@@ -108,7 +38,7 @@ impl World {
         Self {
             link,
             endpoint,
-            config: CalleeConfig::default(),
+            config: Arc::default(),
             echo: None,
             responded: false,
             ended: false,
@@ -117,28 +47,27 @@ impl World {
     }
 
     /// An exchange whose request's body is sent in full after its head.
-    fn converse(&self, body: &Bytes) -> (Conversation<Memory, Whole>, IncomingResponse<Memory>) {
+    fn exchange(&self, body: &Bytes) -> (StreamedExchange<Whole>, IncomingResponse) {
         let flow = Arc::new(FlowConfig::default());
         let machine = Caller::new(Time::ZERO, CallerConfig::default(), 1).with_body(Time::ZERO, 0, flow);
         let whole: fn(Infallible) -> Failure = |never| match never {};
         let (endpoint, body) = (self.endpoint.clone(), Some(Full::new(body.clone()).map_err(whole)));
-        let registration = endpoint.register();
-        Conversation::new(endpoint, "app".to_owned(), request(false), machine, registration, body)
+        StreamedExchange::new(endpoint, Subject::from_static("app"), request(false), machine, body)
     }
 
     /// Delivers what was published, and lets the consumer go on.
     fn go_on(&mut self) {
-        while let Some((to, reply, payload)) = self.take() {
-            if to == "app" {
+        while let Some(Sent { to, reply, payload, .. }) = self.take() {
+            if to.as_str() == "app" {
                 let frame = RequestFrame::decode(&payload, &Limits::default()).expect("a request");
                 let gateway = reply.expect("a token");
-                let callee = Callee::new(Time::ZERO, &frame.head, gateway, &self.config);
+                let callee = Callee::new(Time::ZERO, &frame.head, gateway, 0, self.config.clone());
                 self.echo = Some(match frame.head.end {
                     true => callee,
-                    false => callee.with_body(Time::ZERO, None, frame.body, &self.config),
+                    false => callee.with_body(Time::ZERO, None, frame.body),
                 });
             } else {
-                assert_eq!(to, CONSUMER);
+                assert_eq!(to.as_str(), CONSUMER);
                 let frame = Frame::decode(&payload, &Limits::default()).expect("own frames are valid");
                 if let Frame::Reset(reset) = &frame {
                     self.resets.push(reset.code);
@@ -151,26 +80,26 @@ impl World {
             let parts = http::Response::new(()).into_parts().0;
             let head = ResponseHead { end: false, ..ResponseHead::new() };
             let frame = head.encode(&parts, Edit::default(), &b""[..], None, &Limits::default());
-            echo.respond_with_body(Time::ZERO, frame.expect("small"), 0, &self.config);
+            echo.respond_with_body(Time::ZERO, frame.expect("small"), 0);
         }
         loop {
             while echo.wants_data() && !self.ended {
                 match echo.poll_read() {
-                    Poll::Ready(Some(Ok(frame))) => echo.send(frame.into_data().expect("data")),
+                    Poll::Ready(Some(Ok(frame))) => echo.send(Time::ZERO, frame.into_data().expect("data")),
                     Poll::Ready(None) => {
                         self.ended = true;
-                        echo.finish(None);
+                        echo.finish(Time::ZERO, None);
                     }
                     Poll::Pending | Poll::Ready(Some(Err(_))) => break,
                 }
             }
-            let Some(Transmit::Frame { to, payload, reply }) = echo.poll_transmit() else { break };
-            self.endpoint.deliver(&to, payload, reply.map(|_| CONSUMER.to_owned()));
+            let Some(CalleeTransmit { to, payload, reply }) = echo.poll_transmit() else { break };
+            self.endpoint.deliver(&to, payload, reply.then_some(Subject::from_static(CONSUMER)));
         }
     }
 
     fn take(&self) -> Option<Sent> {
-        self.link.sent.lock().expect("no panic").pop_front()
+        self.link.take()
     }
 }
 
@@ -184,19 +113,19 @@ fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-#[test]
-fn a_body_of_any_length_comes_back_whole() {
+#[tokio::test(start_paused = true)]
+async fn a_body_of_any_length_comes_back_whole() {
     let body: Bytes = (0..5_000_000_u32).map(|number| (number >> 7) as u8).collect();
     let mut world = World::new();
-    let (conversation, mut incoming) = world.converse(&body);
-    let mut conversation = Box::pin(conversation);
+    let (exchange, mut incoming) = world.exchange(&body);
+    let mut exchange = Box::pin(exchange);
     let mut read = Vec::new();
     let mut head = false;
     for _ in 0..10_000 {
-        let done = conversation.as_mut().poll(&mut cx()).is_ready();
+        let done = exchange.as_mut().poll(&mut cx()).is_ready();
         world.go_on();
         if !head {
-            head = matches!(incoming.poll_head(&cx()), Poll::Ready(Ok(response)) if !response.head.end);
+            head = matches!(incoming.poll_start(&cx()), Poll::Ready(Ok(response)) if !response.head.end);
             continue;
         }
         match Pin::new(&mut incoming).poll_frame(&mut cx()) {
@@ -204,7 +133,7 @@ fn a_body_of_any_length_comes_back_whole() {
                 read.extend_from_slice(&frame.expect("no error").into_data().expect("data"))
             }
             Poll::Ready(None) => {
-                assert!(done || conversation.as_mut().poll(&mut cx()).is_ready());
+                assert!(done || exchange.as_mut().poll(&mut cx()).is_ready());
                 break;
             }
             Poll::Pending => assert!(!done),
@@ -212,88 +141,94 @@ fn a_body_of_any_length_comes_back_whole() {
     }
     assert!(read == body, "{} bytes", read.len());
     assert!(incoming.is_end_stream());
-    drop(conversation);
+    drop(exchange);
     assert_eq!((world.take(), world.endpoint.open_tokens()), (None, 0));
 }
 
-#[test]
-fn a_reader_that_is_dropped_cancels() {
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_dropped_cancels() {
     let mut world = World::new();
-    let (conversation, incoming) = world.converse(&Bytes::from(vec![1; 5_000_000]));
-    let mut conversation = Box::pin(conversation);
+    let (exchange, incoming) = world.exchange(&Bytes::from(vec![1; 5_000_000]));
+    let mut exchange = Box::pin(exchange);
     for _ in 0..5 {
-        assert!(conversation.as_mut().poll(&mut cx()).is_pending());
+        assert!(exchange.as_mut().poll(&mut cx()).is_pending());
         world.go_on();
     }
     drop(incoming);
-    assert!(conversation.as_mut().poll(&mut cx()).is_ready());
+    assert!(exchange.as_mut().poll(&mut cx()).is_ready());
     world.go_on();
     assert_eq!(world.resets, [ResetCode::Cancel]);
     assert!(world.echo.is_some_and(|echo| echo.is_ended()));
 }
 
-#[test]
-fn a_conversation_that_is_dropped_breaks_the_body_off() {
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_is_dropped_breaks_the_body_off() {
     let mut world = World::new();
-    let (conversation, incoming) = world.converse(&Bytes::from(vec![1; 5_000_000]));
-    let mut conversation = Box::pin(conversation);
+    let (exchange, incoming) = world.exchange(&Bytes::from(vec![1; 5_000_000]));
+    let mut exchange = Box::pin(exchange);
     for _ in 0..5 {
-        assert!(conversation.as_mut().poll(&mut cx()).is_pending());
+        assert!(exchange.as_mut().poll(&mut cx()).is_pending());
         world.go_on();
     }
-    assert!(matches!(incoming.poll_head(&cx()), Poll::Ready(Ok(_))));
-    drop(conversation);
+    assert!(matches!(incoming.poll_start(&cx()), Poll::Ready(Ok(_))));
+    drop(exchange);
     world.go_on();
     assert_eq!(world.resets, [ResetCode::Cancel]);
     let error = futures::executor::block_on(incoming.collect()).expect_err("it broke off");
     assert_eq!(error.kind(), BodyErrorKind::Reset);
 }
 
-#[test]
-fn a_call_goes_on_as_a_conversation_if_its_response_does() {
+#[tokio::test(start_paused = true)]
+async fn a_call_continues_as_a_streamed_exchange_if_its_response_does() {
     let mut world = World::new();
     let flow = Arc::new(FlowConfig::default());
-    let call = Call::new(world.endpoint.clone(), "app".to_owned(), request(true), CallerConfig::default(), 1);
+    let call = Call::new(
+        world.endpoint.clone(),
+        Subject::from_static("app"),
+        request(true),
+        CallerConfig::default(),
+        1,
+    );
     let mut call = Box::pin(call.streaming(flow));
     assert!(call.as_mut().poll(&mut cx()).is_pending());
     world.go_on();
     let Poll::Ready(Ok(head)) = call.as_mut().poll(&mut cx()) else { panic!("no head") };
     assert!(!head.head.end);
-    let (conversation, incoming) = call.as_mut().converse::<Whole>();
+    let (exchange, incoming) = call.as_mut().into_streamed::<Whole>();
     let mut incoming = Body::streaming(incoming);
     drop(call);
-    let mut conversation = Box::pin(conversation);
+    let mut exchange = Box::pin(exchange);
     for _ in 0..3 {
-        let _ = conversation.as_mut().poll(&mut cx());
+        let _ = exchange.as_mut().poll(&mut cx());
         world.go_on();
     }
-    assert!(conversation.as_mut().poll(&mut cx()).is_ready());
+    assert!(exchange.as_mut().poll(&mut cx()).is_ready());
     assert!(matches!(Pin::new(&mut incoming).poll_frame(&mut cx()), Poll::Ready(None)));
     assert!(world.resets.is_empty());
 }
 
-#[test]
-fn a_request_whose_body_breaks_off_fails() {
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_body_breaks_off_fails() {
     let mut world = World::new();
     let flow = Arc::new(FlowConfig::default());
     let machine = Caller::new(Time::ZERO, CallerConfig::default(), 1).with_body(Time::ZERO, 0, flow);
     let parts = futures::stream::iter([Err::<http_body::Frame<Bytes>, _>(Failure::new(
         FailureKind::RequestTimedOut,
     ))]);
-    let (endpoint, registration) = (world.endpoint.clone(), world.endpoint.register());
+    let endpoint = world.endpoint.clone();
     let body = Some(http_body_util::StreamBody::new(parts));
-    let (conversation, incoming) =
-        Conversation::new(endpoint, "app".to_owned(), request(false), machine, registration, body);
-    let mut conversation = Box::pin(conversation);
-    assert!(conversation.as_mut().poll(&mut cx()).is_pending());
+    let (exchange, incoming) =
+        StreamedExchange::new(endpoint, Subject::from_static("app"), request(false), machine, body);
+    let mut exchange = Box::pin(exchange);
+    assert!(exchange.as_mut().poll(&mut cx()).is_pending());
     // The handler reads, and does not answer.
     world.responded = true;
     world.go_on();
     assert!(world.echo.as_mut().is_some_and(|echo| echo.poll_read().is_pending()));
     world.go_on();
-    assert!(conversation.as_mut().poll(&mut cx()).is_ready());
+    assert!(exchange.as_mut().poll(&mut cx()).is_ready());
     world.go_on();
     assert_eq!(world.resets, [ResetCode::Cancel]);
-    let Poll::Ready(Err(failure)) = incoming.poll_head(&cx()) else { panic!("no failure") };
+    let Poll::Ready(Err(failure)) = incoming.poll_start(&cx()) else { panic!("no failure") };
     assert_eq!(failure.kind(), FailureKind::RequestTimedOut);
 }

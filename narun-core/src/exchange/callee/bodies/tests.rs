@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::frame::{RequestHead, Reset};
 use crate::{ExchangeId, Limits};
 
-use crate::exchange::callee::CalleeEvent;
+use crate::exchange::callee::{CalleeConfig, CalleeEvent};
 
 type Subject = &'static str;
 
@@ -13,9 +15,9 @@ fn at(millis: u64) -> Time {
     Time::new(Duration::from_millis(millis))
 }
 
-fn config() -> CalleeConfig {
+fn config() -> Arc<CalleeConfig> {
     let flow = FlowConfig { window: WINDOW, ..FlowConfig::default() };
-    CalleeConfig { instance: Some("me".to_owned()), max_payload: 77, flow, ..CalleeConfig::default() }
+    Arc::new(CalleeConfig { instance: Some("me".to_owned()), flow, ..CalleeConfig::default() })
 }
 
 fn head(credit: u64) -> RequestHead {
@@ -26,7 +28,7 @@ fn head(credit: u64) -> RequestHead {
 /// A callee of a request whose body begins with "abc".
 fn uploading() -> Callee<Subject> {
     let head = head(0);
-    Callee::new(at(0), &head, GATEWAY, &config()).with_body(at(0), head.head_timeout, "abc".into(), &config())
+    Callee::new(at(0), &head, GATEWAY, 77, config()).with_body(at(0), head.head_timeout, "abc".into())
 }
 
 /// The same whose handler has read past what came inline.
@@ -39,10 +41,10 @@ fn accepted() -> Callee<Subject> {
 
 /// A callee that has answered a whole request, with "body" and more to come.
 fn responding(credit: u64) -> Callee<Subject> {
-    let mut callee = Callee::new(at(0), &head(credit), GATEWAY, &config());
-    callee.respond_with_body(at(0), Bytes::from_static(b"response"), 4, &config());
+    let mut callee = Callee::new(at(0), &head(credit), GATEWAY, 77, config());
+    callee.respond_with_body(at(0), Bytes::from_static(b"response"), 4);
     match callee.poll_transmit() {
-        Some(Transmit::Frame { to: GATEWAY, payload, reply: Some(0) }) => assert_eq!(payload, "response"),
+        Some(CalleeTransmit { to: GATEWAY, payload, reply: true }) => assert_eq!(payload, "response"),
         transmit => panic!("{transmit:?}"),
     }
     callee
@@ -50,9 +52,9 @@ fn responding(credit: u64) -> Callee<Subject> {
 
 fn sent(callee: &mut Callee<Subject>) -> Frame {
     match callee.poll_transmit() {
-        Some(Transmit::Frame { to: GATEWAY, payload, reply }) => {
+        Some(CalleeTransmit { to: GATEWAY, payload, reply }) => {
             let frame = Frame::decode(&payload, &Limits::default()).expect("valid");
-            assert_eq!(reply.is_none(), matches!(frame, Frame::Reset(_)));
+            assert_eq!(!reply, matches!(frame, Frame::Reset(_)));
             frame
         }
         transmit => panic!("{transmit:?}"),
@@ -112,14 +114,14 @@ fn accept_goes_out_when_the_handler_reads_past_the_inline_bytes() {
     callee.handle_frame(at(2), data(2, "ghi", true), Some(GATEWAY));
     assert_eq!(read(&mut callee), ("defghi".to_owned(), Poll::Ready(Ok(()))));
     assert_eq!(callee.poll_transmit(), None);
-    callee.respond(Bytes::from_static(b"response"));
+    callee.respond(at(0), Bytes::from_static(b"response"));
     assert!(callee.is_ended());
 }
 
 #[test]
 fn after_the_response_credit_does_what_accept_did() {
     let mut callee = uploading();
-    callee.respond_with_body(at(1), Bytes::from_static(b"response"), 0, &config());
+    callee.respond_with_body(at(1), Bytes::from_static(b"response"), 0);
     assert!(callee.poll_transmit().is_some());
     assert_eq!(read(&mut callee), ("abc".to_owned(), Poll::Pending));
     assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.offset == 3 + WINDOW));
@@ -132,10 +134,10 @@ fn a_response_goes_out_as_far_as_there_is_credit() {
     assert_eq!(callee.poll_transmit(), None);
     callee.handle_frame(at(1), credit(10, false, 0), Some(GATEWAY));
     assert!(callee.wants_data());
-    callee.send("0123456789".into());
+    callee.send(at(0), "0123456789".into());
     assert!(matches!(sent(&mut callee), Frame::Data(data) if data.body == "012345" && data.sequence == 1));
     assert_eq!(callee.poll_transmit(), None);
-    callee.finish(None);
+    callee.finish(at(0), None);
     callee.handle_frame(at(2), credit(100, false, 0), Some(GATEWAY));
     assert!(!callee.is_ended());
     assert!(matches!(sent(&mut callee), Frame::Data(data) if data.body == "6789" && data.end));
@@ -147,17 +149,17 @@ fn a_response_goes_out_as_far_as_there_is_credit() {
 fn credit_of_the_request_lets_the_response_begin_at_once() {
     let mut callee = responding(100);
     assert!(callee.wants_data());
-    callee.send("tick".into());
+    callee.send(at(0), "tick".into());
     assert!(matches!(sent(&mut callee), Frame::Data(data) if data.body == "tick"));
 }
 
 #[test]
 fn the_end_of_the_response_ends_the_request() {
     let mut callee = accepted();
-    callee.respond_with_body(at(1), Bytes::from_static(b"response"), 0, &config());
+    callee.respond_with_body(at(1), Bytes::from_static(b"response"), 0);
     assert!(callee.poll_transmit().is_some());
     callee.handle_frame(at(2), data(1, "def", false), Some(GATEWAY));
-    callee.finish(None);
+    callee.finish(at(0), None);
     assert!(matches!(sent(&mut callee), Frame::Data(data) if data.end));
     assert!(callee.is_ended() && callee.poll_event().is_none());
     assert_eq!(read(&mut callee), (String::new(), Poll::Ready(Err(BodyErrorKind::Reset))));
@@ -204,7 +206,7 @@ fn what_is_missing_or_too_much_cancels_the_handler() {
         assert_cancelled(&mut callee, Cancelled::Broken, Some(code));
     }
     let mut malformed = accepted();
-    malformed.handle_malformed();
+    malformed.handle_malformed(at(0));
     assert_cancelled(&mut malformed, Cancelled::Broken, Some(ResetCode::Internal));
     assert_eq!(read(&mut malformed), (String::new(), Poll::Ready(Err(BodyErrorKind::Gap))));
 }
@@ -227,7 +229,7 @@ fn the_time_for_the_head_begins_anew_while_the_request_comes() {
     assert_eq!(callee.deadline(), Some(at(29_000)));
     callee.handle_frame(at(20_000), data(1, "def", false), Some(GATEWAY));
     assert_eq!(callee.deadline(), Some(at(29_000)), "it was known");
-    callee.respond_with_body(at(21_000), Bytes::from_static(b"response"), 0, &config());
+    callee.respond_with_body(at(21_000), Bytes::from_static(b"response"), 0);
     assert_eq!(callee.deadline(), None);
     callee.handle_frame(at(22_000), data(2, "ghi", false), Some(GATEWAY));
     assert_eq!(callee.deadline(), None);
@@ -241,12 +243,12 @@ fn who_waits_asks_and_gives_up_after_30_s() {
         loop {
             let now = callee.poll_timeout().expect("it asks");
             callee.deadline = None;
-            callee.handle_timeout(now, &config());
+            callee.handle_timeout(now);
             if callee.is_ended() {
                 assert_eq!(now, at(30_000));
                 break;
             }
-            while let Some(Transmit::Frame { payload, .. }) = callee.poll_transmit() {
+            while let Some(CalleeTransmit { payload, .. }) = callee.poll_transmit() {
                 if payload == encode_probe() {
                     asked.push(now.since_origin().as_secs());
                 }
@@ -263,7 +265,7 @@ fn a_quiet_stream_waits_for_nothing_while_the_gateway_asks() {
     let mut now = at(0);
     while now < at(120_000) {
         now = callee.poll_timeout().expect("it looks").min(now + Duration::from_secs(10));
-        callee.handle_timeout(now, &config());
+        callee.handle_timeout(now);
         assert_eq!(callee.poll_transmit(), None);
         callee.handle_frame(now, Frame::Probe, Some(GATEWAY));
         assert!(matches!(sent(&mut callee), Frame::Credit(_)));
@@ -271,8 +273,8 @@ fn a_quiet_stream_waits_for_nothing_while_the_gateway_asks() {
     let last = now;
     while !callee.is_ended() {
         now = callee.poll_timeout().expect("it looks");
-        callee.handle_timeout(now, &config());
-        if let Some(Transmit::Frame { payload, .. }) = callee.poll_transmit()
+        callee.handle_timeout(now);
+        if let Some(CalleeTransmit { payload, .. }) = callee.poll_transmit()
             && payload == encode_probe()
         {
             assert!(now >= last + QUIET);
@@ -284,35 +286,35 @@ fn a_quiet_stream_waits_for_nothing_while_the_gateway_asks() {
 #[test]
 fn a_gateway_that_nobody_finds_after_the_head_is_gone_after_the_grace() {
     let mut callee = responding(100);
-    callee.send("tick".into());
+    callee.send(at(0), "tick".into());
     assert!(matches!(sent(&mut callee), Frame::Data(_)));
     for due in (0..2000).step_by(250) {
-        callee.handle_no_responders(at(due), &config());
+        callee.handle_no_responders(at(due));
         assert_eq!(callee.poll_event(), None);
-        callee.handle_timeout(at(due + 250), &config());
+        callee.handle_timeout(at(due + 250));
         while callee.poll_transmit().is_some() {}
     }
-    callee.handle_no_responders(at(2000), &config());
+    callee.handle_no_responders(at(2000));
     assert_cancelled(&mut callee, Cancelled::Gone, None);
 
     let mut back = responding(100);
-    back.handle_no_responders(at(0), &config());
-    back.handle_timeout(at(250), &config());
+    back.handle_no_responders(at(0));
+    back.handle_timeout(at(250));
     assert!(matches!(sent(&mut back), Frame::Probe));
     back.handle_frame(at(251), credit(100, false, 0), Some(GATEWAY));
-    back.handle_no_responders(at(5000), &config());
+    back.handle_no_responders(at(5000));
     assert!(!back.is_ended());
 }
 
 #[test]
 fn asks_once_connected_again() {
     let mut callee = accepted();
-    callee.handle_connection(at(1), Connection::Lost);
+    callee.handle_connection(at(1), ConnectionChange::Lost);
     assert_eq!(callee.poll_transmit(), None);
-    callee.handle_connection(at(2), Connection::Restored);
+    callee.handle_connection(at(2), ConnectionChange::Restored);
     assert!(matches!(sent(&mut callee), Frame::Probe));
-    let mut whole = Callee::new(at(0), &head(0), GATEWAY, &config());
-    whole.handle_connection(at(2), Connection::Restored);
+    let mut whole = Callee::new(at(0), &head(0), GATEWAY, 77, config());
+    whole.handle_connection(at(2), ConnectionChange::Restored);
     assert_eq!(whole.poll_transmit(), None);
 }
 
@@ -320,7 +322,7 @@ fn asks_once_connected_again() {
 fn an_answer_to_a_probe_says_how_much_was_sent() {
     let mut callee = responding(100);
     for _ in 0..3 {
-        callee.send("tick".into());
+        callee.send(at(0), "tick".into());
         sent(&mut callee);
     }
     callee.handle_frame(at(1), Frame::Probe, Some(GATEWAY));
@@ -329,8 +331,8 @@ fn an_answer_to_a_probe_says_how_much_was_sent() {
 
 #[test]
 fn nothing_is_made_for_exchanges_of_one_frame_each_way() {
-    let mut callee = Callee::new(at(0), &head(0), GATEWAY, &config());
-    callee.respond(Bytes::from_static(b"response"));
-    assert!(callee.poll_transmit().is_some() && callee.stream.is_none());
+    let mut callee = Callee::new(at(0), &head(0), GATEWAY, 77, config());
+    callee.respond(at(0), Bytes::from_static(b"response"));
+    assert!(callee.poll_transmit().is_some() && callee.bodies.is_none());
     assert!(size_of::<Callee<Subject>>() <= 320, "{}", size_of::<Callee<Subject>>());
 }

@@ -8,15 +8,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 
+use super::super::FlowConfig;
 use super::super::flow::{Flow, RETRY, Receiver, Sender};
-use super::super::{FlowConfig, Transmit};
-use super::{Attempt, Caller, CallerEvent, reset};
+use super::{Attempt, Caller, CallerEvent, CallerTransmit, reset};
 use crate::frame::{Accept, Credit, Data, Reset, ResetCode, ResponseFrame};
 use crate::{BodyErrorKind, Failure, FailureKind, Time};
 
 /// The part of a caller that is made only when a body is longer than one frame.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Bodies {
     pub(super) flow: Flow,
     /// The attempt that was accepted or answered first; the others are over.
     winner: Option<u8>,
@@ -42,33 +42,33 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// The same exchange, in which the REQUEST had the first `inline` bytes of its body, and the rest is to be sent.
     #[must_use]
     pub fn with_body(mut self, now: Time, inline: u64, flow: Arc<FlowConfig>) -> Self {
-        let mut stream = Stream::new(now, &flow);
-        stream.flow.sender = Some(Sender::new(&flow, inline, 0));
-        self.stream = Some(Box::new(stream));
+        let mut bodies = Bodies::new(now, &flow);
+        bodies.flow.sender = Some(Sender::new(&flow, inline, 0));
+        self.bodies = Some(Box::new(bodies));
         self.streaming(flow)
     }
 
     /// Whether the next part of the request's body is wanted: there is credit for it.
     pub fn wants_data(&self) -> bool {
-        !self.ended && self.stream.as_ref().is_some_and(|stream| stream.flow.wants_data())
+        !self.ended && self.bodies.as_ref().is_some_and(|bodies| bodies.flow.wants_data())
     }
 
     /// Whether nothing more of the request's body will be sent, and the rest of it can be dropped.
     pub fn is_sent(&self) -> bool {
-        self.ended || self.stream.as_ref().is_none_or(|stream| stream.flow.is_sent())
+        self.ended || self.bodies.as_ref().is_none_or(|bodies| bodies.flow.is_sent())
     }
 
     /// More of the request's body may be there at once: what does not fill a frame is not transmitted as long as more is
     /// [wanted](Caller::wants_data), until [`Caller::uncork`]. Not without asking for it soon, or it is never sent.
     pub fn cork(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.flow.cork();
+        if let Some(bodies) = &mut self.bodies {
+            bodies.flow.cork();
         }
     }
 
     /// Nothing more is there for now. True if there is something to be transmitted that has waited for more.
     pub fn uncork(&mut self) -> bool {
-        self.stream.as_mut().is_some_and(|stream| stream.flow.uncork())
+        self.bodies.as_mut().is_some_and(|bodies| bodies.flow.uncork())
     }
 
     /// The next part of the request's body. To be called if it is wanted; more waits for credit.
@@ -113,29 +113,29 @@ impl<A: Clone + PartialEq> Caller<A> {
     ///
     /// Pending until a frame was handled. As reading gives credit, [`Caller::poll_transmit`] is to be drained after it.
     pub fn poll_read(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyErrorKind>>> {
-        match &mut self.stream {
-            Some(stream) if stream.responded => stream.flow.read(),
+        match &mut self.bodies {
+            Some(bodies) if bodies.responded => bodies.flow.read(),
             _ => Poll::Pending,
         }
     }
 
     /// How many bytes of the response's body wait to be read.
     pub fn queued(&self) -> usize {
-        self.stream.as_ref().map_or(0, |stream| stream.flow.queued())
+        self.bodies.as_ref().map_or(0, |bodies| bodies.flow.queued())
     }
 
     /// Whether a response was given to the application whose body is read here.
     pub(super) fn has_responded(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.responded)
+        self.bodies.as_ref().is_some_and(|bodies| bodies.responded)
     }
 
     /// Whether the REQUEST is all there is to send: once a consumer was chosen, it alone gets the body.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.stream.as_ref().is_none_or(|stream| stream.winner.is_none())
+        self.bodies.as_ref().is_none_or(|bodies| bodies.winner.is_none())
     }
 
     pub(super) fn standing(&self) -> Credit {
-        self.stream.as_ref().map(|stream| stream.flow.standing()).unwrap_or_default()
+        self.bodies.as_ref().map(|bodies| bodies.flow.standing()).unwrap_or_default()
     }
 
     pub(super) fn accepted(&mut self, now: Time, attempt: u8, accept: &Accept) {
@@ -155,13 +155,13 @@ impl<A: Clone + PartialEq> Caller<A> {
         if credit.offset > 0 && self.is_repeatable() && self.sender().is_some() && self.can_win(attempt) {
             self.win(attempt);
         }
-        let Some(stream) = &mut self.stream else {
+        let Some(bodies) = &mut self.bodies else {
             if credit.sent > 0 {
                 self.out_of_order(ResetCode::Gap);
             }
             return;
         };
-        match stream.flow.credit(credit) {
+        match bodies.flow.credit(credit) {
             Ok(true) => self.body_moved(now),
             Ok(false) => {}
             Err(code) => self.out_of_order(code),
@@ -169,13 +169,13 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     pub(super) fn received(&mut self, now: Time, data: Data) {
-        let Some(stream) = self.stream.as_mut().filter(|stream| stream.responded) else {
+        let Some(bodies) = self.bodies.as_mut().filter(|bodies| bodies.responded) else {
             return self.out_of_order(ResetCode::Gap);
         };
-        stream.clock = now;
-        let winner = stream.winner;
-        let received = stream.flow.data(data);
-        let is_complete = stream.flow.receiver.as_ref().is_some_and(Receiver::is_complete);
+        bodies.clock = now;
+        let winner = bodies.winner;
+        let received = bodies.flow.data(data);
+        let is_complete = bodies.flow.receiver.as_ref().is_some_and(Receiver::is_complete);
         match (received, winner) {
             (Err(code), _) => self.out_of_order(code),
             (Ok(_), Some(winner)) if is_complete => self.end_well(winner, None),
@@ -196,9 +196,9 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
         let mut receiver = Receiver::new(&flow, std::mem::take(&mut response.body), self.config.credit);
         receiver.ask();
-        let stream = self.stream.get_or_insert_with(|| Box::new(Stream::new(now, &flow)));
-        stream.flow.receiver = Some(receiver);
-        (stream.responded, stream.clock) = (true, now);
+        let bodies = self.bodies.get_or_insert_with(|| Box::new(Bodies::new(now, &flow)));
+        bodies.flow.receiver = Some(receiver);
+        (bodies.responded, bodies.clock) = (true, now);
         self.win(attempt);
         self.deadline = self.total.unwrap_or(Time::MAX);
         if let Some(sender) = self.sender() {
@@ -210,21 +210,21 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     /// What is to be published of the bodies.
-    pub(super) fn poll_stream(&mut self) -> Option<Transmit<A>> {
-        let stream = self.stream.as_mut().filter(|_| !self.ended)?;
-        let attempt = stream.winner?;
-        let payload = match stream.flow.poll_grant() {
-            Some(_) => stream.flow.standing().encode(),
-            None => stream.flow.poll_data()?,
+    pub(super) fn poll_bodies(&mut self) -> Option<CallerTransmit<A>> {
+        let bodies = self.bodies.as_mut().filter(|_| !self.ended)?;
+        let attempt = bodies.winner?;
+        let payload = match bodies.flow.poll_grant() {
+            Some(_) => bodies.flow.standing().encode(),
+            None => bodies.flow.poll_data()?,
         };
         let to = self.attempt(attempt)?.consumer()?.clone();
-        Some(Transmit::Frame { to, payload, reply: Some(attempt) })
+        Some(CallerTransmit::Frame { to, payload, reply: Some(attempt) })
     }
 
-    pub(super) fn poll_stream_timeout(&self) -> Option<Time> {
+    pub(super) fn poll_bodies_timeout(&self) -> Option<Time> {
         let idle = self.idle().map(|idle| self.watch.silent_at(idle));
-        let starved = self.stream.as_ref().filter(|stream| stream.flow.is_starved());
-        idle.into_iter().chain(starved.map(|stream| stream.clock + RETRY)).min()
+        let starved = self.bodies.as_ref().filter(|bodies| bodies.flow.is_starved());
+        idle.into_iter().chain(starved.map(|bodies| bodies.clock + RETRY)).min()
     }
 
     /// Whether nothing has come for too long.
@@ -234,32 +234,32 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// For how long nothing may come, if that is limited as things are.
     fn idle(&self) -> Option<Duration> {
-        match &self.stream {
-            Some(stream) if stream.responded => Some(stream.idle),
+        match &self.bodies {
+            Some(bodies) if bodies.responded => Some(bodies.idle),
             _ => self.config.idle,
         }
     }
 
-    pub(super) fn retry_stream(&mut self, now: Time) {
-        if let Some(stream) = &mut self.stream {
-            if stream.flow.is_starved() && stream.clock + RETRY <= now {
-                stream.flow.retry();
+    pub(super) fn retry_bodies(&mut self, now: Time) {
+        if let Some(bodies) = &mut self.bodies {
+            if bodies.flow.is_starved() && bodies.clock + RETRY <= now {
+                bodies.flow.retry();
             }
-            stream.clock = now;
+            bodies.clock = now;
         }
     }
 
     /// Whether this attempt may be chosen: it was not chosen or given up before, and its consumer can be addressed.
     fn can_win(&self, attempt: u8) -> bool {
-        let winner = self.stream.as_ref().and_then(|stream| stream.winner);
+        let winner = self.bodies.as_ref().and_then(|bodies| bodies.winner);
         winner.is_none_or(|winner| winner == attempt)
             && self.attempt(attempt).is_some_and(|attempt| attempt.consumer().is_some())
     }
 
     /// This attempt's consumer is the one; the others are told to stop.
     fn win(&mut self, attempt: u8) {
-        let Some(stream) = &mut self.stream else { return };
-        if stream.winner.replace(attempt).is_some() {
+        let Some(bodies) = &mut self.bodies else { return };
+        if bodies.winner.replace(attempt).is_some() {
             return;
         }
         (self.silence_at, self.resend_at) = (None, None);
@@ -281,11 +281,11 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     fn sender(&mut self) -> Option<&mut Sender> {
-        self.stream.as_mut().filter(|_| !self.ended)?.flow.sender.as_mut()
+        self.bodies.as_mut().filter(|_| !self.ended)?.flow.sender.as_mut()
     }
 }
 
-impl Stream {
+impl Bodies {
     fn new(now: Time, flow: &FlowConfig) -> Self {
         Self { flow: Flow::default(), winner: None, responded: false, idle: flow.idle, clock: now }
     }

@@ -1,0 +1,220 @@
+use std::task::Waker;
+
+use async_nats::Subject;
+use narun_core::exchange::{
+    Callee, CalleeEvent, CalleeTransmit, Caller, CallerEvent, CallerTransmit, PublishRequest, Submission,
+    SubmissionEvent,
+};
+use narun_core::frame::Frame;
+use narun_core::{Limits, Time};
+
+use super::outlet::ACKS;
+use crate::inbox::Mail;
+use crate::jetstream::ack;
+
+/// A state machine of [`narun_core::exchange`], as the loop sees it.
+pub trait Machine: Sized {
+    /// What it wants published.
+    type Transmit;
+    /// What the application is notified of.
+    type Event;
+
+    /// Hands a message, or a change of the connection, to the machine.
+    fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits);
+    /// The next output.
+    fn poll_transmit(&mut self) -> Option<Self::Transmit>;
+    /// The next event.
+    fn poll_event(&mut self) -> Option<Self::Event>;
+    /// The time at which [`Machine::handle_timeout`] must be called.
+    fn poll_timeout(&self) -> Option<Time>;
+    /// A timeout has elapsed.
+    fn handle_timeout(&mut self, now: Time);
+    /// The reader of the other side's body has been dropped.
+    fn handle_reader_dropped(&mut self);
+    /// Returns whether it has credit for more of the own body.
+    fn wants_data(&self) -> bool;
+    /// Returns whether nothing more will be published.
+    fn is_ended(&self) -> bool;
+}
+
+/// Where a machine is kept: with the loop, or shared with the reader of the other side's body.
+pub trait Hold<M> {
+    /// Runs one step of the machine.
+    fn with<R>(&mut self, step: impl FnOnce(&mut M) -> R) -> R;
+
+    /// Wakes the reader of the other side's body, unless that is the task of `here`, which is about to look by itself.
+    fn wake_reader(&self, here: &Waker);
+
+    /// From now on this task is woken when the reader has read something or is dropped; `None`: no task is woken. Returns
+    /// whether the reader has been dropped already.
+    fn set_driver(&self, driver: Option<&Waker>) -> bool;
+}
+
+/// A machine that only the loop uses.
+#[derive(Debug)]
+pub struct Owned<M>(pub M);
+
+impl<M> Hold<M> for Owned<M> {
+    fn with<R>(&mut self, step: impl FnOnce(&mut M) -> R) -> R {
+        step(&mut self.0)
+    }
+
+    fn wake_reader(&self, _here: &Waker) {}
+
+    fn set_driver(&self, _driver: Option<&Waker>) -> bool {
+        false
+    }
+}
+
+impl Machine for Caller<Subject> {
+    type Transmit = CallerTransmit<Subject>;
+    type Event = CallerEvent;
+
+    fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits) {
+        match mail {
+            Mail::Frame { token: attempt, payload, reply } => {
+                let frame = Frame::decode(&payload, limits);
+                hold.with(|caller| match frame {
+                    Ok(frame) => caller.handle_frame(now, attempt, frame, reply),
+                    Err(error) => caller.handle_malformed(now, attempt, &error),
+                });
+            }
+            Mail::NoResponders { token } => hold.with(|caller| caller.handle_no_responders(now, token)),
+            Mail::Connection(change) => hold.with(|caller| caller.handle_connection(now, change)),
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<CallerTransmit<Subject>> {
+        self.poll_transmit()
+    }
+
+    fn poll_event(&mut self) -> Option<CallerEvent> {
+        self.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.handle_timeout(now);
+    }
+
+    /// Without a reader the response is of no use.
+    fn handle_reader_dropped(&mut self) {
+        self.cancel();
+    }
+
+    fn wants_data(&self) -> bool {
+        self.wants_data()
+    }
+
+    fn is_ended(&self) -> bool {
+        self.is_ended()
+    }
+}
+
+impl Machine for Callee<Subject> {
+    type Transmit = CalleeTransmit<Subject>;
+    type Event = CalleeEvent;
+
+    fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits) {
+        match mail {
+            Mail::Frame { payload, reply, .. } => {
+                let frame = Frame::decode(&payload, limits);
+                hold.with(|callee| match frame {
+                    Ok(frame) => callee.handle_frame(now, frame, reply),
+                    Err(_) => callee.handle_malformed(now),
+                });
+            }
+            Mail::NoResponders { .. } => hold.with(|callee| callee.handle_no_responders(now)),
+            Mail::Connection(change) => hold.with(|callee| callee.handle_connection(now, change)),
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<CalleeTransmit<Subject>> {
+        self.poll_transmit()
+    }
+
+    fn poll_event(&mut self) -> Option<CalleeEvent> {
+        self.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.handle_timeout(now);
+    }
+
+    /// The handler needs no more of the request, and may still respond.
+    fn handle_reader_dropped(&mut self) {
+        self.stop();
+    }
+
+    fn wants_data(&self) -> bool {
+        self.wants_data()
+    }
+
+    fn is_ended(&self) -> bool {
+        self.is_ended()
+    }
+}
+
+impl Machine for Submission {
+    type Transmit = PublishRequest;
+    type Event = SubmissionEvent;
+
+    fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits) {
+        match mail {
+            Mail::Frame { token: ACKS, payload, .. } => {
+                // An invalid PubAck is ignored: the machine publishes again.
+                if let Some(ack) = ack::read(&payload) {
+                    hold.with(|submission| submission.handle_ack(now, ack));
+                }
+            }
+            Mail::Frame { payload, .. } => {
+                let frame = Frame::decode(&payload, limits);
+                hold.with(|submission| match frame {
+                    Ok(frame) => submission.handle_frame(now, frame),
+                    Err(error) => submission.handle_malformed(now, &error),
+                });
+            }
+            Mail::NoResponders { token: ACKS } => {
+                hold.with(|submission| submission.handle_no_responders(now));
+            }
+            // Nothing is published with the other token as reply.
+            Mail::NoResponders { .. } => {}
+            Mail::Connection(change) => hold.with(|submission| submission.handle_connection(now, change)),
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<PublishRequest> {
+        self.poll_transmit()
+    }
+
+    fn poll_event(&mut self) -> Option<SubmissionEvent> {
+        self.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.handle_timeout(now);
+    }
+
+    /// Its response is always complete.
+    fn handle_reader_dropped(&mut self) {}
+
+    /// Its request is always complete.
+    fn wants_data(&self) -> bool {
+        false
+    }
+
+    fn is_ended(&self) -> bool {
+        self.is_ended()
+    }
+}
