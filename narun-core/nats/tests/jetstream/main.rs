@@ -1,4 +1,4 @@
-//! What a namespace keeps in JetStream, on a real server.
+//! The streams and buckets of a namespace, on a real server.
 
 mod bodies;
 mod declare;
