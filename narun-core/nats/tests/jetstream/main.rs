@@ -1,6 +1,7 @@
-//! The streams and buckets of a namespace, on a real server.
+//! The driver and what a namespace has in JetStream, on a real server.
 
 mod bodies;
 mod declare;
 mod harness;
 mod outcomes;
+mod publishing;
