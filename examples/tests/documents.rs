@@ -1,4 +1,4 @@
-//! Checks that the repository's documents name files that exist.
+//! Checks that the repository's documents name files that exist, and that the map covers all modules.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,5 +53,30 @@ fn paths_in_contributing_exist() {
     for path in code(&prose).filter(|code| FOLDERS.iter().any(|folder| code.starts_with(folder))) {
         let is_crate = !path.contains(['/', '.']);
         assert!(is_crate || path.contains("NAME") || root().join(path).exists(), "no {path}");
+    }
+}
+
+#[test]
+fn the_map_covers_all_modules() {
+    let text = read("CONTRIBUTING.md");
+    let sections: Vec<_> = text.split("\n### ").filter(|section| section.starts_with("narun-")).collect();
+    assert_eq!(sections.len(), 5, "a section for each crate");
+    for section in sections {
+        let source = root().join(code(section).next().expect("the folder of the crate"));
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let modules: BTreeSet<_> = rows.flat_map(code).collect();
+        for module in &modules {
+            let file = source.join(format!("{module}.rs"));
+            let is_path = module.chars().all(|c| c.is_ascii_lowercase() || "_/".contains(c));
+            assert!(!is_path || file.exists() || source.join(module).is_dir(), "no {}", file.display());
+        }
+        for entry in fs::read_dir(&source).expect("the source of the crate") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a name");
+            let name = name.strip_suffix(".rs").unwrap_or(&name);
+            let below = format!("{name}/");
+            let is_covered =
+                modules.iter().any(|module| *module == name || module.starts_with(&below)) || name == "lib";
+            assert!(is_covered || name == "generated", "{} is not in the map", source.join(name).display());
+        }
     }
 }

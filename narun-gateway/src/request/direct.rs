@@ -87,7 +87,7 @@ where
     B::Error: Into<BoxError>,
 {
     // Of the same type as the others, so that there is one kind of task.
-    let (exchange, incoming) = call.into_streamed::<RemainingBody<Pin<Box<B>>>>();
+    let (exchange, incoming) = StreamedExchange::<RemainingBody<Pin<Box<B>>>>::continue_call(call);
     state.spawn(exchange);
     incoming
 }
