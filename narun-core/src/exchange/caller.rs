@@ -1,58 +1,20 @@
+mod attempts;
 mod bodies;
+mod config;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::flow::Watch;
 use super::{ConnectionChange, FlowConfig};
-use crate::frame::{DecodeError, Frame, Refusal, Refused, Reset, ResetCode, ResponseFrame, encode_probe};
+use crate::frame::{DecodeError, Frame, Reset, ResetCode, ResponseFrame, encode_probe};
 use crate::{BodyErrorKind, Failure, FailureKind, Time};
+use attempts::Attempt;
 use bodies::Bodies;
 
-/// Settings of a [`Caller`].
-#[derive(Clone, Copy, Debug)]
-pub struct CallerConfig {
-    /// Whether the request's method allows sending it again although it may have been executed (RFC 9110 9.2.2).
-    /// Default false.
-    pub idempotent: bool,
-    /// Until the response head must be there; counted anew whenever a streamed request's body moves on. Default 15 s.
-    pub head_timeout: Duration,
-    /// Until everything must be over. Default none.
-    pub total_timeout: Option<Duration>,
-    /// How long an idempotent request waits for any sign of life before it is sent again, once. Default 1 s.
-    pub silence: Duration,
-    /// How long nothing at all may be heard of a consumer before the response's head, which so may take as long as its
-    /// consumer says that it is at work. Default none.
-    pub idle: Option<Duration>,
-    /// How long an answer is waited for after the connection was lost, and consumers once it is back, as theirs may
-    /// have been lost too. Default 2 s.
-    pub grace: Duration,
-    /// How often a refused request is sent again. Default 3.
-    pub resends: u8,
-    /// Shortest and longest pause before that; the pause is drawn evenly between them. Default 5 to 50 ms.
-    pub pause: (Duration, Duration),
-    /// The credit for the response's body that the REQUEST gave. Default 0.
-    pub credit: u64,
-}
-
-impl Default for CallerConfig {
-    fn default() -> Self {
-        Self {
-            idempotent: false,
-            head_timeout: Duration::from_secs(15),
-            total_timeout: None,
-            silence: Duration::from_secs(1),
-            idle: None,
-            grace: Duration::from_secs(2),
-            resends: 3,
-            pause: (Duration::from_millis(5), Duration::from_millis(50)),
-            credit: 0,
-        }
-    }
-}
+pub use config::CallerConfig;
 
 /// The gateway's side of an exchange.
 ///
@@ -117,16 +79,6 @@ pub enum CallerTransmit<A> {
         /// The attempt whose token is named as reply. `None`: the message has no reply.
         reply: Option<u8>,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt<A> {
-    /// Published; nothing came back yet.
-    Sent,
-    /// A consumer has it, and can be addressed if it named a token.
-    Taken { by: Option<A> },
-    /// Refused, or lost.
-    Over,
 }
 
 impl<A: Clone + PartialEq> Caller<A> {
@@ -304,48 +256,6 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.ended
     }
 
-    /// Decides whether a frame counts: its attempt must be open, and its sender the one that took the attempt.
-    fn admit(&mut self, now: Time, attempt: u8, frame: &Frame, reply: Option<&A>) -> bool {
-        let turned_away = match self.attempt(attempt) {
-            None => ResetCode::Gone,
-            Some(Attempt::Over) => ResetCode::Cancel,
-            Some(Attempt::Sent) => {
-                self.watch.heard(now);
-                if !matches!(frame, Frame::Refused(_) | Frame::Reset(_)) {
-                    self.taken(now, attempt, reply.cloned());
-                }
-                return true;
-            }
-            Some(Attempt::Taken { by }) => match (by, reply) {
-                (Some(by), Some(reply)) if by != reply => ResetCode::Gone,
-                (None, Some(_)) => {
-                    self.taken(now, attempt, reply.cloned());
-                    return true;
-                }
-                _ => {
-                    self.watch.heard(now);
-                    self.grace_until = None;
-                    return true;
-                }
-            },
-        };
-        if !matches!(frame, Frame::Reset(_)) {
-            self.transmit(reply.cloned(), reset(turned_away), None);
-        }
-        false
-    }
-
-    fn taken(&mut self, now: Time, attempt: u8, by: Option<A>) {
-        self.silence_at = None;
-        self.grace_until = None;
-        if by.is_some() && self.watch.at.is_none() {
-            self.watch.begin(now);
-        }
-        if let Some(state) = self.attempt_mut(attempt) {
-            *state = Attempt::Taken { by };
-        }
-    }
-
     fn answered(&mut self, now: Time, attempt: u8, response: Box<ResponseFrame>) {
         if self.has_responded() {
             return;
@@ -365,18 +275,6 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end(event, ResetCode::Cancel, BodyErrorKind::Reset);
     }
 
-    fn refused(&mut self, now: Time, attempt: u8, refused: &Refused) {
-        let kind = match refused.reason {
-            // This crate speaks one version, so there is no other to fall back to.
-            Refusal::Version | Refusal::BadFrame => {
-                return self.lose(now, attempt, FailureKind::Incompatible.into());
-            }
-            Refusal::Draining => FailureKind::Draining,
-            Refusal::Overloaded | Refusal::Other(_) => FailureKind::Overloaded,
-        };
-        self.try_later(now, attempt, Failure::new(kind).with_retry_after(refused.retry_after));
-    }
-
     fn reset(&mut self, now: Time, attempt: u8, reset: Reset) {
         let failure = match reset.code {
             ResetCode::Draining if !reset.ran => {
@@ -388,29 +286,6 @@ impl<A: Clone + PartialEq> Caller<A> {
             _ => Failure::new(FailureKind::BadAnswer).with_detail(reset.text),
         };
         self.lose(now, attempt, failure);
-    }
-
-    /// This attempt was not executed: another one follows after a pause, if any is left.
-    fn try_later(&mut self, now: Time, attempt: u8, failure: Failure) {
-        let at = now + self.pause();
-        if self.resends_left > 0 && at < self.deadline && self.is_repeatable() {
-            self.resends_left -= 1;
-            self.resend_at = Some(at);
-        }
-        self.lose(now, attempt, failure);
-    }
-
-    /// This attempt is over. The exchange fails with it unless another attempt is open or to come.
-    fn lose(&mut self, now: Time, attempt: u8, failure: Failure) {
-        if let Some(state) = self.attempt_mut(attempt) {
-            *state = Attempt::Over;
-        }
-        let open = self.attempts().any(|attempt| !matches!(attempt, Attempt::Over));
-        if !open && self.resend_at.is_none() {
-            self.fail(failure, ResetCode::Cancel);
-        } else if self.deadline <= now {
-            self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
-        }
     }
 
     fn fail(&mut self, failure: Failure, code: ResetCode) {
@@ -435,10 +310,6 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    fn send_again(&mut self) {
-        self.others.push(Attempt::Sent);
-    }
-
     fn probe_now(&mut self, now: Time) {
         let asked: Vec<(u8, A)> = (0..=u8::MAX)
             .zip(self.attempts())
@@ -458,48 +329,6 @@ impl<A: Clone + PartialEq> Caller<A> {
         if let Some(to) = to {
             self.outbox.push_back(CallerTransmit::Frame { to, payload, reply });
         }
-    }
-
-    fn attempts(&self) -> impl Iterator<Item = &Attempt<A>> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-
-    fn attempt(&self, number: u8) -> Option<&Attempt<A>> {
-        match number.checked_sub(1) {
-            None => Some(&self.first),
-            Some(other) => self.others.get(usize::from(other)),
-        }
-    }
-
-    fn attempt_mut(&mut self, number: u8) -> Option<&mut Attempt<A>> {
-        match number.checked_sub(1) {
-            None => Some(&mut self.first),
-            Some(other) => self.others.get_mut(usize::from(other)),
-        }
-    }
-
-    /// A pause between the two configured ones, from a SplitMix64 sequence.
-    fn pause(&mut self) -> Duration {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.random;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let fraction = ((bits ^ (bits >> 31)) >> 40) as f64 / f64::from(1_u32 << 24);
-        let (shortest, longest) = self.config.pause;
-        shortest + longest.saturating_sub(shortest).mul_f64(fraction)
-    }
-}
-
-impl<A> Attempt<A> {
-    const fn consumer(&self) -> Option<&A> {
-        match self {
-            Self::Taken { by } => by.as_ref(),
-            Self::Sent | Self::Over => None,
-        }
-    }
-
-    const fn is_taken(&self) -> bool {
-        matches!(self, Self::Taken { .. })
     }
 }
 

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use super::*;
 
-use crate::frame::{Accept, Credit, ResponseHead, VERSION, Working};
+use crate::frame::{Accept, Credit, Refusal, Refused, ResponseHead, VERSION, Working};
 use crate::{Limits, fields::Edit};
 
 type Subject = &'static str;
