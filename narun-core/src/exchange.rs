@@ -23,7 +23,7 @@ mod submission;
 pub use callee::{Callee, CalleeConfig, CalleeEvent, CalleeTransmit, Cancelled};
 pub use caller::{Caller, CallerConfig, CallerEvent, CallerTransmit};
 pub use flow::{Budget, FlowConfig};
-pub use submission::{Ack, PublishRequest, Submission, SubmissionConfig, SubmissionEvent};
+pub use submission::{PubAck, PublishRequest, Submission, SubmissionConfig, SubmissionEvent};
 
 /// What happened to the connection to NATS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

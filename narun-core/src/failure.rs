@@ -25,7 +25,7 @@ pub use response::FailureContext;
 /// | [`Draining`](FailureKind::Draining) | 503, Retry-After | unavailable |
 /// | [`Disconnected`](FailureKind::Disconnected) | 503, Retry-After | unavailable |
 /// | [`Incompatible`](FailureKind::Incompatible) | 502 | internal |
-/// | [`BadAnswer`](FailureKind::BadAnswer) | 502 | internal |
+/// | [`BadResponse`](FailureKind::BadResponse) | 502 | internal |
 /// | [`ConsumerGone`](FailureKind::ConsumerGone) | 502 | unavailable |
 /// | [`ConnectionLost`](FailureKind::ConnectionLost) | 502 | unavailable |
 /// | [`TimedOut`](FailureKind::TimedOut) | 504 | deadline exceeded |
@@ -77,8 +77,8 @@ pub enum FailureKind {
     Disconnected,
     /// The consumer speaks no common version, or could not read the request.
     Incompatible,
-    /// The answer could not be read, had a gap, or broke off before its head.
-    BadAnswer,
+    /// The response could not be decoded, had a gap, or broke off before its head.
+    BadResponse,
     /// The consumer had begun and is gone.
     ConsumerGone,
     /// The connection to NATS was lost while waiting.
@@ -173,7 +173,7 @@ impl FailureKind {
             Self::Incompatible => {
                 (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer does not understand this gateway")
             }
-            Self::BadAnswer => (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer's answer is unusable"),
+            Self::BadResponse => (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer's response is invalid"),
             Self::ConsumerGone => {
                 (S::BAD_GATEWAY, G::UNAVAILABLE, false, "the consumer went away while it was working")
             }
@@ -304,7 +304,7 @@ mod tests {
             Draining,
             Disconnected,
             Incompatible,
-            BadAnswer,
+            BadResponse,
             ConsumerGone,
             ConnectionLost,
             TimedOut,

@@ -156,7 +156,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         if self.ended || matches!(self.attempt(attempt), None | Some(Attempt::Over)) {
             return;
         }
-        self.fail(Failure::new(FailureKind::BadAnswer).with_detail(error.to_string()), ResetCode::Internal);
+        self.fail(Failure::new(FailureKind::BadResponse).with_detail(error.to_string()), ResetCode::Internal);
     }
 
     /// NATS says that nobody listens where the request of `attempt`, or a PROBE of it, was sent.
@@ -282,8 +282,8 @@ impl<A: Clone + PartialEq> Caller<A> {
             }
             ResetCode::Deadline => FailureKind::TimedOut.into(),
             ResetCode::Gone => FailureKind::ConsumerGone.into(),
-            _ if reset.text.is_empty() => FailureKind::BadAnswer.into(),
-            _ => Failure::new(FailureKind::BadAnswer).with_detail(reset.text),
+            _ if reset.text.is_empty() => FailureKind::BadResponse.into(),
+            _ => Failure::new(FailureKind::BadResponse).with_detail(reset.text),
         };
         self.lose(now, attempt, failure);
     }
@@ -295,7 +295,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     fn out_of_order(&mut self, code: ResetCode) {
-        self.fail(Failure::new(FailureKind::BadAnswer).with_detail("a frame out of order"), code);
+        self.fail(Failure::new(FailureKind::BadResponse).with_detail("a frame out of order"), code);
     }
 
     fn end(&mut self, event: Option<CallerEvent>, code: ResetCode, broken: BodyErrorKind) {

@@ -75,7 +75,7 @@ pub struct PublishRequest;
 
 /// A stream's confirmation that it has a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ack {
+pub struct PubAck {
     /// Whether it had the request already.
     pub duplicate: bool,
 }
@@ -121,7 +121,7 @@ impl Submission {
     }
 
     /// The stream confirms the request, or says why not. Its first refusal is final if no other publication is open.
-    pub fn handle_ack(&mut self, _now: Time, ack: Result<Ack, Failure>) {
+    pub fn handle_ack(&mut self, _now: Time, ack: Result<PubAck, Failure>) {
         if self.ended {
             return;
         }
@@ -158,14 +158,14 @@ impl Submission {
         if response.head.end {
             self.end(SubmissionEvent::Response(response));
         } else {
-            self.fail(FailureKind::BadAnswer, "the response does not fit one frame");
+            self.fail(FailureKind::BadResponse, "the response does not fit one frame");
         }
     }
 
     /// Something that is no frame came to the inbox of the answer.
     pub fn handle_malformed(&mut self, _now: Time, error: &DecodeError) {
         if !self.ended {
-            self.fail(FailureKind::BadAnswer, &error.to_string());
+            self.fail(FailureKind::BadResponse, &error.to_string());
         }
     }
 

@@ -218,7 +218,7 @@ async fn in_time<F: Future>(deadline: Instant, future: F) -> Result<F::Output, F
 /// What the client is told of a record that cannot be used.
 pub(crate) fn failure(error: &OutcomeError) -> Failure {
     let kind = match error {
-        OutcomeError::Malformed(_) => FailureKind::BadAnswer,
+        OutcomeError::Malformed(_) => FailureKind::BadResponse,
         OutcomeError::Full => FailureKind::StreamFull,
         _ => FailureKind::JetStreamUnavailable,
     };

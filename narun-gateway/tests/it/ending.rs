@@ -92,7 +92,7 @@ async fn failures_are_told_by_the_hook() {
     consumer.request().await.send("junk").await;
     let answer = answer.await.expect("no panic");
     assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
-    assert_eq!(answer.body, format!("{:?} true", FailureKind::BadAnswer));
+    assert_eq!(answer.body, format!("{:?} true", FailureKind::BadResponse));
 
     gateway.replace_routes([]).expect("routes");
     let answer = send(&gateway, get("/")).await;
