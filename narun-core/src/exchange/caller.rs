@@ -18,54 +18,54 @@ pub use config::CallerConfig;
 
 /// The gateway's side of an exchange.
 ///
-/// See the [module](super) for the order of calls. Once it has ended, nothing changes it. It ends with its first event,
-/// unless that is a response with more to come.
+/// See the [module](super) for the order of calls. The exchange ends with its first event, unless that is a response
+/// whose body goes on. After the end, inputs are ignored.
 #[derive(Debug)]
 pub struct Caller<A> {
     config: CallerConfig,
-    /// Attempt 0; the others are rare.
+    /// Attempt 0. Kept apart, because further attempts are rare and take an allocation.
     first: Attempt<A>,
     others: Vec<Attempt<A>>,
     deadline: Time,
-    /// When everything must be over.
+    /// When the whole exchange must be over.
     total: Option<Time>,
-    /// When an idempotent request that nobody has reacted to is sent again.
+    /// When an idempotent request is sent again if no frame arrives.
     silence_at: Option<Time>,
     /// When a refused request is sent again.
     resend_at: Option<Time>,
     resends_left: u8,
-    /// Until when a lost connection is forgiven.
+    /// When a lost connection ends the exchange.
     grace_until: Option<Time>,
     resent_after_loss: bool,
-    /// Until when consumers that nobody finds may be about to connect again too.
+    /// Until when "no responders" may mean that the consumers are not connected again yet.
     returning_until: Option<Time>,
     watch: Watch,
-    /// How many attempts have been given out to be published.
+    /// How many attempts `poll_transmit` has returned.
     published: u8,
     outbox: VecDeque<CallerTransmit<A>>,
     event: Option<CallerEvent>,
     ended: bool,
     random: u64,
-    /// Set if bodies may be longer than one frame.
+    /// `Some` if the bodies may be longer than one frame.
     flow: Option<Arc<FlowConfig>>,
-    /// Made when one is.
+    /// Allocated when a body is longer than one frame.
     bodies: Option<Box<Bodies>>,
 }
 
-/// What comes of an exchange for the gateway.
+/// A result of an exchange, for the gateway. Exhaustive: a driver must handle each event.
 #[derive(Debug)]
 pub enum CallerEvent {
-    /// The handler's response. If its head does not say that it ends here, its body is empty, and is to be read by
-    /// [`Caller::poll_read`] from its first byte.
+    /// The handler's response. If its `head.end` is false, its `body` is empty: read the body with
+    /// [`Caller::poll_read`], from its first byte.
     Response(Box<ResponseFrame>),
-    /// There will be none.
+    /// The exchange failed before a response arrived.
     Failed(Failure),
 }
 
-/// What the gateway is to publish.
+/// A message for the gateway to publish. Exhaustive: a driver must handle each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallerTransmit<A> {
-    /// The request itself, to the app's subject. Its reply is a new token of the gateway, the one of this attempt.
+    /// The REQUEST, to the app's subject. Its reply is a new token of the gateway, that of this attempt.
     Request {
         /// The number of the attempt, from 0.
         attempt: u8,
@@ -82,7 +82,7 @@ pub enum CallerTransmit<A> {
 }
 
 impl<A: Clone + PartialEq> Caller<A> {
-    /// A request about to be sent; `seed` is the source of the random pauses.
+    /// Begins an exchange whose request has not been published yet. `seed` determines the random backoffs.
     pub fn new(now: Time, config: CallerConfig, seed: u64) -> Self {
         let budget = config.total_timeout.map_or(config.head_timeout, |total| total.min(config.head_timeout));
         let mut watch = Watch::default();
@@ -110,7 +110,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// What is to be published next.
+    /// Returns the next message to publish, or `None` if there is none for now.
     pub fn poll_transmit(&mut self) -> Option<CallerTransmit<A>> {
         let attempt = self.published;
         if !self.ended && usize::from(attempt) <= self.others.len() && self.is_repeatable() {
@@ -120,12 +120,12 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.outbox.pop_front().or_else(|| self.poll_bodies())
     }
 
-    /// What came of the exchange; given once.
+    /// Returns the event of the exchange once, and `None` otherwise.
     pub const fn poll_event(&mut self) -> Option<CallerEvent> {
         self.event.take()
     }
 
-    /// When [`Caller::handle_timeout`] is to be called; none once the exchange has ended.
+    /// Returns when to call [`Caller::handle_timeout`], or `None` if the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
         let others =
             [self.silence_at, self.resend_at, self.grace_until, self.watch.at, self.poll_bodies_timeout()];
@@ -133,7 +133,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         (!self.ended).then_some(earliest)
     }
 
-    /// A frame came to the token of `attempt`, naming `reply`.
+    /// Handles a frame that arrived at the token of `attempt`. `reply` is the reply subject that it names.
     pub fn handle_frame(&mut self, now: Time, attempt: u8, frame: Frame, reply: Option<A>) {
         if self.ended || !self.admit(now, attempt, &frame, reply.as_ref()) {
             return;
@@ -147,11 +147,11 @@ impl<A: Clone + PartialEq> Caller<A> {
             Frame::Credit(credit) => self.credited(now, attempt, &credit),
             Frame::Data(data) => self.received(now, data),
             Frame::Working(_) => {}
-            Frame::Request(_) => self.out_of_order(ResetCode::Internal),
+            Frame::Request(_) => self.fail_out_of_order(ResetCode::Internal),
         }
     }
 
-    /// Something that is no frame came to the token of `attempt`.
+    /// Handles an invalid payload that arrived at the token of `attempt`.
     pub fn handle_malformed(&mut self, _now: Time, attempt: u8, error: &DecodeError) {
         if self.ended || matches!(self.attempt(attempt), None | Some(Attempt::Over)) {
             return;
@@ -159,7 +159,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.fail(Failure::new(FailureKind::BadResponse).with_detail(error.to_string()), ResetCode::Internal);
     }
 
-    /// NATS says that nobody listens where the request of `attempt`, or a PROBE of it, was sent.
+    /// Handles "no responders": no subscription received the request of `attempt`, or a PROBE of it.
     pub fn handle_no_responders(&mut self, now: Time, attempt: u8) {
         if self.ended {
             return;
@@ -180,14 +180,14 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Taken { .. }) => FailureKind::ConsumerGone,
             Some(Attempt::Over) | None => return,
         };
-        // Where nobody listens now, nobody is left who might have taken an earlier attempt in silence.
+        // If nobody subscribes now, no consumer is left that could have taken an earlier attempt in silence.
         if kind == FailureKind::NoConsumer && !self.attempts().any(|attempt| attempt.is_taken()) {
             return self.fail(kind.into(), ResetCode::Cancel);
         }
         self.lose(now, attempt, kind.into());
     }
 
-    /// The connection to NATS broke, or is back.
+    /// Handles the loss or the restoration of the connection to NATS.
     pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
         if self.ended {
             return;
@@ -205,12 +205,13 @@ impl<A: Clone + PartialEq> Caller<A> {
                 self.grace_until = None;
                 self.send_again();
             }
-            // What was taken goes on if its consumer says so before the grace is over.
+            // An attempt that was taken goes on if its consumer responds before the grace is over.
             ConnectionChange::Restored => self.probe_now(now),
         }
     }
 
-    /// The moment that [`Caller::poll_timeout`] named has come.
+    /// Handles the passing of time. Call it at the moment that [`Caller::poll_timeout`] returned; earlier calls do no
+    /// harm.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.ended {
             return;
@@ -239,19 +240,20 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.retry_bodies(now);
     }
 
-    /// The HTTP client is gone: whoever works for it is told.
+    /// Ends the exchange because the HTTP client has left. Consumers that work on the request receive RESET(cancel).
     pub fn cancel(&mut self) {
         if !self.ended {
             self.end(None, ResetCode::Cancel, BodyErrorKind::Reset);
         }
     }
 
-    /// How often the request has been sent.
+    /// Returns how many times the request has been published.
     pub const fn published(&self) -> u8 {
         self.published
     }
 
-    /// Whether nothing more is to be published, or to come. A body that has come may still have to be read.
+    /// Returns whether the exchange has ended: inputs are ignored from now on. Transmits, an event and a body that has
+    /// arrived may still be pending.
     pub const fn is_ended(&self) -> bool {
         self.ended
     }
@@ -266,9 +268,9 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end_well(attempt, Some(CallerEvent::Response(response)));
     }
 
-    /// The response has come to its end, and so has the exchange.
+    /// Ends the exchange with the end of its response.
     fn end_well(&mut self, attempt: u8, event: Option<CallerEvent>) {
-        // Whoever else has taken the request is told to stop; the one that answered has ended by itself.
+        // Other consumers that have taken the request must stop. The one that responded has ended by itself.
         if let Some(state) = self.attempt_mut(attempt) {
             *state = Attempt::Over;
         }
@@ -294,13 +296,13 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end(event, code, broken);
     }
 
-    fn out_of_order(&mut self, code: ResetCode) {
+    fn fail_out_of_order(&mut self, code: ResetCode) {
         self.fail(Failure::new(FailureKind::BadResponse).with_detail("a frame out of order"), code);
     }
 
     fn end(&mut self, event: Option<CallerEvent>, code: ResetCode, broken: BodyErrorKind) {
-        let told: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
-        for to in told {
+        let consumers: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
+        for to in consumers {
             self.transmit(Some(to), reset(code), None);
         }
         self.ended = true;
@@ -332,7 +334,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 }
 
-/// What a body breaks off with that is cut short by a failure.
+/// The error with which a failure cuts a body short.
 const fn broken_by(kind: FailureKind, code: ResetCode) -> BodyErrorKind {
     match (kind, code) {
         (FailureKind::TimedOut | FailureKind::ConsumerGone | FailureKind::ConnectionLost, _) => {

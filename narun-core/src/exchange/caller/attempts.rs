@@ -4,13 +4,14 @@ use super::{Caller, reset};
 use crate::frame::{Frame, Refusal, Refused, ResetCode};
 use crate::{Failure, FailureKind, Time};
 
+/// The state of one attempt to send the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt<A> {
-    /// Published; nothing came back yet.
+    /// Published; no frame has arrived yet.
     Sent,
-    /// A consumer has it, and can be addressed if it named a token.
+    /// A consumer has the request. It can be addressed if it named a token.
     Taken { by: Option<A> },
-    /// Refused, or lost.
+    /// The attempt was refused or lost.
     Over,
 }
 
@@ -28,9 +29,9 @@ impl<A> Attempt<A> {
 }
 
 impl<A: Clone + PartialEq> Caller<A> {
-    /// Decides whether a frame counts: its attempt must be open, and its sender the one that took the attempt.
+    /// Returns whether a frame is accepted: its attempt must be open, and its sender the consumer that took the attempt.
     pub(super) fn admit(&mut self, now: Time, attempt: u8, frame: &Frame, reply: Option<&A>) -> bool {
-        let turned_away = match self.attempt(attempt) {
+        let rejection = match self.attempt(attempt) {
             None => ResetCode::Gone,
             Some(Attempt::Over) => ResetCode::Cancel,
             Some(Attempt::Sent) => {
@@ -54,7 +55,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             },
         };
         if !matches!(frame, Frame::Reset(_)) {
-            self.transmit(reply.cloned(), reset(turned_away), None);
+            self.transmit(reply.cloned(), reset(rejection), None);
         }
         false
     }
@@ -82,7 +83,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.try_later(now, attempt, Failure::new(kind).with_retry_after(refused.retry_after));
     }
 
-    /// This attempt was not executed: another one follows after a pause, if any is left.
+    /// Ends an attempt that was not executed. Another one follows after a backoff, if one is left.
     pub(super) fn try_later(&mut self, now: Time, attempt: u8, failure: Failure) {
         let at = now + self.pause();
         if self.resends_left > 0 && at < self.deadline && self.is_repeatable() {
@@ -92,7 +93,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.lose(now, attempt, failure);
     }
 
-    /// This attempt is over. The exchange fails with it unless another attempt is open or to come.
+    /// Ends an attempt. The exchange fails with it unless another attempt is open or scheduled.
     pub(super) fn lose(&mut self, now: Time, attempt: u8, failure: Failure) {
         if let Some(state) = self.attempt_mut(attempt) {
             *state = Attempt::Over;
@@ -127,7 +128,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// A pause between the two configured ones, from a SplitMix64 sequence.
+    /// Draws a backoff between the two configured ones, from a SplitMix64 sequence.
     pub(super) fn pause(&mut self) -> Duration {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.random;

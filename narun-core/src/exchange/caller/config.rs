@@ -3,26 +3,28 @@ use std::time::Duration;
 /// Settings of a [`Caller`].
 #[derive(Clone, Copy, Debug)]
 pub struct CallerConfig {
-    /// Whether the request's method allows sending it again although it may have been executed (RFC 9110 9.2.2).
-    /// Default false.
+    /// Whether the request's method is idempotent: the request may be sent again although it may have been executed
+    /// (RFC 9110, section 9.2.2). Default false.
     pub idempotent: bool,
-    /// Until the response head must be there; counted anew whenever a streamed request's body moves on. Default 15 s.
+    /// Time until the response's head must have arrived. It starts again whenever the streamed body of the request makes
+    /// progress. Default 15 s.
     pub head_timeout: Duration,
-    /// Until everything must be over. Default none.
+    /// Time until the whole exchange must be over. Default `None`: unlimited.
     pub total_timeout: Option<Duration>,
-    /// How long an idempotent request waits for any sign of life before it is sent again, once. Default 1 s.
+    /// Time without any frame after which an idempotent request is sent again, once. Default 1 s.
     pub silence: Duration,
-    /// How long nothing at all may be heard of a consumer before the response's head, which so may take as long as its
-    /// consumer says that it is at work. Default none.
+    /// Time without any frame of a consumer after which the exchange fails, before the response's head. With a long
+    /// [`CallerConfig::head_timeout`], the head may take as long as the consumer sends WORKING. Default `None`: unlimited.
     pub idle: Option<Duration>,
-    /// How long an answer is waited for after the connection was lost, and consumers once it is back, as theirs may
-    /// have been lost too. Default 2 s.
+    /// Time for which a lost connection is forgiven. It bounds the wait for a frame after the connection was lost, and
+    /// the wait for consumers after it was restored, because theirs may have been lost too. Default 2 s.
     pub grace: Duration,
-    /// How often a refused request is sent again. Default 3.
+    /// How many times a refused request is sent again. Default 3.
     pub resends: u8,
-    /// Shortest and longest pause before that; the pause is drawn evenly between them. Default 5 to 50 ms.
+    /// Shortest and longest backoff before a refused request is sent again. Each backoff is drawn evenly between them.
+    /// Default 5 to 50 ms.
     pub pause: (Duration, Duration),
-    /// The credit for the response's body that the REQUEST gave. Default 0.
+    /// The credit for the response's body that the REQUEST grants, as an offset in bytes. Default 0.
     pub credit: u64,
 }
 
