@@ -1,23 +1,23 @@
-//! Ships the audit records of NATS over gRPC to Loki, through a layer of `tracing`.
+//! Ships the audit records of NATS over gRPC to Loki, through a `tracing` layer.
 //!
 //! ```text
 //! cargo run --example audit_loki
 //! LOKI_URL=http://127.0.0.1:3100 cargo run --example audit_loki
 //! ```
 //!
-//! It serves, makes a few calls itself, ships what is recorded of them, and ends. Without `LOKI_URL` it plays Loki too:
-//! prints what arrives, and checks it. What a service of one's own needs is [`Loki`] and [`Shipper`].
+//! It serves, makes a few calls itself, ships their records, and ends. Without `LOKI_URL` it plays Loki too: it prints
+//! the records that arrive, and checks them. A service of your own needs [`Loki`] and [`Shipper`].
 //!
-//! The Loki is one for a single tenant (`auth_enabled: false`), as another one wants to be told the tenant in a header.
-//! The records of the example are found in it with
+//! Loki must have a single tenant (`auth_enabled: false`); otherwise it needs the tenant in a header. This query finds
+//! the records of the example:
 //!
 //! ```text
 //! curl -G http://127.0.0.1:3100/loki/api/v1/query_range \
 //!   --data-urlencode 'query={service="nats-grpc-service", target="narun::audit"} | json | code != "OK"'
 //! ```
 //!
-//! Calls never wait for Loki. Records wait for it in a queue, for as long as it is away or asks for patience (429). Those
-//! that find the queue full, and those that Loki refuses, too old ones for example, are dropped; how many is told, and why.
+//! Calls never wait for Loki. Records wait in a queue while Loki is away or responds with 429. Records are dropped if the
+//! queue is full, or if Loki refuses them, for example because they are too old. Their number and the reason are logged.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -59,47 +59,47 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// The target of audit records.
 const AUDIT: &str = "narun::audit";
 
-/// Records that wait for Loki, at most; more are dropped.
+/// How many records may wait for Loki; more are dropped.
 const WAITING: usize = 8192;
 
-/// Records that go to Loki at a time, at most, and how long they are waited for.
+/// How many records are sent at a time, and how long a batch waits for more.
 const BATCH: usize = 500;
 const GATHER: Duration = Duration::from_millis(200);
 
-/// How long Loki may take, and how long it is given after a failure, at first and at most.
+/// How long Loki may take to respond, and the first and the longest pause after a failure.
 const LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Of an answer of Loki, how many characters are told at most.
-const LONGEST_ANSWER: usize = 1024;
+/// How many characters of Loki's response are logged.
+const LONGEST_TEXT: usize = 1024;
 
 /// How long the last records may take at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Largest push that the Loki of this program takes, or answer of any, in bytes, and the oldest record.
+/// The size limit of a push or a response in bytes, and the age limit of a record.
 const LARGEST: usize = 4 << 20;
 const OLDEST: Duration = Duration::from_secs(3600);
 
-/// A record: nanoseconds since 1970, and its line.
-type Record = (u128, String);
+/// Nanoseconds since 1970, and a line of JSON.
+type AuditLine = (u128, String);
 
-/// A layer that makes a line of JSON of each event, and puts it into the queue.
+/// A layer that puts a line of JSON into the queue for each event.
 struct Loki {
-    queue: mpsc::Sender<Record>,
+    queue: mpsc::Sender<AuditLine>,
     counts: Arc<Counts>,
 }
 
-/// What became of records.
+/// How many records were shipped and dropped.
 #[derive(Debug, Default)]
 struct Counts {
     all: AtomicU64,
     shipped: AtomicU64,
-    /// Dropped as the queue was full, and not told yet.
+    /// Dropped because the queue was full, and not logged yet.
     full: AtomicU64,
 }
 
-/// Ships what is in the queue, for as long as this lives.
+/// Ships the records in the queue until it is dropped.
 struct Shipper {
     stop: oneshot::Sender<()>,
     task: JoinSet<()>,
@@ -114,10 +114,10 @@ struct Push {
 }
 
 impl Loki {
-    /// The layer, and what ships its records to the Loki at this URL, as `service`.
+    /// Returns the layer, and the shipper of its records to the Loki at this URL, under the label `service`.
     fn new(url: &str, service: &str) -> anyhow::Result<(Self, Shipper)> {
         let to: Uri = format!("{}/loki/api/v1/push", url.trim_end_matches('/')).parse()?;
-        ensure!(to.scheme_str() == Some("http"), "LOKI_URL is no http URL");
+        ensure!(to.scheme_str() == Some("http"), "LOKI_URL must be an http URL");
         let client = Client::builder(TokioExecutor::new()).build_http();
         let push = Push { client, to, service: service.to_owned() };
         let (queue, records) = mpsc::channel(WAITING);
@@ -159,12 +159,12 @@ impl Visit for Fields {
 }
 
 impl Shipper {
-    /// Ships what is still in the queue, and tells how many records were shipped and dropped.
+    /// Ships the records that are still in the queue, and returns how many were shipped and dropped in all.
     async fn end(self) -> (u64, u64) {
         let Self { stop, mut task, counts } = self;
         // It may have ended by itself.
         let _ = stop.send(());
-        // What has not gone until then is dropped with the task.
+        // Records that are left then are dropped with the task.
         let _ = timeout(PATIENCE, task.join_next()).await;
         let shipped = counts.shipped.load(Ordering::Relaxed);
         (shipped, counts.all.load(Ordering::Relaxed) - shipped)
@@ -173,7 +173,7 @@ impl Shipper {
 
 async fn ship(
     loki: Push,
-    mut records: mpsc::Receiver<Record>,
+    mut records: mpsc::Receiver<AuditLine>,
     mut stopped: oneshot::Receiver<()>,
     counts: Arc<Counts>,
 ) {
@@ -185,7 +185,7 @@ async fn ship(
                 _ = &mut stopped => stopping = true,
                 taken = records.recv_many(&mut batch, BATCH) => match taken {
                     0 => return,
-                    // Others will come soon after.
+                    // More are likely to come soon.
                     1..BATCH => sleep(GATHER).await,
                     _ => {}
                 },
@@ -201,18 +201,18 @@ async fn ship(
         }
         let count = batch.len() as u64;
         let body = loki.body(&mut batch);
-        let (mut pause, mut told) = (PAUSE, false);
+        let (mut pause, mut logged) = (PAUSE, false);
         loop {
             match loki.send(body.clone()).await {
                 Ok(()) => _ = counts.shipped.fetch_add(count, Ordering::Relaxed),
-                Err(Failure::Refused(error)) => {
-                    tracing::warn!(count, error, "Loki refused audit records, some of these or all");
+                Err(PushError::Refused(error)) => {
+                    tracing::warn!(count, error, "Loki refused some of these audit records, or all");
                 }
-                Err(Failure::Away(error)) => {
-                    if !std::mem::replace(&mut told, true) {
+                Err(PushError::Away(error)) => {
+                    if !std::mem::replace(&mut logged, true) {
                         tracing::warn!(error, "audit records wait for Loki");
                     }
-                    counts.tell();
+                    counts.log();
                     tokio::select! {
                         () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
                         _ = &mut stopped, if !stopping => (stopping, pause) = (true, PAUSE),
@@ -222,62 +222,61 @@ async fn ship(
             }
             break;
         }
-        counts.tell();
+        counts.log();
     }
 }
 
 impl Counts {
-    /// Tells how many were dropped since it was told last.
-    fn tell(&self) {
+    /// Logs how many were dropped since the last time.
+    fn log(&self) {
         let count = self.full.swap(0, Ordering::Relaxed);
         if count > 0 {
-            tracing::warn!(count, "audit records were dropped, as too many wait");
+            tracing::warn!(count, "audit records were dropped because too many wait");
         }
     }
 }
 
-/// Why Loki did not take records.
-enum Failure {
-    /// It may do so later.
+/// Why Loki did not accept a batch.
+enum PushError {
+    /// Retry later.
     Away(String),
-    /// It will not; those that are all right, it took.
+    /// Do not retry. Loki accepted the valid records of the batch.
     Refused(String),
 }
 
 impl Push {
-    /// What is sent of a batch, which is emptied.
-    fn body(&self, batch: &mut Vec<Record>) -> Bytes {
+    /// Encodes a batch, and clears it.
+    fn body(&self, batch: &mut Vec<AuditLine>) -> Bytes {
         let values: Vec<_> = batch.drain(..).map(|(time, line)| json!([time.to_string(), line])).collect();
-        // Few labels: Loki keeps a stream for each combination. The rest can be asked for in the lines.
+        // Few labels, as Loki keeps a stream for each combination. Queries can filter by the fields in the lines.
         let labels = json!({ "service": self.service, "target": AUDIT });
         json!({ "streams": [{ "stream": labels, "values": values }] }).to_string().into()
     }
 
-    /// Sends that. What Loki has already, of the same time and line, it does not take twice.
-    async fn send(&self, body: Bytes) -> Result<(), Failure> {
+    /// Sends a batch. Sending it again is safe: Loki ignores records that it already has.
+    async fn send(&self, body: Bytes) -> Result<(), PushError> {
         let request = Request::post(self.to.clone()).header("content-type", "application/json");
-        let request = request.body(Full::new(body)).map_err(|error| Failure::Refused(error.to_string()))?;
-        let answer = async {
+        let request = request.body(Full::new(body)).map_err(|error| PushError::Refused(error.to_string()))?;
+        let response = async {
             let response = self.client.request(request).await?;
             let status = response.status();
-            // The connection serves again once all is read.
+            // The connection can be used again when the whole response is read.
             let text = Limited::new(response, LARGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
-            let text =
-                String::from_utf8_lossy(&text.to_bytes()).trim().chars().take(LONGEST_ANSWER).collect();
+            let text = String::from_utf8_lossy(&text.to_bytes()).trim().chars().take(LONGEST_TEXT).collect();
             anyhow::Ok((status, text))
         };
-        let (status, text): (_, String) = match timeout(LIMIT, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(Failure::Away(format!("{error:#}"))),
-            Err(_) => return Err(Failure::Away("Loki did not answer in time".to_owned())),
+        let (status, text): (_, String) = match timeout(LIMIT, response).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(PushError::Away(format!("{error:#}"))),
+            Err(_) => return Err(PushError::Away("the request to Loki timed out".to_owned())),
         };
         match status {
             status if status.is_success() => Ok(()),
-            StatusCode::TOO_MANY_REQUESTS => Err(Failure::Away(format!("Loki answered {status}: {text}"))),
+            StatusCode::TOO_MANY_REQUESTS => Err(PushError::Away(format!("Loki responded {status}: {text}"))),
             status if status.is_server_error() => {
-                Err(Failure::Away(format!("Loki answered {status}: {text}")))
+                Err(PushError::Away(format!("Loki responded {status}: {text}")))
             }
-            status => Err(Failure::Refused(format!("Loki answered {status}: {text}"))),
+            status => Err(PushError::Refused(format!("Loki responded {status}: {text}"))),
         }
     }
 }
@@ -289,7 +288,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     let settings = Settings::from_env()?;
-    // What is spawned ends with this function.
+    // Spawned tasks end with this function.
     let mut tasks = JoinSet::new();
     let played = Played::default();
     let url = match &settings.loki_url {
@@ -326,11 +325,11 @@ async fn run() -> anyhow::Result<()> {
     if settings.loki_url.is_none() {
         played.check()?;
     }
-    println!("{shipped} records shipped, all is well");
+    println!("{shipped} records shipped, none dropped");
     Ok(())
 }
 
-/// Serves, and makes calls, some of which fail; returns how many.
+/// Serves, makes calls, some of which fail, and returns their number.
 async fn serve_and_call(nats_url: &str, tasks: &mut JoinSet<()>) -> anyhow::Result<u64> {
     let service = NatsService::builder(nats::connect(nats_url, "narun-grpc").await?)
         .authenticator(TrustRequest::new())
@@ -361,7 +360,7 @@ async fn serve_and_call(nats_url: &str, tasks: &mut JoinSet<()>) -> anyhow::Resu
     Ok(3)
 }
 
-/// A Loki that keeps what it is told, and prints it.
+/// A Loki that counts the records that it receives, and prints them.
 #[derive(Clone, Default)]
 struct Played(Arc<Mutex<BTreeMap<String, u64>>>);
 
@@ -371,7 +370,7 @@ impl Played {
         *response.status_mut() = match self.read(request).await {
             Ok(()) => StatusCode::NO_CONTENT,
             Err(error) => {
-                eprintln!("not a push: {error:#}");
+                eprintln!("invalid push: {error:#}");
                 StatusCode::BAD_REQUEST
             }
         };
@@ -380,7 +379,7 @@ impl Played {
 
     async fn read(&self, request: Request<Incoming>) -> anyhow::Result<()> {
         ensure!(request.method() == Method::POST && request.uri().path() == "/loki/api/v1/push");
-        // Else Loki takes it for something of another encoding.
+        // Otherwise Loki expects another encoding.
         ensure!(request.headers().get("content-type").is_some_and(|kind| kind == "application/json"));
         let body =
             Limited::new(request.into_body(), LARGEST).collect().await.map_err(anyhow::Error::from_boxed)?;

@@ -7,8 +7,8 @@
 //! curl http://127.0.0.1:8080/nowhere                            # the app's own 404
 //! ```
 //!
-//! The nats-server is a private one, or that of `--nats-url` or the environment variable `NATS_URL`; the hello app, a
-//! consumer, runs in the same process. Ctrl-C ends it.
+//! It runs a private nats-server, unless `--nats-url` or the environment variable `NATS_URL` names one; the hello app, a
+//! consumer, runs in the same process. Ctrl-C ends the program.
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
@@ -63,10 +63,9 @@ async fn run(listener: TcpListener, nats_url: &str) -> anyhow::Result<()> {
         .build()
         .await?;
 
-    // The layer comes after the fallback: it then is around that as well, and so around paths that the app does not
-    // know.
+    // The layer is added after the fallback, so that it also covers paths that the app does not know.
     let app = Router::new()
-        .route("/local", get(|| async { "answered by the app itself\n" }))
+        .route("/local", get(|| async { "from the app itself\n" }))
         .fallback(
             |uri: Uri| async move { (StatusCode::NOT_FOUND, format!("the app has no {}\n", uri.path())) },
         )
@@ -100,7 +99,7 @@ async fn run(listener: TcpListener, nats_url: &str) -> anyhow::Result<()> {
     consumer.await?.context("the consumer ended")
 }
 
-/// The HTTP client, where axum keeps it.
+/// The HTTP client's address, which axum puts into the extensions.
 fn peer(parts: &Parts) -> Option<Peer> {
     let ConnectInfo(address) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(Peer::new(*address, Scheme::HTTP))

@@ -1,8 +1,8 @@
-//! Durable requests that were given up: lists them, puts them back, deletes them.
+//! Lists dead letters, the durable requests that were given up, puts them back, or deletes them.
 //!
 //! ```text
 //! cargo run --example dead_letters -- list
-//! cargo run --example dead_letters -- put-back 3     # to be delivered again, once the cause is mended
+//! cargo run --example dead_letters -- put-back 3     # to be delivered again, after the cause is fixed
 //! cargo run --example dead_letters -- delete 3
 //! ```
 //!
@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use narun_consumer::DeadLetters;
 use narun_examples::nats;
 
-/// How many are asked for at a time.
+/// How many are requested at a time.
 const PAGE: usize = 100;
 
 #[derive(Parser)]
@@ -32,18 +32,18 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists all, the oldest first.
+    /// Lists dead letters, the oldest first.
     List {
-        /// Only those of this app.
+        /// Only dead letters of this app.
         #[arg(long)]
         app: Option<String>,
     },
-    /// Puts them back into the stream, as if they had just been accepted.
+    /// Puts dead letters back into the stream, as if they had just been accepted.
     PutBack {
         #[arg(required = true)]
         numbers: Vec<u64>,
     },
-    /// Deletes them for good.
+    /// Deletes dead letters for good.
     Delete {
         #[arg(required = true)]
         numbers: Vec<u64>,

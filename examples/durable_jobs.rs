@@ -1,12 +1,12 @@
-//! Work that survives: a slow handler, a crash in the middle, a dead letter, and an answer that is fetched later.
+//! Durable requests: a slow handler, a crash in the middle, a dead letter, and a response that is fetched later.
 //!
 //! ```text
 //! cargo run --example durable_jobs
 //! ```
 //!
 //! It runs a private nats-server with JetStream (or uses that of `--nats-url` or the environment variable `NATS_URL`),
-//! a gateway, and workers in processes of their own, tells what happens, and ends by itself: exit code 0 only if all
-//! went as it should.
+//! a gateway, and workers in processes of their own. It prints what happens, and ends by itself: the exit code is 0 only
+//! if every step succeeded.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -32,10 +32,10 @@ use tracing::level_filters::LevelFilter;
 const STREAM: &str = "JOBS";
 const APP: &str = "jobs";
 
-/// How often a job is delivered before it is given up.
+/// How often a job is delivered before it becomes a dead letter.
 const DELIVERIES: u64 = 3;
 
-/// How long a delivery may go without a sign of life, before another worker gets the job.
+/// How long a delivery may go without an acknowledgement before another worker gets the job.
 const ACK_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]
@@ -49,11 +49,11 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Part {
-    /// Runs one worker, until it is stopped: what this program starts others of itself with.
+    /// Runs one worker until it is stopped. The program starts its workers with this command.
     Worker {
-        /// Whether the bug is mended.
+        /// Whether the bug is fixed.
         #[arg(long)]
-        mended: bool,
+        fixed: bool,
     },
 }
 
@@ -62,15 +62,15 @@ async fn main() -> ExitCode {
     narun_examples::log_from(LevelFilter::WARN);
     let args = Args::parse();
     narun_examples::exit(match args.part {
-        Some(Part::Worker { mended }) => work(args.nats_url, mended).await,
+        Some(Part::Worker { fixed }) => work(args.nats_url, fixed).await,
         None => start(args.nats_url).await,
     })
 }
 
-/// The workers' side: an ordinary router, and what it is served with.
-async fn work(nats_url: Option<String>, mended: bool) -> anyhow::Result<()> {
+/// A worker: an ordinary router, and a consumer that serves it.
+async fn work(nats_url: Option<String>, fixed: bool) -> anyhow::Result<()> {
     let nats_url = nats_url.context("a worker needs --nats-url")?;
-    // narun logs it, without a backtrace.
+    // narun logs panics, without a backtrace.
     std::panic::set_hook(Box::new(|_| {}));
     let shutdown = Shutdown::on_signal()?;
     let router = Router::new()
@@ -78,7 +78,7 @@ async fn work(nats_url: Option<String>, mended: bool) -> anyhow::Result<()> {
         .route("/jobs/slow", post(slow))
         .route("/jobs/crash", post(crash))
         .route("/jobs/buggy", post(buggy))
-        .with_state(mended);
+        .with_state(fixed);
     narun_consumer::serve(nats::connect(&nats_url, "worker").await?, APP, router)
         .stream(STREAM)
         .ack_wait(ACK_WAIT)
@@ -90,13 +90,13 @@ async fn work(nats_url: Option<String>, mended: bool) -> anyhow::Result<()> {
         .context("the worker ended")
 }
 
-/// Takes three times as long as a worker may be silent; narun tells the server that it is at work.
+/// Takes three times the ack wait. narun extends it with progress acknowledgements.
 async fn slow() -> &'static str {
     tokio::time::sleep(3 * ACK_WAIT).await;
     "done, slowly"
 }
 
-/// Kills its process at the first delivery.
+/// Ends its process in the first delivery.
 async fn crash(request: axum::extract::Request) -> String {
     let count = deliveries(&request);
     if count == 1 {
@@ -105,10 +105,10 @@ async fn crash(request: axum::extract::Request) -> String {
     format!("done, in delivery {count}")
 }
 
-/// Panics until the bug is mended.
-async fn buggy(State(mended): State<bool>) -> &'static str {
-    assert!(mended, "the bug");
-    "done, now that the bug is mended"
+/// Panics until the bug is fixed.
+async fn buggy(State(fixed): State<bool>) -> &'static str {
+    assert!(fixed, "the bug");
+    "done, now that the bug is fixed"
 }
 
 fn deliveries(request: &axum::extract::Request) -> u64 {
@@ -120,12 +120,12 @@ fn deliveries(request: &axum::extract::Request) -> u64 {
 
 async fn start(nats_url: Option<String>) -> anyhow::Result<()> {
     let nats = Nats::at_or_private_with_jetstream(nats_url)?;
-    let result = Story::begin(nats.url()).await?.tell().await;
+    let result = Story::begin(nats.url()).await?.run().await;
     nats.stop()?;
     result
 }
 
-/// What is told, with what it takes.
+/// The steps of this example, and what they need.
 struct Story {
     nats_url: String,
     gateway: SocketAddr,
@@ -134,7 +134,7 @@ struct Story {
 }
 
 impl Story {
-    /// Runs a gateway of this process.
+    /// Starts a gateway in this process.
     async fn begin(nats_url: &str) -> anyhow::Result<Self> {
         let gateway = Gateway::builder(nats::connect(nats_url, "gateway").await?)
             .namespace(Namespace::new(STREAM)?)
@@ -153,12 +153,12 @@ impl Story {
         })
     }
 
-    async fn tell(&self) -> anyhow::Result<()> {
+    async fn run(&self) -> anyhow::Result<()> {
         self.say("A gateway with the durable route POST /jobs/…, and one worker.");
         let worker = self.worker(false).await?;
         self.expect("quick", "done").await?;
 
-        self.chapter("A job that takes three times as long as a worker may be silent");
+        self.chapter("A job that takes three times the ack wait");
         self.expect("slow", "done, slowly").await?;
 
         self.chapter("A job that kills its worker");
@@ -167,11 +167,11 @@ impl Story {
         crash?;
         let worker = worker?;
 
-        self.chapter("A job whose answer is fetched later");
+        self.chapter("A job whose response is fetched later");
         let location = self.post_for_later("slow").await?;
         self.fetch(&location, StatusCode::OK, "done, slowly").await?;
 
-        self.chapter("A job that a bug makes fail, until it is a dead letter");
+        self.chapter("A job that fails because of a bug, until it becomes a dead letter");
         let location = self.post_for_later("buggy").await?;
         self.fetch(&location, StatusCode::INTERNAL_SERVER_ERROR, "").await?;
         let letters = self.dead_letters.list(Some(APP), 0, 10).await?;
@@ -184,21 +184,21 @@ impl Story {
             letter.reason(),
             letter.deliveries(),
         ));
-        self.say("The bug is mended, and the dead letter put back.");
+        self.say("The bug is fixed, and the dead letter put back.");
         worker.stop().await?;
         let worker = self.worker(true).await?;
         self.dead_letters.put_back(letter.sequence()).await?;
-        self.fetch(&location, StatusCode::OK, "done, now that the bug is mended").await?;
+        self.fetch(&location, StatusCode::OK, "done, now that the bug is fixed").await?;
         let left = self.dead_letters.list(Some(APP), 0, 10).await?;
         ensure!(left.is_empty(), "there should be no dead letter any more");
 
         worker.stop().await?;
         println!();
-        self.say("All went as it should.");
+        self.say("Every step succeeded.");
         Ok(())
     }
 
-    /// Sends a job without waiting for its answer; returns where that will be.
+    /// Sends a job without waiting for its response, and returns the response's location.
     async fn post_for_later(&self, job: &str) -> anyhow::Result<String> {
         let accepted = self.post(job, Some("respond-async")).await?;
         ensure!(accepted.status() == StatusCode::ACCEPTED, "the status should have been 202 Accepted");
@@ -206,7 +206,7 @@ impl Story {
         Ok(location.to_str()?.to_owned())
     }
 
-    /// Asks for an answer until it is there, and compares it; an empty `body` may be anything.
+    /// Requests a location until the response is there, and compares it. An empty `body` matches any content.
     async fn fetch(&self, location: &str, status: StatusCode, body: &str) -> anyhow::Result<()> {
         loop {
             let response = client::send(self.gateway, Method::GET, location, Bytes::new()).await?;
@@ -218,7 +218,7 @@ impl Story {
         }
     }
 
-    /// Sends a job, waits for its answer and compares it.
+    /// Sends a job, waits for its response, and compares it.
     async fn expect(&self, job: &str, body: &str) -> anyhow::Result<()> {
         compare(&self.post(job, None).await?, StatusCode::OK, body)
     }
@@ -236,7 +236,7 @@ impl Story {
         Ok(response)
     }
 
-    /// Waits for a worker's death, and starts another one.
+    /// Waits until a worker has ended, and starts another one.
     async fn replace(&self, mut worker: Process) -> anyhow::Result<Process> {
         let status = worker.ended().await?;
         self.say(&format!("The worker is dead ({status}); another one is started."));
@@ -244,9 +244,9 @@ impl Story {
     }
 
     /// Starts a worker, which ends with this program.
-    async fn worker(&self, mended: bool) -> anyhow::Result<Process> {
+    async fn worker(&self, fixed: bool) -> anyhow::Result<Process> {
         let arguments = ["--nats-url", &self.nats_url, "worker"];
-        Process::start(arguments.into_iter().chain(mended.then_some("--mended"))).await
+        Process::start(arguments.into_iter().chain(fixed.then_some("--fixed"))).await
     }
 
     fn chapter(&self, title: &str) {
@@ -265,6 +265,6 @@ fn describe(response: &Response<Bytes>) -> String {
 
 fn compare(response: &Response<Bytes>, status: StatusCode, body: &str) -> anyhow::Result<()> {
     ensure!(response.status() == status, "the status should have been {status}");
-    ensure!(body.is_empty() || response.body() == body, "the answer should have been {body:?}");
+    ensure!(body.is_empty() || response.body() == body, "the response should have been {body:?}");
     Ok(())
 }

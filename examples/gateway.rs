@@ -8,9 +8,9 @@
 //! curl http://127.0.0.1:9090/metrics
 //! ```
 //!
-//! It starts without NATS, and answers 503 until that is there. Ctrl-C and SIGTERM end it once all requests under way
-//! are answered; bodies that take more than 20 s longer are cut off. It runs on one core, which is the most efficient
-//! way to use one; for more, run several behind a load balancer.
+//! It starts without NATS, and responds with 503 until it is connected. Ctrl-C and SIGTERM end it after the requests in
+//! flight; bodies that take more than 20 s longer are aborted. It runs on one core, which is the most efficient way to
+//! use one; to use more, run several behind a load balancer.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ use narun_examples::{metrics, nats};
 use narun_gateway::Gateway;
 use narun_gateway::config::Config;
 
-/// Sends HTTP requests over NATS, as a configuration file says.
+/// Sends HTTP requests over NATS, with the routes of a configuration file.
 #[derive(Parser)]
 struct Args {
     /// The configuration, in YAML.
@@ -60,7 +60,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         () = serve(listener, gateway.service(), shutdown.begun()) => {}
         () = gateway.closed() => bail!("the connection to NATS is dead"),
     }
-    // What is still under way is cut off now, and its consumers are told.
+    // Aborts the bodies that are still in flight, and notifies their consumers.
     gateway.shutdown(Duration::ZERO).await;
     metrics.await?;
     Ok(())

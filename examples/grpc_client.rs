@@ -1,11 +1,12 @@
-//! A client that calls every method of `grpc_server` once or more, and prints what it saw.
+//! A client that calls every method of `grpc_server` at least once, and prints and checks the responses.
 //!
 //! ```text
 //! cargo run --example grpc_server
 //! cargo run --example grpc_client -- --server http://127.0.0.1:50056
 //! ```
 //!
-//! It ends with an error, and exit code 1, if anything is not as it should be. What it makes it deletes, but for two empty buckets, `settings` and `files`.
+//! It ends with an error, and exit code 1, if a response is not as expected. It deletes all that it makes, except for two
+//! empty buckets, `settings` and `files`.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -21,19 +22,19 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
-/// How long a message may take that is to come.
+/// How long an expected message may take.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Goes through all methods of NATS over gRPC.
+/// Calls all methods of NATS over gRPC.
 #[derive(Parser)]
 struct Args {
     /// The server.
     #[arg(long, env = "GRPC_URL", default_value = "http://127.0.0.1:50056")]
     server: String,
-    /// The user to be.
+    /// The user.
     #[arg(long, default_value = "example")]
     user: String,
-    /// What to prove it with, if the server asks for it.
+    /// The user's token, if the server authenticates its clients.
     #[arg(long, env = "GRPC_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
@@ -51,11 +52,11 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A client of one user's.
+/// A client of one user.
 struct Client {
     grpc: NatsServiceClient<InterceptedService<Channel, Bearer>>,
     user: String,
-    /// The end of all names, so that what another run left behind does not matter.
+    /// The suffix of all names, so that leftovers of another run do not matter.
     run: String,
 }
 
@@ -92,7 +93,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     client.keys().await?;
     client.objects().await?;
     client.statistics().await?;
-    println!("all is well");
+    println!("every call succeeded");
     Ok(())
 }
 
@@ -155,22 +156,22 @@ impl Client {
     async fn request(&mut self) -> anyhow::Result<()> {
         let subject = self.name("service");
         let mut work = call!(self, subscribe, SubscribeRequest { subject: subject.clone() });
-        let (mut answering, user_id) = (self.grpc.clone(), self.user.clone());
-        let answer = async {
-            let asked = next(&mut work).await?;
-            let (subject, data) = (asked.reply_to, [b"echo ", &asked.data[..]].concat().into());
-            let answer = pb::PublishRequest { user_id, subject, data, ..Default::default() };
-            answering.publish(answer).await.context("publish the answer")?;
+        let (mut responder, user_id) = (self.grpc.clone(), self.user.clone());
+        let respond = async {
+            let message = next(&mut work).await?;
+            let (subject, data) = (message.reply_to, [b"echo ", &message.data[..]].concat().into());
+            let reply = pb::PublishRequest { user_id, subject, data, ..Default::default() };
+            responder.publish(reply).await.context("publish the reply")?;
             anyhow::Ok(())
         };
         let ask = async {
             Ok(call!(self, request, RequestRequest { subject: subject.clone(), data: "hi".into() }))
         };
-        let ((), answer) = tokio::try_join!(answer, ask)?;
-        ensure!(answer.success && answer.data == "echo hi", "another answer: {answer:?}");
+        let ((), reply) = tokio::try_join!(respond, ask)?;
+        ensure!(reply.success && reply.data == "echo hi", "another reply: {reply:?}");
         let nobody = call!(self, request, RequestRequest { subject: self.name("nobody") });
-        ensure!(!nobody.success, "an answer of nobody: {nobody:?}");
-        println!("request: echo hi; to nobody: {}", nobody.error_message);
+        ensure!(!nobody.success, "a reply without a responder: {nobody:?}");
+        println!("request: echo hi; without a responder: {}", nobody.error_message);
         Ok(())
     }
 
@@ -219,7 +220,7 @@ impl Client {
         let pulled = self.pull(&stream_name, &consumer_name, 3).await?;
         let [one, two, three] = &pulled[..] else { anyhow::bail!("not three messages: {pulled:?}") };
         ensure!(one.data == "1" && one.subject == subject && one.num_delivered == 1, "another: {one:?}");
-        // By sequence alone, and by the token that came with the message.
+        // By sequence alone, and by the token of the message.
         for (sequence, ack_token) in [(one.sequence, String::new()), (two.sequence, two.ack_token.clone())] {
             let (stream_name, consumer_name) = (stream_name.clone(), consumer_name.clone());
             let acked = call!(
@@ -261,7 +262,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes messages as they come, the last of those before again and one that is stored meanwhile.
+    /// Consumes messages as they come: one that is delivered again, and one that is stored meanwhile.
     async fn consume(&mut self, stream: &str, consumer: &str, token: String) -> anyhow::Result<()> {
         let named = || (stream.to_owned(), consumer.to_owned());
         let (stream_name, consumer_name) = named();
@@ -326,11 +327,11 @@ impl Client {
         self.watch().await
     }
 
-    /// Changes a key, each time at the revision that it is expected to be at, while it is watched.
+    /// Changes a watched key, each time with the expected revision.
     async fn watch(&mut self) -> anyhow::Result<()> {
         let (bucket, key) = ("settings".to_owned(), self.name("size "));
         let named = || (bucket.clone(), key.clone());
-        // 0 is for a key that is not there.
+        // 0 is the revision of a key that does not exist.
         let first = self.put_at(&key, "1", 0).await?;
         let again = self.put_at(&key, "1", 0).await.map_err(|status| status.code());
         ensure!(again == Err(Code::AlreadyExists), "made twice: {again:?}");
@@ -390,14 +391,14 @@ impl Client {
         let got = call!(self, object_get, ObjectGetRequest { bucket: b, object_name: n });
         ensure!(got.found && got.data == "all good" && got.metadata == metadata(), "another object: {got:?}");
 
-        // In pieces, so that an object may be larger than any message.
+        // In chunks, so that an object may be larger than any message.
         let (b, n) = named();
-        let piece = |data: Vec<u8>| pb::ObjectChunk { data: data.into(), ..Default::default() };
+        let chunk = |data: Vec<u8>| pb::ObjectChunk { data: data.into(), ..Default::default() };
         let first =
             pb::ObjectChunk { user_id: self.user.clone(), bucket: b, object_name: n, ..Default::default() };
-        let pieces = [first].into_iter().chain((0..40).map(move |number| piece(vec![number; 100_000])));
-        let pieces: Vec<_> = pieces.collect();
-        let up = self.grpc.object_upload(futures::stream::iter(pieces)).await?.into_inner();
+        let chunks = [first].into_iter().chain((0..40).map(move |number| chunk(vec![number; 100_000])));
+        let chunks: Vec<_> = chunks.collect();
+        let up = self.grpc.object_upload(futures::stream::iter(chunks)).await?.into_inner();
         ensure!(up.success, "not put: {up:?}");
         let (b, n) = named();
         let mut down = call!(self, object_download, ObjectGetRequest { bucket: b, object_name: n });

@@ -1,4 +1,4 @@
-//! NATS over gRPC inside an axum app: one server, one port, with another gRPC service, health and reflection.
+//! NATS over gRPC inside an axum app: one server and one port, with another gRPC service, health and reflection.
 //!
 //! ```text
 //! cargo run --example grpc_embedded
@@ -6,8 +6,8 @@
 //! cargo run --example grpc_client
 //! ```
 //!
-//! Subscribers that die without a word are found by HTTP/2 keepalive, which `http::serve` here has on; a server of axum's
-//! or hyper's own has it off by default.
+//! HTTP/2 keepalive detects subscribers that died without closing their connection. `http::serve` turns it on here; the
+//! servers of axum and hyper have it off by default.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ struct Args {
     /// The nats-server, with JetStream; a private one by default.
     #[arg(long, env = "NATS_URL")]
     nats_url: Option<String>,
-    /// The address to listen on; port 0 takes any free one.
+    /// The address to listen on; port 0 for any free port.
     #[arg(long, default_value = "127.0.0.1:50056")]
     listen: String,
 }
@@ -59,7 +59,7 @@ async fn serve(nats_url: &str, address: String) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let service = NatsService::builder(nats::connect(nats_url, "narun-grpc").await?)
         .authenticator(TrustRequest::new())
-        // The server is not tonic's, so that the peer's address is where that one puts it.
+        // The server is not tonic's: it puts the peer's address into an extension of its own.
         .peer(|extensions| extensions.get::<Peer>().map(Peer::address))
         .build();
     let (health, _watch) = service.health();
@@ -83,8 +83,8 @@ async fn serve(nats_url: &str, address: String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The app's own gRPC service, as tonic generates them from a contract: `example.Greeter`, whose method `Greet` takes
-/// and returns a `google.protobuf.StringValue`.
+/// The app's own gRPC service, like tonic's generated code: `example.Greeter`, whose method `Greet` takes and returns a
+/// `google.protobuf.StringValue`.
 #[derive(Clone)]
 struct Greeter;
 

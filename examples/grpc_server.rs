@@ -6,11 +6,11 @@
 //! ```
 //!
 //! It serves at the port `GRPC_PORT`, 50056 by default, and uses the NATS servers of `NATS_URLS`, with the credentials
-//! of `NATS_USERNAME` and so on; without `NATS_URLS` it runs a server of its own, for trying things out.
+//! of `NATS_USERNAME` and so on. Without `NATS_URLS` it runs a private nats-server.
 //!
-//! By default it believes its clients that they are who they say, and so listens on 127.0.0.1 only. To be reached
-//! from elsewhere (`--host 0.0.0.0`) it should know them: by `--jwt-secret`, or by `--tokens FILE`, which has a token
-//! and its user in each line:
+//! By default it does not authenticate its clients, and so listens on 127.0.0.1 only. To be reached from elsewhere
+//! (`--host 0.0.0.0`) it should: with `--jwt-secret`, or with `--tokens FILE`, which has a token and its user in each
+//! line:
 //!
 //! ```text
 //! a-long-and-secret-token ann
@@ -19,7 +19,8 @@
 //! With `CONSUL_ENABLED=true` it registers with the Consul agent at `CONSUL_HOST` and `CONSUL_PORT`, with the token
 //! `CONSUL_HTTP_TOKEN` if there is one.
 //!
-//! Ctrl-C and SIGTERM end it: streams are told to go elsewhere, calls under way are finished.
+//! Ctrl-C and SIGTERM end it: gRPC streams end with UNAVAILABLE, so that clients connect elsewhere, and calls in flight
+//! are finished.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,16 +38,16 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_reflection::server::Builder as Reflection;
 
-/// How often a silent client is asked for a sign of life, and how long it may take for one.
+/// The interval and the timeout of HTTP/2 keepalive, which detects clients that died.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// How long calls under way may take at the end.
+/// How long calls in flight may take after the signal.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long the first connection to NATS is waited for; it is tried further all the same.
+/// How long the first connection to NATS may take before a warning is logged. It is retried for ever.
 const FIRST_CONNECTION: Duration = Duration::from_secs(5);
 
-/// The shortest secret that cannot be guessed.
+/// The length of the shortest accepted secret, in bytes.
 const SECRET: usize = 32;
 
 /// Serves NATS over gRPC; settings come from the environment.
@@ -55,10 +56,10 @@ struct Args {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Callers are known by JSON Web Tokens that are signed with this secret (HS256), of 32 bytes or more.
+    /// Authenticates callers by JSON Web Tokens signed with this secret (HS256), of 32 bytes or more.
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, conflicts_with = "tokens")]
     jwt_secret: Option<String>,
-    /// Callers are known by the tokens in this file.
+    /// Authenticates callers by the tokens in this file.
     #[arg(long)]
     tokens: Option<PathBuf>,
 }
@@ -87,7 +88,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     served.and(stopped)
 }
 
-async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyhow::Result<()> {
+async fn serve(host: &str, settings: &Settings, authenticator: impl Authenticator) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let addresses = settings
         .nats_urls
@@ -96,12 +97,12 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
         .collect::<Result<Vec<async_nats::ServerAddr>, _>>()?;
     let options = settings.connect_options().await?.name("narun-grpc").retry_on_initial_connect();
     let client = options.connect(addresses).await.context("cannot connect to NATS")?;
-    // Whoever waits for `ready` is not to be told that NATS is away because the first connection takes a moment.
+    // The first connection takes a moment: until then, calls would be UNAVAILABLE although the server is ready.
     if tokio::time::timeout(FIRST_CONNECTION, nats::has_jetstream(&client)).await.is_err() {
-        tracing::warn!("NATS does not answer yet: until it does, calls are UNAVAILABLE");
+        tracing::warn!("not connected to NATS yet: until then, calls are UNAVAILABLE");
     }
 
-    let mut builder = NatsService::builder(client).authenticator(who);
+    let mut builder = NatsService::builder(client).authenticator(authenticator);
     if let Some(domain) = &settings.jetstream_domain {
         builder = builder.jetstream_domain(domain);
     }
@@ -131,7 +132,7 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
     let begun = shutdown.begun();
     let serving = server.serve_with_incoming_shutdown(incoming, async move {
         begun.await;
-        // Who connects again is to find another one.
+        // Clients that connect again should find another server.
         if let Some(registration) = registration {
             registration.end().await;
         }
@@ -144,12 +145,12 @@ async fn serve(host: &str, settings: &Settings, who: impl Authenticator) -> anyh
     };
     tokio::select! {
         served = serving => served?,
-        () = too_late => tracing::warn!("calls are still under way, and are given up"),
+        () = too_late => tracing::warn!("calls are still in flight, and are aborted"),
     }
     Ok(())
 }
 
-/// Reads lines of a token and a user; empty ones, and those that begin with `#`, are nothing.
+/// Reads lines of a token and a user. Empty lines, and lines that begin with `#`, are skipped.
 fn read_tokens(file: &Path) -> anyhow::Result<StaticTokens> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut tokens = StaticTokens::new();
@@ -157,7 +158,7 @@ fn read_tokens(file: &Path) -> anyhow::Result<StaticTokens> {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        // The line itself is not told, as there is a secret in it.
+        // The error does not contain the line, as there is a secret in it.
         let Some((token, user)) = line.trim().split_once(char::is_whitespace) else {
             bail!("{}, line {}: expected a token and a user", file.display(), number + 1);
         };

@@ -7,9 +7,9 @@
 //! grpcurl -plaintext -H 'name: ann' -d '{"text": "hello"}' 127.0.0.1:50057 example.chat.Chat/Join
 //! ```
 //!
-//! It runs a private nats-server (or uses that of `--nats-url` or the environment variable `NATS_URL`), a consumer
-//! whose service are tonic's routes, with health and reflection among them, and a gateway over HTTP/2. Then it tells what
-//! happens in the chat, and ends by itself: exit code 0 only if all went as it should. With `--listen` it serves others
+//! It runs a private nats-server (or uses that of `--nats-url` or the environment variable `NATS_URL`), a consumer that
+//! serves tonic's routes, with health and reflection among them, and a gateway over HTTP/2. It prints what happens in
+//! the chat, and ends by itself: the exit code is 0 only if every step succeeded. With `--listen` it serves other clients
 //! instead, until Ctrl-C.
 
 use std::future::IntoFuture;
@@ -46,17 +46,17 @@ use tracing::level_filters::LevelFilter;
 
 const APP: &str = "chat";
 
-/// The services that the gateway knows. It looks into none of them: each is a route.
+/// The services, each of which is a route of the gateway.
 const SERVICES: [&str; 3] =
     ["example.chat.Chat", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
-/// How long anything may take that is to happen.
+/// How long each step may take.
 const SOON: Duration = Duration::from_secs(30);
 
 /// Shows gRPC through NATS.
 #[derive(Parser)]
 struct Args {
-    /// Serves others at this address until Ctrl-C; port 0 takes any free one.
+    /// Serves other clients at this address until Ctrl-C; port 0 for any free port.
     #[arg(long)]
     listen: Option<SocketAddr>,
     /// A nats-server to use instead of a private one.
@@ -79,11 +79,11 @@ async fn start(args: Args) -> anyhow::Result<()> {
     result
 }
 
-async fn run(listener: TcpListener, nats_url: &str, tells: bool) -> anyhow::Result<()> {
+async fn run(listener: TcpListener, nats_url: &str, alone: bool) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let address = listener.local_addr()?;
 
-    // The consumer: the routes that tonic's own server would have, and what they are served with.
+    // The consumer: it serves the same routes as tonic's own server would.
     let (ready, is_ready) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let consumer = narun_consumer::serve(nats::connect(nats_url, "chat").await?, APP, routes().await?)
@@ -100,8 +100,8 @@ async fn run(listener: TcpListener, nats_url: &str, tells: bool) -> anyhow::Resu
 
     let story = async {
         is_ready.await.context("the consumer did not start")?;
-        if tells {
-            Story::begin(address).await?.tell().await?;
+        if alone {
+            Story::begin(address).await?.run().await?;
             shutdown.begin();
         } else {
             println!("ready http://{address}");
@@ -115,13 +115,13 @@ async fn run(listener: TcpListener, nats_url: &str, tells: bool) -> anyhow::Resu
         result = &mut consumer => return result?.context("the consumer ended"),
         () = gateway.closed() => anyhow::bail!("the gateway's connection to NATS is dead"),
     }
-    // Chats have no end of their own: they are ended with their consumer.
+    // Chats have no end of their own: they end with their consumer.
     drop(stop);
     consumer.await?.context("the consumer ended")?;
     Ok(http.await?)
 }
 
-/// The services, as any tonic server has them.
+/// The services, as in any tonic server.
 async fn routes() -> anyhow::Result<Routes> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ChatServer<Room>>().await;
@@ -132,7 +132,7 @@ async fn routes() -> anyhow::Result<Routes> {
     Ok(Routes::new(ChatServer::new(Room::new())).add_service(health).add_service(reflection).prepare())
 }
 
-/// What is told, with what it takes.
+/// The steps of this example, and what they need.
 struct Story {
     channel: Channel,
     begun: Instant,
@@ -151,7 +151,7 @@ impl Story {
         Ok(Self { channel, begun: Instant::now() })
     }
 
-    async fn tell(&self) -> anyhow::Result<()> {
+    async fn run(&self) -> anyhow::Result<()> {
         self.say("A consumer with tonic's routes, and a gateway with a route for each of their services.");
         let services = self.services().await?;
         self.say(&format!("Reflection, through the gateway: {}", services.join(", ")));
@@ -162,7 +162,7 @@ impl Story {
         self.say(&format!("Health of {}: {}", SERVICES[0], status.as_str_name()));
         ensure!(status == ServingStatus::Serving, "it should have been SERVING");
 
-        self.chapter("A chat: each member's call is a stream both ways");
+        self.chapter("A chat: each member's call streams both ways");
         let mut ann = self.join("ann").await?;
         self.hears(&mut ann, "", "ann is here").await?;
         let mut bob = self.join("bob").await?;
@@ -174,34 +174,34 @@ impl Story {
         let twice = self.join("bob").await.err().context("two members should not have one name")?;
         self.expect_status(twice, Code::AlreadyExists)?;
 
-        self.chapter("Bob hangs up, in the middle of his call: the handler is dropped, and so his seat");
+        self.chapter("Bob cancels his call: the handler is dropped, and his seat with it");
         drop(bob);
         self.hears(&mut ann, "", "bob is gone").await?;
         self.who(&["ann"]).await?;
 
-        self.chapter("Ann says that she is done, and the call ends as it should");
+        self.chapter("Ann closes her side, and the call ends with OK");
         ann.says.close_channel();
         let end = soon(ann.hears.message()).await??;
-        ensure!(end.is_none(), "nothing should have come, and not {end:?}");
+        ensure!(end.is_none(), "there should have been no message, not {end:?}");
         self.say("ann: OK");
         self.who(&[]).await?;
 
-        self.chapter("A deadline crosses, too: Carol has two seconds");
+        self.chapter("A deadline crosses NATS, too: Carol has two seconds");
         self.carol().await?;
 
         println!();
-        self.say("All went as it should.");
+        self.say("Every step succeeded.");
         Ok(())
     }
 
-    /// Asks by reflection which services there are.
+    /// Lists the services by reflection.
     async fn services(&self) -> anyhow::Result<Vec<String>> {
         let message_request = Some(MessageRequest::ListServices(String::new()));
         let request = ServerReflectionRequest { host: String::new(), message_request };
         let mut client = ServerReflectionClient::new(self.channel.clone());
-        let mut answers = client.server_reflection_info(stream::iter([request])).await?.into_inner();
-        let answer = soon(answers.message()).await??.context("reflection should have answered")?;
-        let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        let mut responses = client.server_reflection_info(stream::iter([request])).await?.into_inner();
+        let response = soon(responses.message()).await??.context("reflection should have responded")?;
+        let Some(MessageResponse::ListServicesResponse(list)) = response.message_response else {
             anyhow::bail!("reflection should have listed the services");
         };
         let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
@@ -217,7 +217,7 @@ impl Story {
         Ok(Member { name, says, hears: response.into_inner() })
     }
 
-    /// One says something, and both hear it.
+    /// One member says something, and both hear it.
     async fn talk(&self, from: &str, text: &str, one: &mut Member, other: &mut Member) -> anyhow::Result<()> {
         one.says.unbounded_send(Said { text: text.to_owned() }).context("the call has ended")?;
         self.hears(one, from, text).await?;
@@ -232,7 +232,7 @@ impl Story {
         Ok(())
     }
 
-    /// Asks who is there until it is these: who left may have to be noticed.
+    /// Lists the members until they are as expected: it may take a moment until a cancelled call is noticed.
     async fn who(&self, expected: &[&str]) -> anyhow::Result<()> {
         let mut client = ChatClient::new(self.channel.clone());
         let asked = async {
@@ -246,7 +246,7 @@ impl Story {
         Ok(())
     }
 
-    /// Joins for a limited time, in which she says nothing.
+    /// Joins with a deadline, and says nothing.
     async fn carol(&self) -> anyhow::Result<()> {
         let mut request = Request::new(stream::pending());
         request.metadata_mut().insert("name", MetadataValue::from_static("carol"));
@@ -255,7 +255,7 @@ impl Story {
         let (says, _) = unbounded();
         let mut carol = Member { name: "carol", says, hears };
         self.hears(&mut carol, "", "carol is here").await?;
-        let status = soon(carol.hears.message()).await?.err().context("her time should have been over")?;
+        let status = soon(carol.hears.message()).await?.err().context("her call should have timed out")?;
         self.expect_status(status.into(), Code::DeadlineExceeded)?;
         self.who(&[]).await
     }
@@ -263,7 +263,7 @@ impl Story {
     fn expect_status(&self, error: anyhow::Error, code: Code) -> anyhow::Result<()> {
         let status = error.downcast::<tonic::Status>()?;
         self.say(&format!("{:?}: {}", status.code(), status.message()));
-        ensure!(status.code() == code, "it should have been {code:?}, and not {:?}", status.code());
+        ensure!(status.code() == code, "it should have been {code:?}, not {:?}", status.code());
         Ok(())
     }
 

@@ -6,11 +6,11 @@
 //! curl -d '{"name": "NATS User"}' http://127.0.0.1:8080/hello/
 //! ```
 //!
-//! It serves direct requests, and durable ones where the server has JetStream (`nats-server -js`): the gateway's
-//! configuration says which of them a route makes.
+//! It serves direct requests, and durable ones if the server has JetStream (`nats-server -js`): the gateway's
+//! configuration sets which of them a route makes.
 //!
-//! With `--delay-ms 20000` it outlasts the gateway's timeout; it logs that its handler is dropped, then and when curl is
-//! interrupted. Ctrl-C and SIGTERM end it once it has answered what it had begun.
+//! With `--delay-ms 20000` requests time out at the gateway. The handler is dropped then, or when curl is interrupted,
+//! and that is logged. Ctrl-C and SIGTERM end the program after the requests that it has begun.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -22,22 +22,22 @@ use narun_examples::hello::delayed;
 use narun_examples::signal::Shutdown;
 use narun_examples::{http, metrics, nats};
 
-/// Answers POST /hello/ over NATS.
+/// Serves POST /hello/ over NATS.
 #[derive(Parser)]
 struct Args {
     /// The nats-server.
     #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
-    /// The stream of durable requests, whose name is the namespace of direct ones too; the same as the gateway's.
+    /// The stream of durable requests, whose name is also the namespace of direct ones; the same as the gateway's.
     #[arg(long, default_value = "TASK")]
     stream: String,
-    /// The app, as the gateway's routes call it.
+    /// The app that the gateway's routes name.
     #[arg(long, default_value = "hello")]
     app: String,
     /// How many requests are handled at once.
     #[arg(long, default_value_t = 256)]
     concurrency: usize,
-    /// How long each answer takes, in milliseconds.
+    /// Delay of each response, in milliseconds.
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
     /// Where /metrics is served, for Prometheus; not served by default.

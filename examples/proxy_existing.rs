@@ -1,14 +1,14 @@
-//! Any HTTP server joins NATS as it is: the consumer's service is an HTTP client, which hands requests on to it.
+//! An HTTP server behind NATS, unchanged: the consumer's service is an HTTP client, which forwards requests to it.
 //!
 //! ```text
 //! cargo run --example proxy_existing -- --target http://127.0.0.1:3000   # a server of yours
-//! cargo run --example proxy_existing                                     # a small one of the program's own
-//! cargo run --example proxy_existing -- --once                           # stop after two requests to that
+//! cargo run --example proxy_existing                                     # a small server of the program's own
+//! cargo run --example proxy_existing -- --once                           # stop after two requests to that server
 //! curl http://127.0.0.1:8080/
 //! ```
 //!
-//! Bodies are streamed both ways, with their trailers. Gateway, consumer and a private nats-server (or that of
-//! `--nats-url` or the environment variable `NATS_URL`) are in one process; Ctrl-C and SIGTERM end it.
+//! Bodies are streamed both ways, with their trailers. Gateway and consumer are in one process, with a private
+//! nats-server (or that of `--nats-url` or the environment variable `NATS_URL`). Ctrl-C and SIGTERM end the program.
 
 use std::convert::Infallible;
 use std::future::{IntoFuture, ready};
@@ -50,7 +50,7 @@ struct Args {
     /// A nats-server to use instead of a private one.
     #[arg(long, env = "NATS_URL")]
     nats_url: Option<String>,
-    /// The server that requests are handed on to, as http://HOST:PORT; default: one of the program's own.
+    /// The server that requests are forwarded to, as http://HOST:PORT; by default one of the program's own.
     #[arg(long)]
     target: Option<Uri>,
     /// Send requests to the program's own server, and stop.
@@ -83,7 +83,7 @@ fn authority(target: &Uri) -> anyhow::Result<Authority> {
     let bare = parts.path_and_query.is_none_or(|path| path == "/");
     match parts.authority {
         Some(authority) if parts.scheme == Some(Scheme::HTTP) && bare => Ok(authority),
-        _ => bail!("--target has to be http://HOST:PORT"),
+        _ => bail!("--target must be http://HOST:PORT"),
     }
 }
 
@@ -99,7 +99,7 @@ async fn run(
     connector.set_connect_timeout(Some(Duration::from_secs(5)));
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let service = tower::service_fn(move |request| {
-        let response = hand_on(client.clone(), target.clone(), request);
+        let response = forward(client.clone(), target.clone(), request);
         async { Ok::<_, Infallible>(response.await.unwrap_or_else(|error| bad_gateway(&error))) }
     });
     let (started, is_ready) = oneshot::channel();
@@ -137,27 +137,27 @@ async fn run(
     consumer.await?.context("the consumer ended")
 }
 
-/// The whole of it: a request for the existing server is made of one that came over NATS.
+/// Forwards a request that came over NATS to the existing server.
 ///
-/// Hop-by-hop fields do not cross NATS, in either direction. The gateway tells the client's address, and what it asked
-/// for, in `Forwarded` and `X-Forwarded-…`.
-async fn hand_on(
+/// Hop-by-hop fields do not cross NATS in either direction. The gateway puts the client's address, and the original host
+/// and scheme, into `Forwarded` and `X-Forwarded-…`.
+async fn forward(
     client: Client<HttpConnector, narun_consumer::Body>,
     target: Authority,
     mut request: http::Request<narun_consumer::Body>,
 ) -> Result<Response, legacy::Error> {
     let path = request.uri().path_and_query().cloned();
     let uri = Uri::builder().scheme(Scheme::HTTP).authority(target);
-    // What has a path and an authority is a URI.
+    // With a path, a scheme and an authority, building never fails.
     *request.uri_mut() =
         uri.path_and_query(path.unwrap_or(PathAndQuery::from_static("/"))).build().unwrap_or_default();
     *request.version_mut() = Version::HTTP_11;
     let fields = request.headers_mut();
-    // The client makes the one that fits the URI.
+    // The client adds the one that fits the URI.
     fields.remove(header::HOST);
-    // The HTTP client was told to go on when this body was first looked at.
+    // The gateway sends 100 (Continue) when this body is first polled.
     fields.remove(header::EXPECT);
-    // Whether trailers are wanted is decided here; the gateway's server knows who takes them.
+    // Always asks for trailers; the gateway's server drops them if the client does not accept them.
     fields.insert(header::TE, HeaderValue::from_static("trailers"));
     fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
     fields.append(header::VIA, HeaderValue::from_static("1.1 narun"));
@@ -165,8 +165,8 @@ async fn hand_on(
 }
 
 fn bad_gateway(error: &legacy::Error) -> Response {
-    tracing::warn!(error = error as &dyn std::error::Error, "the server does not answer");
-    (StatusCode::BAD_GATEWAY, "the server behind narun does not answer\n").into_response()
+    tracing::warn!(error = error as &dyn std::error::Error, "the server does not respond");
+    (StatusCode::BAD_GATEWAY, "the server behind narun does not respond\n").into_response()
 }
 
 /// Runs a server that knows nothing of NATS.
@@ -181,12 +181,12 @@ async fn existing(shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow
     Ok(authority)
 }
 
-/// Tells the fields that it got.
+/// Responds with the fields of the request.
 async fn fields(request: Request) -> String {
     request.headers().iter().map(|(name, value)| format!("{name}: {value:?}\n")).collect()
 }
 
-/// Gives each part of a body back in capitals as it comes, and its trailers as they are.
+/// Responds with the request's body in capitals, streamed, and with its trailers.
 async fn shout(request: Request) -> Response {
     let trailer = request.headers().get(header::TRAILER).cloned();
     let body = request.into_body();
@@ -196,7 +196,7 @@ async fn shout(request: Request) -> Response {
     response
 }
 
-/// Sends requests, prints the answers, and checks them.
+/// Sends requests, and prints and checks the responses.
 async fn ask(server: SocketAddr) -> anyhow::Result<()> {
     let client = Client::builder(TokioExecutor::new()).build_http();
 

@@ -6,7 +6,7 @@
 //! curl -d '{"name": "NATS User"}' http://127.0.0.1:8080/hello/
 //! ```
 //!
-//! With `--nats-url` or the environment variable `NATS_URL` the nats-server is that one. Ctrl-C ends it.
+//! `--nats-url` or the environment variable `NATS_URL` selects another nats-server. Ctrl-C ends the program.
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use http::{Method, StatusCode};
-use narun_examples::hello::{self, Answer, Question};
+use narun_examples::hello::{self, HelloRequest, HelloResponse};
 use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
 use narun_examples::{client, http as server, metrics};
@@ -61,8 +61,8 @@ async fn run(listener: TcpListener, metrics: TcpListener, nats_url: &str, once: 
     let address = listener.local_addr()?;
     let metrics_address = metrics.local_addr()?;
 
-    // The app: any tower service of HTTP requests. Gateway and consumer have connections of their own, as they would
-    // in processes of their own.
+    // The app: any tower service of HTTP requests. Gateway and consumer have connections of their own, as in separate
+    // processes.
     let (ready, is_ready) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let consumer = narun_consumer::serve(nats::connect(nats_url, "hello").await?, "hello", hello::router())
@@ -97,24 +97,25 @@ async fn run(listener: TcpListener, metrics: TcpListener, nats_url: &str, once: 
         result = &mut consumer => return result?.context("the consumer ended"),
         () = gateway.closed() => anyhow::bail!("the gateway's connection to NATS is dead"),
     }
-    // The consumer ends last: requests under way need it.
+    // The consumer ends last: requests in flight need it.
     http.await?;
     metrics.await?;
     drop(stop);
     consumer.await?.context("the consumer ended")
 }
 
-/// Sends the request of the documentation and prints the answer.
+/// Sends the request of the documentation, and prints and checks the response.
 async fn ask(server: SocketAddr) -> anyhow::Result<()> {
-    let question = Question::example();
-    let json = serde_json::to_string(&question)?;
+    let request = HelloRequest::example();
+    let json = serde_json::to_string(&request)?;
     println!("POST {} {json}", hello::PATH);
     let response = client::send(server, Method::POST, hello::PATH, json).await?;
     let body = String::from_utf8_lossy(response.body());
     println!("{} {}", response.status(), body.trim_end());
-    ensure!(response.status() == StatusCode::OK, "the answer should have been 200 OK");
-    let answer: Answer = serde_json::from_str(&body).context("the answer should have been JSON")?;
-    let expected = Answer::new(&question, hello::PATH);
-    ensure!(answer == expected, "the answer should have been {}", serde_json::to_string(&expected)?);
+    ensure!(response.status() == StatusCode::OK, "the status should have been 200 OK");
+    let response: HelloResponse =
+        serde_json::from_str(&body).context("the response should have been JSON")?;
+    let expected = HelloResponse::new(&request, hello::PATH);
+    ensure!(response == expected, "the response should have been {}", serde_json::to_string(&expected)?);
     Ok(())
 }

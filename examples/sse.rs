@@ -1,13 +1,13 @@
-//! Server-sent events over NATS: ticks arrive as they are made, and who leaves stops them.
+//! Server-sent events over NATS: ticks arrive when they are made, and stop when the client leaves.
 //!
 //! ```text
 //! cargo run --example sse            # then open http://127.0.0.1:8080 in a browser, or
 //! curl -N http://127.0.0.1:8080/ticks
 //! ```
 //!
-//! Gateway, consumer and a private nats-server (or that of `--nats-url` or the environment variable `NATS_URL`) are in
-//! one process. It logs when a client comes, and that its handler is dropped when it goes. Ctrl-C and SIGTERM end it,
-//! and all streams with it.
+//! Gateway and consumer are in one process, with a private nats-server (or that of `--nats-url` or the environment
+//! variable `NATS_URL`). It logs when a client comes, and when a handler is dropped because its client has left. Ctrl-C
+//! and SIGTERM end the program, with all responses.
 
 use std::convert::Infallible;
 use std::future::IntoFuture;
@@ -91,11 +91,11 @@ async fn run(listener: TcpListener, nats_url: &str, every: Duration) -> anyhow::
         is_ready.await.context("the consumer did not start")?;
         println!("ready http://{address}");
         // A server that shuts down waits for its responses, and these have no end.
-        let cut_off = async {
+        let abort = async {
             shutdown.begun().await;
             gateway.shutdown(Duration::ZERO).await;
         };
-        tokio::join!(server::serve(listener, gateway.service(), shutdown.begun()), cut_off);
+        tokio::join!(server::serve(listener, gateway.service(), shutdown.begun()), abort);
         anyhow::Ok(())
     };
     tokio::select! {
@@ -107,7 +107,7 @@ async fn run(listener: TcpListener, nats_url: &str, every: Duration) -> anyhow::
     consumer.await?.context("the consumer ended")
 }
 
-/// One event after each pause, for ever: who reads them is only known to the log.
+/// Sends one event after each pause, without an end.
 async fn ticks(State(every): State<Duration>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let client = Client::new();
     Sse::new(futures::stream::unfold((client, 0_u64), move |(client, last)| async move {
@@ -119,7 +119,7 @@ async fn ticks(State(every): State<Duration>) -> Sse<impl Stream<Item = Result<E
     }))
 }
 
-/// Logs when it comes, and when it is dropped.
+/// Logs when it is made, and when it is dropped.
 struct Client;
 
 impl Client {
@@ -131,6 +131,6 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        tracing::info!("a handler was dropped: its client has gone");
+        tracing::info!("a handler was dropped: its client has left");
     }
 }

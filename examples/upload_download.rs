@@ -4,10 +4,10 @@
 //! cargo run --release --example upload_download -- --size 1073741824
 //! ```
 //!
-//! It runs a private nats-server (or uses that of `--nats-url` or the environment variable `NATS_URL`), shows progress
-//! on standard error, and prints at last, as a line of JSON, how fast it was and the most memory that each process took.
-//! Exit code 0 only if every byte was right: both ends take the CRC-32 of what they send and get, which is told in
-//! trailers, and is cheap enough not to be what is measured.
+//! It runs a private nats-server (or uses that of `--nats-url` or the environment variable `NATS_URL`), and shows
+//! progress on standard error. At the end it prints a line of JSON with the speed, and the peak memory of each process.
+//! The exit code is 0 only if every byte was right: a sender puts the CRC-32 of the body into a trailer, and the
+//! receiver checks it.
 //!
 //! The parts can be started alone as well, for other clients:
 //!
@@ -19,7 +19,7 @@
 //! curl http://127.0.0.1:8080/down/1000000 | wc -c
 //! ```
 //!
-//! The consumer logs when a body is given up, because its client has left for example.
+//! The consumer logs when a body is dropped before its end, for example because its client has left.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -52,12 +52,12 @@ use tracing::level_filters::LevelFilter;
 
 const APP: &str = "bodies";
 
-/// The trailer in which both sides tell the CRC-32 of what they have sent, in decimal.
+/// The trailer with the CRC-32 of a body, in decimal.
 const CRC32: HeaderName = HeaderName::from_static(CRC32_NAME);
 const CRC32_NAME: &str = "x-crc32";
 
 /// How many bytes a body yields at once.
-const PIECE: usize = 64 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// Sends a body each way, through gateway and consumer.
 #[derive(Parser)]
@@ -108,7 +108,7 @@ async fn gateway(nats_url: Option<String>, listen: SocketAddr) -> anyhow::Result
         () = server::serve(listener, gateway.service(), shutdown.begun()) => {}
         () = gateway.closed() => bail!("the connection to NATS is dead"),
     }
-    // What is still under way then is cut off, and its consumer told.
+    // Aborts the bodies that are still in flight, and notifies the consumer.
     gateway.shutdown(Duration::ZERO).await;
     Ok(())
 }
@@ -124,7 +124,7 @@ async fn consumer(nats_url: Option<String>) -> anyhow::Result<()> {
         .context("the consumer ended")
 }
 
-/// Takes a body, and says what it was.
+/// Receives a body, and responds with its length and CRC-32.
 async fn up(body: axum::body::Body) -> Response {
     match check(body, |_| {}).await {
         Ok(received) => Json(received).into_response(),
@@ -132,14 +132,14 @@ async fn up(body: axum::body::Body) -> Response {
     }
 }
 
-/// Makes a body of this size.
+/// Responds with a body of this size.
 async fn down(Path(size): Path<u64>) -> impl IntoResponse {
     ([(header::TRAILER, CRC32_NAME)], axum::body::Body::new(Content::new(size)))
 }
 
-/// A body of noise, of which only one piece and a bit is ever in memory; its CRC-32 is in its trailers.
+/// A body of noise, of which only two chunks are in memory; its CRC-32 is in its trailers.
 struct Content {
-    /// All pieces are parts of this one.
+    /// All chunks are slices of this.
     noise: Bytes,
     offset: usize,
     left: u64,
@@ -153,7 +153,7 @@ impl Content {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 56) as u8
         };
-        let noise = std::iter::repeat_with(next).take(2 * PIECE).collect();
+        let noise = std::iter::repeat_with(next).take(2 * CHUNK).collect();
         Self { noise, offset: 0, left: size, sum: Some(crc32fast::Hasher::new()) }
     }
 }
@@ -166,19 +166,19 @@ impl Body for Content {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let length = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
+        let length = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
         if length == 0 {
             let trailers = self.sum.take().map(|sum| HeaderMap::from_iter([(CRC32, sum.finalize().into())]));
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        let piece = self.noise.slice(self.offset..self.offset + length);
-        // No two pieces in a row are the same.
-        self.offset = (self.offset + 8191) % PIECE;
+        let chunk = self.noise.slice(self.offset..self.offset + length);
+        // No two chunks in a row are the same.
+        self.offset = (self.offset + 8191) % CHUNK;
         self.left -= length as u64;
         if let Some(sum) = &mut self.sum {
-            sum.update(&piece);
+            sum.update(&chunk);
         }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 }
 
@@ -190,24 +190,24 @@ impl Drop for Content {
     }
 }
 
-/// What has come of a body.
+/// The length and CRC-32 of a received body.
 #[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
-struct Received {
+struct ReceivedBody {
     bytes: u64,
     crc32: u32,
-    /// Whether its sender has told the same.
+    /// Whether there was a trailer, with the same CRC-32.
     checked: bool,
 }
 
-/// Reads a body to its end, and holds it against the CRC-32 in its trailers, if there is one.
-async fn check<B>(mut body: B, mut progress: impl FnMut(u64)) -> anyhow::Result<Received>
+/// Reads a body to its end, and compares it with the CRC-32 in its trailers, if there is one.
+async fn check<B>(mut body: B, mut progress: impl FnMut(u64)) -> anyhow::Result<ReceivedBody>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<narun_consumer::BoxError>,
 {
     let mut reading = Reading { bytes: 0, ended: false };
     let mut sum = crc32fast::Hasher::new();
-    let mut told = None;
+    let mut expected = None;
     while let Some(frame) = body.frame().await {
         match frame.map_err(|error| anyhow::Error::from_boxed(error.into()))?.into_data() {
             Ok(data) => {
@@ -215,15 +215,17 @@ where
                 reading.bytes += data.len() as u64;
                 progress(reading.bytes);
             }
-            Err(frame) => told = frame.into_trailers().ok().and_then(|mut trailers| trailers.remove(CRC32)),
+            Err(frame) => {
+                expected = frame.into_trailers().ok().and_then(|mut trailers| trailers.remove(CRC32))
+            }
         }
     }
     reading.ended = true;
     let crc32 = sum.finalize();
-    if let Some(told) = &told {
-        ensure!(*told == HeaderValue::from(crc32), "the body's CRC-32 is {crc32}, not {told:?}");
+    if let Some(expected) = &expected {
+        ensure!(*expected == HeaderValue::from(crc32), "the body's CRC-32 is {crc32}, not {expected:?}");
     }
-    Ok(Received { bytes: reading.bytes, crc32, checked: told.is_some() })
+    Ok(ReceivedBody { bytes: reading.bytes, crc32, checked: expected.is_some() })
 }
 
 /// Logs when a body is not read to its end.
@@ -252,15 +254,15 @@ async fn start(nats_url: Option<String>, size: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The last line.
+/// The last line of the output.
 #[derive(Serialize)]
 struct Figures {
     size: u64,
     up_mib_s: f64,
     down_mib_s: f64,
-    /// The most memory that each process took.
+    /// The peak memory of each process.
     rss_mib: BTreeMap<&'static str, f64>,
-    /// What it took before the bodies.
+    /// The memory of each process before the bodies.
     idle_rss_mib: BTreeMap<&'static str, f64>,
 }
 
@@ -277,8 +279,8 @@ async fn transfer(nats: &Nats, size: u64) -> anyhow::Result<Figures> {
         processes.iter().filter_map(|(name, pid)| Some((*name, of((*pid)?)?))).collect()
     };
     let idle_rss_mib = memory(memory::now_mib);
-    let up_mib_s = upload(gateway.told(), size).await.context("the upload failed")?;
-    let down_mib_s = download(gateway.told(), size).await.context("the download failed")?;
+    let up_mib_s = upload(gateway.ready_text(), size).await.context("the upload failed")?;
+    let down_mib_s = download(gateway.ready_text(), size).await.context("the download failed")?;
     let rss_mib = memory(memory::peak_mib);
     gateway.stop().await?;
     consumer.stop().await?;
@@ -299,25 +301,25 @@ async fn upload(url: &str, size: u64) -> anyhow::Result<f64> {
     let request = Request::post(format!("{url}/up")).header(header::TRAILER, CRC32_NAME).body(body)?;
     let response = Client::builder(TokioExecutor::new()).build_http().request(request).await?;
     let status = response.status();
-    let answer = response.into_body().collect().await?.to_bytes();
-    ensure!(status == StatusCode::OK, "{status} {}", String::from_utf8_lossy(&answer));
-    let received: Received = serde_json::from_slice(&answer)?;
-    ensure!(received.bytes == size && received.checked, "of {size} bytes came: {received:?}");
+    let content = response.into_body().collect().await?.to_bytes();
+    ensure!(status == StatusCode::OK, "{status} {}", String::from_utf8_lossy(&content));
+    let received: ReceivedBody = serde_json::from_slice(&content)?;
+    ensure!(received.bytes == size && received.checked, "{size} bytes were sent, and received: {received:?}");
     Ok(mib_per_second(size, began))
 }
 
 async fn download(url: &str, size: u64) -> anyhow::Result<f64> {
     let mut progress = Progress::new("down", size);
     let began = Instant::now();
-    // An HTTP/1.1 server sends trailers only to those who say that they take them.
+    // An HTTP/1.1 server sends trailers only to clients that ask for them.
     let request = Request::get(format!("{url}/down/{size}"))
         .header(header::TE, "trailers")
         .header(header::CONNECTION, "te")
         .body(Empty::<Bytes>::new())?;
     let response = Client::builder(TokioExecutor::new()).build_http().request(request).await?;
-    ensure!(response.status() == StatusCode::OK, "the answer is {}", response.status());
+    ensure!(response.status() == StatusCode::OK, "the status is {}", response.status());
     ensure!(response.headers().get(header::TRAILER).is_some_and(|trailer| trailer == CRC32_NAME));
     let received = check(response.into_body(), |bytes| progress.show(bytes)).await?;
-    ensure!(received.bytes == size && received.checked, "of {size} bytes came: {received:?}");
+    ensure!(received.bytes == size && received.checked, "{size} bytes were sent, and received: {received:?}");
     Ok(mib_per_second(size, began))
 }

@@ -1,4 +1,4 @@
-// A client of NATS over gRPC; see README.md for how to run it. Exit code 1 if anything is not as it should be.
+// A client of NATS over gRPC; README.md says how to run it. The exit code is 1 if a response is not as expected.
 package main
 
 import (
@@ -22,10 +22,10 @@ import (
 	pb "narun.example/client/natspb"
 )
 
-// How long all of it may take.
+// How long the whole run may take.
 const limit = 2 * time.Minute
 
-// A client of one user's; names end with a number, so that what another run left behind does not matter.
+// A client of one user. Names end with a number, so that leftovers of another run do not matter.
 type client struct {
 	pb.NATSServiceClient
 	user string
@@ -34,14 +34,14 @@ type client struct {
 
 func main() {
 	server := flag.String("server", "127.0.0.1:50056", "host and port")
-	user := flag.String("user", "go-example", "the user to be")
-	token := flag.String("token", "", "what to prove the user with, if the server asks for it")
+	user := flag.String("user", "go-example", "the user")
+	token := flag.String("token", "", "the user's token, if the server authenticates its clients")
 	flag.Parse()
 	if err := run(*server, *user, *token); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
-	fmt.Println("all is well")
+	fmt.Println("every call succeeded")
 }
 
 func run(server, user, token string) error {
@@ -66,7 +66,7 @@ func run(server, user, token string) error {
 	return nil
 }
 
-// An error if the condition does not hold.
+// Returns an error if the condition does not hold.
 func check(holds bool, format string, arguments ...any) error {
 	if holds {
 		return nil
@@ -83,7 +83,7 @@ func (c client) health(ctx context.Context) error {
 	return check(health.Healthy && health.JetstreamEnabled, "not healthy: %v", health)
 }
 
-// Opens a stream of messages; returns once the subscription is there.
+// Opens a gRPC stream of messages. Returns when the subscription is established.
 func (c client) subscribe(ctx context.Context, subject string) (grpc.ServerStreamingClient[pb.MessageResponse], error) {
 	stream, err := c.Subscribe(ctx, &pb.SubscribeRequest{UserId: c.user, Subject: subject})
 	if err != nil {

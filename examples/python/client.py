@@ -1,4 +1,4 @@
-"""Uses NATS over gRPC; see README.md for how to run it. Exit code 1 if anything is not as it should be."""
+"""Uses NATS over gRPC; README.md says how to run it. The exit code is 1 if a response is not as expected."""
 
 import argparse
 import sys
@@ -18,17 +18,17 @@ import nats_service_pb2_grpc as pb_grpc
 LIMIT = 30
 
 
-class Wrong(Exception):
-    """Something is not as it should be."""
+class Unexpected(Exception):
+    """A response is not as expected."""
 
 
 def check(condition, what):
     if not condition:
-        raise Wrong(what)
+        raise Unexpected(what)
 
 
 class Client:
-    """A client of one user's; names end with a number, so that what another run left behind does not matter."""
+    """A client of one user. Names end with a number, so that leftovers of another run do not matter."""
 
     def __init__(self, channel, user, token):
         self.stub = pb_grpc.NATSServiceStub(channel)
@@ -37,13 +37,13 @@ class Client:
         self.run = str(time.time_ns())
 
     def call(self, method, request):
-        """Calls a unary method; its request is told who the user is."""
+        """Calls a unary method, with the user in its request."""
         if "user_id" in request.DESCRIPTOR.fields_by_name:
             request.user_id = self.user
         return getattr(self.stub, method)(request, timeout=LIMIT, metadata=self.metadata)
 
     def subscribe(self, subject):
-        """Opens a stream of messages; returns once the subscription is there."""
+        """Opens a gRPC stream of messages. Returns when the subscription is established."""
         request = pb.SubscribeRequest(user_id=self.user, subject=subject)
         stream = self.stub.Subscribe(request, metadata=self.metadata)
         stream.initial_metadata()
@@ -157,7 +157,7 @@ class Client:
         check(self.call("DeleteStream", pb.DeleteStreamRequest(stream_name=name)).success, "not deleted")
         try:
             self.call("GetStreamInfo", pb.GetStreamInfoRequest(stream_name=name))
-            raise Wrong("there, though deleted")
+            raise Unexpected("there, though deleted")
         except grpc.RpcError as error:
             check(error.code() == grpc.StatusCode.NOT_FOUND, f"another failure: {error}")
         print("delete: the stream is gone")
@@ -167,14 +167,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", default="127.0.0.1:50056", help="host and port")
     parser.add_argument("--user", default="python-example")
-    parser.add_argument("--token", help="what to prove the user with, if the server asks for it")
+    parser.add_argument("--token", help="the user's token, if the server authenticates its clients")
     args = parser.parse_args()
     with grpc.insecure_channel(args.server) as channel:
         client = Client(channel, args.user, args.token)
         steps = (client.health, client.publish, client.request, client.stream, client.keys, client.objects)
         for step in (*steps, client.statistics, client.delete):
             step()
-    print("all is well")
+    print("every call succeeded")
 
 
 if __name__ == "__main__":
@@ -182,5 +182,5 @@ if __name__ == "__main__":
         main()
     except grpc.RpcError as error:
         sys.exit(f"error: {error.code().name}: {error.details()}")
-    except Wrong as error:
+    except Unexpected as error:
         sys.exit(f"error: {error}")

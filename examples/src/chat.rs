@@ -1,4 +1,4 @@
-//! A chat room as a gRPC service, written as tonic wants it: it knows nothing of NATS.
+//! A chat room as an ordinary tonic service, which knows nothing of NATS.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 use self::pb::{Heard, Said, WhoReply, WhoRequest, chat_server};
 
 /// The generated code of `proto/chat.proto`.
-// Written by prost and tonic as they are: nobody changes it, so what lints say of it helps nobody.
+// The code is generated, so lints on it are of no use.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, rustdoc::all, clippy::all)]
 pub mod pb {
     include!("generated/example.chat.rs");
@@ -30,7 +30,7 @@ pub struct Room {
     heard: broadcast::Sender<Heard>,
 }
 
-/// A member, until this is dropped: at the end of the call, whatever that is.
+/// The seat of a member. Dropping it, at the end of the call, removes the member.
 struct Seat {
     room: Room,
     name: String,
@@ -39,14 +39,14 @@ struct Seat {
 }
 
 impl Room {
-    /// A room with nobody in it.
+    /// An empty room.
     pub fn new() -> Self {
         Self { members: Arc::default(), heard: broadcast::channel(BACKLOG).0 }
     }
 
-    /// Everybody hears this.
+    /// Sends a line to all members.
     fn say(&self, from: &str, text: String) {
-        // An error means that nobody is there.
+        // An error means that there is no member.
         let _ = self.heard.send(Heard { from: from.to_owned(), text });
     }
 
@@ -69,7 +69,7 @@ impl chat_server::Chat for Room {
         let name = request.metadata().get("name").and_then(|name| name.to_str().ok()).unwrap_or_default();
         let name = name.to_owned();
         if name.is_empty() {
-            return Err(Status::invalid_argument("the metadata field `name` says who joins"));
+            return Err(Status::invalid_argument("the metadata field `name` is missing"));
         }
         if !self.members().insert(name.clone()) {
             return Err(Status::already_exists(format!("{name} is there already")));
@@ -86,11 +86,11 @@ impl chat_server::Chat for Room {
 }
 
 impl Seat {
-    /// The next line that is heard; meanwhile, what the member says is told to everybody.
+    /// Returns the next line for the member; meanwhile, sends the member's lines to all members.
     async fn next(mut self) -> Result<Option<(Heard, Self)>, Status> {
         loop {
             tokio::select! {
-                // First, so that a member who leaves has heard all that was said before.
+                // First, so that a member that leaves has all lines that were said before.
                 biased;
                 heard = self.heard.recv() => return match heard {
                     Ok(heard) => Ok(Some((heard, self))),

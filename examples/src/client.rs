@@ -1,4 +1,4 @@
-//! An HTTP client for a single request.
+//! An HTTP client that makes one request.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-/// Sends a request and receives all of its response.
+/// Sends a request, and receives the whole response.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub async fn send(
     send_request(request).await
 }
 
-/// The same for a request with fields of its own, to an absolute URI.
+/// Sends a request with an absolute URI, and receives the whole response.
 ///
 /// # Errors
 ///

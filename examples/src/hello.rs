@@ -10,36 +10,36 @@ use bytes::Bytes;
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
-/// A path that the app answers.
+/// The path that the app serves.
 pub const PATH: &str = "/hello/";
 
-/// A request that the app answers with [`Answer`].
+/// The content of a request, in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Question {
-    /// Who is greeted.
+pub struct HelloRequest {
+    /// The name to greet.
     pub name: String,
 }
 
-/// What the app answers.
+/// The content of a response, in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Answer {
+pub struct HelloResponse {
     /// A greeting.
     pub message: String,
     /// The path of the request.
     pub received_path: String,
 }
 
-impl Question {
-    /// The question of the documentation.
+impl HelloRequest {
+    /// The request of the documentation.
     pub fn example() -> Self {
         Self { name: "NATS User".to_owned() }
     }
 }
 
-impl Answer {
-    /// What is answered to a question at a path.
-    pub fn new(question: &Question, path: &str) -> Self {
-        Self { message: format!("Hello, {}!", question.name), received_path: path.to_owned() }
+impl HelloResponse {
+    /// The response to a request at this path.
+    pub fn new(request: &HelloRequest, path: &str) -> Self {
+        Self { message: format!("Hello, {}!", request.name), received_path: path.to_owned() }
     }
 }
 
@@ -48,12 +48,12 @@ pub fn router() -> Router {
     delayed(Duration::ZERO)
 }
 
-/// The app, taking this long for each answer.
+/// The app, with this delay before each response.
 pub fn delayed(delay: Duration) -> Router {
     Router::new().route(PATH, post(hello)).route("/hello/{*rest}", post(hello)).with_state(delay)
 }
 
-/// Whatever content type it has, as `curl --data` does not say JSON.
+/// Accepts any content type, as `curl --data` does not send that of JSON.
 async fn hello(State(delay): State<Duration>, uri: Uri, body: Bytes) -> Response {
     if !delay.is_zero() {
         let unfinished = Unfinished;
@@ -61,7 +61,7 @@ async fn hello(State(delay): State<Duration>, uri: Uri, body: Bytes) -> Response
         std::mem::forget(unfinished);
     }
     match serde_json::from_slice(&body) {
-        Ok(question) => Json(Answer::new(&question, uri.path())).into_response(),
+        Ok(request) => Json(HelloResponse::new(&request, uri.path())).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("bad JSON: {error}\n")).into_response(),
     }
 }
@@ -71,6 +71,6 @@ struct Unfinished;
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        tracing::info!("a handler was dropped: nobody waits for its answer any more");
+        tracing::info!("a handler was dropped: its client has left or timed out");
     }
 }

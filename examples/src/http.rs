@@ -18,21 +18,20 @@ use narun_gateway::Peer;
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt};
 
-/// How long requests under way may take at the end.
+/// How long requests in flight may take after the shutdown has begun.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often a silent HTTP/2 client is asked for a sign of life, and how long it may take for one: one that died
-/// without a word would have its streams for ever.
+/// The interval and the timeout of HTTP/2 keepalive, which detects clients that died without closing their connection.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// How long to wait when the system has no more sockets, for example.
+/// The pause after a connection could not be accepted, for example because the system has no more sockets.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on the first of these addresses that is free; `setting` is what sets them, for the error.
+/// Listens on the first of these addresses that is free. `setting` names the option that sets them, for the error.
 ///
 /// # Errors
 ///
-/// If none is, for example because another program has the port; the error says what to do.
+/// If no address is free, for example because another program has the port; the error says what to do.
 pub async fn listen(addresses: &[String], setting: &str) -> anyhow::Result<TcpListener> {
     let mut last = anyhow!("no address");
     for address in addresses {
@@ -47,7 +46,7 @@ pub async fn listen(addresses: &[String], setting: &str) -> anyhow::Result<TcpLi
     )))
 }
 
-/// Serves until `shutdown` completes, then finishes the requests under way.
+/// Serves until `shutdown` completes, then finishes the requests in flight.
 ///
 /// Requests have the [`Peer`] in their extensions, where a gateway looks for it.
 pub async fn serve<S, B>(listener: TcpListener, service: S, shutdown: impl Future<Output = ()>)
@@ -76,7 +75,7 @@ where
                 continue;
             }
         };
-        // Small responses are not to wait for the acknowledgement of earlier ones.
+        // Otherwise small responses would wait for the acknowledgement of earlier ones.
         let _ = stream.set_nodelay(true);
         let peer = Peer::new(address, Scheme::HTTP);
         let service = service.clone();
@@ -94,6 +93,6 @@ where
     }
     drop(listener);
     if tokio::time::timeout(PATIENCE, connections.shutdown()).await.is_err() {
-        tracing::warn!("requests are still under way, and are given up");
+        tracing::warn!("requests are still in flight, and are aborted");
     }
 }

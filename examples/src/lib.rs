@@ -1,4 +1,4 @@
-//! What narun's examples share: everything around narun that a program needs.
+//! Code that narun's examples share: logs, metrics, signals, HTTP, and a nats-server.
 
 pub mod chat;
 pub mod client;
@@ -16,12 +16,12 @@ use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
 
-/// Logs to standard error what the environment variable `RUST_LOG` asks for, by default `info`.
+/// Logs to standard error, at the levels of the environment variable `RUST_LOG`, by default `info`.
 pub fn log() {
     log_from(LevelFilter::INFO);
 }
 
-/// The same with another default.
+/// Logs like [`log`], with another default level.
 pub fn log_from(level: LevelFilter) {
     let filter =
         tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
@@ -29,7 +29,7 @@ pub fn log_from(level: LevelFilter) {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(io::stderr).init();
 }
 
-/// Ends a program: an error is printed with all its causes, and makes the exit code 1.
+/// The exit code of a program. An error is printed with all its sources, and makes it 1.
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,7 +40,7 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Compiles and runs what the README shows.
+/// Compiles the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

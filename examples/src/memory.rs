@@ -1,13 +1,13 @@
-//! The memory of a process, as `/proc` tells it; nothing on systems without.
+//! The memory of a process, from `/proc`. The functions return `None` on systems without it.
 
 use std::fs;
 
-/// What a process holds, in MiB.
+/// The memory of a process, in MiB.
 pub fn now_mib(pid: u32) -> Option<f64> {
     of_status(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
-/// The most that it has ever held, in MiB.
+/// The peak memory of a process, in MiB.
 pub fn peak_mib(pid: u32) -> Option<f64> {
     of_status(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmHWM:")
 }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_read_in_mib() {
+    fn memory_is_read_in_mib() {
         let status = "Name:\ta\nVmHWM:\t    2048 kB\nVmRSS:\t    1075 kB\n";
         assert_eq!(of_status(status, "VmHWM:"), Some(2.0));
         assert_eq!(of_status(status, "VmRSS:"), Some(1.0));

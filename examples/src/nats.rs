@@ -1,4 +1,4 @@
-//! Connections to NATS, and a server for those who have none.
+//! Connections to NATS, and a private server if there is none.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use anyhow::Context;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use narun_support::{Server, ServerBuilder};
 
-/// Between two looks at whether there is a connection.
+/// The pause between two checks for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A NATS server: the user's, or a private one that ends with this value.
+/// A NATS server: one that the user runs, or a private one, which ends when this value is dropped.
 #[derive(Debug)]
 pub struct Nats {
     url: String,
@@ -17,16 +17,16 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Takes the server at this URL, or else starts a private one. Blocks for that.
+    /// Uses the server at this URL, or starts a private one if there is no URL. Blocks until it is started.
     ///
     /// # Errors
     ///
-    /// If there is no nats-server to start, and none could be fetched; the error says what to install.
+    /// If nats-server is not installed and cannot be fetched; the error says what to install.
     pub fn at_or_private(url: Option<String>) -> anyhow::Result<Self> {
         Self::at_or(url, Server::builder())
     }
 
-    /// The same, a private one with JetStream.
+    /// Like [`at_or_private`](Self::at_or_private), with JetStream in the private server.
     ///
     /// # Errors
     ///
@@ -49,12 +49,12 @@ impl Nats {
         &self.url
     }
 
-    /// The process id of a private one.
+    /// The process id of a private server. Returns `None` for another server.
     pub fn pid(&self) -> Option<u32> {
         self.private.as_ref().and_then(Server::pid)
     }
 
-    /// Stops it, if it is a private one.
+    /// Stops the server if it is a private one.
     ///
     /// # Errors
     ///
@@ -71,24 +71,24 @@ impl Nats {
 ///
 /// # Errors
 ///
-/// If there is no server, or it does not let us in.
+/// If the URL is invalid, the server cannot be reached, or it refuses the connection.
 pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
     connect_with(ConnectOptions::new(), url, name).await
 }
 
-/// As [`connect`], but goes on trying in the background if there is no server yet.
+/// Like [`connect`], but retries in the background if the server cannot be reached.
 ///
 /// # Errors
 ///
-/// If the URL is none.
+/// If the URL is invalid.
 pub async fn connect_eventually(url: &str, name: &str) -> anyhow::Result<Client> {
     connect_with(ConnectOptions::new().retry_on_initial_connect(), url, name).await
 }
 
-/// Whether the server has JetStream; waits until there is a server. Cancel safe.
+/// Waits until the client is connected, and returns whether the server has JetStream. Cancel safe.
 pub async fn has_jetstream(client: &Client) -> bool {
     loop {
-        // Nothing is known before the first connection, and nobody is told of it.
+        // There is no event for the first connection, so this polls.
         if let Some(server) = client.try_server_info() {
             return server.jetstream;
         }
@@ -97,8 +97,8 @@ pub async fn has_jetstream(client: &Client) -> bool {
 }
 
 async fn connect_with(options: ConnectOptions, url: &str, name: &str) -> anyhow::Result<Client> {
-    let address: ServerAddr = url.parse().context("the NATS server's URL is none")?;
-    // There may be a password in the URL.
+    let address: ServerAddr = url.parse().context("the NATS server's URL is invalid")?;
+    // Without user and password, which may be in the URL.
     let place = format!("{}:{}", address.host(), address.port());
     tracing::info!(server = place, name, "connecting to NATS");
     options.name(name).connect(address).await.with_context(|| format!("cannot connect to NATS at {place}"))

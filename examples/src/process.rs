@@ -9,23 +9,23 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// How long a part may take to be ready, and to end.
+/// How long a process may take to become ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tells a process that it is to end when its standard input does.
+/// The environment variable of processes that end when their standard input ends.
 pub(crate) const ATTACHED: &str = "NARUN_EXAMPLE_ATTACHED";
 
-/// This program, started again for a part of its work; killed when this is dropped.
+/// This program, started again for a part of its work. Dropping this value kills the process.
 ///
-/// Should this program be killed, it ends as on [a signal](crate::signal::Shutdown::on_signal).
+/// If this program is killed, the process shuts down as on [a signal](crate::signal::Shutdown::on_signal).
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    /// Ends with this value, not when the child is waited for.
+    /// Closed when this value is dropped, not when the child is waited for.
     _stdin: Option<ChildStdin>,
-    /// Kept, lest what it prints later goes nowhere, which would be an error for it.
+    /// Kept open: the process would get an error if it printed into a closed pipe.
     _stdout: BufReader<ChildStdout>,
-    told: String,
+    ready_text: String,
 }
 
 impl Process {
@@ -47,17 +47,22 @@ impl Process {
         let mut line = String::new();
         let ready = tokio::time::timeout(PATIENCE, stdout.read_line(&mut line)).await;
         ready.context("a process of this program does not start")??;
-        let told =
+        let ready_text =
             line.trim_end().strip_prefix("ready").context("a process of this program did not start")?;
-        Ok(Self { _stdin: child.stdin.take(), child, told: told.trim_start().to_owned(), _stdout: stdout })
+        Ok(Self {
+            _stdin: child.stdin.take(),
+            child,
+            ready_text: ready_text.trim_start().to_owned(),
+            _stdout: stdout,
+        })
     }
 
-    /// What it printed after `ready`.
-    pub fn told(&self) -> &str {
-        &self.told
+    /// The text of its first line after `ready`.
+    pub fn ready_text(&self) -> &str {
+        &self.ready_text
     }
 
-    /// Its process id; none once it has ended.
+    /// Its process id. Returns `None` when it has ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
@@ -66,7 +71,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If the system does not tell.
+    /// If waiting fails.
     pub async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
@@ -75,7 +80,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If it has ended already, does not end within a minute, or ends with an error.
+    /// If it has ended already, does not end within a minute, or fails.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let id = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         kill_process(id.context("a process of this program has ended by itself")?, Signal::TERM)?;

@@ -1,9 +1,9 @@
-//! How far a transfer is.
+//! The progress of a transfer.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// A bar on standard error. Where that is no terminal, only the full one is shown.
+/// A progress bar on standard error. If that is not a terminal, only the full bar is shown.
 #[derive(Debug)]
 pub struct Progress {
     name: &'static str,
@@ -13,16 +13,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Between two looks of it.
+    /// The pause between two updates.
     const PAUSE: Duration = Duration::from_millis(100);
     const WIDTH: usize = 40;
 
-    /// That of so many bytes, which begin to go now.
+    /// A bar for a transfer of `size` bytes that begins now.
     pub fn new(name: &'static str, size: u64) -> Self {
         Self { name, size, began: Instant::now(), shown: None }
     }
 
-    /// So many of them are through.
+    /// Shows that `done` bytes are transferred.
     pub fn show(&mut self, done: u64) {
         let full = done >= self.size;
         let due = self.shown.is_none_or(|shown| shown.elapsed() >= Self::PAUSE);
@@ -37,13 +37,13 @@ impl Progress {
         let mut stderr = io::stderr();
         let start = if stderr.is_terminal() { "\r" } else { "" };
         let end = if full { "\n" } else { "" };
-        // Nothing depends on whether somebody sees it.
+        // It does not matter if writing fails.
         let _ = write!(stderr, "{start}{name:4} [{bar:40}] {percent:3.0} %  {mib} MiB  {rate} MiB/s {end}");
         let _ = stderr.flush();
     }
 }
 
-/// How fast so many bytes went since then, to a tenth.
+/// The speed of `bytes` since then, rounded to a tenth.
 pub fn mib_per_second(bytes: u64, since: Instant) -> f64 {
     (10.0 * bytes as f64 / f64::from(1 << 20) / since.elapsed().as_secs_f64()).round() / 10.0
 }

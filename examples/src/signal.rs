@@ -1,4 +1,4 @@
-//! The end of a program.
+//! Graceful shutdown of a program.
 
 use std::io;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use tokio::sync::watch;
 
 use crate::process::ATTACHED;
 
-/// Whether the program is to end: on Ctrl-C, on SIGTERM, or by its own decision.
+/// Whether the program shuts down: on Ctrl-C, on SIGTERM, or by its own decision. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Shutdown(Arc<watch::Sender<bool>>);
 
 impl Shutdown {
-    /// Listens for signals from now on, instead of being ended by them. A [`Process`](crate::process::Process) ends with
-    /// the program that started it, too.
+    /// Listens for signals from now on, which then no longer kill the program. In a
+    /// [`Process`](crate::process::Process) the end of the program that started it counts as a signal.
     ///
     /// # Errors
     ///
-    /// If the system does not tell about signals.
+    /// If signal handlers cannot be installed.
     pub fn on_signal() -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -34,7 +34,7 @@ impl Shutdown {
         });
         if std::env::var_os(ATTACHED).is_some() {
             let when_alone = shutdown.clone();
-            // Nobody writes there, so this ends when the other side does. A thread, as a read cannot be given up.
+            // This ends when the other side closes it. In a thread, as a read of standard input cannot be cancelled.
             std::thread::spawn(move || {
                 let _ = io::copy(&mut io::stdin(), &mut io::sink());
                 when_alone.begin();
@@ -43,16 +43,16 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Begins the end.
+    /// Begins the shutdown.
     pub fn begin(&self) {
         self.0.send_replace(true);
     }
 
-    /// Completes when the end has begun. Cancel safe.
+    /// Waits until the shutdown has begun. Cancel safe.
     pub fn begun(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut begun = self.0.subscribe();
         async move {
-            // The sender may be gone, if nobody is left who could begin.
+            // If all senders are dropped, the shutdown never begins.
             if begun.wait_for(|begun| *begun).await.is_err() {
                 std::future::pending::<()>().await;
             }

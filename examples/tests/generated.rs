@@ -1,4 +1,4 @@
-//! The generated code is that of the `.proto`. With `NARUN_REGENERATE` set it is written anew:
+//! Checks that the generated code is that of the `.proto`. With `NARUN_REGENERATE` set it is written:
 //! `NARUN_REGENERATE=1 cargo test -p narun-examples --test generated`.
 
 use std::fs;
@@ -13,7 +13,7 @@ const DESCRIPTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/generated/ex
 #[test]
 fn generated_code_is_current() {
     let mut compiler = protox::Compiler::new([PROTO]).expect("the folder of the .proto");
-    compiler.include_imports(true).include_source_info(true).open_file("chat.proto").expect("a sound .proto");
+    compiler.include_imports(true).include_source_info(true).open_file("chat.proto").expect("a valid .proto");
 
     let scratch = tempfile::tempdir().expect("a directory");
     tonic_prost_build::configure()
@@ -22,7 +22,7 @@ fn generated_code_is_current() {
         .expect("code");
     check_generated(CODE, &fs::read(scratch.path().join("example.chat.rs")).expect("the code"));
 
-    // Reflection has no use for positions and comments, which are most of it.
+    // Reflection does not need positions and comments, which are the largest part.
     compiler.include_source_info(false);
     check_generated(DESCRIPTORS, &compiler.file_descriptor_set().encode_to_vec());
 }

@@ -114,7 +114,7 @@ pub(crate) fn refuse(endpoint: &Endpoint, message: Message, reason: Refusal) {
     endpoint.publish_or_drop(reply, refused.encode());
 }
 
-/// The length that a request has by its fields. Returns `None` if it is not known.
+/// Returns the length in the `Content-Length` field, or `None` if it is missing or invalid.
 fn content_length(fields: &HeaderMap) -> Option<u64> {
     fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

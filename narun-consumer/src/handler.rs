@@ -1,4 +1,4 @@
-//! One call of the user's service, from a free slot to a response: collected, or as it begins.
+//! One call of the user's service, from waiting for a slot to the response.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::admission::Slot;
 use crate::error::BoxError;
 
-/// A future of the response, or of why there is none; then, perhaps, the rest of the response's body.
+/// A future of the service's response. Afterwards, [`poll_body`](Self::poll_body) returns the rest of the response's body.
 #[pin_project]
 pub(crate) struct Handler<S: Service<Request<Body>, Response = Response<B>>, B> {
     #[pin]
@@ -31,52 +31,52 @@ enum Stage<S, F, B> {
     Queued { slot: BoxFuture<'static, Slot>, call: Option<(S, Request<Body>)> },
     /// Waiting for the service to be ready.
     Starting { service: S, request: Option<Request<Body>> },
-    /// The service is at work.
+    /// The service is handling the request.
     Running(#[pin] F),
-    /// Its response's body begins, or goes on.
+    /// The response's body is read, part by part.
     Responding {
         parts: Option<response::Parts>,
         length: Option<u64>,
         #[pin]
         body: Prefix<B>,
     },
-    /// Its response's body is being collected.
+    /// The response's body is being collected.
     Collecting {
         parts: Option<response::Parts>,
         #[pin]
         body: Collect<B>,
     },
-    /// The outcome was given.
-    Over,
+    /// Finished.
+    Done,
 }
 
-/// How much of a response's body there has to be.
+/// How much of the response's body must be read before the future completes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent {
-    /// All of it, but no more bytes than these.
+    /// All of it, up to this many bytes.
     Whole(usize),
-    /// What there is, up to so many bytes.
-    Beginning(usize),
+    /// As much as is ready, up to this many bytes.
+    Prefix(usize),
 }
 
-/// A response as far as it is there.
+/// A response with the start of its body.
 #[derive(Debug)]
-pub(crate) struct Answered {
+pub(crate) struct HandlerResponse {
     pub(crate) parts: response::Parts,
-    /// Up to the limit.
+    /// The start of the body.
     pub(crate) body: Bytes,
-    /// What follows it, perhaps its end.
+    /// The part that follows, which may be the end.
     pub(crate) rest: BodyPart,
-    /// The body's length, if it is known and what is here does not tell it.
+    /// The length of the whole body, if it is known and `body` does not show it.
     pub(crate) length: Option<u64>,
 }
 
-/// Why there is no response.
+/// Why a handler returned no response.
 #[derive(Debug)]
 pub(crate) enum HandlerError {
     Panic,
     Service(BoxError),
-    /// The response's body broke off.
+    /// The response's body failed.
     Body(BoxError),
     TooLarge,
 }
@@ -90,8 +90,8 @@ impl<E: Into<BoxError>> From<CollectError<E>> for HandlerError {
     }
 }
 
-impl Answered {
-    /// A response of which all is there.
+impl HandlerResponse {
+    /// A response with its whole body.
     pub(crate) const fn whole(
         parts: response::Parts,
         body: Bytes,
@@ -101,7 +101,7 @@ impl Answered {
         Self { parts, body, rest: BodyPart { data: Bytes::new(), end: true, trailers }, length }
     }
 
-    /// Whether nothing follows what goes with the head.
+    /// Whether `body` is the whole body.
     pub(crate) const fn is_whole(&self) -> bool {
         self.rest.end && self.rest.data.is_empty()
     }
@@ -111,7 +111,7 @@ impl<S, B> Handler<S, B>
 where
     S: Service<Request<Body>, Response = Response<B>>,
 {
-    /// A call that starts when polled, if there is a slot already, or else when `next` gives one.
+    /// Makes a call that starts at the first poll if there is a slot, otherwise when the future in `slot` completes.
     pub(crate) fn new(
         service: S,
         request: Request<Body>,
@@ -126,12 +126,12 @@ where
         Self { stage, method, extent, slot }
     }
 
-    /// Whether it has a slot.
+    /// Whether the call has a slot.
     pub(crate) const fn has_started(&self) -> bool {
         self.slot.is_some()
     }
 
-    /// Whether the service has seen the request.
+    /// Whether the service has received the request.
     pub(crate) const fn was_called(&self) -> bool {
         !matches!(self.stage, Stage::Queued { .. } | Stage::Starting { .. })
     }
@@ -144,12 +144,12 @@ where
     B: http_body::Body,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Answered, HandlerError>;
+    type Output = Result<HandlerResponse, HandlerError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.as_mut().guarded(|handler| {
             let outcome = handler.as_mut().poll_stages(cx);
-            let goes_on = matches!(&outcome, Poll::Ready(Ok(answered)) if !answered.rest.end);
+            let goes_on = matches!(&outcome, Poll::Ready(Ok(response)) if !response.rest.end);
             (goes_on || outcome.is_pending(), outcome)
         })
     }
@@ -162,7 +162,7 @@ where
     B: http_body::Body,
     B::Error: Into<BoxError>,
 {
-    /// The next part of a response's body that has begun; pending for ever if there is none.
+    /// Polls for the next part of the response's body. Pending forever if there is no more.
     pub(crate) fn poll_body(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -176,24 +176,27 @@ where
         })
     }
 
-    /// Runs a step of the user's code, which may panic, and drops what is left of it unless there is more to do.
+    /// Runs a step of the user's code and catches panics. Drops the user's future or body unless the step returns `true`.
     fn guarded<T>(
         mut self: Pin<&mut Self>,
         step: impl FnOnce(&mut Pin<&mut Self>) -> (bool, Poll<Result<T, HandlerError>>),
     ) -> Poll<Result<T, HandlerError>> {
-        // What a panic leaves behind is dropped with this future, and never looked at.
+        // After a panic, the stage is never polled again, only dropped.
         let step = AssertUnwindSafe(|| {
             let (goes_on, outcome) = step(&mut self);
             if !goes_on {
-                // Dropped here, so that it may panic even then.
-                self.as_mut().project().stage.set(Stage::Over);
+                // Dropped inside, as the drop may panic too.
+                self.as_mut().project().stage.set(Stage::Done);
             }
             outcome
         });
         catch_unwind(step).unwrap_or(Poll::Ready(Err(HandlerError::Panic)))
     }
 
-    fn poll_stages(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Answered, HandlerError>> {
+    fn poll_stages(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<HandlerResponse, HandlerError>> {
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
@@ -215,7 +218,7 @@ where
                     Ok(response) if !has_content(this.method, response.status()) => {
                         let length = omitted_length(&response);
                         let (parts, _) = response.into_parts();
-                        return Poll::Ready(Ok(Answered::whole(parts, Bytes::new(), None, length)));
+                        return Poll::Ready(Ok(HandlerResponse::whole(parts, Bytes::new(), None, length)));
                     }
                     Ok(response) => {
                         let (parts, body) = response.into_parts();
@@ -224,7 +227,7 @@ where
                             Extent::Whole(limit) => {
                                 Stage::Collecting { parts, body: Collect::new(body, limit) }
                             }
-                            Extent::Beginning(limit) => {
+                            Extent::Prefix(limit) => {
                                 Stage::Responding { parts, length, body: Prefix::new(body, limit) }
                             }
                         }
@@ -235,29 +238,29 @@ where
                         ready!(body.poll_prefix(cx)).map_err(|error| HandlerError::Body(error.into()))?;
                     let Some(parts) = parts.take() else { return Poll::Pending };
                     let BodyPrefix { inline, rest } = prefix;
-                    let mut answered = Answered { parts, body: inline, rest, length: *length };
-                    if answered.is_whole() {
-                        // Everybody sees it.
-                        answered.length = None;
+                    let mut response = HandlerResponse { parts, body: inline, rest, length: *length };
+                    if response.is_whole() {
+                        // The body itself shows its length.
+                        response.length = None;
                     }
-                    return Poll::Ready(Ok(answered));
+                    return Poll::Ready(Ok(response));
                 }
                 StageProj::Collecting { parts, body } => {
                     let (body, trailers) = ready!(body.poll(cx)).map_err(HandlerError::from)?;
                     let Some(parts) = parts.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(Answered::whole(parts, body, trailers, None)));
+                    return Poll::Ready(Ok(HandlerResponse::whole(parts, body, trailers, None)));
                 }
-                StageProj::Over => return Poll::Pending,
+                StageProj::Done => return Poll::Pending,
             };
             this.stage.set(next);
         }
     }
 }
 
-/// The length to tell of a response to HEAD: that of the content that GET would have got (RFC 9110 8.6).
+/// Returns the `Content-Length` of a response to HEAD: that of the content in a response to GET (RFC 9110 8.6).
 ///
-/// An empty body is most likely one whose content the service has dropped itself. Responses that have no content
-/// whatever the method tell no length, or that of another response, which only the service knows.
+/// Returns `None` if the body is empty, because the service has most likely dropped the content itself, and for a status
+/// that never has content.
 fn omitted_length<B: http_body::Body>(response: &Response<B>) -> Option<u64> {
     let with_content = has_content(&Method::GET, response.status());
     response.body().size_hint().exact().filter(|length| *length > 0 && with_content)

@@ -22,7 +22,7 @@ use crate::consumer::{Admitted, Consumer};
 use crate::error::BoxError;
 use crate::handler::{Extent, Handler};
 use crate::metrics::Metrics;
-use crate::response::{Answer, Encoded, Rest, report, unsendable};
+use crate::response::{EncodedOutcome, EncodedResponse, FollowingBody, report, unsendable};
 
 /// The handling of one request: a future that ends with its exchange, however that ends.
 ///
@@ -73,7 +73,7 @@ where
         }
         let app = HandlerApp {
             received,
-            handler: Handler::new(service, request, slot, Extent::Beginning(consumer.endpoint.max_frame())),
+            handler: Handler::new(service, request, slot, Extent::Prefix(consumer.endpoint.max_frame())),
             context,
             span,
             is_measured: false,
@@ -121,16 +121,16 @@ where
         let Poll::Ready(outcome) = outcome else { return };
         *this.has_returned = true;
         let now = endpoint.now();
-        let answer = Answer::new(outcome, this.context, consumer);
-        this.span.record("http.response.status_code", answer.status.as_u16());
-        metrics.handled(answer.status, now - *this.received);
-        let Encoded { frame, rest } = match answer.response {
+        let encoded = EncodedOutcome::new(outcome, this.context, consumer);
+        this.span.record("http.response.status_code", encoded.status.as_u16());
+        metrics.handled(encoded.status, now - *this.received);
+        let EncodedResponse { frame, rest } = match encoded.response {
             Ok(response) => response,
             Err(problem) => {
                 return machine.with(|callee| callee.abort(ResetCode::TooLarge, &problem, true));
             }
         };
-        let Some(Rest { inline, cut, part }) = rest else {
+        let Some(FollowingBody { inline, cut, part }) = rest else {
             return machine.with(|callee| callee.respond(now, frame));
         };
         *this.streams_response = true;

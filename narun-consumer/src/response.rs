@@ -1,4 +1,4 @@
-//! What a handler's outcome becomes on the wire.
+//! Encoding a handler's outcome as a RESPONSE.
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -9,47 +9,48 @@ use narun_core::{Failure, FailureContext, FailureKind};
 use narun_nats::body::{BodyPart, Fitted, fit};
 
 use crate::consumer::Consumer;
-use crate::handler::{Answered, HandlerError};
+use crate::handler::{HandlerError, HandlerResponse};
 use crate::metrics::{HandlerFailure, Metrics};
 
-/// What a `Content-Length` takes in a frame, at most.
+/// The largest size of a `Content-Length` field in a frame.
 const LENGTH: usize = 40;
 
-/// A handler's outcome as it is told.
-pub(crate) struct Answer {
+/// A handler's outcome, ready to be sent.
+pub(crate) struct EncodedOutcome {
     pub(crate) status: StatusCode,
-    /// Or what to say where there can be no response.
-    pub(crate) response: Result<Encoded, String>,
+    /// The response, or the reason why it cannot be sent.
+    pub(crate) response: Result<EncodedResponse, String>,
 }
 
-/// A response on its way.
-pub(crate) struct Encoded {
+/// An encoded response.
+pub(crate) struct EncodedResponse {
     /// The RESPONSE.
     pub(crate) frame: Bytes,
-    /// None if that was all.
-    pub(crate) rest: Option<Rest>,
+    /// `None` if the body is complete.
+    pub(crate) rest: Option<FollowingBody>,
 }
 
-/// What is there already of a body that goes on.
-pub(crate) struct Rest {
-    /// How many bytes went with the head.
+/// The part of a body that has been read and follows the head.
+pub(crate) struct FollowingBody {
+    /// The number of body bytes in the RESPONSE.
     pub(crate) inline: u64,
-    /// What follows them: first what did not fit.
+    /// The next bytes, which did not fit the RESPONSE.
     pub(crate) cut: Bytes,
+    /// The part after them.
     pub(crate) part: BodyPart,
 }
 
-impl Answer {
+impl EncodedOutcome {
     pub(crate) fn new(
-        outcome: Result<Answered, HandlerError>,
+        outcome: Result<HandlerResponse, HandlerError>,
         context: &FailureContext,
         consumer: &Consumer,
     ) -> Self {
         let Consumer { metrics, .. } = consumer;
         let room = consumer.endpoint.max_frame();
         let failure = match outcome {
-            Ok(mut answered) => match begin(&mut answered, consumer, room) {
-                Ok(response) => return Self { status: answered.parts.status, response: Ok(response) },
+            Ok(mut response) => match begin(&mut response, consumer, room) {
+                Ok(encoded) => return Self { status: response.parts.status, response: Ok(encoded) },
                 Err(problem) => return Self::unsendable(problem, metrics),
             },
             Err(HandlerError::TooLarge) => return Self::unsendable(too_large(room), metrics),
@@ -58,7 +59,7 @@ impl Answer {
         report(&failure, metrics);
         let response = Failure::new(FailureKind::HandlerFailed).to_response(context);
         let status = response.status();
-        Self { status, response: begin(&mut Answered::from(response), consumer, room) }
+        Self { status, response: begin(&mut HandlerResponse::from(response), consumer, room) }
     }
 
     fn unsendable(problem: String, metrics: &Metrics) -> Self {
@@ -68,7 +69,11 @@ impl Answer {
 }
 
 /// Encodes a response with as much of its body as fits.
-fn begin(response: &mut Answered, consumer: &Consumer, room: usize) -> Result<Encoded, String> {
+fn begin(
+    response: &mut HandlerResponse,
+    consumer: &Consumer,
+    room: usize,
+) -> Result<EncodedResponse, String> {
     let is_whole = response.is_whole();
     let mut inline = std::mem::take(&mut response.body);
     let total = inline.len() as u64;
@@ -80,12 +85,12 @@ fn begin(response: &mut Answered, consumer: &Consumer, room: usize) -> Result<En
     })?;
     let Fitted { frame, cut } = fitted.ok_or_else(|| too_large(room))?;
     let goes_on = cut.is_some() || !is_whole;
-    let rest = goes_on.then(|| Rest {
+    let rest = goes_on.then(|| FollowingBody {
         inline: inline.len() as u64,
         cut: cut.unwrap_or_default(),
         part: std::mem::take(&mut response.rest),
     });
-    Ok(Encoded { frame, rest })
+    Ok(EncodedResponse { frame, rest })
 }
 
 /// Logs and counts a response that cannot be sent.
@@ -94,7 +99,7 @@ pub(crate) fn unsendable(problem: &str, metrics: &Metrics) {
     metrics.failed(HandlerFailure::TooLarge);
 }
 
-/// Logs and counts a handler that gave no response.
+/// Logs and counts a handler that returned no response.
 pub(crate) fn report(error: &HandlerError, metrics: &Metrics) {
     let failure = match error {
         HandlerError::Panic => {
@@ -106,7 +111,7 @@ pub(crate) fn report(error: &HandlerError, metrics: &Metrics) {
             HandlerFailure::Error
         }
         HandlerError::Body(error) => {
-            tracing::error!(%error, "the response's body broke off");
+            tracing::error!(%error, "the response's body failed");
             HandlerFailure::Error
         }
         HandlerError::TooLarge => {
@@ -117,14 +122,19 @@ pub(crate) fn report(error: &HandlerError, metrics: &Metrics) {
     metrics.failed(failure);
 }
 
-/// Encodes a response; the error is what to tell the gateway instead.
-pub(crate) fn encode(response: &Answered, consumer: &Consumer, room: usize) -> Result<Bytes, String> {
+/// Encodes a response. The error is the reason why it cannot be sent, for the gateway.
+pub(crate) fn encode(response: &HandlerResponse, consumer: &Consumer, room: usize) -> Result<Bytes, String> {
     let frame = encode_any(response, response.body.clone(), true, consumer)?;
     if frame.len() > room { Err(too_large(room)) } else { Ok(frame) }
 }
 
-fn encode_any(response: &Answered, body: Bytes, end: bool, consumer: &Consumer) -> Result<Bytes, String> {
-    let Answered { parts, rest, length, .. } = response;
+fn encode_any(
+    response: &HandlerResponse,
+    body: Bytes,
+    end: bool,
+    consumer: &Consumer,
+) -> Result<Bytes, String> {
+    let HandlerResponse { parts, rest, length, .. } = response;
     let endpoint = &consumer.endpoint;
     let length: Option<(HeaderName, HeaderValue)> = length
         .filter(|_| !parts.headers.contains_key(CONTENT_LENGTH))
@@ -142,8 +152,7 @@ pub(crate) fn too_large(limit: usize) -> String {
     format!("the response does not fit the limit of {limit} bytes")
 }
 
-/// A response that narun made itself.
-impl From<Response<Bytes>> for Answered {
+impl From<Response<Bytes>> for HandlerResponse {
     fn from(response: Response<Bytes>) -> Self {
         let (parts, body) = response.into_parts();
         Self::whole(parts, body, None, None)

@@ -96,7 +96,7 @@ async fn call(service: &NatsService, method: &str, request: Bytes) -> bool {
     let uri: Uri = format!("/{SERVICE}/{method}").parse().expect("a path");
     let request = Request::post(uri).header("content-type", "application/grpc").header("grpc-timeout", "1S");
     let response = service.clone().into_server().call(request.body(body).expect("a request")).await;
-    let (head, mut body) = response.expect("an answer").into_parts();
+    let (head, mut body) = response.expect("a response").into_parts();
     while let Some(Ok(_)) = body.frame().await {}
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     header("grpc-status") == Some("3")

@@ -3,23 +3,23 @@ use narun_support::Server;
 use rustix::process::Signal;
 
 use crate::gateway::config;
-use crate::program::{NOBODYS, Program, fetch, get, post_for_later, run, serving};
+use crate::program::{Program, UNKNOWN_STATUS, fetch, get, post_for_later, run, serving};
 
 /// A worker of the example `durable_jobs`.
-async fn worker(nats: &Server, mended: &[&str]) -> Program {
-    let mut worker = Program::start("durable_jobs", [&["--nats-url", nats.url(), "worker"], mended].concat());
+async fn worker(nats: &Server, fixed: &[&str]) -> Program {
+    let mut worker = Program::start("durable_jobs", [&["--nats-url", nats.url(), "worker"], fixed].concat());
     worker.line("ready").await;
     worker
 }
 
 #[tokio::test]
-async fn are_listed_put_back_and_deleted() {
+async fn dead_letters_are_listed_put_back_and_deleted() {
     let nats = Server::builder().jetstream(true).start().expect("a nats-server");
     let more = "  - path: \"/jobs/\"\n    app: \"jobs\"\nnats_stream: \"JOBS\"\n";
     let (_directory, config) = config(nats.url(), more);
     let mut gateway = Program::start("gateway", ["--config", &config]);
     let server = gateway.address("ready").await;
-    serving(async || get(server, NOBODYS).await.0).await;
+    serving(async || get(server, UNKNOWN_STATUS).await.0).await;
     let dead_letters = async |arguments: &[&str]| {
         let all = [&["--nats-url", nats.url(), "--stream", "JOBS"], arguments].concat();
         run("dead_letters", all).await
@@ -51,16 +51,16 @@ async fn are_listed_put_back_and_deleted() {
     assert_eq!(list(&["--app", "other"]).await, "");
 
     assert_eq!(dead_letters(&["put-back", "1"]).await.1, "1 is put back\n");
-    let mended = worker(&nats, &["--mended"]).await;
-    let done = (StatusCode::OK, "done, now that the bug is mended".to_owned());
+    let fixed = worker(&nats, &["--fixed"]).await;
+    let done = (StatusCode::OK, "done, now that the bug is fixed".to_owned());
     assert_eq!(fetch(server, &first).await, done);
     assert_eq!(dead_letters(&["delete", "2"]).await.1, "2 is deleted\n");
     assert_eq!(list(&[]).await, "");
     let (code, _, error) = dead_letters(&["put-back", "2"]).await;
     assert_eq!((code, error.as_str()), (Some(1), "error: there is no such dead letter\n"));
-    // What is deleted stays as it was answered.
+    // A deleted dead letter keeps its outcome.
     assert_eq!(fetch(server, &second).await.0, StatusCode::INTERNAL_SERVER_ERROR);
 
-    assert!(mended.end(Signal::TERM).await.success());
+    assert!(fixed.end(Signal::TERM).await.success());
     assert!(gateway.end(Signal::TERM).await.success());
 }

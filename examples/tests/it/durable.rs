@@ -5,15 +5,17 @@ use narun_support::Server;
 use rustix::process::Signal;
 
 use crate::gateway::{config, hello};
-use crate::program::{NOBODYS, Program, ask, fetch, get, post, post_for_later, post_with, run, serving};
+use crate::program::{
+    Program, UNKNOWN_STATUS, ask, fetch, get, post, post_for_later, post_with, run, serving,
+};
 
-/// What makes the configuration's routes durable.
+/// The key that makes the configuration's routes durable.
 const DURABLE: &str = "nats_stream: \"TASK\"\n";
-const ANSWER: &str = r#"{"message":"Hello, NATS User!","received_path":"/hello/"}"#;
+const RESPONSE: &str = r#"{"message":"Hello, NATS User!","received_path":"/hello/"}"#;
 
 /// Starts a gateway.
 async fn gateway(nats: &Server, more: &str) -> (Program, SocketAddr) {
-    // It is read before the gateway is ready.
+    // The file may be deleted when the gateway is ready.
     let (_directory, config) = config(nats.url(), more);
     let mut gateway = Program::start("gateway", ["--config", &config]);
     let server = gateway.address("ready").await;
@@ -21,24 +23,24 @@ async fn gateway(nats: &Server, more: &str) -> (Program, SocketAddr) {
 }
 
 #[tokio::test]
-async fn requests_are_answered_at_once_or_later_or_once_for_a_key() {
+async fn a_durable_request_gets_its_response_at_once_or_later_or_once_per_key() {
     let nats = Server::builder().jetstream(true).start().expect("a nats-server");
     let (gateway, server) = gateway(&nats, DURABLE).await;
-    serving(async || get(server, NOBODYS).await.0).await;
+    serving(async || get(server, UNKNOWN_STATUS).await.0).await;
 
-    // Before anybody is there to do it.
+    // There is no consumer yet.
     let location = post_for_later(server, "/hello/").await;
     let (one, _) = hello(nats.url()).await;
     let (two, _) = hello(nats.url()).await;
-    assert_eq!(fetch(server, &location).await, (StatusCode::OK, ANSWER.to_owned()));
+    assert_eq!(fetch(server, &location).await, (StatusCode::OK, RESPONSE.to_owned()));
     ask(server).await;
 
     let fields = [("idempotency-key", "0b6e2b4e")];
     let first = post_with(server, "/hello/", &fields).await;
-    assert_eq!((first.status(), &first.body()[..]), (StatusCode::OK, ANSWER.as_bytes()));
+    assert_eq!((first.status(), &first.body()[..]), (StatusCode::OK, RESPONSE.as_bytes()));
     assert!(one.end(Signal::TERM).await.success());
     assert!(two.end(Signal::INT).await.success());
-    // Nobody is there who could answer but the gateway itself.
+    // Without a consumer, the gateway responds with the stored response.
     let second = post_with(server, "/hello/", &fields).await;
     assert_eq!((second.status(), second.body()), (first.status(), first.body()));
     let other = post_with(server, "/hello/other", &fields).await;
@@ -47,7 +49,7 @@ async fn requests_are_answered_at_once_or_later_or_once_for_a_key() {
 }
 
 #[tokio::test]
-async fn hello_serves_what_the_server_can_once_that_is_there() {
+async fn hello_serves_when_the_server_is_up_with_or_without_jetstream() {
     for (jetstream, more) in [(false, ""), (true, DURABLE)] {
         let mut nats = Server::builder().jetstream(jetstream).start().expect("a nats-server");
         nats.kill().expect("it is killed");
@@ -64,8 +66,8 @@ async fn hello_serves_what_the_server_can_once_that_is_there() {
 }
 
 #[tokio::test]
-async fn durable_jobs_ends_as_it_should() {
+async fn durable_jobs_succeeds() {
     let (code, text, error) = run("durable_jobs", [""; 0]).await;
     assert_eq!(code, Some(0), "{text}{error}");
-    assert!(text.ends_with("  All went as it should.\n"), "{text}");
+    assert!(text.ends_with("  Every step succeeded.\n"), "{text}");
 }

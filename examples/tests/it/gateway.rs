@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::program::{Program, ask, get, post};
 
-/// A directory with a configuration for this nats-server in it, its path, and ports that the system chooses.
+/// A directory with a configuration for this nats-server, with free ports, and the configuration's path.
 pub(crate) fn config(nats_url: &str, more: &str) -> (TempDir, String) {
     let text = include_str!("../../gateway.yaml")
         .replace("nats://127.0.0.1:4222", nats_url)
@@ -33,7 +33,7 @@ pub(crate) async fn hello(nats_url: &str) -> (Program, SocketAddr) {
     (hello, metrics)
 }
 
-/// How many requests it has answered with a 2xx.
+/// How many requests a consumer has handled with a 2xx.
 async fn handled(metrics: SocketAddr) -> u64 {
     let (_, metrics) = get(metrics, "/metrics").await;
     let metric = r#"http_consumer_requests_total{app="hello",status_class="2xx"} "#;
@@ -51,7 +51,7 @@ async fn consumers_share_the_requests() {
 
     let (one, one_metrics) = hello(nats.url()).await;
     let (two, two_metrics) = hello(nats.url()).await;
-    // That one of two gets none of 64 by chance happens once in 2^63 runs.
+    // By chance, one of two gets no request of 64 once in 2^63 runs.
     for _ in 0..64 {
         ask(server).await;
     }
@@ -78,7 +78,7 @@ async fn consumers_share_the_requests() {
 }
 
 #[tokio::test]
-async fn serves_once_nats_is_there() {
+async fn a_gateway_serves_when_nats_is_up() {
     let mut nats = Server::start().expect("a nats-server");
     nats.kill().expect("it is killed");
     let (_directory, config) = config(nats.url(), "");
@@ -88,7 +88,7 @@ async fn serves_once_nats_is_there() {
 
     nats.restart().expect("it starts again");
     let (hello, _) = hello(nats.url()).await;
-    // The gateway looks for the server every few seconds.
+    // The gateway's client tries to connect every few seconds.
     let until = Instant::now() + Duration::from_secs(30);
     while post(server, "{}").await.status() == StatusCode::SERVICE_UNAVAILABLE && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -99,7 +99,7 @@ async fn serves_once_nats_is_there() {
 }
 
 #[tokio::test]
-async fn says_what_is_wrong_with_the_stream() {
+async fn a_gateway_reports_a_stream_of_another_retention() {
     let nats = Server::builder().jetstream(true).start().expect("a nats-server");
     let client = async_nats::connect(nats.url()).await.expect("a connection");
     let stream = Config { name: "TASK".into(), subjects: vec!["task.TASK.>".into()], ..Config::default() };
@@ -109,13 +109,13 @@ async fn says_what_is_wrong_with_the_stream() {
     let server = gateway.address("ready").await;
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        let answer = post(server, "{}").await;
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        let response = post(server, "{}").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = String::from_utf8_lossy(response.body()).into_owned();
         if text.contains("stream TASK") && text.contains("retention") {
             break;
         }
-        // It does not wait for its connection.
+        // It is ready before it is connected.
         assert!(Instant::now() < until, "{text}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

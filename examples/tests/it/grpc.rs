@@ -19,7 +19,7 @@ async fn every_method_works() {
     let (server, url) = server(&[]).await;
     let (code, text, error) = run("grpc_client", ["--server", &url]).await;
     assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
-    assert!(text.ends_with("all is well\n"), "{text}");
+    assert!(text.ends_with("every call succeeded\n"), "{text}");
     assert!(server.end(Signal::TERM).await.success());
 }
 
@@ -40,7 +40,7 @@ async fn only_known_tokens_are_served() {
 }
 
 #[tokio::test]
-async fn an_axum_app_serves_it_too() {
+async fn an_axum_app_serves_every_method_too() {
     let mut app = Program::start("grpc_embedded", ["--listen", "127.0.0.1:0"]);
     let address = app.line("ready ").await;
     let (status, _) = get(address.parse().expect("an address"), "/").await;
@@ -51,11 +51,11 @@ async fn an_axum_app_serves_it_too() {
 }
 
 #[tokio::test]
-async fn audit_records_come_to_loki() {
+async fn audit_records_arrive_at_loki() {
     let (code, text, error) = run("audit_loki", [""; 0]).await;
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(text.contains(r#""service":"nats-grpc-service""#), "{text}");
-    assert!(text.ends_with("3 records shipped, all is well\n"), "{text}");
+    assert!(text.ends_with("3 records shipped, none dropped\n"), "{text}");
 }
 
 /// Reads a request: its head and its body.
@@ -73,31 +73,31 @@ async fn read(stream: &mut BufReader<TcpStream>) -> (String, String) {
     (head, String::from_utf8(body).expect("text"))
 }
 
-/// Answers it, and closes.
-async fn answer(mut stream: BufReader<TcpStream>, status: &str, text: &str) {
+/// Responds, and closes the connection.
+async fn respond(mut stream: BufReader<TcpStream>, status: &str, text: &str) {
     let length = text.len();
     let response =
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}");
-    stream.write_all(response.as_bytes()).await.expect("it is answered");
+    stream.write_all(response.as_bytes()).await.expect("the response is sent");
 }
 
-/// Ships records to a Loki that answers with these, and with the last one from then on, or not at all where there is
-/// none. Returns what became of it, and what was pushed.
-async fn ship(answers: &[Option<(&str, &str)>]) -> ((Option<i32>, String, String), Vec<String>) {
+/// Ships records to a Loki with these responses, the last of which is repeated; `None` closes the connection. Returns
+/// the result of the program, and the bodies of its pushes.
+async fn ship(responses: &[Option<(&str, &str)>]) -> ((Option<i32>, String, String), Vec<String>) {
     let loki = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", loki.local_addr().expect("an address"));
     let mut pushed = Vec::new();
     let play = async {
         loop {
             let mut stream = BufReader::new(loki.accept().await.expect("a connection").0);
-            let answered = answers[pushed.len().min(answers.len() - 1)];
+            let response = responses[pushed.len().min(responses.len() - 1)];
             let (head, body) = read(&mut stream).await;
-            // As Loki does, which takes all else for protobuf.
+            // Loki takes any other content type for protobuf.
             let json = head.to_lowercase().contains("\r\ncontent-type: application/json\r\n");
             assert!(head.starts_with("POST /loki/api/v1/push HTTP/1.1\r\n") && json, "{head}");
             pushed.push(body);
-            if let Some((status, text)) = answered {
-                answer(stream, status, text).await;
+            if let Some((status, text)) = response {
+                respond(stream, status, text).await;
             }
         }
     };
@@ -112,44 +112,44 @@ async fn ship(answers: &[Option<(&str, &str)>]) -> ((Option<i32>, String, String
 #[tokio::test]
 async fn audit_records_wait_for_a_loki_that_is_away() {
     let limit = "Ingestion rate limit exceeded for user fake (limit: 52 bytes/sec)";
-    let answers = [
+    let responses = [
         None,
         Some(("500 Internal Server Error", "empty ring")),
         Some(("429 Too Many Requests", limit)),
         Some(("204 No Content", "")),
     ];
-    let ((code, text, error), pushed) = ship(&answers).await;
-    assert_eq!((code, text.as_str()), (Some(0), "3 records shipped, all is well\n"), "{error}");
+    let ((code, text, error), pushed) = ship(&responses).await;
+    assert_eq!((code, text.as_str()), (Some(0), "3 records shipped, none dropped\n"), "{error}");
     assert!(error.contains("audit records wait for Loki"), "{error}");
     assert!(pushed.len() == 4 && pushed.iter().all(|body| *body == pushed[0]), "{pushed:?}");
 }
 
 #[tokio::test]
-async fn what_loki_says_to_a_refusal_is_told() {
+async fn the_reason_of_a_refusal_is_logged() {
     let why = "entry for stream '{service=\"nats-grpc-service\"}' has timestamp too old";
     let ((code, text, error), pushed) = ship(&[Some(("400 Bad Request", why))]).await;
     assert_eq!((code, text.as_str()), (Some(1), ""), "{error}");
     assert!(error.contains("has timestamp too old"), "{error}");
     assert!(error.contains("0 records were shipped, 3 dropped"), "{error}");
-    // It would say so again.
+    // A refused batch is not sent again.
     assert_eq!(pushed.len(), 1, "{pushed:?}");
 }
 
-/// Answers one request to a Consul agent: its line, its token, and its body.
-async fn asked(agent: &TcpListener) -> (String, String, String) {
-    let asked = async {
+/// Serves one request to a Consul agent, and returns its line, its token and its body.
+async fn requested(agent: &TcpListener) -> (String, String, String) {
+    let requested = async {
         let mut stream = BufReader::new(agent.accept().await.expect("a connection").0);
         let (head, body) = read(&mut stream).await;
-        answer(stream, "200 OK", "").await;
+        respond(stream, "200 OK", "").await;
         let token = head.lines().find_map(|line| line.strip_prefix("x-consul-token: "));
         let line = head.lines().next().unwrap_or_default();
         (line.to_owned(), token.unwrap_or_default().to_owned(), body)
     };
-    timeout(PATIENCE, asked).await.expect("it asks in time")
+    timeout(PATIENCE, requested).await.expect("there is a request in time")
 }
 
 #[tokio::test]
-async fn consul_knows_the_server_for_as_long_as_it_serves() {
+async fn the_server_is_registered_with_consul_while_it_serves() {
     let agent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = agent.local_addr().expect("an address").port().to_string();
     let variables = [
@@ -161,12 +161,12 @@ async fn consul_knows_the_server_for_as_long_as_it_serves() {
     ];
     let mut server = Program::start_with("grpc_server", [""; 0], &variables);
     let address = server.line("ready ").await;
-    let (line, token, body) = asked(&agent).await;
+    let (line, token, body) = requested(&agent).await;
     assert_eq!(token, "secret");
     assert!(line.starts_with("PUT /v1/agent/service/register?"), "{line}");
     let service: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(service["Check"]["GRPC"], address, "{service}");
-    let (ended, (line, ..)) = tokio::join!(server.end(Signal::TERM), asked(&agent));
+    let (ended, (line, ..)) = tokio::join!(server.end(Signal::TERM), requested(&agent));
     assert!(ended.success());
     assert_eq!(line, "PUT /v1/agent/service/deregister/nats-service-127.0.0.1 HTTP/1.1");
 }

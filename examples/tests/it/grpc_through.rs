@@ -6,20 +6,20 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::program::{Program, run};
 
 #[tokio::test]
-async fn the_chat_ends_as_it_should() {
+async fn every_step_of_the_chat_succeeds() {
     let (code, text, error) = run("grpc_through", [""; 0]).await;
     assert_eq!(code, Some(0), "{text}{error}");
-    assert!(text.ends_with("  All went as it should.\n"), "{text}");
+    assert!(text.ends_with("  Every step succeeded.\n"), "{text}");
 }
 
 #[tokio::test]
-async fn it_serves_others_until_it_is_interrupted() {
+async fn other_clients_are_served_until_ctrl_c() {
     let mut chat = Program::start("grpc_through", ["--listen", "127.0.0.1:0"]);
     let server = chat.address("ready").await;
     let channel = Endpoint::try_from(format!("http://{server}")).expect("a URL").connect().await;
     let mut health = HealthClient::new(channel.expect("a connection"));
     let request = HealthCheckRequest { service: "example.chat.Chat".to_owned() };
-    // A stream that is open all the while is no hindrance.
+    // An open gRPC stream does not keep the program from ending.
     let watched = health.watch(request.clone()).await.expect("a response");
     health.check(request).await.expect("a response");
     assert!(chat.end(Signal::INT).await.success());

@@ -1,4 +1,4 @@
-//! Runs the examples as a user would: as programs, over real HTTP.
+//! Runs the examples as programs, over real HTTP.
 
 mod axum_layer;
 mod dead_letters;

@@ -1,4 +1,4 @@
-//! An example at work.
+//! Examples that run as processes.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -9,23 +9,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use narun_examples::client;
-use narun_examples::hello::{self, Answer, Question};
+use narun_examples::hello::{self, HelloRequest, HelloResponse};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// Enough to fetch a nats-server, on a slow machine.
+/// The timeout of every wait: enough to fetch a nats-server on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Another process, killed when this is dropped.
+/// A running example. Dropping this value kills it.
 pub(crate) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
-/// A command that runs this example.
+/// The command of an example.
 fn command(example: &str) -> Command {
     let mut path: PathBuf = std::env::current_exe().expect("a test has a path");
     // From target/debug/deps/test to target/debug/examples/example.
@@ -41,7 +41,7 @@ fn command(example: &str) -> Command {
     command
 }
 
-/// Runs this example to its end: its exit code, standard output and standard error.
+/// Runs an example to its end. Returns its exit code, standard output and standard error.
 pub(crate) async fn run<A: AsRef<OsStr>>(
     example: &str,
     arguments: impl IntoIterator<Item = A>,
@@ -49,7 +49,7 @@ pub(crate) async fn run<A: AsRef<OsStr>>(
     run_with(example, arguments, &[]).await
 }
 
-/// The same with these environment variables.
+/// Like [`run`], with these environment variables.
 pub(crate) async fn run_with<A: AsRef<OsStr>>(
     example: &str,
     arguments: impl IntoIterator<Item = A>,
@@ -68,7 +68,7 @@ impl Program {
         Self::start_with(example, arguments, &[])
     }
 
-    /// The same with these environment variables.
+    /// Like [`start`](Self::start), with these environment variables.
     pub(crate) fn start_with<A: AsRef<OsStr>>(
         example: &str,
         arguments: impl IntoIterator<Item = A>,
@@ -79,7 +79,7 @@ impl Program {
         Self::of(command.args(arguments))
     }
 
-    /// The same with a log, which is to be [looked at](Self::logged).
+    /// Like [`start`](Self::start), with a log, whose lines [`logged`](Self::logged) reads.
     pub(crate) fn start_logging<A: AsRef<OsStr>>(
         example: &str,
         arguments: impl IntoIterator<Item = A>,
@@ -94,7 +94,7 @@ impl Program {
         Self { child, lines, log }
     }
 
-    /// Waits for a line that begins with this, and takes the rest of it.
+    /// Waits for a line with this prefix, and returns the rest of the line.
     pub(crate) async fn line(&mut self, beginning: &str) -> String {
         let find = async {
             while let Some(line) = self.lines.next_line().await.expect("output is text") {
@@ -102,19 +102,19 @@ impl Program {
                     return rest.to_owned();
                 }
             }
-            panic!("it ended without saying {beginning:?}");
+            panic!("it ended without printing {beginning:?}");
         };
-        timeout(PATIENCE, find).await.expect("it says so in time")
+        timeout(PATIENCE, find).await.expect("it prints that in time")
     }
 
-    /// Waits for a line with this and an address, `ready http://127.0.0.1:1234` for example.
+    /// Waits for a line with this prefix and a URL, such as `ready http://127.0.0.1:1234`, and returns the address.
     pub(crate) async fn address(&mut self, beginning: &str) -> SocketAddr {
         let url = self.line(&format!("{beginning} http://")).await;
         let address = url.split('/').next().expect("there is always one");
         address.parse().expect("an address")
     }
 
-    /// Waits until it logs this.
+    /// Waits for a log line that contains this text.
     pub(crate) async fn logged(&mut self, text: &str) {
         let log = self.log.as_mut().expect("it was started with a log");
         soon(text, async {
@@ -128,7 +128,7 @@ impl Program {
         .await;
     }
 
-    /// Sends a signal, and waits for the end.
+    /// Sends a signal, and waits until the process has ended.
     pub(crate) async fn end(mut self, signal: Signal) -> ExitStatus {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         kill_process(pid.expect("it runs"), signal).expect("it takes signals");
@@ -136,34 +136,34 @@ impl Program {
     }
 }
 
-/// Sends the question of the documentation, and checks the answer.
+/// Sends the request of the documentation, and checks the response.
 pub(crate) async fn ask(server: SocketAddr) {
-    let question = Question::example();
-    let response = post(server, serde_json::to_string(&question).expect("it is JSON")).await;
+    let request = HelloRequest::example();
+    let response = post(server, serde_json::to_string(&request).expect("it is JSON")).await;
     assert_eq!(response.status(), StatusCode::OK, "{response:?}");
-    let answer: Answer = serde_json::from_slice(response.body()).expect("an answer");
-    assert_eq!(answer, Answer::new(&question, hello::PATH));
+    let response: HelloResponse = serde_json::from_slice(response.body()).expect("a response");
+    assert_eq!(response, HelloResponse::new(&request, hello::PATH));
 }
 
 pub(crate) async fn post(server: SocketAddr, body: impl Into<Bytes>) -> Response<Bytes> {
     client::send(server, Method::POST, hello::PATH, body).await.expect("there is a response")
 }
 
-/// The same with fields of its own, at any path.
+/// Sends the request of the documentation with these fields to a path.
 pub(crate) async fn post_with(server: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Response<Bytes> {
-    let question = serde_json::to_vec(&Question::example()).expect("it is JSON");
+    let content = serde_json::to_vec(&HelloRequest::example()).expect("it is JSON");
     let mut request = Request::post(format!("http://{server}{path}"));
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    let request = request.body(question.into()).expect("a request");
+    let request = request.body(content.into()).expect("a request");
     client::send_request(request).await.expect("there is a response")
 }
 
-/// Where the status of a request would be that nobody made.
-pub(crate) const NOBODYS: &str = "/.narun/requests/aaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// The path of a status resource whose request does not exist.
+pub(crate) const UNKNOWN_STATUS: &str = "/.narun/requests/aaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// What a future gives, which must be soon.
+/// Waits for a future. Panics when it times out.
 pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match timeout(PATIENCE, future).await {
         Ok(output) => output,
@@ -171,7 +171,7 @@ pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// Waits until a condition holds.
+/// Waits until a condition holds. Panics when that times out.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     soon(what, async {
         while !condition().await {
@@ -181,12 +181,12 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
     .await;
 }
 
-/// Waits until a gateway, which does not wait for its connection itself, answers anything but 503.
+/// Waits until a gateway, which is ready before its connection is, responds with another status than 503.
 pub(crate) async fn serving(mut ask: impl AsyncFnMut() -> StatusCode) {
     eventually("a gateway that serves", async || ask().await != StatusCode::SERVICE_UNAVAILABLE).await;
 }
 
-/// Sends a request that is answered 202; returns where its response will be.
+/// Sends a request that gets 202, and returns the location of its response.
 pub(crate) async fn post_for_later(server: SocketAddr, path: &str) -> String {
     let accepted = post_with(server, path, &[("prefer", "respond-async")]).await;
     assert_eq!(accepted.status(), StatusCode::ACCEPTED, "{accepted:?}");
@@ -194,7 +194,7 @@ pub(crate) async fn post_for_later(server: SocketAddr, path: &str) -> String {
     location.to_str().expect("text").to_owned()
 }
 
-/// Asks there until the response is there.
+/// Requests a location until the response is there.
 pub(crate) async fn fetch(server: SocketAddr, location: &str) -> (StatusCode, String) {
     let fetch = async {
         loop {

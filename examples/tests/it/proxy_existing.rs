@@ -6,7 +6,7 @@ use crate::program::{Program, get, run};
 const ANYWHERE: &str = "127.0.0.1:0";
 
 #[tokio::test]
-async fn hands_requests_on_and_stops() {
+async fn requests_are_forwarded_to_the_own_server() {
     let (code, text, error) = run("proxy_existing", ["--once", "--listen", ANYWHERE]).await;
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(text.contains("POST /shout -> 200 OK STREAMED BOTH WAYS {\"x-mood\": \"loud\"}\n"), "{text}");
@@ -18,12 +18,12 @@ async fn hands_requests_on_and_stops() {
 }
 
 #[tokio::test]
-async fn any_server_is_the_target() {
+async fn requests_are_forwarded_to_a_given_server() {
     let mut other = Program::start("axum_layer", ["--listen", ANYWHERE]);
     let target = format!("http://{}", other.address("ready").await);
     let mut proxy = Program::start("proxy_existing", ["--listen", ANYWHERE, "--target", &target]);
     let server = proxy.address("ready").await;
-    assert_eq!(get(server, "/local").await, (StatusCode::OK, "answered by the app itself\n".to_owned()));
+    assert_eq!(get(server, "/local").await, (StatusCode::OK, "from the app itself\n".to_owned()));
     let nowhere = (StatusCode::NOT_FOUND, "the app has no /nowhere\n".to_owned());
     assert_eq!(get(server, "/nowhere").await, nowhere);
     assert!(other.end(Signal::TERM).await.success());
@@ -32,10 +32,10 @@ async fn any_server_is_the_target() {
 }
 
 #[tokio::test]
-async fn says_what_a_target_has_to_be() {
+async fn an_invalid_target_is_an_error() {
     for target in ["http://127.0.0.1/below", "/", "https://127.0.0.1"] {
         let (code, _, error) = run("proxy_existing", ["--listen", ANYWHERE, "--target", target]).await;
         assert_eq!(code, Some(1));
-        assert!(error.contains("--target has to be http://HOST:PORT"), "{error}");
+        assert!(error.contains("--target must be http://HOST:PORT"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use crate::program::{Program, ask, get, run};
 const ANYWHERE: &str = "127.0.0.1:0";
 
 #[tokio::test]
-async fn prints_the_answer_and_stops() {
+async fn quickstart_prints_the_response_and_stops() {
     let (code, text, error) =
         run("quickstart", ["--once", "--listen", ANYWHERE, "--metrics", ANYWHERE]).await;
     assert_eq!(code, Some(0), "{text}{error}");
@@ -16,7 +16,7 @@ async fn prints_the_answer_and_stops() {
 }
 
 #[tokio::test]
-async fn serves_until_it_is_interrupted() {
+async fn quickstart_serves_until_ctrl_c() {
     let mut quickstart = Program::start("quickstart", ["--listen", ANYWHERE, "--metrics", ANYWHERE]);
     let server = quickstart.address("ready").await;
     let metrics = quickstart.address("metrics").await;
@@ -34,7 +34,7 @@ async fn serves_until_it_is_interrupted() {
 }
 
 #[tokio::test]
-async fn says_which_port_is_taken_and_what_to_do() {
+async fn a_used_port_is_an_error_that_names_the_option() {
     let taken = TcpListener::bind(ANYWHERE).expect("a free port");
     let taken = taken.local_addr().expect("it is bound").to_string();
     for (option, other) in [("--listen", "--metrics"), ("--metrics", "--listen")] {

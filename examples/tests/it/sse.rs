@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::program::{Program, get, soon};
 
 #[tokio::test]
-async fn ticks_come_as_they_are_made_and_end_with_their_reader() {
+async fn ticks_arrive_when_they_are_made_and_stop_when_the_client_leaves() {
     let mut sse = Program::start_logging("sse", ["--listen", "127.0.0.1:0", "--every-ms", "20"]);
     let server = sse.address("ready").await;
     let (status, page) = get(server, "/").await;
@@ -32,7 +32,7 @@ async fn ticks_come_as_they_are_made_and_end_with_their_reader() {
     drop(body);
     sse.logged("a handler was dropped").await;
 
-    // The end of the program is that of the stream, which has none of its own, and nobody takes it for one.
+    // The end of the program aborts the response, which has no end of its own.
     let body = ticks().await;
     let (ended, rest) = tokio::join!(sse.end(Signal::TERM), body.collect());
     assert!(ended.success());

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::program::{Program, eventually, get, run, soon};
 
-/// More than anybody waits for.
+/// A body that takes longer than any test.
 const ENDLESS: &str = "/down/1000000000000000";
 
-/// Gateway and consumer, and where the former serves.
+/// Gateway and consumer, and the gateway's address.
 async fn parts(nats: &Server) -> (Program, Program, SocketAddr) {
     let consumer = consumer(nats).await;
     let mut gateway = Program::start("upload_download", ["--nats-url", nats.url(), "gateway"]);
@@ -30,7 +30,7 @@ async fn consumer(nats: &Server) -> Program {
     consumer
 }
 
-/// A response that has begun.
+/// Sends a request, and returns the response when its head is there.
 async fn begun(server: SocketAddr, version: Version, path: &str) -> Response<Incoming> {
     let client = Client::builder(TokioExecutor::new()).http2_only(version == Version::HTTP_2).build_http();
     let request = Request::get(format!("http://{server}{path}")).body(Empty::<Bytes>::new());
@@ -39,7 +39,7 @@ async fn begun(server: SocketAddr, version: Version, path: &str) -> Response<Inc
     response
 }
 
-/// Reads a body to its end: how much it was, or none if it broke off.
+/// Reads a body to its end, and returns its length. Returns `None` if it breaks off.
 async fn read(mut body: Incoming) -> Option<usize> {
     let mut read = 0;
     while let Some(frame) = soon("a part of a body", body.frame()).await {
@@ -49,7 +49,7 @@ async fn read(mut body: Incoming) -> Option<usize> {
 }
 
 #[tokio::test]
-async fn both_ways_every_byte_is_right() {
+async fn every_byte_is_right_both_ways() {
     for size in ["0", "1", "3000001"] {
         let (code, text, error) = run("upload_download", ["--size", size]).await;
         assert_eq!(code, Some(0), "{text}{error}");
@@ -67,7 +67,7 @@ async fn both_ways_every_byte_is_right() {
 }
 
 #[tokio::test]
-async fn a_killed_consumer_breaks_the_body_off() {
+async fn a_killed_consumer_aborts_the_body() {
     let nats = Server::start().expect("a nats-server");
     let (gateway, first, server) = parts(&nats).await;
     let mut running = first;
@@ -75,7 +75,7 @@ async fn a_killed_consumer_breaks_the_body_off() {
         let mut body = begun(server, version, ENDLESS).await.into_body();
         soon("a part", body.frame()).await.expect("a part").expect("well");
         running.end(Signal::KILL).await;
-        assert_eq!(read(body).await, None, "taken for whole");
+        assert_eq!(read(body).await, None, "the body seemed complete");
         running = consumer(&nats).await;
         let whole = begun(server, version, "/down/1000").await.into_body();
         assert_eq!(read(whole).await, Some(1000));
@@ -85,14 +85,14 @@ async fn a_killed_consumer_breaks_the_body_off() {
 }
 
 #[tokio::test]
-async fn a_killed_server_breaks_the_body_off_and_is_served_again() {
+async fn a_restarted_server_aborts_the_body_and_later_requests_succeed() {
     let mut nats = Server::start().expect("a nats-server");
     let (gateway, consumer, server) = parts(&nats).await;
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let mut body = begun(server, version, ENDLESS).await.into_body();
         soon("a part", body.frame()).await.expect("a part").expect("well");
         let reading = tokio::spawn(read(body));
-        // Should nothing have been on its way at that moment, nothing is lost, and the body goes on.
+        // If no message was in flight at that moment, nothing is lost, and the body goes on.
         while !reading.is_finished() {
             nats = tokio::task::spawn_blocking(move || nats.restart().map(|()| nats))
                 .await
@@ -105,7 +105,7 @@ async fn a_killed_server_breaks_the_body_off_and_is_served_again() {
             })
             .await;
         }
-        assert_eq!(reading.await.expect("no panic"), None, "taken for whole");
+        assert_eq!(reading.await.expect("no panic"), None, "the body seemed complete");
         eventually("served again", async || get(server, "/down/0").await.0 == StatusCode::OK).await;
         let whole = begun(server, version, "/down/1000000").await.into_body();
         assert_eq!(read(whole).await, Some(1_000_000));

@@ -9,7 +9,7 @@ use tokio::task::unconstrained;
 
 /// The kinds of acks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ack {
+pub(super) enum AckKind {
     /// The request is done, and removed from the stream.
     Ack,
     /// The request is being handled: the ack wait starts again.
@@ -39,7 +39,7 @@ pub(super) struct Acker {
     settled: bool,
 }
 
-impl Ack {
+impl AckKind {
     fn payload(self) -> Bytes {
         match self {
             Self::Ack => Bytes::from_static(b"+ACK"),
@@ -97,23 +97,23 @@ impl Acker {
     }
 
     /// Sends the last ack. Errors are ignored: a stopped client is noticed where messages are read from it.
-    pub(super) async fn settle(&mut self, ack: Ack) {
+    pub(super) async fn settle(&mut self, ack: AckKind) {
         self.settled = true;
         let _ = self.client.publish(self.subject.clone(), ack.payload()).await;
     }
 
     /// Sends the last ack, which the server confirms to this subject.
-    pub(super) async fn settle_confirmed(&mut self, ack: Ack, confirmation: Subject) {
+    pub(super) async fn settle_confirmed(&mut self, ack: AckKind, confirmation: Subject) {
         self.settled = true;
         let _ = self.client.publish_with_reply(self.subject.clone(), confirmation, ack.payload()).await;
     }
 
     /// Sends a progress ack, unless the client's queue is full.
     pub(super) fn progress(&self) {
-        self.publish_now(Ack::Progress);
+        self.publish_now(AckKind::Progress);
     }
 
-    fn publish_now(&self, ack: Ack) {
+    fn publish_now(&self, ack: AckKind) {
         // A shutdown drops many of these in one poll, more than tokio's budget for a poll allows.
         let publish = unconstrained(self.client.publish(self.subject.clone(), ack.payload()));
         let _ = publish.now_or_never();
@@ -123,7 +123,7 @@ impl Acker {
 impl Drop for Acker {
     fn drop(&mut self) {
         if !self.settled {
-            self.publish_now(Ack::Nak(Duration::ZERO));
+            self.publish_now(AckKind::Nak(Duration::ZERO));
         }
     }
 }
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn payloads_are_those_of_nats() {
-        assert_eq!(Ack::Ack.payload(), "+ACK");
-        assert_eq!(Ack::Nak(Duration::ZERO).payload(), "-NAK");
-        assert_eq!(Ack::Nak(Duration::from_secs(2)).payload(), "-NAK {\"delay\":2000000000}");
-        assert_eq!(Ack::Term.payload(), "+TERM");
+        assert_eq!(AckKind::Ack.payload(), "+ACK");
+        assert_eq!(AckKind::Nak(Duration::ZERO).payload(), "-NAK");
+        assert_eq!(AckKind::Nak(Duration::from_secs(2)).payload(), "-NAK {\"delay\":2000000000}");
+        assert_eq!(AckKind::Term.payload(), "+TERM");
     }
 }

@@ -14,7 +14,7 @@ use super::dead_letter::DeliveryFailure;
 use super::request::DeliveredRequest;
 use super::state::WorkerState;
 use crate::error::BoxError;
-use crate::handler::{Answered, Extent, Handler, HandlerError};
+use crate::handler::{Extent, Handler, HandlerError, HandlerResponse};
 use crate::metrics::HandlerFailure;
 use crate::response::{report, too_large, unsendable};
 
@@ -71,7 +71,7 @@ impl DeliveredRequest {
     }
 
     /// Calls the service, and measures the duration of its first poll.
-    async fn call<S, B>(&self, service: S, request: Request<Body>) -> Result<Answered, HandlerError>
+    async fn call<S, B>(&self, service: S, request: Request<Body>) -> Result<HandlerResponse, HandlerError>
     where
         S: Service<Request<Body>, Response = Response<B>>,
         S::Error: Into<BoxError>,

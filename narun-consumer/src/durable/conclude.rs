@@ -1,4 +1,4 @@
-//! How a durable request ends: its outcome kept, its gateway answered, or a dead letter.
+//! How a durable request ends: with a stored outcome and a response, or as a dead letter.
 
 use async_nats::Subject;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use super::dead_letter::{DeadLetterReason, publish_dead_letter};
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
 use super::store::{StoreError, retry};
-use crate::handler::Answered;
+use crate::handler::HandlerResponse;
 use crate::metrics;
 use crate::response::{encode, unsendable};
 
@@ -66,7 +66,7 @@ impl DeliveredRequest {
         metrics.dead_lettered(reason.label());
         let Some(RequestContext { head, failure }) = context else { return Verdict::DeadLetter };
         let response = Failure::new(FailureKind::HandlerFailed).to_response(failure);
-        let response = self.encode(&Answered::from(response), failure);
+        let response = self.encode(&HandlerResponse::from(response), failure);
         if let Some(outcome) = head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome)) {
             // The dead letter is stored. If this fails, later requests with the same key do not get the outcome.
             let _ = self.state.store_response(head.id, outcome, response.clone()).await;
@@ -88,7 +88,7 @@ impl DeliveredRequest {
     }
 
     /// Encodes a response, or a 502 with the reason if it cannot be sent.
-    pub(super) fn encode(&self, response: &Answered, context: &FailureContext) -> Bytes {
+    pub(super) fn encode(&self, response: &HandlerResponse, context: &FailureContext) -> Bytes {
         let consumer = &self.state.consumer;
         encode(response, consumer, self.state.room()).unwrap_or_else(|problem| {
             unsendable(&problem, &consumer.metrics);
@@ -99,7 +99,7 @@ impl DeliveredRequest {
     /// Encodes a 502 that tells why the response cannot be sent.
     pub(super) fn error_response(&self, problem: String, context: &FailureContext) -> Bytes {
         let response = Failure::new(FailureKind::BadResponse).with_detail(problem).to_response(context);
-        encode(&Answered::from(response), &self.state.consumer, usize::MAX).unwrap_or_default()
+        encode(&HandlerResponse::from(response), &self.state.consumer, usize::MAX).unwrap_or_default()
     }
 
     /// Sends the response to the gateway that waits for it, if the request names an inbox.

@@ -13,13 +13,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::acks::{Ack, Acker};
+use super::acks::{AckKind, Acker};
 use super::dead_letter::DeadLetterReason;
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
 use super::store::StoreError;
 use crate::error::BoxError;
-use crate::handler::Answered;
+use crate::handler::HandlerResponse;
 
 /// How long the server may take to confirm an ack.
 const CONFIRMATION: Duration = Duration::from_secs(2);
@@ -47,10 +47,10 @@ impl Job {
             with_progress(&acker, ack_wait / 3, running).await
         };
         match verdict {
-            Verdict::Done(None) => acker.settle(Ack::Ack).await,
+            Verdict::Done(None) => acker.settle(AckKind::Ack).await,
             Verdict::Done(Some(object)) => request.finish_with(&mut acker, &object).await,
-            Verdict::Retry(delay) => acker.settle(Ack::Nak(delay)).await,
-            Verdict::DeadLetter => acker.settle(Ack::Term).await,
+            Verdict::Retry(delay) => acker.settle(AckKind::Nak(delay)).await,
+            Verdict::DeadLetter => acker.settle(AckKind::Term).await,
         }
     }
 }
@@ -172,7 +172,7 @@ impl DeliveredRequest {
             tracing::debug!(id = %head.id, "the request has expired");
             self.state.metrics.expired.increment(1);
             let response = Failure::new(FailureKind::Expired).to_response(failure);
-            return Err(self.conclude(context, self.encode(&Answered::from(response), failure)).await);
+            return Err(self.conclude(context, self.encode(&HandlerResponse::from(response), failure)).await);
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl DeliveredRequest {
     /// Acknowledges the delivery, and deletes the body once the server has confirmed the ack.
     async fn finish_with(&self, acker: &mut Acker, object: &ObjectRef) {
         let mut confirmation = self.state.consumer.endpoint.register();
-        acker.settle_confirmed(Ack::Ack, Subject::from(confirmation.reply(0))).await;
+        acker.settle_confirmed(AckKind::Ack, Subject::from(confirmation.reply(0))).await;
         let reply = timeout(CONFIRMATION, poll_fn(|cx| confirmation.mailbox().poll_take(cx))).await;
         // Without responders, or if the connection was lost, the ack is not confirmed. The request may be delivered
         // again and need its body, which is deleted after that delivery.

@@ -27,3 +27,6 @@ pub use run::{Application, Drive};
 pub use serve::{HeldCallee, IncomingRequest, Serving};
 pub use shared::{IncomingBody, ReadBody, SharedMachine};
 pub use streamed::{IncomingResponse, ResponseStart, StreamedExchange};
+
+#[cfg(test)]
+mod tests;

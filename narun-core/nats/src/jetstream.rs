@@ -10,6 +10,7 @@
 
 pub(crate) mod ack;
 pub mod header;
+pub mod objects;
 
 mod api;
 mod bodies;

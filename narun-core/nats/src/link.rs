@@ -1,5 +1,7 @@
 //! Publishing to NATS.
 
+#[cfg(test)]
+pub(crate) mod memory;
 mod outgoing;
 
 use async_nats::{HeaderMap, Subject};

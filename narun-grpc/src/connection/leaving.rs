@@ -142,8 +142,8 @@ mod tests {
             leaving.leave(&client, Vec::new(), Some((inbox, due)));
             eventually("an end", async || {
                 let request = other.request(subject.clone(), Bytes::new());
-                let answer = timeout(Duration::from_millis(100), request).await;
-                let error = answer.ok().and_then(Result::err);
+                let reply = timeout(Duration::from_millis(100), request).await;
+                let error = reply.ok().and_then(Result::err);
                 error.is_some_and(|error| error.kind() == RequestErrorKind::NoResponders)
             })
             .await;

@@ -51,6 +51,6 @@ async fn look(connection: &Connection, deep: bool) -> pb::NatsHealthCheckRespons
 
 async fn ask_jetstream(connection: &Connection) -> Result<(), Status> {
     let info = connection.api::<serde_json::Value>("INFO".to_owned(), &());
-    let answer = timeout(LIMIT, info).await;
-    answer.unwrap_or_else(|_| Err(Status::unavailable("no response from JetStream"))).map(drop)
+    let response = timeout(LIMIT, info).await;
+    response.unwrap_or_else(|_| Err(Status::unavailable("no response from JetStream"))).map(drop)
 }

@@ -36,8 +36,7 @@ impl MethodCall<'_> {
         metadata: BTreeMap<String, String>,
         mut writer: Writer,
     ) -> Result<pb::ObjectPutResponse, Status> {
-        let mut info = writer.finish().await?;
-        object.clone_into(&mut info.name);
+        let mut info = writer.finish(object).await?;
         info.metadata = metadata.into_iter().collect();
         let object_id = info.nuid.clone();
         // If this is cancelled from here on, the chunks may belong to an object: keep them.

@@ -48,18 +48,18 @@ impl Unary for pb::GetStatisticsRequest {
 async fn connections(connection: &Connection) -> Result<i32, Status> {
     let client = connection.client();
     let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.or_status()?;
+    let mut replies = client.subscribe(inbox.clone()).await.or_status()?;
     client.publish_with_reply("$SYS.REQ.ACCOUNT.PING.STATZ", inbox, Bytes::new()).await.or_status()?;
     let (mut connections, mut patience) = (0_i64, FIRST_SERVER);
-    while let Ok(Some(answer)) = timeout(patience, answers.next()).await {
+    while let Ok(Some(reply)) = timeout(patience, replies.next()).await {
         patience = NEXT_SERVER;
-        let statistics: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+        let statistics: Value = serde_json::from_slice(&reply.payload).unwrap_or_default();
         let accounts =
             statistics.pointer("/data/account_statz").or_else(|| statistics.pointer("/data/accounts"));
         let counts = accounts.and_then(Value::as_array).into_iter().flatten();
         connections =
             counts.filter_map(|account| account["conns"].as_i64()).fold(connections, i64::saturating_add);
-        if answer.status.is_some() {
+        if reply.status.is_some() {
             break;
         }
     }

@@ -57,7 +57,7 @@ pub enum ConsulError {
     #[error("a setting that does not fit a request")]
     Request(#[source] http::Error),
     /// The agent refused the request.
-    #[error("the Consul agent responded {status}: {reason}")]
+    #[error("the Consul agent responded with {status}: {reason}")]
     #[non_exhaustive]
     Refused {
         /// The status, such as 403 for a token that may not register the name.

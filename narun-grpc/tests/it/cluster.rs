@@ -118,11 +118,11 @@ async fn replicated_data_outlives_a_server() {
     soon("all methods", calls.join_all()).await;
 
     // Nothing that was confirmed before is lost.
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (method, request) in requests() {
-        answers.push(retry(method, async || call(&channel, method, request.clone()).await).await);
+        responses.push(retry(method, async || call(&channel, method, request.clone()).await).await);
     }
-    let info = GetStreamInfoResponse::decode(answers[1].clone()).unwrap().stream.unwrap();
+    let info = GetStreamInfoResponse::decode(responses[1].clone()).unwrap().stream.unwrap();
     assert!(info.state.unwrap().last_seq >= 2);
     // It is not confirmed while the consumer has no leader.
     let (method, request) = requests().swap_remove(3);
@@ -131,8 +131,8 @@ async fn replicated_data_outlives_a_server() {
         AckMessageResponse::decode(acknowledged).unwrap().success
     })
     .await;
-    assert!(KvGetResponse::decode(answers[5].clone()).unwrap().found);
-    assert!(ObjectGetResponse::decode(answers[7].clone()).unwrap().found);
+    assert!(KvGetResponse::decode(responses[5].clone()).unwrap().found);
+    assert!(ObjectGetResponse::decode(responses[7].clone()).unwrap().found);
 }
 
 #[tokio::test]

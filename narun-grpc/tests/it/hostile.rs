@@ -57,7 +57,7 @@ async fn no_request_breaks_anything() {
     // Without a connection: it would be closed on a client that cancels so often, and would turn a panic into an ordinary
     // failure.
     let server = service.service.clone().into_server();
-    let answers = futures::stream::iter(calls).map(|(method, request)| {
+    let responses = futures::stream::iter(calls).map(|(method, request)| {
         let client = tonic::client::Grpc::new(server.clone());
         async move {
             let shown = format!("seed {seed}: {method} {request:?}");
@@ -65,9 +65,9 @@ async fn no_request_breaks_anything() {
             (shown, result)
         }
     });
-    let mut answers = answers.buffer_unordered(AT_ONCE);
+    let mut responses = responses.buffer_unordered(AT_ONCE);
     let mut succeeded = 0;
-    while let Some((shown, result)) = answers.next().await {
+    while let Some((shown, result)) = responses.next().await {
         match result.map_err(|status| (status.code(), status)) {
             Ok(()) => succeeded += 1,
             Err((
@@ -103,8 +103,8 @@ async fn call(
     let path = PathAndQuery::try_from(format!("/{SERVICE}/{method}")).expect("a path");
     let mut request = Request::new(tokio_stream::iter([request]));
     request.set_timeout(PATIENCE);
-    let answers = client.streaming(request, path, Raw).await?.into_inner();
-    let read = answers.try_for_each(async |_| Ok(()));
+    let responses = client.streaming(request, path, Raw).await?.into_inner();
+    let read = responses.try_for_each(async |_| Ok(()));
     // A subscription stays open.
     tokio::time::timeout(PATIENCE, read).await.unwrap_or(Ok(()))
 }

@@ -250,8 +250,8 @@ async fn no_tenant_reaches_another_tenant_or_the_service() {
             ..Default::default()
         };
         // Only its own stream may respond.
-        let answered = tried(client.request(request).await).filter(|response| response.success);
-        assert!(answered.is_none_or(|response| !response.data.starts_with(b"{\"type\"")), "{subject}");
+        let replied = tried(client.request(request).await).filter(|response| response.success);
+        assert!(replied.is_none_or(|response| !response.data.starts_with(b"{\"type\"")), "{subject}");
         for stream_name in ["own", "s", "user-ann-s", "KV_kv-user-ann-b"] {
             let publish = PublishToStreamRequest {
                 user_id: "eve".into(),

@@ -30,18 +30,18 @@ pub(crate) fn put(user: &str, bucket: &str, key: &str, value: &str) -> KvPutRequ
 pub(crate) async fn get(client: &GrpcClient, user: &str, bucket: &str, key: &str) -> KvGetResponse {
     let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
     let request = KvGetRequest { user_id, bucket, key, ..Default::default() };
-    client.clone().kv_get(request).await.expect("an answer").into_inner()
+    client.clone().kv_get(request).await.expect("a response").into_inner()
 }
 
 async fn keys(client: &GrpcClient, user: &str, bucket: &str) -> Vec<String> {
     let request = KvKeysRequest { user_id: user.to_owned(), bucket: bucket.to_owned(), ..Default::default() };
-    client.clone().kv_keys(request).await.expect("an answer").into_inner().keys
+    client.clone().kv_keys(request).await.expect("a response").into_inner().keys
 }
 
 async fn delete(client: &GrpcClient, user: &str, bucket: &str, key: &str) -> bool {
     let (user_id, bucket, key) = (user.to_owned(), bucket.to_owned(), key.to_owned());
     let request = KvDeleteRequest { user_id, bucket, key, ..Default::default() };
-    client.clone().kv_delete(request).await.expect("an answer").into_inner().success
+    client.clone().kv_delete(request).await.expect("a response").into_inner().success
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ pub(crate) async fn ack(client: &GrpcClient, user: &str, sequence: i64, token: &
         ack_token: token.to_owned(),
         ..Default::default()
     };
-    let result = soon("an answer", client.clone().ack_message(request)).await;
+    let result = soon("a response", client.clone().ack_message(request)).await;
     result.map(|response| response.into_inner().success).map_err(|status| status.code())
 }
 
@@ -71,7 +71,7 @@ pub(crate) async fn nak(client: &GrpcClient, user: &str, sequence: i64, token: &
         ack_token: token.to_owned(),
         ..Default::default()
     };
-    let result = soon("an answer", client.clone().nak_message(request)).await;
+    let result = soon("a response", client.clone().nak_message(request)).await;
     result.map(|response| response.into_inner().success).map_err(|status| status.code())
 }
 

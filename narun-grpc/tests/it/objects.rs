@@ -28,18 +28,18 @@ fn named(user: &str, name: &str) -> ObjectGetRequest {
 }
 
 async fn get(client: &GrpcClient, user: &str, name: &str) -> ObjectGetResponse {
-    client.clone().object_get(named(user, name)).await.expect("an answer").into_inner()
+    client.clone().object_get(named(user, name)).await.expect("a response").into_inner()
 }
 
 async fn list(client: &GrpcClient, user: &str) -> Vec<ObjectInfo> {
     let request = ObjectListRequest { user_id: user.to_owned(), bucket: "b".into(), ..Default::default() };
-    client.clone().object_list(request).await.expect("an answer").into_inner().objects
+    client.clone().object_list(request).await.expect("a response").into_inner().objects
 }
 
 async fn delete(client: &GrpcClient, user: &str, name: &str) -> bool {
     let (user_id, bucket, object_name) = (user.to_owned(), "b".to_owned(), name.to_owned());
     let request = ObjectDeleteRequest { user_id, bucket, object_name, ..Default::default() };
-    client.clone().object_delete(request).await.expect("an answer").into_inner().success
+    client.clone().object_delete(request).await.expect("a response").into_inner().success
 }
 
 /// The number of messages in a user's bucket.

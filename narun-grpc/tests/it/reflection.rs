@@ -25,9 +25,9 @@ macro_rules! asked {
             message_request: Some(question),
         });
         let mut client = ServerReflectionClient::new($channel);
-        let mut answers =
+        let mut responses =
             client.server_reflection_info(tokio_stream::iter(questions)).await.unwrap().into_inner();
-        let mut next = async || answers.message().await.unwrap().unwrap().message_response;
+        let mut next = async || responses.message().await.unwrap().unwrap().message_response;
         let Some(ListServicesResponse(services)) = next().await else { panic!("no list") };
         assert!(services.service.iter().any(|service| service.name == SERVICE));
         let Some(FileDescriptorResponse(files)) = next().await else { panic!("no file") };

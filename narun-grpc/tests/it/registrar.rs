@@ -36,7 +36,7 @@ struct Running {
 }
 
 impl Agent {
-    fn answer(&mut self, line: &str, token: &str, body: &str) -> (&'static str, String) {
+    fn respond(&mut self, line: &str, token: &str, body: &str) -> (&'static str, String) {
         self.asked.push(line.to_owned());
         if let Some(failures) = self.failures.checked_sub(1) {
             self.failures = failures;
@@ -125,7 +125,7 @@ async fn serve(stream: TcpStream, agent: &Mutex<Agent>) {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.unwrap();
     let body = String::from_utf8(body).unwrap();
-    let (status, text) = agent.lock().unwrap().answer(line.trim_end(), &token, &body);
+    let (status, text) = agent.lock().unwrap().respond(line.trim_end(), &token, &body);
     let length = text.len();
     let response =
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}");
@@ -178,7 +178,7 @@ async fn a_refusal_has_the_reason_of_the_agent() {
     let access = |access| running.agent.lock().unwrap().access = access;
     let consul = Consul::new(&running.address, "a", 50056).alias("nats").token("secret");
     for (known, names, expected) in [
-        ("another", [].as_slice(), "the Consul agent answered 403 Forbidden: ACL not found"),
+        ("another", [].as_slice(), "the Consul agent responded with 403 Forbidden: ACL not found"),
         ("secret", &["nats-grpc-service"], "lacks permission 'service:write' on \"nats\""),
     ] {
         access(Some((known, names)));

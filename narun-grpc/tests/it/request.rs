@@ -20,27 +20,27 @@ fn request(user: &str, subject: &str, timeout_ms: Option<i32>) -> RequestRequest
 #[tokio::test]
 async fn a_subscriber_replies_with_a_publish() {
     let (service, user) = (Service::start().await, new_user());
-    let mut answering = service.client.clone();
+    let mut replying = service.client.clone();
     let subscribe =
         SubscribeRequest { user_id: user.clone(), subject: "work.*".into(), ..Default::default() };
-    let mut work = answering.subscribe(subscribe).await.unwrap().into_inner();
-    let answer_user = user.clone();
-    let answer = tokio::spawn(async move {
+    let mut work = replying.subscribe(subscribe).await.unwrap().into_inner();
+    let replying_user = user.clone();
+    let reply = tokio::spawn(async move {
         let message = soon("a request", work.message()).await.unwrap().unwrap();
         assert_eq!(message.subject, "work.now");
         let publish = PublishRequest {
-            user_id: answer_user,
+            user_id: replying_user,
             subject: message.reply_to,
             data: Bytes::from_static(b"pong"),
             ..Default::default()
         };
-        answering.publish(publish).await.unwrap();
+        replying.publish(publish).await.unwrap();
     });
     let mut asking = service.client.clone();
     let response = asking.request(request(&user, "work.now", None)).await.unwrap().into_inner();
     assert!(response.success, "{response:?}");
     assert_eq!(response.data, "pong");
-    answer.await.unwrap();
+    reply.await.unwrap();
 }
 
 #[tokio::test]

@@ -236,14 +236,14 @@ impl<H, O> Drive<H, O> {
     }
 }
 
+/// The drive of a shared machine, and the reader of the other side's body.
+type SharedDrive<M, T, O> = (Drive<Arc<SharedMachine<M, T>>, O>, IncomingBody<M, T>);
+
 impl<M: ReadBody, O: Clone> Drive<Owned<M>, O> {
     /// Moves the machine to where a reader of the other side's body shares it, and everything else with it.
     ///
     /// `replacement` is left in its place. This drive must not be polled again.
-    pub(super) fn share<T>(
-        self: Pin<&mut Self>,
-        replacement: M,
-    ) -> (Drive<Arc<SharedMachine<M, T>>, O>, IncomingBody<M, T>) {
+    pub(super) fn share<T>(self: Pin<&mut Self>, replacement: M) -> SharedDrive<M, T, O> {
         let this = self.project();
         let (machine, incoming) = SharedMachine::new(std::mem::replace(&mut this.machine.0, replacement));
         let mut shared =

@@ -99,12 +99,12 @@ impl Endpoint {
         self.clock.timer()
     }
 
-    /// Limits on what peers send.
+    /// The limits for frames from peers.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Which reply subjects are answered.
+    /// The subjects to which messages are published that name them as reply.
     pub const fn replies(&self) -> &ReplyPolicy {
         &self.replies
     }
@@ -119,12 +119,12 @@ impl Endpoint {
         self.inbox.len()
     }
 
-    /// A mailbox for a new exchange, no token opened yet.
+    /// A mailbox for a new exchange. No token is open yet.
     pub fn register(&self) -> Registration {
         Registration::new(self.inbox.clone(), Arc::new(Mailbox::new(self.epoch())))
     }
 
-    /// Takes in a message that came to the inbox.
+    /// Delivers a message that arrived in the inbox.
     pub fn deliver(&self, subject: &str, payload: Bytes, reply: Option<Subject>) {
         let reply = reply.filter(|reply| {
             let allowed = self.replies.allows(reply.as_ref());
@@ -143,7 +143,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes in a "no responders" that came to the inbox.
+    /// Delivers a "no responders" status that arrived in the inbox.
     pub fn deliver_no_responders(&self, subject: &str) {
         if let Some((mailbox, token)) = self.inbox.find(subject)
             && !mailbox.put(Mail::NoResponders { token })
@@ -152,7 +152,7 @@ impl Endpoint {
         }
     }
 
-    /// Tells all exchanges that began before `epoch` what became of the connection.
+    /// Notifies all exchanges that began before `epoch` of a change of the connection.
     pub fn deliver_connection(&self, change: ConnectionChange, epoch: u64) {
         for mailbox in self.inbox.mailboxes() {
             if mailbox.is_older_than(epoch) && !mailbox.put(Mail::Connection(change)) {
@@ -185,7 +185,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Reports something worth counting.
+    /// Calls the observer.
     pub fn notice(&self, notice: Notice) {
         (self.observe)(notice);
     }

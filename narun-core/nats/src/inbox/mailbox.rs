@@ -14,7 +14,7 @@ const CAPACITY: usize = 1024;
 #[derive(Debug)]
 pub struct Mailbox {
     queue: Mutex<Queue>,
-    /// The connection this exchange began on.
+    /// The epoch of the connection on which the exchange began.
     epoch: u64,
 }
 
@@ -50,7 +50,7 @@ impl Mailbox {
         Self { queue: Mutex::new(Queue { messages: VecDeque::new(), waker: None }), epoch }
     }
 
-    /// Whether the exchange began on an earlier connection than this one.
+    /// Returns whether the exchange began on an earlier connection than this one.
     pub(super) const fn is_older_than(&self, epoch: u64) -> bool {
         self.epoch < epoch
     }

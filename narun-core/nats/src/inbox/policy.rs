@@ -1,16 +1,16 @@
-/// Which reply subjects are answered: those below known inbox prefixes.
+/// The reply subjects to which narun publishes: those below known inbox prefixes.
 ///
-/// Whoever may publish a request could otherwise make a consumer publish to any subject with the consumer's rights.
+/// Without it, anyone who may publish a request could make a consumer publish to any subject with the consumer's rights.
 #[derive(Clone, Debug)]
 pub struct ReplyPolicy {
     prefixes: Vec<String>,
 }
 
-/// A subject near 4 KiB makes the server close the connection; inboxes are far shorter.
+/// The longest subject. One near 4 KiB makes the server close the connection; inboxes are far shorter.
 const MAX_LENGTH: usize = 512;
 
 impl ReplyPolicy {
-    /// Allows subjects below these prefixes; each is taken to end at a token's end.
+    /// Allows subjects below these prefixes. A prefix is a whole number of subject tokens; a trailing `.` may be left out.
     pub fn new(prefixes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let prefixes = prefixes
             .into_iter()
@@ -25,7 +25,8 @@ impl ReplyPolicy {
         Self { prefixes }
     }
 
-    /// Whether a message may be published to this subject.
+    /// Returns whether a message may be published to this subject: it is below a prefix, and has no wildcard, space or empty
+    /// token.
     pub fn allows(&self, subject: &str) -> bool {
         subject.len() <= MAX_LENGTH
             && self.prefixes.iter().any(|prefix| subject.starts_with(prefix.as_str()))
@@ -33,7 +34,7 @@ impl ReplyPolicy {
     }
 }
 
-/// `_INBOX`, the prefix that NATS clients use.
+/// Allows `_INBOX`, the prefix of NATS clients by default.
 impl Default for ReplyPolicy {
     fn default() -> Self {
         Self::new(["_INBOX"])

@@ -8,15 +8,15 @@ use rand::Rng;
 
 use super::Mailbox;
 
-/// A process's one wildcard subscription, and the exchanges that messages to it are for.
+/// The open tokens below the one wildcard subject that a process subscribes to.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    /// `<client's inbox prefix>.<random>.`, what every token's subject begins with.
+    /// The prefix of every token's subject: `<client's inbox prefix>.<random>.`
     prefix: String,
     entries: Mutex<Entries>,
 }
 
-/// An open token's mailbox, and the number of its attempt.
+/// Each open token's mailbox, and the number of the token there.
 type Entries = HashMap<Token, (Arc<Mailbox>, u8), BuildHasherDefault<TokenHasher>>;
 
 /// The last token of a reply subject: 128 random bits, base64url.
@@ -26,7 +26,7 @@ pub struct Token([u8; LENGTH]);
 const LENGTH: usize = 22;
 
 impl Token {
-    /// A token nobody can guess: whoever knows it can speak in the exchange.
+    /// A token from a cryptographic generator. Anyone who knows a token can take part in its exchange.
     pub(super) fn random() -> Self {
         let mut bits = [0; 16];
         rand::rng().fill_bytes(&mut bits);
@@ -42,13 +42,13 @@ impl Token {
 }
 
 impl fmt::Debug for Token {
-    /// Whoever reads logs must not be able to join an exchange.
+    /// Hides the text: a token in a log would let its reader take part in the exchange.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
     }
 }
 
-/// Tokens are random already: eight of their bytes, spread over the word, are hash enough.
+/// Hashes a token by eight of its bytes, as tokens are random already.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TokenHasher(u64);
 
@@ -65,7 +65,7 @@ impl Hasher for TokenHasher {
 }
 
 impl Inbox {
-    /// An inbox of its own below this prefix.
+    /// An inbox with a new random token below `prefix`.
     pub(super) fn new(prefix: &str) -> Self {
         let prefix = format!("{prefix}.{}.", Token::random().as_str());
         Self { prefix, entries: Mutex::default() }
@@ -84,30 +84,30 @@ impl Inbox {
         subject
     }
 
-    /// Opens a token for a mailbox.
-    pub(super) fn open(&self, mailbox: &Arc<Mailbox>, attempt: u8) -> Token {
+    /// Opens a token of this number for a mailbox.
+    pub(super) fn open(&self, mailbox: &Arc<Mailbox>, number: u8) -> Token {
         let token = Token::random();
-        self.entries().insert(token, (mailbox.clone(), attempt));
+        self.entries().insert(token, (mailbox.clone(), number));
         token
     }
 
     pub(super) fn close(&self, token: Token) {
-        // The mailbox is dropped after the lock is let go.
+        // The mailbox is dropped after the lock is released.
         let entry = self.entries().remove(&token);
         drop(entry);
     }
 
-    /// The mailbox and attempt that a subject is for.
+    /// The mailbox of a subject, and the number of the token there. Returns `None` if the token is not open.
     pub(super) fn find(&self, subject: &str) -> Option<(Arc<Mailbox>, u8)> {
         let token = Token(subject.strip_prefix(&self.prefix)?.as_bytes().try_into().ok()?);
         self.entries().get(&token).cloned()
     }
 
-    /// All mailboxes, each once for every open token.
+    /// All mailboxes, each once.
     pub(super) fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
         self.entries()
             .values()
-            .filter(|(_, attempt)| *attempt == 0)
+            .filter(|(_, number)| *number == 0)
             .map(|(mailbox, _)| mailbox.clone())
             .collect()
     }
@@ -121,12 +121,12 @@ impl Inbox {
     }
 }
 
-/// An exchange's open tokens; dropping it closes them.
+/// The open tokens of one exchange, which share a mailbox. Dropping it closes them.
 #[derive(Debug)]
 pub struct Registration {
     inbox: Arc<Inbox>,
     mailbox: Arc<Mailbox>,
-    /// The token of attempt 0, and those of the others, which are rare.
+    /// Token 0, and the others, which are rare.
     first: Option<Token>,
     others: Vec<Token>,
 }
@@ -136,24 +136,26 @@ impl Registration {
         Self { inbox, mailbox, first: None, others: Vec::new() }
     }
 
-    /// The reply subject of an attempt, whose token is opened if need be. Attempts are counted up from 0.
-    pub fn reply(&mut self, attempt: u8) -> String {
+    /// The reply subject of a token, which is opened on the first call, with all of lower numbers.
+    ///
+    /// A gateway has a token for each attempt of a request, from 0; a consumer has token 0 alone.
+    pub fn reply(&mut self, number: u8) -> String {
         let opened = usize::from(self.first.is_some()) + self.others.len();
-        for missing in (0..=attempt).skip(opened) {
+        for missing in (0..=number).skip(opened) {
             let token = self.inbox.open(&self.mailbox, missing);
             match self.first {
                 None => self.first = Some(token),
                 Some(_) => self.others.push(token),
             }
         }
-        let token = match usize::from(attempt).checked_sub(1) {
+        let token = match usize::from(number).checked_sub(1) {
             None => self.first,
             Some(other) => self.others.get(other).copied(),
         };
         token.map(|token| self.inbox.reply(token)).unwrap_or_default()
     }
 
-    /// Where its messages arrive.
+    /// The mailbox in which messages to any of the tokens arrive.
     pub const fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }

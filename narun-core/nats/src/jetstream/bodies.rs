@@ -1,19 +1,15 @@
-use std::collections::{HashMap, VecDeque};
-
+use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
-use async_nats::{HeaderMap, datetime};
+use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
-use data_encoding::{BASE32_NOPAD, BASE64URL};
-use futures::future::join_all;
+use data_encoding::BASE32_NOPAD;
+use narun_core::ExchangeId;
+use narun_core::frame::ObjectRef;
 use rand::Rng;
-use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::api::{Api, ApiError};
-
-use narun_core::ExchangeId;
-use narun_core::frame::ObjectRef;
+use super::objects::{self, CHUNK, ChunkSink, ChunkWriter, ObjectCheck, Written, name_token};
 
 /// Bodies that do not fit a message, as objects of a NATS object store.
 #[derive(Clone, Debug)]
@@ -40,9 +36,6 @@ pub enum BodyStoreError {
     Unavailable(String),
 }
 
-/// Bytes of a chunk, as clients of object stores make them.
-const CHUNK: usize = 128 * 1024;
-
 /// Bytes that each chunk but the last must have when it is read, so that a body does not come as a million messages.
 const SMALLEST_CHUNK: usize = 4 * 1024;
 
@@ -51,7 +44,7 @@ const IN_FLIGHT: usize = 8;
 
 impl BodyStore {
     pub(super) fn new(api: Api<Context>, bucket: String) -> Self {
-        Self { api, stream: format!("OBJ_{bucket}"), bucket }
+        Self { api, stream: objects::stream_name(&bucket), bucket }
     }
 
     /// Stores a body of the request `id`, under a name that nobody else uses. What was stored of it is deleted again
@@ -59,17 +52,14 @@ impl BodyStore {
     ///
     /// Dropped in the middle, the future leaves behind what was stored until then: run it in a task that is not aborted.
     pub async fn put(&self, id: ExchangeId, body: Bytes) -> Result<ObjectRef, BodyStoreError> {
-        let object = ObjectRef {
-            bucket: self.bucket.clone(),
-            name: new_name(id),
-            size: body.len() as u64,
-            digest: Sha256::digest(&body).into(),
-        };
-        match self.store(&object, body).await {
-            Ok(()) => Ok(object),
+        let name = new_name(id);
+        match self.store(&name, body).await {
+            Ok(Written { size, digest, .. }) => {
+                Ok(ObjectRef { bucket: self.bucket.clone(), name, size, digest })
+            }
             Err(error) => {
-                if let Err(error) = self.delete(&object).await {
-                    warn!(bucket = %object.bucket, name = %object.name, %error, "a part of a body stays behind");
+                if let Err(error) = self.purge(&name).await {
+                    warn!(bucket = %self.bucket, %name, %error, "a part of a body stays behind");
                 }
                 Err(error.into())
             }
@@ -81,24 +71,22 @@ impl BodyStore {
         if object.bucket != self.bucket {
             return Err(BodyStoreError::Missing);
         }
-        let chunks = self.subject("C", object);
-        let (mut body, mut digest, mut sequence) = (Vec::new(), Sha256::new(), 1);
-        while (body.len() as u64) < object.size {
+        let chunks = self.chunks(&object.name);
+        let (mut body, mut check, mut sequence) = (Vec::new(), ObjectCheck::new(object.size), 1);
+        while check.missing() > 0 {
             let chunk = match self.api.next_message(&self.stream, &chunks, sequence).await? {
                 Some(chunk) => chunk,
                 None if body.is_empty() => return Err(BodyStoreError::Missing),
                 None => return Err(BodyStoreError::Corrupt),
             };
-            let missing = object.size - body.len() as u64;
-            let length = chunk.payload.len() as u64;
-            if length > missing || length < missing.min(SMALLEST_CHUNK as u64) {
+            let smallest = check.missing().min(SMALLEST_CHUNK as u64);
+            if (chunk.payload.len() as u64) < smallest || !check.add(&chunk.payload) {
                 return Err(BodyStoreError::Corrupt);
             }
             body.extend_from_slice(&chunk.payload);
-            digest.update(&chunk.payload);
             sequence = chunk.message.sequence + 1;
         }
-        match <[u8; 32]>::from(digest.finalize()) == object.digest {
+        match check.digest() == Some(object.digest) {
             true => Ok(body.into()),
             false => Err(BodyStoreError::Corrupt),
         }
@@ -109,8 +97,7 @@ impl BodyStore {
         if object.bucket != self.bucket {
             return Ok(());
         }
-        // The chunks and what describes them.
-        Ok(self.api.purge(&self.stream, &self.subject("*", object)).await?)
+        Ok(self.purge(&object.name).await?)
     }
 
     /// The bucket's name, which references must have.
@@ -118,54 +105,47 @@ impl BodyStore {
         &self.bucket
     }
 
-    async fn store(&self, object: &ObjectRef, mut body: Bytes) -> Result<(), ApiError> {
-        let subject = self.subject("C", object);
+    async fn store(&self, name: &str, body: Bytes) -> Result<Written, ApiError> {
         let size = CHUNK.min(self.api.requester().client().server_info().max_payload).max(SMALLEST_CHUNK);
-        let chunks = body.len().div_ceil(size);
-        let (mut stored, mut under_way) = (Ok(()), VecDeque::with_capacity(IN_FLIGHT));
-        while stored.is_ok() && !body.is_empty() {
-            let chunk = body.split_to(size.min(body.len()));
-            match self.api.start_publish(subject.clone(), HeaderMap::new(), chunk).await {
-                Ok(ack) => under_way.push_back(ack),
-                Err(error) => stored = Err(error),
-            }
-            if under_way.len() == IN_FLIGHT
-                && let Some(first) = under_way.pop_front()
-            {
-                stored = stored.and(self.api.stored(first).await.map(drop));
-            }
-        }
-        // After a failure too: what is still under way would be stored after the rest has been deleted.
-        for last in join_all(under_way.into_iter().map(|ack| self.api.stored(ack))).await {
-            stored = stored.and(last.map(drop));
-        }
-        stored?;
-        self.describe(object, chunks, size).await
+        let sink = BodySink { api: &self.api, subject: self.chunks(name) };
+        let mut writer = ChunkWriter::new(sink, size, IN_FLIGHT);
+        let written = writer.finish(body).await;
+        writer.settle().await;
+        let written = written?;
+        let info = written.info(self.bucket.clone(), name.to_owned(), name_token(name));
+        let subject = objects::meta_subject(&self.bucket, name);
+        self.api.publish(subject, HeaderMap::new(), serde_json::to_vec(&info)?.into()).await?;
+        Ok(written)
     }
 
-    /// Stores what makes the chunks an object for all clients.
-    async fn describe(&self, object: &ObjectRef, chunks: usize, chunk_size: usize) -> Result<(), ApiError> {
-        let info = ObjectInfo {
-            name: object.name.clone(),
-            description: None,
-            metadata: HashMap::new(),
-            headers: None,
-            options: Some(ObjectOptions { link: None, max_chunk_size: Some(chunk_size) }),
-            bucket: object.bucket.clone(),
-            nuid: token(object),
-            size: usize::try_from(object.size).unwrap_or(usize::MAX),
-            chunks,
-            modified: Some(datetime::now()),
-            digest: Some(format!("SHA-256={}", BASE64URL.encode(&object.digest))),
-            deleted: false,
-        };
-        let info = serde_json::to_vec(&info)?;
-        let subject = self.subject("M", object);
-        self.api.publish(subject, HeaderMap::new(), info.into()).await.map(drop)
+    /// Deletes the chunks and the description.
+    async fn purge(&self, name: &str) -> Result<(), ApiError> {
+        self.api.purge(&self.stream, &format!("$O.{}.*.{}", self.bucket, name_token(name))).await
     }
 
-    fn subject(&self, part: &str, object: &ObjectRef) -> String {
-        format!("$O.{}.{part}.{}", self.bucket, token(object))
+    /// The subject of a body's chunks. Object stores have the encoded name in the subject of the description, and any unique
+    /// token in that of the chunks; with the same token in both, nobody has to look it up.
+    fn chunks(&self, name: &str) -> String {
+        objects::chunk_subject(&self.bucket, &name_token(name))
+    }
+}
+
+/// The chunks of one body.
+struct BodySink<'a> {
+    api: &'a Api<Context>,
+    subject: String,
+}
+
+impl ChunkSink for BodySink<'_> {
+    type Sent = PublishAckFuture;
+    type Error = ApiError;
+
+    async fn send(&self, chunk: Bytes) -> Result<PublishAckFuture, ApiError> {
+        self.api.start_publish(self.subject.clone(), HeaderMap::new(), chunk).await
+    }
+
+    async fn stored(&self, sent: PublishAckFuture) -> Result<(), ApiError> {
+        self.api.stored(sent).await.map(drop)
     }
 }
 
@@ -182,10 +162,4 @@ fn new_name(id: ExchangeId) -> String {
     let mut random = [0; 10];
     rand::rng().fill_bytes(&mut random);
     format!("{id}-{}", BASE32_NOPAD.encode(&random).to_ascii_lowercase())
-}
-
-/// What an object's subjects end in. Object stores have the name there, encoded, for the description, and any unique
-/// token for the chunks; with the same for both, nobody has to look it up.
-fn token(object: &ObjectRef) -> String {
-    BASE64URL.encode(object.name.as_bytes())
 }

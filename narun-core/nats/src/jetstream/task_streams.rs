@@ -7,10 +7,10 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Storag
 
 use super::api::{self, Api};
 use super::bodies::BodyStore;
-use super::compare;
 use super::declare::{DeclareError, declare_consumer, declare_stream};
 use super::outcomes::OutcomeStore;
 use super::settings::{Storage, StreamSettings};
+use super::{compare, objects};
 use narun_core::{App, Namespace};
 
 /// What a namespace keeps in JetStream. Cheap to clone.
@@ -114,8 +114,8 @@ impl TaskStreams {
         let bucket = self.namespace.bodies_bucket();
         // As clients in all languages make an object store.
         let wanted = stream::Config {
-            name: format!("OBJ_{bucket}"),
-            subjects: vec![format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
+            name: objects::stream_name(&bucket),
+            subjects: objects::stream_subjects(&bucket),
             allow_rollup: true,
             allow_direct: true,
             ..self.common()

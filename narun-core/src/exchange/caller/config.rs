@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Settings of a [`Caller`].
+/// Settings of a [`Caller`](super::Caller).
 #[derive(Clone, Copy, Debug)]
 pub struct CallerConfig {
     /// Whether the request's method is idempotent: the request may be sent again although it may have been executed

@@ -1,7 +1,6 @@
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use data_encoding::BASE64URL;
+use narun_nats::jetstream::objects::{chunk_subject, meta_subject, stream_name, stream_subjects};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use crate::BucketSettings;
@@ -18,7 +17,7 @@ pub(super) struct Bucket {
 impl Bucket {
     pub(super) fn new(tenant: &Tenant, bucket: &str) -> Result<Self, Status> {
         let name = tenant.object_bucket(bucket).or_status()?;
-        Ok(Self { stream: format!("OBJ_{name}"), name })
+        Ok(Self { stream: stream_name(&name), name })
     }
 
     /// The subject of an object's description.
@@ -26,7 +25,7 @@ impl Bucket {
         if object.is_empty() {
             return Err(Status::invalid_argument("the object name is empty"));
         }
-        let subject = format!("$O.{}.M.{}", self.name, BASE64URL.encode(object.as_bytes()));
+        let subject = meta_subject(&self.name, object);
         match subject.len() {
             ..=Tenant::LONGEST_SUBJECT => Ok(subject),
             _ => Err(Status::invalid_argument("the object name is too long")),
@@ -35,7 +34,7 @@ impl Bucket {
 
     /// The subject of the chunks of an object's version.
     pub(super) fn chunks(&self, id: &str) -> String {
-        format!("$O.{}.C.{id}", self.name)
+        chunk_subject(&self.name, id)
     }
 
     /// The JetStream API subject and request that remove these chunks.
@@ -46,7 +45,7 @@ impl Bucket {
     pub(super) fn config(&self, settings: &BucketSettings) -> Config {
         settings.apply(Config {
             name: self.stream.clone(),
-            subjects: vec![format!("$O.{}.C.>", self.name), format!("$O.{}.M.>", self.name)],
+            subjects: stream_subjects(&self.name),
             max_messages: -1,
             max_bytes: -1,
             max_messages_per_subject: -1,
@@ -65,11 +64,6 @@ pub(crate) fn names(tenant: &Tenant, bucket: &str, object: &str) -> Result<(Stri
     let bucket = Bucket::new(tenant, bucket)?;
     let (meta, chunks) = (bucket.meta(object)?, bucket.chunks("id"));
     Ok((bucket.stream, meta, chunks))
-}
-
-/// A digest as NATS clients write it (ADR-20).
-pub(super) fn digest_text(digest: Sha256) -> String {
-    format!("SHA-256={}", BASE64URL.encode(&digest.finalize()))
 }
 
 pub(super) fn damaged() -> Status {

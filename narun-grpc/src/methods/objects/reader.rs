@@ -3,40 +3,44 @@ use std::time::Duration;
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use narun_nats::jetstream::objects::{ObjectCheck, digest_text};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::bucket::{Bucket, damaged, digest_text};
+use super::bucket::{Bucket, damaged};
 use crate::Connection;
 use crate::pull::ordered::{Ordered, Placed};
 use crate::pull::pulls::{PullLimits, Pulled, insist};
 use crate::status;
 
-/// Pieces that are asked for one by one, at most. For more, a consumer is made, which is faster once it is there.
+/// How many chunks are requested one by one, at most. For more, an ordered consumer is made, which is faster once it
+/// exists.
 const FEW: usize = 4;
 
-/// How long an object may stay away, as while a cluster elects a leader.
+/// How long reading is retried, such as while a cluster elects a leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the pieces of an object in order, and checks size and digest.
+/// Reads the chunks of an object in order, and checks size and digest.
+///
+/// A few chunks are read with direct gets, more through an ordered consumer, which is faster. narun-nats's store of bodies
+/// reads otherwise: one chunk after the other from the leader of the stream, which never misses a chunk.
 pub(super) struct Reader {
     connection: Connection,
     bucket: String,
     subject: String,
     limits: PullLimits,
-    pieces: Pieces,
-    /// The sequence from which on the next piece is.
+    source: Source,
+    /// The lowest sequence that the next chunk can have.
     sequence: u64,
-    /// How many pieces are still to come.
+    /// How many chunks have not been read.
     chunks: usize,
-    size: usize,
-    digest: Sha256,
+    check: ObjectCheck,
+    /// The digest that the description has.
     expected: Option<String>,
 }
 
-/// Where pieces come from.
-enum Pieces {
+/// Where chunks come from.
+enum Source {
     Few(Stream<()>),
     Many(Ordered),
 }
@@ -48,51 +52,51 @@ impl Reader {
         info: &ObjectInfo,
     ) -> Result<Self, Status> {
         let (subject, sequence) = (bucket.chunks(&info.nuid), 1);
-        // Of those that other clients have written larger, fewer come at a time.
+        // Other clients may have written larger chunks, of which fewer come at a time.
         let largest = connection.client().max_payload() * 2;
         let limits = PullLimits { messages: FEW, bytes: 1 << 20, largest };
-        let pieces = match info.chunks {
-            ..=FEW => Pieces::Few(connection.bucket(&bucket.stream).await?),
-            _ => Pieces::Many(ordered(connection, limits, &bucket.stream, &subject, sequence).await?),
+        let source = match info.chunks {
+            ..=FEW => Source::Few(connection.bucket(&bucket.stream).await?),
+            _ => Source::Many(ordered(connection, limits, &bucket.stream, &subject, sequence).await?),
         };
         Ok(Self {
             connection: connection.clone(),
             bucket: bucket.stream.clone(),
             subject,
             limits,
-            pieces,
+            source,
             sequence,
             chunks: info.chunks,
-            size: info.size,
-            digest: Sha256::new(),
+            check: ObjectCheck::new(info.size as u64),
             expected: info.digest.clone(),
         })
     }
 
-    /// The next piece; none at the end, once all was found to be as it was written.
+    /// Returns the next chunk, or `None` at the end. DATA_LOSS if size or digest are wrong.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         if self.chunks == 0 {
-            let found = digest_text(self.digest.clone());
-            let right = self.size == 0 && self.expected.as_ref().is_none_or(|expected| *expected == found);
+            let digest = self.check.digest().ok_or_else(damaged)?;
+            let right = self.expected.as_ref().is_none_or(|expected| *expected == digest_text(&digest));
             return if right { Ok(None) } else { Err(damaged()) };
         }
-        let (sequence, piece) = self.piece().await?;
+        let (sequence, chunk) = self.chunk().await?;
         self.sequence = sequence + 1;
         self.chunks -= 1;
-        self.size = self.size.checked_sub(piece.len()).ok_or_else(damaged)?;
-        self.digest.update(&piece);
-        Ok(Some(piece))
+        if !self.check.add(&chunk) {
+            return Err(damaged());
+        }
+        Ok(Some(chunk))
     }
 
-    /// A piece, and its sequence.
-    async fn piece(&mut self) -> Result<(u64, Bytes), Status> {
+    /// The next chunk and its sequence.
+    async fn chunk(&mut self) -> Result<(u64, Bytes), Status> {
         loop {
-            let many = match &mut self.pieces {
-                Pieces::Few(stream) => {
+            let many = match &mut self.source {
+                Source::Few(stream) => {
                     self.connection.mark()?;
                     return one(stream, &self.subject, self.sequence).await;
                 }
-                Pieces::Many(many) => many,
+                Source::Many(many) => many,
             };
             match many.pulls.next().await? {
                 Pulled::Message(message) => {
@@ -103,16 +107,16 @@ impl Reader {
                 Pulled::Nothing => return Err(changed()),
                 Pulled::Lost => {}
             }
-            // Some of them are missing, or the consumer was lost with its server or the connection.
+            // A chunk is missing, or the consumer was lost with its server or the connection.
             let Self { connection, bucket, subject, limits, sequence, .. } = &*self;
             let again = insist(|| ordered(connection, *limits, bucket, subject, *sequence));
             let again = timeout(PATIENCE, again).await.map_err(|_| status::disconnected())??;
-            self.pieces = Pieces::Many(again);
+            self.source = Source::Many(again);
         }
     }
 }
 
-/// The first piece from this sequence on, and its own.
+/// The first chunk from this sequence on, and its sequence.
 async fn one(stream: &Stream<()>, subject: &str, from: u64) -> Result<(u64, Bytes), Status> {
     let message = stream.direct_get_next_for_subject(subject, Some(from)).await;
     let message = message.map_err(|error| match error.kind() {
@@ -123,7 +127,7 @@ async fn one(stream: &Stream<()>, subject: &str, from: u64) -> Result<(u64, Byte
     Ok((message.sequence, message.payload))
 }
 
-/// The pieces from this sequence on.
+/// A consumer of the chunks from this sequence on.
 async fn ordered(
     connection: &Connection,
     limits: PullLimits,

@@ -1,9 +1,6 @@
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Mutex;
 use std::task::Waker;
 
-use futures::future::BoxFuture;
 use http_body::Body as _;
 use http_body_util::combinators::MapErr;
 use http_body_util::{BodyExt, Full};
@@ -11,48 +8,16 @@ use http_body_util::{BodyExt, Full};
 use super::*;
 use crate::drive::Call;
 use crate::inbox::ReplyPolicy;
-use crate::link::{Link, OutgoingMessage};
+use crate::link::memory::{Memory, Sent};
 use narun_core::exchange::{Callee, CalleeConfig, CalleeTransmit, CallerConfig, FlowConfig};
 use narun_core::fields::Edit;
 use narun_core::frame::{Frame, RequestFrame, RequestHead, ResponseHead};
 use narun_core::{Body, BodyErrorKind, ExchangeId, Limits, Time};
 
-type Sent = (Subject, Option<Subject>, Bytes);
-
 /// A request's body that does not break off.
 type Whole = MapErr<Full<Bytes>, fn(Infallible) -> Failure>;
 
 const CONSUMER: &str = "_INBOX.consumer.token";
-
-/// A link that keeps what is published.
-#[derive(Clone, Default)]
-struct Memory {
-    sent: Arc<Mutex<VecDeque<Sent>>>,
-}
-
-impl Link for Memory {
-    fn try_publish(&self, message: &OutgoingMessage<'_>) -> Result<(), PublishError> {
-        let OutgoingMessage { to, reply, payload, .. } = message.clone();
-        self.sent.lock().expect("no panic").push_back((to, reply, payload));
-        Ok(())
-    }
-
-    fn publish(&self, _message: OutgoingMessage<'_>) -> BoxFuture<'static, Result<(), PublishError>> {
-        unreachable!("its queue is never full")
-    }
-
-    fn is_connected(&self) -> bool {
-        true
-    }
-
-    fn epoch(&self) -> u64 {
-        0
-    }
-
-    fn max_payload(&self) -> usize {
-        1024 * 1024
-    }
-}
 
 /// An endpoint, and a consumer that answers with the request's body.
 struct World {
@@ -92,7 +57,7 @@ impl World {
 
     /// Delivers what was published, and lets the consumer go on.
     fn go_on(&mut self) {
-        while let Some((to, reply, payload)) = self.take() {
+        while let Some(Sent { to, reply, payload, .. }) = self.take() {
             if to.as_str() == "app" {
                 let frame = RequestFrame::decode(&payload, &Limits::default()).expect("a request");
                 let gateway = reply.expect("a token");
@@ -134,7 +99,7 @@ impl World {
     }
 
     fn take(&self) -> Option<Sent> {
-        self.link.sent.lock().expect("no panic").pop_front()
+        self.link.take()
     }
 }
 
