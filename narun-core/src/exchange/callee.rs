@@ -13,6 +13,7 @@ use bodies::Bodies;
 
 /// Settings of a [`Callee`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CalleeConfig {
     /// Time without a response after which the gateway receives WORKING. Default 250 ms.
     pub working_after: Duration,

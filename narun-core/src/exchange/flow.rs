@@ -36,6 +36,7 @@ pub(super) const RETRY: Duration = Duration::from_millis(50);
 
 /// Settings of streamed bodies.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FlowConfig {
     /// Bytes of one body that may be on the way or queued for the reader. Default 1 MiB; less than 64 KiB is slow.
     pub window: u64,

@@ -6,6 +6,7 @@ use crate::{ExchangeId, Failure, FailureKind, Time};
 
 /// Settings of a [`Submission`].
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct SubmissionConfig {
     /// Time until the response must have arrived, the stream's acknowledgement included. Default 15 s.
     pub wait: Duration,

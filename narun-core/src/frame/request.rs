@@ -33,6 +33,7 @@ pub struct RequestFrame {
 ///
 /// Start from [`RequestHead::new`] and assign fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestHead {
     /// Protocol version. Default [`super::VERSION`].
     pub version: u16,

@@ -28,6 +28,7 @@ pub struct ResponseFrame {
 ///
 /// Start from [`ResponseHead::new`] and assign fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResponseHead {
     /// Protocol version. Default [`super::VERSION`].
     pub version: u16,

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 /// Settings of a [`Caller`](super::Caller).
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct CallerConfig {
     /// Whether the request's method is idempotent: the request may be sent again although it may have been executed
     /// (RFC 9110, section 9.2.2). Default false.

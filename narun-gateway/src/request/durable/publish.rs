@@ -55,12 +55,10 @@ impl DurableDelivery<'_> {
             expiry: self.durable.expiry,
             wants_response: answer,
         };
-        let config = SubmissionConfig {
-            wait: deadline.saturating_duration_since(Instant::now()),
-            // Half of it is left for what is on its way.
-            retry_for: store.tasks().duplicate_window() / 2,
-            ..SubmissionConfig::default()
-        };
+        let mut config = SubmissionConfig::default();
+        config.wait = deadline.saturating_duration_since(Instant::now());
+        // Half of it is left for what is on its way.
+        config.retry_for = store.tasks().duplicate_window() / 2;
         let mut call = DurableCall::new(self.state.endpoint().clone(), request, config);
         if let Some(parked) = &mut parked {
             parked.keep();
