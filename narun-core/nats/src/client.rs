@@ -68,16 +68,15 @@ fn inbox_prefix(client: &Client) -> String {
 
 impl Link for NatsLink {
     fn try_publish(&self, message: &OutgoingMessage<'_>) -> Result<(), PublishError> {
-        // Publishing waits for nothing but room in the client's queue.
         let client = &self.client;
         let OutgoingMessage { to, reply, headers, payload } = message.clone();
         let published = match (reply, headers) {
-            (Some(reply), None) => client.publish_with_reply(to, reply, payload).now_or_never(),
-            (None, None) => client.publish(to, payload).now_or_never(),
+            (Some(reply), None) => at_once(client.publish_with_reply(to, reply, payload)),
+            (None, None) => at_once(client.publish(to, payload)),
             (Some(reply), Some(headers)) => {
-                client.publish_with_reply_and_headers(to, reply, headers.clone(), payload).now_or_never()
+                at_once(client.publish_with_reply_and_headers(to, reply, headers.clone(), payload))
             }
-            (None, Some(headers)) => client.publish_with_headers(to, headers.clone(), payload).now_or_never(),
+            (None, Some(headers)) => at_once(client.publish_with_headers(to, headers.clone(), payload)),
         };
         published.ok_or(PublishError::Full)?.map_err(|error| classify(&error))
     }
@@ -116,6 +115,14 @@ impl fmt::Debug for NatsLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsLink").field("state", &self.client.connection_state()).finish_non_exhaustive()
     }
+}
+
+/// Polls a publication once. It waits for nothing but room in the client's queue.
+///
+/// Without `unconstrained`, a task that publishes more than tokio's budget of 128 operations in one poll would find the
+/// queue full.
+fn at_once<T>(publication: impl Future<Output = T>) -> Option<T> {
+    tokio::task::unconstrained(publication).now_or_never()
 }
 
 fn classify(error: &async_nats::PublishError) -> PublishError {

@@ -7,13 +7,12 @@ use async_nats::Subject;
 use bytes::Bytes;
 use narun_core::exchange::{Caller, CallerConfig, CallerEvent, FlowConfig};
 use narun_core::frame::ResponseFrame;
-use narun_core::{Failure, FailureKind, Time};
+use narun_core::{Failure, FailureKind};
 use pin_project::{pin_project, pinned_drop};
 
 use super::machine::{Hold, Owned};
 use super::outlet::CallerOutlet;
 use super::run::{Application, Drive};
-use super::{IncomingResponse, StreamedExchange};
 use crate::inbox::Endpoint;
 use crate::link::PublishError;
 
@@ -37,33 +36,23 @@ impl Call {
         Self { drive: Drive::new(endpoint, machine, CallerOutlet::new(to, frame), registration) }
     }
 
-    /// The same call, whose response may exceed one frame. See [`Call::into_streamed`].
+    /// The same call, whose response may exceed one frame. See [`StreamedExchange`](super::StreamedExchange).
     #[must_use]
     pub fn streaming(mut self, flow: Arc<FlowConfig>) -> Self {
         self.drive.owned_mut().allow_streaming(flow);
         self
     }
 
-    /// Continues with a response that does not end with its head. This future must have returned that head.
-    ///
-    /// The exchange must be spawned; the head is not given again. This future must not be polled again. The type `B` of the
-    /// request's body is the caller's choice, as the request was complete.
-    pub fn into_streamed<B>(self: Pin<&mut Self>) -> (StreamedExchange<B>, IncomingResponse)
-    where
-        B: http_body::Body<Error = Failure>,
-    {
-        StreamedExchange::continue_call(self.project().drive)
+    pub(super) fn pinned_drive(
+        self: Pin<&mut Self>,
+    ) -> Pin<&mut Drive<Owned<Caller<Subject>>, CallerOutlet>> {
+        self.project().drive
     }
 
     /// How many attempts of the request have been published.
     pub const fn attempts(&self) -> u8 {
         self.drive.outlet().attempts()
     }
-}
-
-/// A machine to leave in the place of one that is handed over.
-pub(super) fn ended_caller() -> Caller<Subject> {
-    Caller::new(Time::ZERO, CallerConfig::default(), 0)
 }
 
 impl Future for Call {

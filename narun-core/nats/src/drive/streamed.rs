@@ -5,13 +5,13 @@ use std::task::{Context, Poll, Waker};
 
 use async_nats::Subject;
 use bytes::{Buf, Bytes};
-use narun_core::exchange::{Caller, CallerEvent};
+use narun_core::exchange::{Caller, CallerConfig, CallerEvent};
 use narun_core::frame::{ResetCode, ResponseFrame};
-use narun_core::{Failure, FailureKind};
+use narun_core::{Failure, FailureKind, Time};
 use pin_project::{pin_project, pinned_drop};
 
-use super::call::{ended_caller, undeliverable};
-use super::machine::{Hold, Owned};
+use super::call::{Call, undeliverable};
+use super::machine::Hold;
 use super::outlet::CallerOutlet;
 use super::run::{Application, Drive};
 use super::shared::{IncomingBody, SharedMachine};
@@ -67,11 +67,14 @@ where
         (Self { drive, app: SendBody { shared, body } }, incoming)
     }
 
-    /// Continues a call whose response does not end with its head.
-    pub(super) fn continue_call(
-        call: Pin<&mut Drive<Owned<Caller<Subject>>, CallerOutlet>>,
-    ) -> (Self, IncomingResponse) {
-        let (mut drive, incoming) = call.share(ended_caller());
+    /// Continues a call whose response does not end with its head. The call must have returned that head.
+    ///
+    /// The head is not given again. The call must not be polled again. The type `B` of the request's body is the caller's
+    /// choice, as the request was complete.
+    pub fn continue_call(call: Pin<&mut Call>) -> (Self, IncomingResponse) {
+        // Nothing asks this machine for anything.
+        let replacement = Caller::new(Time::ZERO, CallerConfig::default(), 0);
+        let (mut drive, incoming) = call.pinned_drive().share(replacement);
         drive.outlet = drive.outlet.of_many();
         let shared = drive.machine_ref().clone();
         (Self { drive, app: SendBody { shared, body: None } }, incoming)

@@ -146,7 +146,8 @@ async fn a_streamed_response_that_falls_silent_times_out() {
     let reply = link.take().and_then(|sent| sent.reply).expect("a token");
     endpoint.deliver(&reply, response(false), Some(CONSUMER));
     assert!(!call.as_mut().await.expect("a head").head.end);
-    let (exchange, incoming) = call.as_mut().into_streamed::<UnsyncBoxBody<Bytes, Failure>>();
+    let (exchange, incoming) =
+        StreamedExchange::<UnsyncBoxBody<Bytes, Failure>>::continue_call(call.as_mut());
     let started = Instant::now();
     let exchange = tokio::spawn(exchange);
     let error = incoming.collect().await.expect_err("no end");

@@ -196,7 +196,7 @@ async fn a_call_continues_as_a_streamed_exchange_if_its_response_does() {
     world.go_on();
     let Poll::Ready(Ok(head)) = call.as_mut().poll(&mut cx()) else { panic!("no head") };
     assert!(!head.head.end);
-    let (exchange, incoming) = call.as_mut().into_streamed::<Whole>();
+    let (exchange, incoming) = StreamedExchange::<Whole>::continue_call(call.as_mut());
     let mut incoming = Body::streaming(incoming);
     drop(call);
     let mut exchange = Box::pin(exchange);
