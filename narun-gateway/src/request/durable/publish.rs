@@ -123,7 +123,7 @@ impl DurableDelivery<'_> {
         body: &Bytes,
     ) -> Result<Option<Bytes>, Failure> {
         let endpoint = self.state.endpoint();
-        let room = jetstream::room(endpoint.max_payload());
+        let room = jetstream::max_stored_frame(endpoint.max_payload());
         if body.len() > room {
             return Ok(None);
         }
