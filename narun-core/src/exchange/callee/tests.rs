@@ -137,15 +137,15 @@ fn a_probe_of_the_gateway_gets_credit_and_another_sender_is_reset() {
 
 #[test]
 fn a_response_or_an_abort_ends_the_exchange() {
-    let mut answered = callee(Some(100));
-    answered.respond(at(0), Bytes::from_static(b"frame"));
+    let mut responded = callee(Some(100));
+    responded.respond(at(0), Bytes::from_static(b"frame"));
     let mut aborted = callee(Some(100));
     aborted.abort(ResetCode::TooLarge, "over 5 bytes", true);
-    assert!(matches!(answered.poll_transmit(), Some(CalleeTransmit { to: GATEWAY, reply: false, .. })));
+    assert!(matches!(responded.poll_transmit(), Some(CalleeTransmit { to: GATEWAY, reply: false, .. })));
     assert!(
         matches!(sent(&mut aborted), (GATEWAY, Frame::Reset(reset), false) if reset.text == "over 5 bytes")
     );
-    for mut ended in [answered, aborted] {
+    for mut ended in [responded, aborted] {
         assert!(ended.is_ended());
         assert_eq!(ended.poll_timeout(), None);
         ended.handle_frame(at(1000), reset_frame(ResetCode::Cancel), None);

@@ -464,7 +464,7 @@ fn an_attempt_without_responders_fails_the_exchange_at_once() {
 
 #[test]
 fn backoffs_differ_by_seed() {
-    let pause = |seed| Caller::<Subject>::new(at(0), CallerConfig::default(), seed).pause();
+    let pause = |seed| Caller::<Subject>::new(at(0), CallerConfig::default(), seed).backoff();
     let pauses: std::collections::HashSet<_> = (0..100).map(pause).collect();
     assert!(pauses.len() > 90);
 }

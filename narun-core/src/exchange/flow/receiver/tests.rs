@@ -175,7 +175,7 @@ fn many_small_parts_renew_credit_early_if_they_are_read() {
     let mut receiver = receiver(&config, 0);
     receiver.ask();
     assert_eq!(receiver.poll_grant(), Some(1 << 20));
-    for sequence in 1..=u64::from(CROWD) {
+    for sequence in 1..=u64::from(RENEW_AFTER) {
         assert_eq!(receiver.poll_grant(), None);
         receiver.data(data(sequence, 1)).expect("allowed");
     }

@@ -126,7 +126,7 @@ fn nothing_is_sent_after_a_stop() {
 #[test]
 fn many_small_parts_in_a_row_wait_for_credit_or_a_full_one() {
     let mut sender = sender(0, 1_000_000);
-    for _ in 0..MANY {
+    for _ in 0..PARTIAL_DATA {
         sender.push(Bytes::from_static(b"a"));
         assert!(sent(&mut sender).is_some());
     }
@@ -139,7 +139,7 @@ fn many_small_parts_in_a_row_wait_for_credit_or_a_full_one() {
     sender.credit(1_000_001);
     assert!(sent(&mut sender).is_some());
     // The end does not wait either.
-    for _ in 0..MANY {
+    for _ in 0..PARTIAL_DATA {
         sender.push(Bytes::from_static(b"a"));
         sent(&mut sender);
     }
