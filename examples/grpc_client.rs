@@ -169,9 +169,9 @@ impl Client {
         };
         let ((), reply) = tokio::try_join!(respond, ask)?;
         ensure!(reply.success && reply.data == "echo hi", "another reply: {reply:?}");
-        let nobody = call!(self, request, RequestRequest { subject: self.name("nobody") });
-        ensure!(!nobody.success, "a reply without a responder: {nobody:?}");
-        println!("request: echo hi; without a responder: {}", nobody.error_message);
+        let failed = call!(self, request, RequestRequest { subject: self.name("unused") });
+        ensure!(!failed.success, "a reply without a responder: {failed:?}");
+        println!("request: echo hi; without a responder: {}", failed.error_message);
         Ok(())
     }
 

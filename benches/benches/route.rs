@@ -1,10 +1,37 @@
-//! Look-ups, hits and misses, in tables of 10 to 10,000 routes.
+//! What a gateway does with a request before its first poll, with 10 to 10,000 routes: it finds the route, and prepares what a
+//! match needs. The time must not grow with the number of routes.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::hint::black_box;
+use std::task::{Context, Poll};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use http::Method;
-use narun_gateway::{Lookup, Route, RouteTable};
+use async_nats::ConnectOptions;
+use bytes::Bytes;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use http::{Method, Request, Response};
+use http_body_util::Empty;
+use narun_gateway::{Gateway, GatewayService, Route};
+use tokio::runtime::Runtime;
+use tower::{Layer, Service};
+
+/// The inner service, which gets the requests that match no route.
+#[derive(Clone, Copy)]
+struct Inner;
+
+impl Service<Request<Empty<Bytes>>> for Inner {
+    type Response = Response<Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Empty<Bytes>>) -> Self::Future {
+        ready(Ok(Response::new(Empty::new())))
+    }
+}
 
 /// Every tenth route has a host, the others differ in path and method. With a route for everything below `/v1/`, most
 /// look-ups pass a more general branch.
@@ -41,15 +68,35 @@ fn requests(count: usize) -> Vec<(&'static str, Option<String>, Method, String)>
     ]
 }
 
-fn lookup(criterion: &mut Criterion) {
+fn request(host: Option<&str>, method: &Method, path: &str) -> Request<Empty<Bytes>> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(host) = host {
+        request = request.header(http::header::HOST, host);
+    }
+    request.body(Empty::new()).expect("a request")
+}
+
+/// A gateway with these routes whose client never connects: nothing is sent.
+async fn gateway(routes: Vec<Route>) -> Gateway {
+    let client = ConnectOptions::new().retry_on_initial_connect().connect("127.0.0.1:1").await;
+    Gateway::builder(client.expect("a client")).routes(routes).build().await.expect("the routes are valid")
+}
+
+fn call(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
     for count in [10, 1_000, 10_000] {
         let mut group = criterion.benchmark_group(format!("route/{count}"));
         group.throughput(Throughput::Elements(1));
-        let table = RouteTable::new(routes(count), |_| Ok(())).expect("the routes are good");
+        let gateway = runtime.block_on(gateway(routes(count)));
+        let mut service: GatewayService<Inner> = gateway.layer().layer(Inner);
         for (name, host, method, path) in requests(count) {
             group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-                bencher
-                    .iter(|| table.lookup(black_box(host.as_deref()), &method, black_box(&path)).is_match());
+                bencher.iter_batched(
+                    || request(host.as_deref(), &method, &path),
+                    |request| service.call(black_box(request)),
+                    BatchSize::SmallInput,
+                );
             });
         }
         // Another branch each time, so that caches and branch prediction help less.
@@ -59,14 +106,15 @@ fn lookup(criterion: &mut Criterion) {
             .collect();
         let mut next = spread.iter().step_by(7).cycle();
         group.bench_function(BenchmarkId::from_parameter("spread"), |bencher| {
-            bencher.iter(|| {
-                let path = next.next().map_or("", String::as_str);
-                assert!(matches!(table.lookup(None, &Method::GET, path), Lookup::Match(_)));
-            });
+            bencher.iter_batched(
+                || request(None, &Method::GET, next.next().map_or("", String::as_str)),
+                |request| service.call(black_box(request)),
+                BatchSize::SmallInput,
+            );
         });
         group.finish();
     }
 }
 
-criterion_group!(benches, lookup);
+criterion_group!(benches, call);
 criterion_main!(benches);

@@ -163,34 +163,34 @@ func (c client) request(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	go func() {
-		asked, err := work.Recv()
+		message, err := work.Recv()
 		if err == nil {
 			_, err = c.Publish(ctx, &pb.PublishRequest{
-				UserId: c.user, Subject: asked.ReplyTo, Data: append([]byte("echo "), asked.Data...),
+				UserId: c.user, Subject: message.ReplyTo, Data: append([]byte("echo "), message.Data...),
 			})
 		}
-		answered <- err
+		responded <- err
 	}()
-	answer, err := c.Request(ctx, &pb.RequestRequest{
+	reply, err := c.Request(ctx, &pb.RequestRequest{
 		UserId: c.user, Subject: subject, Data: []byte("hi"), Timeout: durationpb.New(10 * time.Second),
 	})
 	if err != nil {
 		return err
 	}
-	if err := check(answer.Success && string(answer.Data) == "echo hi", "another answer: %v", answer); err != nil {
+	if err := check(reply.Success && string(reply.Data) == "echo hi", "another reply: %v", reply); err != nil {
 		return err
 	}
-	if err := <-answered; err != nil {
+	if err := <-responded; err != nil {
 		return err
 	}
-	nobody, err := c.Request(ctx, &pb.RequestRequest{UserId: c.user, Subject: "nobody" + c.run})
+	failed, err := c.Request(ctx, &pb.RequestRequest{UserId: c.user, Subject: "unused" + c.run})
 	if err != nil {
 		return err
 	}
-	fmt.Printf("request: %s; to nobody: %s\n", answer.Data, nobody.ErrorMessage)
-	return check(!nobody.Success, "an answer of nobody: %v", nobody)
+	fmt.Printf("request: %s; without a responder: %s\n", reply.Data, failed.ErrorMessage)
+	return check(!failed.Success, "a reply without a responder: %v", failed)
 }
 
 func (c client) stream(ctx context.Context) error {

@@ -78,20 +78,20 @@ class Client:
         subject = f"service{self.run}"
         work = self.subscribe(subject)
 
-        def answer():
-            asked = next(work)
-            self.call("Publish", pb.PublishRequest(subject=asked.reply_to, data=b"echo " + asked.data))
+        def respond():
+            message = next(work)
+            self.call("Publish", pb.PublishRequest(subject=message.reply_to, data=b"echo " + message.data))
 
-        answering = threading.Thread(target=answer, daemon=True)
-        answering.start()
+        responder = threading.Thread(target=respond, daemon=True)
+        responder.start()
         request = pb.RequestRequest(subject=subject, data=b"hi", timeout=Duration(seconds=10))
-        answer = self.call("Request", request)
-        answering.join(LIMIT)
+        reply = self.call("Request", request)
+        responder.join(LIMIT)
         work.cancel()
-        check(answer.success and answer.data == b"echo hi", f"another answer: {answer}")
-        nobody = self.call("Request", pb.RequestRequest(subject=f"nobody{self.run}"))
-        check(not nobody.success, f"an answer of nobody: {nobody}")
-        print(f"request: {answer.data.decode()}; to nobody: {nobody.error_message}")
+        check(reply.success and reply.data == b"echo hi", f"another reply: {reply}")
+        failed = self.call("Request", pb.RequestRequest(subject=f"unused{self.run}"))
+        check(not failed.success, f"a reply without a responder: {failed}")
+        print(f"request: {reply.data.decode()}; without a responder: {failed.error_message}")
 
     def stream(self):
         name = f"orders{self.run}"

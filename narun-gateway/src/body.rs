@@ -9,7 +9,7 @@ use pin_project::pin_project;
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of a response: the inner service's, or one that came over NATS.
+/// The body of a response: from the inner service, or over NATS.
 #[derive(Debug)]
 #[pin_project]
 pub struct ResponseBody<B>(#[pin] Inner<B>);
@@ -18,7 +18,7 @@ pub struct ResponseBody<B>(#[pin] Inner<B>);
 #[pin_project(project = InnerProj)]
 enum Inner<B> {
     Service(#[pin] B),
-    Exchange(#[pin] Body),
+    Gateway(#[pin] Body),
 }
 
 impl<B> ResponseBody<B> {
@@ -26,8 +26,8 @@ impl<B> ResponseBody<B> {
         Self(Inner::Service(body))
     }
 
-    pub(crate) const fn exchange(body: Body) -> Self {
-        Self(Inner::Exchange(body))
+    pub(crate) const fn gateway(body: Body) -> Self {
+        Self(Inner::Gateway(body))
     }
 }
 
@@ -45,21 +45,21 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().0.project() {
             InnerProj::Service(body) => body.poll_frame(cx).map_err(Into::into),
-            InnerProj::Exchange(body) => body.poll_frame(cx).map_err(Into::into),
+            InnerProj::Gateway(body) => body.poll_frame(cx).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Service(body) => body.is_end_stream(),
-            Inner::Exchange(body) => body.is_end_stream(),
+            Inner::Gateway(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Service(body) => body.size_hint(),
-            Inner::Exchange(body) => body.size_hint(),
+            Inner::Gateway(body) => body.size_hint(),
         }
     }
 }

@@ -8,20 +8,20 @@ use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 
 use crate::error::BuildError;
+use crate::failure::FailureHook;
 use crate::forward::{ForwardedPolicy, PeerHook};
 use crate::idempotency::CallerHook;
-use crate::respond::RespondToFailure;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::state::GatewayState;
 
-/// What a window has at least to let a response flow.
+/// The smallest window with which responses flow.
 const MIN_WINDOW: u64 = 64 * 1024;
 
-/// What comes within one is bounded in messages as well.
+/// The largest window: an inbox bounds the messages within a window as well.
 const MAX_WINDOW: u64 = 8 * 1024 * 1024;
 
-/// Gathers the settings of a [`Gateway`](crate::Gateway).
+/// Builds a [`Gateway`](crate::Gateway).
 #[must_use = "a builder does nothing until it is built"]
 pub struct GatewayBuilder {
     client: Client,
@@ -36,7 +36,7 @@ impl GatewayBuilder {
         Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
     }
 
-    /// Adds a route. Without any, everything falls through until [`Gateway::replace_routes`](crate::Gateway::replace_routes).
+    /// Adds a route. Without routes, no request matches until [`Gateway::replace_routes`](crate::Gateway::replace_routes).
     pub fn route(mut self, route: Route) -> Self {
         self.routes.push(route);
         self
@@ -48,90 +48,88 @@ impl GatewayBuilder {
         self
     }
 
-    /// Adds the route of a gRPC service, such as `package.Service`: [`Route::grpc`]. To be called for each service.
+    /// Adds the route of a gRPC service, such as `package.Service`. Call it for each service. See [`Route::grpc`].
     pub fn grpc(self, service: impl AsRef<str>, app: impl Into<String>) -> Self {
         self.route(Route::grpc(service, app))
     }
 
-    /// The namespace of the apps, which consumers share. Default `TASK`.
+    /// The namespace of the apps, which is also that of their consumers. Default `TASK`.
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.settings.namespace = namespace;
         self
     }
 
-    /// How the stream of durable requests, and the buckets beside it, are declared where they are missing, and what must
-    /// be true of them where they exist. Default [`StreamSettings::new`]: kept in files, on one server, without limits.
+    /// How the stream and the buckets of durable requests are declared if they are missing, and what they must guarantee if
+    /// they exist. Default [`StreamSettings::new`]: in files, 1 replica, without limits.
     pub fn stream_settings(mut self, settings: StreamSettings) -> Self {
         self.settings.stream = settings;
         self
     }
 
-    /// How long a request waits for its response's head, where the route says nothing else. Default 15 s.
+    /// How long to wait for the response's head, for routes without [`Route::timeout`]. Default 15 s.
     ///
-    /// The same time is allowed for each pause in the receipt of the request's body. Not for
-    /// [gRPC services](Route::grpc), where calls bring their own.
+    /// It is also the longest pause while the request's body is received. It does not apply to direct
+    /// [gRPC routes](Route::grpc), whose calls bring their own limit.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
     }
 
-    /// What becomes of `Forwarded` and the `X-Forwarded-` fields. Default [`ForwardedPolicy::Append`].
+    /// How to treat `Forwarded` and the `X-Forwarded-` fields. Default [`ForwardedPolicy::Append`].
     pub const fn forwarded(mut self, policy: ForwardedPolicy) -> Self {
         self.settings.forwarded = policy;
         self
     }
 
-    /// How the HTTP client's address and scheme are found. Default: from the [`Peer`](crate::Peer) extension.
-    pub fn peer(mut self, hook: impl PeerHook + Send + Sync + 'static) -> Self {
+    /// How to find the HTTP client's address and scheme. Default [`DefaultPeerHook`](crate::DefaultPeerHook): the
+    /// [`Peer`](crate::Peer) extension.
+    pub fn peer(mut self, hook: impl PeerHook) -> Self {
         self.settings.peer = Box::new(hook);
         self
     }
 
-    /// How callers are told apart, for `Idempotency-Key` and for [who can read an outcome](crate#requests-accepted-once).
+    /// How to separate callers, for `Idempotency-Key` and for [reading outcomes](crate::durable_requests#requests-accepted-once).
     /// Default [`DefaultCallerHook`](crate::DefaultCallerHook): not at all.
-    pub fn caller(mut self, hook: impl CallerHook + Send + Sync + 'static) -> Self {
+    pub fn caller(mut self, hook: impl CallerHook) -> Self {
         self.settings.caller = Box::new(hook);
         self
     }
 
-    /// The path below which this gateway tells what became of requests, with its last slash. Default
-    /// `/.narun/requests/`.
+    /// The path prefix of the status resources of durable requests, with the slash at its end. Default `/.narun/requests/`.
     ///
-    /// It comes before all routes and the inner service. Set explicitly, it is served even by a gateway without a durable
-    /// route; by default a gateway serves it from its first durable route on. Gateways whose clients are to read each
-    /// other's outcomes have the same prefix.
+    /// It is matched before all routes and the inner service. If it is set, it is served even without a durable route;
+    /// otherwise from the first durable route on. Gateways whose clients read each other's outcomes need the same prefix.
     pub fn status_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.status_prefix = Some(prefix.into());
         self
     }
 
-    /// How many bytes of a response may be under way or wait for the HTTP client to take them, 64 KiB to 8 MiB. Default
-    /// 1 MiB.
+    /// The bytes of a response that may be buffered or on their way, 64 KiB to 8 MiB. Default 1 MiB.
     ///
-    /// It bounds the memory that a slow client costs, here and in the consumer, and with it what one response may reach: a
-    /// window for each round trip between the two. The consumer has a window of its own for requests.
+    /// It bounds the memory that a slow client costs, here and in the consumer, and the speed of a response: one window per
+    /// round trip between the two. The window of request bodies is a setting of the consumer.
     pub const fn window(mut self, bytes: u64) -> Self {
         self.settings.window = bytes;
         self
     }
 
-    /// How many bytes of all responses together may be under way or wait, in this gateway. Default 48 MiB.
+    /// The bytes of all responses of this gateway that may be buffered or on their way, at least one window. Default 48 MiB.
     ///
-    /// Near it windows shrink to 64 KiB, and at last responses take turns. A nats-server closes a connection that has more
-    /// waiting than its `max_pending`, 64 MB by default: stay well below that. At least one window.
+    /// Near it, windows shrink to 64 KiB, and then responses wait for each other. nats-server closes a connection with more
+    /// than `max_pending` bytes waiting, 64 MB by default: stay well below.
     pub const fn budget(mut self, bytes: u64) -> Self {
         self.settings.budget = bytes;
         self
     }
 
-    /// How failures are answered. Default [`DefaultRespondToFailure`](crate::DefaultRespondToFailure).
-    pub fn on_failure(mut self, hook: impl RespondToFailure) -> Self {
-        self.settings.respond = Box::new(hook);
+    /// How to respond to failures. Default [`DefaultFailureHook`](crate::DefaultFailureHook).
+    pub fn on_failure(mut self, hook: impl FailureHook) -> Self {
+        self.settings.failure = Box::new(hook);
         self
     }
 
-    /// The prefixes below which consumers have their inboxes; nothing is published to a reply subject outside them.
-    /// Default `_INBOX`, that of NATS clients.
+    /// The prefixes of the consumers' inboxes. Nothing is published to other reply subjects. Default `_INBOX`, as in NATS
+    /// clients.
     pub fn inbox_prefixes(mut self, prefixes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.replies = ReplyPolicy::new(prefixes);
         self

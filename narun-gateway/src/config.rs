@@ -19,7 +19,7 @@ use self::route::Routes;
 use self::value::{NatsUrl, Seconds, given, given_text};
 use crate::Route;
 
-/// What a gateway's configuration file says.
+/// The configuration file of a gateway.
 ///
 /// ```
 /// use narun_gateway::config::Config;
@@ -40,35 +40,34 @@ use crate::Route;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Read with serde; which format it is in is the program's choice. All keys are optional but a route's `app`, and its
-/// `path` or `grpc`:
+/// It is read with serde, in any format. All keys are optional except a route's `app`, and its `path` or `grpc`:
 ///
 /// | key | meaning | default |
 /// |---|---|---|
 /// | `nats_url` | the NATS server | `nats://localhost:4222` |
-/// | `server_addr` | where HTTP is served, `:port` or `host:port` | `:8080` |
-/// | `metrics_addr` | where metrics are served | `:9090` |
-/// | `request_timeout_seconds` | how long the head of a response may take: a number over 0, at most 86,400 | 15 |
-/// | `nats_stream` | the stream of durable requests, and the namespace of all; makes routes durable | none; namespace `TASK` |
-/// | `routes` | a list of the following | empty |
+/// | `server_addr` | the address of the HTTP server, `:port` or `host:port` | `:8080` |
+/// | `metrics_addr` | the address of the metrics | `:9090` |
+/// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
+/// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `routes` | a list of routes | empty |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
-/// | `path` | the syntax is that of [`Route`], but a path that ends in `/` is a [prefix](Route::prefix) | required, or `grpc` |
-/// | `grpc` | in place of `path` and `method`: a gRPC service, `package.Service`, see [`Route::grpc`] | none |
+/// | `path` | a path in the syntax of [`Route`]; if it ends in `/`, it is a [prefix](Route::prefix) | required, or `grpc` |
+/// | `grpc` | a gRPC service, `package.Service`, instead of `path` and `method`, see [`Route::grpc`] | none |
 /// | `app` | the app's name | required |
 /// | `method` or `methods` | one, or a list, in upper case | any |
 /// | `host` | a host or `*.example.com` | any |
-/// | `timeout_seconds` | as `request_timeout_seconds`, for this route | that one; none for `grpc` |
-/// | `max_body_bytes` | how large a request's body may be, see [`Route::max_body`] | any number; 10 MiB if durable |
-/// | `delivery` | `direct`, or `durable`, which needs `nats_stream`, see [`Route::durable`] | `durable` if there is a `nats_stream`; `direct` for `grpc` |
-/// | `respond_async` | `true` answers 202 once the request is stored, see [`Route::respond_async`]; durable routes only | `false` |
-/// | `expiry_seconds` | after what time a request is not run any more, see [`Route::expiry`]; durable routes only | never |
+/// | `timeout_seconds` | as `request_timeout_seconds`, for this route | `request_timeout_seconds`; no limit with `grpc` |
+/// | `max_body_bytes` | the most bytes of a request's body, see [`Route::max_body`] | no limit; 10 MiB if durable |
+/// | `delivery` | `direct`, or `durable`, which needs `nats_stream`, see [`Route::durable`] | `durable` with `nats_stream`; `direct` without it and with `grpc` |
+/// | `respond_async` | `true` responds with 202 when the request is stored, see [`Route::respond_async`]; durable routes only | `false` |
+/// | `expiry_seconds` | how long a request may wait in the stream, see [`Route::expiry`]; durable routes only | no limit |
 ///
 /// # Errors
 ///
-/// Unknown keys, keys given twice, missing ones, wrong values and routes that conflict are errors of reading, which
-/// name the key and the place as far as the format's library tells it:
+/// Unknown, repeated and missing keys, invalid values and conflicting routes are errors of deserialization. They name the key,
+/// and the place if the format's library does:
 ///
 /// ```
 /// # use narun_gateway::config::Config;
@@ -90,32 +89,32 @@ pub struct Config {
 }
 
 impl Config {
-    /// `nats_url`, the NATS server.
+    /// `nats_url`: the NATS server.
     pub fn nats_url(&self) -> &str {
         self.nats_url.as_str()
     }
 
-    /// `server_addr`, where HTTP is served.
+    /// `server_addr`: the address of the HTTP server.
     pub fn server_addr(&self) -> &ListenAddr {
         &self.server_addr
     }
 
-    /// `metrics_addr`, where metrics are served.
+    /// `metrics_addr`: the address of the metrics.
     pub fn metrics_addr(&self) -> &ListenAddr {
         &self.metrics_addr
     }
 
-    /// `request_timeout_seconds`, how long the head of a response may take where a route does not say otherwise.
+    /// `request_timeout_seconds`: how long to wait for the response's head, for routes without `timeout_seconds`.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
     }
 
-    /// `nats_stream`, the stream of durable requests.
+    /// `nats_stream`: the stream of durable requests. Returns `None` if it is not set.
     pub fn nats_stream(&self) -> Option<&Namespace> {
         self.nats_stream.as_ref()
     }
 
-    /// The namespace of all apps: the name of the stream, or the default one.
+    /// The namespace of all apps: `nats_stream`, or the default one.
     pub fn namespace(&self) -> Namespace {
         self.nats_stream.clone().unwrap_or_default()
     }
@@ -126,7 +125,7 @@ impl Config {
     }
 }
 
-/// What an empty file says.
+/// The configuration of an empty file.
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -140,7 +139,7 @@ impl Default for Config {
     }
 }
 
-/// The keys as they are in the file.
+/// The keys of the file.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -164,7 +163,7 @@ impl<'de> Deserialize<'de> for Config {
     }
 }
 
-/// Reads the keys, and checks what several of them say together, while the format's library still knows the place.
+/// Checks the keys together while they are read, so that errors have their place.
 struct ConfigVisitor;
 
 impl<'de> Visitor<'de> for ConfigVisitor {

@@ -5,17 +5,17 @@ use crate::route::RouteError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A route is invalid, or two contradict each other: mend the configuration.
+    /// A route is invalid, or conflicts with another: correct the routes.
     #[error("invalid route")]
     Route(#[from] RouteError),
-    /// A setting is out of its range: mend the configuration.
+    /// A setting is out of its range: correct it.
     #[error("invalid setting: {0}")]
     Setting(&'static str),
-    /// The stream of durable requests, or a bucket beside it, exists otherwise than it must, or cannot be declared: mend
-    /// the settings or the stream. The source names the difference.
-    #[error("durable requests cannot be kept")]
+    /// The stream or a bucket of durable requests exists with other settings than required, or cannot be declared: correct the
+    /// settings or the stream. The source names the difference.
+    #[error("durable requests cannot be stored")]
     Durable(#[source] BoxError),
-    /// The NATS client is dead, or its connection was closed: connect a new one.
-    #[error("the NATS client does not take subscriptions")]
+    /// The NATS client is dead, or was closed: connect a new one.
+    #[error("the NATS client is dead")]
     ClientLost,
 }

@@ -1,4 +1,4 @@
-//! What an app is told about the client: its address, the host and scheme that it asked for, and the request's id.
+//! Fields that describe the client: its address, the host and scheme of its request, and the request's id.
 
 mod element;
 pub(crate) mod fields;
@@ -12,28 +12,28 @@ use std::net::SocketAddr;
 use http::request::Parts;
 use http::uri::Scheme;
 
-/// What becomes of `Forwarded` (RFC 7239) and of `X-Forwarded-For`, `-Host` and `-Proto` on the way to an app.
+/// How to treat `Forwarded` (RFC 7239), `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
 ///
-/// The client's address and scheme are those of the [`Peer`], the host is the one that the request is for. Without a
-/// peer only the host is told: a scheme that a client claims in its target is no evidence of one. Ports of clients are
-/// not told.
+/// The client's address and scheme are those of the [`Peer`], without the port. The host is that of the request. Without a
+/// peer, only the host is added: the scheme in a request's target is only what the client claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardedPolicy {
-    /// Adds to what came in: `Forwarded` and `X-Forwarded-For` get one more element, as a further field line, which
-    /// is the same as one more element in the last line (RFC 9110, 5.3). `X-Forwarded-Host` and `-Proto` are set if
-    /// they are missing. For a gateway behind proxies that are trusted; an app must know how many elements to believe.
+    /// Adds an element to `Forwarded` and `X-Forwarded-For`, as a further field line, which means the same as a further
+    /// element of the last line (RFC 9110, 5.3). Sets `X-Forwarded-Host` and `X-Forwarded-Proto` if they are missing.
+    ///
+    /// For a gateway behind trusted proxies. An app must know how many elements to trust.
     #[default]
     Append,
-    /// Leaves out what came in, and tells what the gateway itself sees. For a gateway at the edge.
+    /// Drops the client's fields, and sets what the gateway itself sees. For a gateway at the edge.
     Replace,
-    /// Leaves these fields as they came in, and adds nothing.
+    /// Passes the client's fields on unchanged.
     Off,
 }
 
-/// The other end of the connection that a request came in on, as the HTTP server saw it.
+/// The client's end of an HTTP connection, as the server sees it.
 ///
-/// A server puts it into the extensions of its requests, where [`DefaultPeerHook`] finds it.
+/// An HTTP server inserts it into the extensions of its requests, from where [`DefaultPeerHook`] takes it.
 ///
 /// ```
 /// use http::uri::Scheme;
@@ -49,9 +49,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer with this address, on a connection for this scheme: `https` if it is encrypted, else `http`.
+    /// A peer with this address, on a connection with this scheme: `https` if it is encrypted, else `http`.
     ///
-    /// An IPv4 address written as IPv6, as listeners for both see it, becomes an IPv4 address.
+    /// An IPv4-mapped IPv6 address becomes an IPv4 address.
     pub fn new(address: SocketAddr, scheme: Scheme) -> Self {
         Self { address: SocketAddr::new(address.ip().to_canonical(), address.port()), scheme }
     }
@@ -67,9 +67,9 @@ impl Peer {
     }
 }
 
-/// Tells who sent a request.
+/// Finds the peer of a request.
 ///
-/// Closures of the form `Fn(&Parts) -> Option<Peer>` are hooks, for servers that note the address elsewhere:
+/// Closures of the form `Fn(&Parts) -> Option<Peer>` are hooks, for servers that store the address elsewhere:
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -86,14 +86,14 @@ impl Peer {
 /// # parts.extensions.insert(SocketAddr::from(([192, 0, 2, 1], 1234)));
 /// # assert_eq!(hook.peer(&parts).unwrap().address().port(), 1234);
 /// ```
-pub trait PeerHook {
-    /// The peer, if it is known. Called once for each request that matches a route.
+pub trait PeerHook: Send + Sync + 'static {
+    /// Returns the peer, or `None` if it is not known. Called once for each request that matches a route.
     fn peer(&self, parts: &Parts) -> Option<Peer>;
 }
 
 impl<F> PeerHook for F
 where
-    F: Fn(&Parts) -> Option<Peer>,
+    F: Fn(&Parts) -> Option<Peer> + Send + Sync + 'static,
 {
     fn peer(&self, parts: &Parts) -> Option<Peer> {
         self(parts)

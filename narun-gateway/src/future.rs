@@ -10,9 +10,9 @@ use pin_project::pin_project;
 use crate::body::{BoxError, ResponseBody};
 use crate::request::RequestFuture;
 
-/// The future of a [`GatewayService`](crate::GatewayService)'s response.
+/// The future of the response of a [`GatewayService`](crate::GatewayService).
 ///
-/// Cancel safe: dropped, it cancels the exchange, which reaches the handler.
+/// Cancel safe: dropping it cancels the request, and the consumer drops its handler.
 #[derive(Debug)]
 #[pin_project]
 pub struct ResponseFuture<F, B>(#[pin] Inner<F, B>);
@@ -26,7 +26,7 @@ enum Inner<F, B> {
     Status(StatusFuture),
 }
 
-/// Boxed, since it is rare and need not make the others larger.
+/// Boxed, because it is rare and would make the others larger.
 struct StatusFuture(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
 
 impl<F, B> ResponseFuture<F, B> {
@@ -57,8 +57,8 @@ where
             InnerProj::Service(future) => {
                 ready!(future.poll(cx)).map(|response| response.map(ResponseBody::service))
             }
-            InnerProj::Request(future) => Ok(ready!(future.poll(cx)).map(ResponseBody::exchange)),
-            InnerProj::Status(status) => Ok(ready!(status.0.as_mut().poll(cx)).map(ResponseBody::exchange)),
+            InnerProj::Request(future) => Ok(ready!(future.poll(cx)).map(ResponseBody::gateway)),
+            InnerProj::Status(status) => Ok(ready!(status.0.as_mut().poll(cx)).map(ResponseBody::gateway)),
         })
     }
 }

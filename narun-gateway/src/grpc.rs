@@ -1,4 +1,4 @@
-//! What gRPC calls have beyond HTTP: the time that their client gives them, and statuses after the content.
+//! Time limits of gRPC calls, and their status after the content.
 
 use std::time::Duration;
 
@@ -6,17 +6,16 @@ use http::{HeaderMap, HeaderValue, header};
 use narun_core::fields::{GRPC_MESSAGE, GRPC_STATUS, grpc_timeout};
 use narun_core::{Failure, FailureContext, FailureKind};
 
-/// How long the client of a call waits, if it says so: `grpc-timeout`, of gRPC and gRPC-Web.
+/// The `grpc-timeout` of a call, gRPC or gRPC-Web. Returns `None` if there is none, or if it is invalid.
 ///
-/// The specification asks nothing for a value that is none; it limits nothing here, and passes on to the handler's
-/// server, as from other proxies.
+/// The specification does not say what an invalid value means. It is passed on to the handler's server, as by other proxies.
 pub(crate) fn timeout(fields: &HeaderMap) -> Option<Duration> {
     let is_web = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc-web");
     grpc_timeout(fields)
         .filter(|_| FailureContext::is_grpc(fields) || fields.get(header::CONTENT_TYPE).is_some_and(is_web))
 }
 
-/// The trailers of a response that was begun and is not finished in time.
+/// The trailers of a response that times out after its head.
 pub(crate) fn deadline_exceeded() -> HeaderMap {
     let failure = Failure::new(FailureKind::TimedOut);
     let status = HeaderValue::from(u16::from(failure.grpc_code().as_u8()));
@@ -36,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn only_grpc_has_them() {
+    fn only_grpc_requests_have_a_timeout() {
         for grpc in ["application/grpc", "application/grpc+proto", "application/grpc;a=b"] {
             assert!(timeout_of(grpc, "1S").is_some(), "{grpc}");
         }

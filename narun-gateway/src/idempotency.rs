@@ -1,4 +1,4 @@
-//! Requests that are accepted once, however often they come, and what is kept of them.
+//! Requests that are accepted once, and the records of their outcomes.
 
 mod caller;
 mod key;
@@ -6,4 +6,4 @@ mod record;
 
 pub use caller::{CallerHook, DefaultCallerHook};
 pub(crate) use key::key_of;
-pub(crate) use record::{Claim, Record, failure};
+pub(crate) use record::{Claim, IdempotencyRecord, failure};

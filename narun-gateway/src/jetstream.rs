@@ -1,7 +1,7 @@
-//! What durable routes need in JetStream, and the work there that no request waits for.
+//! The stream and the buckets of durable requests, and the work on them that no request waits for.
 
-mod chores;
+mod background;
 mod store;
 
-pub(crate) use chores::Parked;
-pub(crate) use store::Store;
+pub(crate) use background::StoredBody;
+pub(crate) use store::DurableStore;

@@ -20,21 +20,21 @@ const RETRIES: &str = "http_gateway_retries_total";
 const DURABLE_PUBLISHES: &str = "http_gateway_durable_publishes_total";
 const INBOX: &str = "http_gateway_inbox_discarded_total";
 
-/// What a request that the HTTP client gave up counts as: nginx's number, as HTTP has none.
+/// The status of a request whose HTTP client left: that of nginx, because HTTP has none.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Names and describes the metrics, once per recorder.
+/// Describes the metrics.
 pub(crate) fn describe() {
     describe_counter!(REQUESTS, "HTTP requests that matched a route");
-    describe_histogram!(DURATION, Unit::Seconds, "From an HTTP request's head to its response's head");
+    describe_histogram!(DURATION, Unit::Seconds, "Time from an HTTP request's head to its response's head");
     describe_counter!(NATS_REQUESTS, "Requests over NATS by their outcome");
-    describe_gauge!(IN_FLIGHT, "HTTP requests that wait for their response's head");
+    describe_gauge!(IN_FLIGHT, "HTTP requests without a response head yet");
     describe_counter!(REQUEST_BYTES, Unit::Bytes, "Body bytes sent to consumers");
     describe_counter!(RESPONSE_BYTES, Unit::Bytes, "Body bytes received from consumers");
-    describe_counter!(STREAM_RESETS, "Responses that broke off, or were given up, after their head");
-    describe_counter!(RETRIES, "Requests sent again over NATS");
-    describe_counter!(DURABLE_PUBLISHES, "Durable requests by what the stream said to them");
-    describe_counter!(INBOX, "Messages to the gateway's inbox that belong to no exchange");
+    describe_counter!(STREAM_RESETS, "Responses aborted after their head");
+    describe_counter!(RETRIES, "Requests retried over NATS");
+    describe_counter!(DURABLE_PUBLISHES, "Durable requests by the result of their publishing");
+    describe_counter!(INBOX, "Messages to the gateway's inbox that were discarded");
 }
 
 pub(crate) fn inbox(notice: Notice) {
@@ -47,15 +47,15 @@ pub(crate) fn inbox(notice: Notice) {
     counter!(INBOX, "reason" => reason).increment(1);
 }
 
-/// The metrics of a route; handles are made when they are first needed, so that a recorder installed before the
-/// first request sees them, and an unused route costs nothing.
+/// The metrics of a route. Handles are created when they are first used, so that a recorder may be installed until the first
+/// request, and an unused route costs nothing.
 #[derive(Debug)]
 pub(crate) struct RouteMetrics {
     path: Arc<str>,
     subject: Arc<str>,
     by_method: [OnceLock<Box<MethodMetrics>>; METHODS.len() + 1],
     common: OnceLock<Box<CommonMetrics>>,
-    /// Durable requests that were accepted.
+    /// The counter of durable requests that were accepted.
     accepted: OnceLock<Handle<Counter>>,
 }
 
@@ -70,7 +70,7 @@ const METHODS: [Method; 8] = [
     Method::TRACE,
 ];
 
-/// Statuses beyond these many per method look their counter up each time.
+/// How many counters of statuses a method caches.
 const STATUSES: usize = 6;
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ struct CommonMetrics {
     success: Handle<Counter>,
 }
 
-/// A metric's handle, which has no `Debug` of its own.
+/// A metric's handle. Implements `Debug`, which the handle does not.
 struct Handle<T>(T);
 
 impl<T> std::fmt::Debug for Handle<T> {
@@ -108,12 +108,12 @@ impl RouteMetrics {
         }
     }
 
-    /// A request came in.
+    /// A request was received.
     pub(crate) fn begin(&self) {
         self.common().in_flight.0.increment(1.0);
     }
 
-    /// It went out of the gateway, answered or given up.
+    /// A request got the head of its response, or was cancelled if `status` is `None`.
     pub(crate) fn end(&self, method: &Method, status: Option<StatusCode>, duration: Duration) {
         self.common().in_flight.0.decrement(1.0);
         let metrics = self.method(method);
@@ -121,23 +121,23 @@ impl RouteMetrics {
         self.count(metrics, status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
     }
 
-    /// So much of a request's body was sent.
+    /// Bytes of a request's body were sent.
     pub(crate) fn sent(&self, body: usize) {
         self.common().request_bytes.0.increment(body as u64);
     }
 
-    /// So much of a response's body came after its head.
+    /// Bytes of a response's body were received after its head.
     pub(crate) fn received(&self, body: usize) {
         self.common().response_bytes.0.increment(body as u64);
     }
 
-    /// A response did not come to its end.
+    /// A response was aborted after its head.
     pub(crate) fn reset(&self, reason: &'static str) {
         counter!(STREAM_RESETS, "path" => self.path.to_string(), "reason" => reason).increment(1);
     }
 
-    /// A durable request with a body of this size was published so often; whether the stream had it before, or why it is
-    /// not known to have it.
+    /// A durable request with a body of this size was published, `times` times. The outcome is whether it is a duplicate, or why
+    /// it was not confirmed.
     pub(crate) fn published(&self, outcome: Result<bool, FailureKind>, body: usize, times: u32) {
         self.sent(body);
         self.sent_again(times.saturating_sub(1));
@@ -165,7 +165,7 @@ impl RouteMetrics {
         counter!(DURABLE_PUBLISHES, "subject" => self.subject.to_string(), "status" => status)
     }
 
-    /// The exchange ended: with a response body of this size, a failure, or `None` when it was cancelled.
+    /// An exchange ended with the first bytes of a response's body, with a failure, or with `None` if it was cancelled.
     pub(crate) fn exchanged(&self, outcome: Option<Result<usize, FailureKind>>, attempts: u8) {
         self.sent_again(u32::from(attempts.saturating_sub(1)));
         let status = match outcome {
@@ -234,7 +234,7 @@ impl RouteMetrics {
     }
 }
 
-/// The method as a label, which lives as long as the program.
+/// The method as a label.
 fn label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! What a client prefers (RFC 7240), as far as narun can do it.
+//! The preferences of a client (RFC 7240) that narun supports.
 
 #[cfg(test)]
 mod tests;
@@ -9,15 +9,15 @@ use http::{HeaderMap, HeaderName};
 
 pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// More seconds than this are as good as this (RFC 9111, 1.2.2).
+/// More seconds are taken for this many (RFC 9111, 1.2.2).
 const MOST_SECONDS: u64 = 1 << 31;
 
-/// The preferences of a request that narun knows.
+/// The preferences of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prefer {
-    /// `respond-async`: rather a 202 than a long wait.
+    /// `respond-async`: 202 instead of a long wait.
     pub(crate) respond_async: bool,
-    /// `wait`: for how long to wait at most.
+    /// `wait`: how long to wait at most.
     pub(crate) wait: Option<Duration>,
 }
 
@@ -27,14 +27,14 @@ struct Cursor<'a> {
     rest: &'a [u8],
 }
 
-/// A value as it came: a token, or a quoted string with its escapes resolved.
+/// A value: a token, or a quoted string without its escapes.
 type Word<'a> = std::borrow::Cow<'a, [u8]>;
 
 impl Prefer {
-    /// Of all `Prefer` fields among these.
+    /// The preferences in all `Prefer` fields.
     ///
-    /// Of a preference that is there several times the first one counts; what is malformed is passed over up to the
-    /// next comma, as are preferences of other names, and parameters.
+    /// If a preference is repeated, the first one counts. Malformed ones are skipped up to the next comma, and so are other
+    /// preferences and parameters.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let (mut respond_async, mut wait) = (None, None);
         for field in headers.get_all(PREFER) {
@@ -42,7 +42,7 @@ impl Prefer {
             while let Some(preference) = cursor.next_preference() {
                 let Some((name, value)) = preference else { continue };
                 if name.eq_ignore_ascii_case(b"respond-async") {
-                    // It has no value, and an empty one is none.
+                    // It has no value, and an empty value means the same (RFC 7240, 2).
                     respond_async.get_or_insert(value.is_empty());
                 } else if name.eq_ignore_ascii_case(b"wait") {
                     wait.get_or_insert_with(|| seconds(&value));
@@ -54,15 +54,15 @@ impl Prefer {
 }
 
 impl<'a> Cursor<'a> {
-    /// The next element of the list: name and value, or none if it is malformed.
-    #[expect(clippy::option_option, reason = "the outer one is an iterator's")]
+    /// The next element of the list: its name and value, or `Some(None)` if it is malformed. Returns `None` at the end.
+    #[expect(clippy::option_option, reason = "the outer one is that of an iterator")]
     fn next_preference(&mut self) -> Option<Option<(&'a [u8], Word<'a>)>> {
         while self.skip(b",") || self.skip_blanks() {}
         if self.rest.is_empty() {
             return None;
         }
         let preference = self.element();
-        // Parameters, of which those that are known have none, or what stands where none should.
+        // Skips parameters, which no known preference has, and malformed bytes.
         while self.rest.first().is_some_and(|byte| *byte != b',') {
             if self.rest.starts_with(b"\"") {
                 let _ = self.quoted();
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
         Some(preference)
     }
 
-    /// A preference up to its parameters.
+    /// A preference without its parameters. Returns `None` if it is malformed.
     fn element(&mut self) -> Option<(&'a [u8], Word<'a>)> {
         let name = self.token().filter(|name| !name.is_empty())?;
         self.skip_blanks();
@@ -94,7 +94,7 @@ impl<'a> Cursor<'a> {
         Some(token)
     }
 
-    /// A quoted string; one that does not end takes the rest with it.
+    /// A quoted string. Returns `None` if it does not end, and then takes the rest of the field.
     fn quoted(&mut self) -> Option<Word<'a>> {
         let mut text = Vec::new();
         let mut bytes = std::mem::take(&mut self.rest).get(1..)?.iter();
@@ -122,7 +122,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A number of seconds, digits only.
+/// A number of seconds. Returns `None` if it has anything but digits.
 fn seconds(value: &[u8]) -> Option<Duration> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;

@@ -136,9 +136,8 @@ impl<B: http_body::Body> Stage<B> {
         // A response before the client has sent its body would close the connection, and the client might not see it.
         let lingers = state.is_disconnected();
         let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
-        let patience = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
-        let link = state.endpoint();
-        Self::Collecting(Collecting::new(id, parts, body, limit, link, patience))
+        let max_pause = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
+        Self::Collecting(Collecting::new(id, parts, body, limit, state.endpoint(), max_pause))
     }
 }
 

@@ -19,63 +19,55 @@ use std::time::Duration;
 use http::Method;
 use narun_core::App;
 
-pub use self::allowed::AllowedMethods;
 pub use self::error::RouteError;
-pub use self::table::{Lookup, RouteTable};
 
 use self::host::HostPattern;
 use self::pattern::Pattern;
 
-/// Sends the requests of some host, path and methods to an app.
+/// Sends the requests for a host, path and methods to an app.
 ///
-/// A route is only written down here; whether it makes sense is checked when a [`RouteTable`] is made of all of
-/// them.
+/// Nothing is checked until the route is given to a gateway, which returns [`RouteError`] for the first invalid one.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use narun_gateway::{Lookup, Route, RouteTable};
+/// use narun_gateway::Route;
 ///
 /// let routes = [
 ///     Route::post("/hello/{*rest}", "hello").timeout(Duration::from_secs(5)),
 ///     Route::any("/jobs/", "jobs").prefix().host("*.example.com"),
 /// ];
-/// let table = RouteTable::new(routes, |route| Ok(route.app().to_owned()))?;
-///
-/// let Lookup::Match(app) = table.lookup(None, &http::Method::POST, "/hello/world") else { panic!() };
-/// assert_eq!(app.as_str(), "hello");
-/// # Ok::<(), narun_gateway::RouteError>(())
+/// assert_eq!(routes[1].to_string(), "any method *.example.com/jobs/ and below");
 /// ```
 ///
 /// # Paths
 ///
-/// A path starts with `/` and is made of segments between slashes, in the syntax of `matchit` 0.9, which is axum's
-/// too:
+/// A path starts with `/` and consists of segments between slashes, in the syntax of `matchit` 0.9, which axum uses too:
 ///
 /// | segment | matches |
 /// |---|---|
 /// | `users` | itself, byte by byte |
 /// | `{id}` | one segment that is not empty |
-/// | `img-{id}.png` | the same between two texts; one parameter a segment |
+/// | `img-{id}.png` | the same between two texts; one parameter per segment |
 /// | `{*rest}` | the rest of the path if it is not empty, slashes included; only at the end |
 /// | `{{`, `}}` | a brace |
 ///
-/// Request paths are matched raw, percent-encoded as they came: `/a%2Fb` is one segment, `/%61` is not `/a`, and
-/// dot segments and double slashes are not resolved. What is behind the app's name sees the same raw path. A trailing
-/// slash is part of the path, unless the route is a [`prefix`](Self::prefix).
+/// Request paths are matched without decoding: `/a%2Fb` is one segment, `/%61` is not `/a`, and dot segments and double
+/// slashes are not resolved. The app gets the same path. A trailing slash is part of the path, unless the route is a
+/// [`prefix`](Self::prefix).
 ///
 /// # Which route wins
 ///
-/// Of all routes that match host, path and method the most specific one, in this order:
+/// Of all routes that match host, path and method, the most specific one. Compared are, in this order:
 ///
-/// 1. the host: a name wins over `*.example.com`, a longer one of these over a shorter one, and all win over none;
+/// 1. the host: a name wins over `*.example.com`, a longer one of these over a shorter one, and both over no host;
 /// 2. the path, segment by segment from the left: plain text, then the longest text before a parameter, then a
 ///    parameter before `{*rest}`, then the longest text after it;
-/// 3. the method: one that is named wins over a route for any method.
+/// 3. the method: a named one wins over a route for any method.
 ///
-/// A route that does not take the request's method is never in the way of one that does. `GET` takes `HEAD` as well,
-/// unless a route of the same host and path names `HEAD`. Two routes of the same host and the same path, parameter
-/// names aside, must not name the same method, nor may both take any: that is [`RouteError::Conflict`].
+/// A route that does not take the request's method never hides one that does. `GET` takes `HEAD` as well, unless a route with
+/// the same host and path names `HEAD`. Two routes with the same host and the same path, parameter names aside, must not
+/// name the same method, nor both take any method: that is [`RouteError::Conflict`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a route does nothing until it is given to a gateway"]
 pub struct Route {
@@ -93,7 +85,7 @@ pub struct Route {
     pub(crate) expiry: Option<Duration>,
 }
 
-/// What a route matches, once it has been checked.
+/// What a valid route matches.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) host: HostPattern,
@@ -101,7 +93,7 @@ pub(crate) struct Checked {
 }
 
 impl Route {
-    /// A route for these methods, any if there are none, and this path to this app.
+    /// A route for these methods and this path to this app. An empty list of methods means any method.
     ///
     /// Methods are compared byte by byte (RFC 9110, 9.1), so extension methods such as `PROPFIND` work.
     pub fn new(
@@ -130,12 +122,12 @@ impl Route {
         Self::new([], path, app)
     }
 
-    /// A route for `GET`, and for `HEAD` unless another route of this path names that.
+    /// A route for `GET`, and for `HEAD` unless another route with this path names it.
     pub fn get(path: impl Into<String>, app: impl Into<String>) -> Self {
         Self::new([Method::GET], path, app)
     }
 
-    /// A route for `HEAD` alone.
+    /// A route for `HEAD`.
     pub fn head(path: impl Into<String>, app: impl Into<String>) -> Self {
         Self::new([Method::HEAD], path, app)
     }
@@ -170,13 +162,12 @@ impl Route {
         Self::new([Method::TRACE], path, app)
     }
 
-    /// A route for a gRPC service, `package.Service` as its contract names it: `POST /package.Service/{method}`, whatever
-    /// the method. A server has several; health and reflection are services like any other.
+    /// A route for all methods of a gRPC service, `package.Service` with its full name: `POST /package.Service/{method}`.
+    /// A server has several services; health and reflection are services like any other.
     ///
-    /// Calls of all kinds are streamed, of any length. It differs from other routes in its time limits: the head of a
-    /// response has none. A call that brings `grpc-timeout` has that for everything, one that does not may take as long
-    /// as its consumer is there, unless [`timeout`](Self::timeout) says otherwise. See [gRPC](crate#grpc). A
-    /// [durable](Self::durable) one is like other durable routes: for calls that are no streams, whatever their time.
+    /// It differs from other routes in its time limits. A call with `grpc-timeout` has this limit for everything. A call
+    /// without it has no limit while its consumer is there, unless [`timeout`](Self::timeout) is set. See
+    /// [gRPC](crate#grpc). A [durable](Self::durable) route has the limits of other durable routes, and is for unary calls.
     ///
     /// ```
     /// # use narun_gateway::Route;
@@ -187,85 +178,84 @@ impl Route {
         Self { grpc: true, ..Self::post(format!("/{}{METHOD}", service.as_ref()), app) }
     }
 
-    /// Only requests for this host: a name or an address, or `*.example.com` for all names below `example.com` at
-    /// any depth, itself not included. Default: any host, or none.
+    /// Matches only requests for this host: a name, an address, or `*.example.com` for all names below `example.com` at any
+    /// depth, but not `example.com` itself. Default: any host, or none.
     ///
-    /// Compared without regard to case; the port and a trailing dot of the request's host are ignored.
-    /// International names are given in their ASCII form (`xn--…`), IPv6 addresses in brackets.
+    /// Case, and the port and a trailing dot of the request's host, are ignored. International names must have their ASCII
+    /// form (`xn--…`), and IPv6 addresses brackets.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// Only requests with these methods, instead of those named before. None: any.
+    /// Replaces the methods of the route. An empty list means any method.
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.methods = methods.into_iter().collect();
         self
     }
 
-    /// Matches the path itself and everything below it. The path must end in `/`; without that slash it is not
-    /// matched.
+    /// Matches the path and all paths below it. The path must end in `/`, and the path without that slash does not match.
     pub fn prefix(mut self) -> Self {
         self.prefix = true;
         self
     }
 
-    /// How long the response's head may take, restarted by progress of the request's body. Default: the gateway's; none
-    /// for a [gRPC service](Self::grpc), where this is for the calls that bring no `grpc-timeout`.
+    /// How long to wait for the response's head, restarted by progress of the request's body. Default: that of
+    /// [`GatewayBuilder::timeout`](crate::GatewayBuilder::timeout). On a direct [gRPC route](Self::grpc), it applies to calls
+    /// without `grpc-timeout`, and the default is no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How long everything may take, until the end of the response's body. Default: no limit. A gRPC client may ask for
-    /// less by `grpc-timeout`.
+    /// How long a request may take until the end of the response's body. Default: no limit. A gRPC client may set a shorter one
+    /// with `grpc-timeout`.
     pub fn total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = Some(timeout);
         self
     }
 
-    /// How many bytes the request's body may have. Default: any number; 10 MiB where the route is
-    /// [durable](Self::durable).
+    /// The most bytes of a request's body. Default: no limit, or 10 MiB on a [durable](Self::durable) route.
     ///
-    /// More is answered 413. If the response has begun before that shows, it breaks off.
+    /// A longer body gets 413. If the response has begun by then, it is aborted.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = Some(bytes);
         self
     }
 
-    /// Puts requests into a stream that keeps them until a consumer has done them, instead of sending them to a consumer
-    /// that is there now. The [timeout](Self::timeout) then limits only how long the HTTP client waits: what was accepted
-    /// is done. See [durable delivery](crate#durable-delivery).
+    /// Stores requests in a stream until a consumer has handled them, instead of sending them to a running consumer. The
+    /// [timeout](Self::timeout) then limits only how long the HTTP client waits. See
+    /// [`durable_requests`](crate::durable_requests).
     pub fn durable(mut self) -> Self {
         self.durable = true;
         self
     }
 
-    /// Answers 202 once the stream has the request, with the place where its response will be; [durable](Self::durable)
-    /// is implied. Clients of durable routes get the same by asking for it (`Prefer: respond-async`, RFC 7240).
+    /// Responds with 202 when the stream has the request, with the `Location` of its later response. Implies
+    /// [`durable`](Self::durable). Without it, clients of a durable route get the same with `Prefer: respond-async` (RFC 7240).
     pub fn respond_async(mut self) -> Self {
         self.respond_async = true;
         self.durable()
     }
 
-    /// After what time a durable request is not run any more if no consumer has begun with it, counted from its receipt
-    /// by the stream, in milliseconds. Default: never. Without effect on other routes.
+    /// How long a durable request may wait in the stream. Consumers skip it afterwards. Default: no limit. Has a resolution of
+    /// milliseconds, and no effect on direct routes.
     pub fn expiry(mut self, expiry: Duration) -> Self {
         self.expiry = Some(expiry);
         self
     }
 
-    /// The path, as it was given: the route's template, for logs and metrics.
+    /// The path as it was given. It is the route's template in logs and metrics.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The app's name, as it was given.
+    /// The app's name as it was given.
     pub fn app(&self) -> &str {
         &self.app
     }
 
-    /// The app's name, checked.
+    /// The app's name, if it is valid.
     pub(crate) fn app_name(&self) -> Result<App, RouteError> {
         App::new(self.app.as_str()).map_err(|source| RouteError::App {
             route: self.to_string(),
@@ -274,12 +264,12 @@ impl Route {
         })
     }
 
-    /// Checks everything that can be checked of one route alone.
+    /// Checks the route without regard to others.
     pub(crate) fn check(&self) -> Result<Checked, RouteError> {
         let route = || self.to_string();
         self.app_name()?;
         let patterns = match self.grpc && !is_grpc_path(&self.path) {
-            true => Err("is no gRPC service's, whose name is letters, digits, `_` and dots"),
+            true => Err("is not that of a gRPC service, whose name has letters, digits, `_` and dots"),
             false => Pattern::parse(&self.path, self.prefix),
         };
         let patterns = patterns.map_err(|problem| RouteError::Path { route: route(), problem })?;
@@ -308,7 +298,7 @@ fn is_grpc_path(path: &str) -> bool {
     service.is_some_and(is_grpc_service)
 }
 
-/// Whether this can be the full name of a service in a contract.
+/// Whether this is a valid full name of a gRPC service.
 pub(crate) fn is_grpc_service(name: &str) -> bool {
     name.split('.').all(|part| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')

@@ -11,14 +11,14 @@ use tower_service::Service;
 use crate::body::{BoxError, ResponseBody};
 use crate::future::ResponseFuture;
 use crate::request::RequestFuture;
-use crate::route::{Lookup, host};
+use crate::route::host;
 use crate::state::GatewayState;
 use crate::status;
 
-/// A service that sends what matches a route over NATS, and hands all else to the service within.
+/// A service that sends requests that match a route over NATS, and all others to its inner service.
 ///
-/// Made by [`GatewayLayer`](crate::GatewayLayer), or by [`Gateway::service`](crate::Gateway::service) with [`NotFound`] within. Its errors are
-/// the inner service's: what fails in narun becomes a response (see [`Failure`]).
+/// Made by [`GatewayLayer`](crate::GatewayLayer), or by [`Gateway::service`](crate::Gateway::service) around [`NotFound`].
+/// Its errors are those of the inner service: the gateway's own failures become responses (see [`Failure`]).
 #[derive(Clone, Debug)]
 pub struct GatewayService<S> {
     inner: S,
@@ -30,7 +30,7 @@ impl<S> GatewayService<S> {
         Self { inner, state }
     }
 
-    /// The service that gets what matches no route.
+    /// The service of requests that match no route.
     pub const fn inner(&self) -> &S {
         &self.inner
     }
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Answers what matches no route: 404, 405 with `Allow` where only the method is wrong, or 501 for CONNECT.
+/// Responds to requests that match no route: 404, 405 with `Allow` if only the method does not match, or 501 for CONNECT.
 #[derive(Clone, Debug)]
 pub struct NotFound {
     state: Arc<GatewayState>,
@@ -90,17 +90,11 @@ impl<B> Service<Request<B>> for NotFound {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = FailureContext::of_request(request.method(), request.headers());
         let table = self.state.table();
-        let allowed = match table.lookup(
-            host::of_request(request.uri(), request.headers()),
-            request.method(),
-            request.uri().path(),
-        ) {
-            Lookup::MethodNotAllowed(allowed) => Some(allowed),
-            Lookup::Match(_) | Lookup::NotFound => None,
-        };
+        let host = host::of_request(request.uri(), request.headers());
+        let allowed = table.allowed(host, request.method(), request.uri().path());
         let kind = match allowed {
             Some(_) => FailureKind::MethodNotAllowed,
-            // Its target has no path that a route could match.
+            // The target of CONNECT has no path that a route could match.
             None if *request.method() == Method::CONNECT => FailureKind::NotImplemented,
             None => FailureKind::NoRoute,
         };

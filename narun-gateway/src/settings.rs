@@ -4,9 +4,9 @@ use narun_core::Namespace;
 use narun_core::exchange::Budget;
 use narun_nats::jetstream::StreamSettings;
 
+use crate::failure::{DefaultFailureHook, FailureHook};
 use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::idempotency::{CallerHook, DefaultCallerHook};
-use crate::respond::{DefaultRespondToFailure, RespondToFailure};
 
 /// The settings of a gateway, as its builder gathers them.
 pub(crate) struct Settings {
@@ -14,9 +14,9 @@ pub(crate) struct Settings {
     pub(crate) stream: StreamSettings,
     pub(crate) timeout: Duration,
     pub(crate) forwarded: ForwardedPolicy,
-    pub(crate) peer: Box<dyn PeerHook + Send + Sync>,
-    pub(crate) respond: Box<dyn RespondToFailure>,
-    pub(crate) caller: Box<dyn CallerHook + Send + Sync>,
+    pub(crate) peer: Box<dyn PeerHook>,
+    pub(crate) failure: Box<dyn FailureHook>,
+    pub(crate) caller: Box<dyn CallerHook>,
     pub(crate) status_prefix: Option<String>,
     pub(crate) window: u64,
     pub(crate) budget: u64,
@@ -30,7 +30,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(15),
             forwarded: ForwardedPolicy::default(),
             peer: Box::new(DefaultPeerHook),
-            respond: Box::new(DefaultRespondToFailure),
+            failure: Box::new(DefaultFailureHook),
             caller: Box::new(DefaultCallerHook),
             status_prefix: None,
             window: 1024 * 1024,

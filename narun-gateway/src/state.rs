@@ -16,10 +16,11 @@ use tokio::time::timeout;
 
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
-use crate::jetstream::Store;
+use crate::jetstream::DurableStore;
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
-use crate::route::{Route, RouteError, RouteTable};
+use crate::route::table::RouteTable;
+use crate::route::{Route, RouteError};
 use crate::settings::Settings;
 use crate::status::StatusPaths;
 
@@ -30,7 +31,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub(crate) struct GatewayState {
     endpoint: Arc<Endpoint>,
     table: ArcSwap<RouteTable<CompiledRoute>>,
-    store: Store,
+    store: DurableStore,
     settings: Settings,
     status: StatusPaths,
     /// Whether the NATS client is dead.
@@ -57,7 +58,7 @@ impl GatewayState {
             "the prefix of the status resource is no path that begins and ends with a slash",
         ))?;
         metrics::describe();
-        let store = Store::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
+        let store = DurableStore::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
         let opened = narun_nats::open(client, replies, limits, metrics::inbox).await;
         let (endpoint, inbox_reader) = opened.map_err(|_| BuildError::ClientLost)?;
         let (sender, closed) = watch::channel(false);
@@ -117,7 +118,7 @@ impl GatewayState {
         self.table.load()
     }
 
-    pub(crate) const fn store(&self) -> &Store {
+    pub(crate) const fn store(&self) -> &DurableStore {
         &self.store
     }
 
@@ -192,7 +193,7 @@ impl GatewayState {
 
     /// The response to a failure, as the hook makes it.
     pub(crate) fn respond(&self, failure: &Failure, context: &FailureContext) -> Response<Body> {
-        self.settings.respond.respond(failure, context)
+        self.settings.failure.respond(failure, context)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of requests, told under their ids: the status resource.
+//! The status resource of durable requests.
 
 mod paths;
 mod response;

@@ -57,7 +57,7 @@ async fn dead_letters_are_listed_put_back_and_deleted() {
     assert_eq!(dead_letters(&["delete", "2"]).await.1, "2 is deleted\n");
     assert_eq!(list(&[]).await, "");
     let (code, _, error) = dead_letters(&["put-back", "2"]).await;
-    assert_eq!((code, error.as_str()), (Some(1), "error: there is no such dead letter\n"));
+    assert_eq!((code, error.as_str()), (Some(1), "error: no such dead letter\n"));
     // A deleted dead letter keeps its outcome.
     assert_eq!(fetch(server, &second).await.0, StatusCode::INTERNAL_SERVER_ERROR);
 

@@ -47,7 +47,7 @@ impl WorkerState {
 
     /// The size of the largest RESPONSE that can be stored and sent.
     pub(super) fn room(&self) -> usize {
-        narun_nats::jetstream::room(self.consumer.endpoint.max_payload())
+        narun_nats::jetstream::max_stored_frame(self.consumer.endpoint.max_payload())
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -1,6 +1,6 @@
-//! What a namespace keeps in JetStream.
+//! JetStream: the streams and buckets of a namespace, and the client of the API.
 //!
-//! | what | name | made by |
+//! | what | name | declared by |
 //! |---|---|---|
 //! | stream of durable requests | `<namespace>` | [`TaskStreams::declare_stream`] |
 //! | stream of dead letters | `<namespace>-dead` | [`TaskStreams::declare_dead_letters`] |
@@ -31,8 +31,8 @@ pub use retry::{Backoff, retry};
 pub use settings::{Storage, StreamSettings};
 pub use task_streams::TaskStreams;
 
-/// How large a frame may be in the stream, or as an answer that is kept, where the server takes messages of `max_payload`
-/// bytes: the rest is for headers, those included that JetStream adds.
-pub const fn room(max_payload: usize) -> usize {
+/// The largest frame that a stream or the bucket of outcomes stores, if the server takes messages of `max_payload` bytes.
+/// The other bytes are for headers, including those that JetStream adds.
+pub const fn max_stored_frame(max_payload: usize) -> usize {
     max_payload.saturating_sub(4 * 1024)
 }

@@ -6,21 +6,22 @@ use serde::de::{Deserialize, Deserializer};
 use super::value::{self, FromText};
 use crate::route::host::HostPattern;
 
-/// An address to listen at: `:8080` for all addresses of the machine, or `host:8080`, where the host is a name, an
-/// IPv4 address, or an IPv6 address in brackets. Port 0 lets the system choose.
+/// An address to listen on: `:8080` for all addresses of the machine, or `host:8080` with a name, an IPv4 address, or an IPv6
+/// address in brackets. With port 0, the system chooses a port.
 ///
-/// Displayed as it was written.
+/// Its `Display` is the text of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddr {
     text: String,
-    /// None for all addresses.
+    /// `None` for all addresses.
     host: Option<String>,
     port: u16,
 }
 
-/// A text that is no [`ListenAddr`].
+/// A text that is not a valid [`ListenAddr`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an address to listen at is `:port` or `host:port`")]
+#[non_exhaustive]
+#[error("an address to listen on is `:port` or `host:port`")]
 pub struct ParseListenAddrError;
 
 impl ListenAddr {
@@ -28,10 +29,10 @@ impl ListenAddr {
         Self { text: format!(":{port}"), host: None, port }
     }
 
-    /// The addresses to try one after the other until one can be bound, each `host:port`.
+    /// The addresses to try in this order until one can be bound, each `host:port`.
     ///
-    /// For all addresses these are `[::]`, which takes IPv4 as well on most systems, and, for machines without IPv6,
-    /// `0.0.0.0`. For a host it is that one alone, whose name may still have to be resolved.
+    /// Without a host, these are `[::]`, which includes IPv4 on most systems, and `0.0.0.0` for machines without IPv6. With a
+    /// host, it is the only one, and its name may have to be resolved.
     pub fn candidates(&self) -> Vec<String> {
         let port = self.port;
         match &self.host {
@@ -66,7 +67,7 @@ impl fmt::Display for ListenAddr {
 }
 
 impl FromText for ListenAddr {
-    const EXPECTED: &'static str = "an address to listen at, `:port` or `host:port`";
+    const EXPECTED: &'static str = "an address to listen on, `:port` or `host:port`";
 
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_err(|error| format!("`{text}`: {error}"))

@@ -12,27 +12,27 @@ use crate::route::is_grpc_service;
 use crate::route::pattern::Pattern;
 use crate::route::table::Hosts;
 
-/// How the requests of a route get to their app.
+/// The value of `delivery`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Delivery {
-    /// To a consumer that is there now; otherwise the client is told so.
+enum DeliveryMode {
+    /// To a running consumer.
     Direct,
-    /// Through a stream that keeps them until a consumer has done them.
+    /// Through a stream.
     Durable,
 }
 
 /// A route of the file.
-pub(super) struct Entry {
-    /// As it is, but for whether it is durable.
+pub(super) struct RouteEntry {
+    /// The route, of which `durable` is not decided yet.
     route: Route,
-    /// None if the file does not say.
-    delivery: Option<Delivery>,
+    /// `None` if the key is missing.
+    delivery: Option<DeliveryMode>,
 }
 
-/// The list of routes. Each is compared with those before it while it is read, so that errors have its place.
-pub(super) struct Routes(Vec<Entry>);
+/// The list of routes. Each is compared with the previous ones while it is read, so that errors have their place.
+pub(super) struct Routes(Vec<RouteEntry>);
 
-/// A route's keys as they are in the file.
+/// The keys of a route.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -53,7 +53,7 @@ struct Keys {
     #[serde(default, deserialize_with = "given")]
     max_body_bytes: Option<u64>,
     #[serde(default, deserialize_with = "given_text")]
-    delivery: Option<Delivery>,
+    delivery: Option<DeliveryMode>,
     #[serde(default, deserialize_with = "given")]
     respond_async: Option<bool>,
     #[serde(default, deserialize_with = "given")]
@@ -67,10 +67,10 @@ struct Service(String);
 
 struct Host(String);
 
-/// One or several, at least one.
+/// A method or a list of methods. Not empty.
 struct Methods(Vec<Method>);
 
-/// One in a list.
+/// A method in a list.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 struct OneMethod {
@@ -80,27 +80,27 @@ struct OneMethod {
 
 struct RoutesVisitor;
 
-/// Reads the next route.
+/// Reads one route of the list.
 struct RouteSeed<'a> {
-    entries: &'a mut Vec<Entry>,
+    entries: &'a mut Vec<RouteEntry>,
     hosts: &'a mut Hosts,
 }
 
 struct MethodsVisitor;
 
-impl Entry {
-    /// The route, if there is a stream or none. An error is a key, and what is wrong with it.
+impl RouteEntry {
+    /// The route, given whether `nats_stream` is set. The error is a key and why it is invalid.
     pub(super) fn into_route(self, stream: bool) -> Result<Route, (&'static str, &'static str)> {
         let Self { mut route, delivery } = self;
-        // Only whole bodies are kept in a stream, and calls are streams.
+        // A durable request has a whole body, and gRPC calls may be streams.
         let stream_by_default = stream && !route.grpc;
-        if delivery == Some(Delivery::Durable) && !stream {
+        if delivery == Some(DeliveryMode::Durable) && !stream {
             return Err(("delivery", "`durable` needs the key `nats_stream`, which is missing"));
         }
-        route.durable = delivery.map_or(stream_by_default, |delivery| delivery == Delivery::Durable);
+        route.durable = delivery.map_or(stream_by_default, |delivery| delivery == DeliveryMode::Durable);
         let problem = match stream {
             true if delivery.is_none() => {
-                "is for durable routes, and `grpc` is none without `delivery: durable`"
+                "is for durable routes, and a `grpc` route is direct without `delivery: durable`"
             }
             true => "is for durable routes, and this one is `delivery: direct`",
             false => "is for durable routes, which need the key `nats_stream`, which is missing",
@@ -113,7 +113,7 @@ impl Entry {
     }
 }
 
-impl From<Routes> for Vec<Entry> {
+impl From<Routes> for Vec<RouteEntry> {
     fn from(Routes(entries): Routes) -> Self {
         entries
     }
@@ -183,7 +183,7 @@ impl<'de> Visitor<'de> for RouteSeed<'_> {
                 self.entries[other].route
             ))
         })?;
-        self.entries.push(Entry { route, delivery: keys.delivery });
+        self.entries.push(RouteEntry { route, delivery: keys.delivery });
         Ok(())
     }
 }
@@ -221,7 +221,7 @@ impl FromText for Host {
     }
 }
 
-impl FromText for Delivery {
+impl FromText for DeliveryMode {
     const EXPECTED: &'static str = "`direct` or `durable`";
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -236,7 +236,7 @@ impl FromText for Delivery {
 impl FromText for Method {
     const EXPECTED: &'static str = "a method";
 
-    /// Refuses what would be an extension method, but is hardly meant as one.
+    /// Refuses texts that are valid extension methods, but most likely mistakes.
     fn from_text(text: &str) -> Result<Self, String> {
         let upper = text.to_ascii_uppercase();
         if text == "*" || upper == "ANY" || upper == "ALL" {

@@ -7,7 +7,7 @@ fn read(text: &str) -> Result<Config, String> {
     serde_yaml_ng::from_str(text).map_err(|error| error.to_string())
 }
 
-/// The routes of a file with just one, whose keys these are.
+/// The route of a file with one route, which has these keys.
 fn route(keys: &str) -> Route {
     read(&format!("routes:\n  - {keys}")).unwrap().routes()[0].clone()
 }
@@ -52,7 +52,7 @@ fn every_key_has_a_default() {
 }
 
 #[test]
-fn a_route_has_what_its_keys_say() {
+fn a_route_has_the_settings_of_its_keys() {
     for (keys, expected) in [
         ("{path: /a, app: a}", Route::any("/a", "a")),
         ("{path: /a/, app: a}", Route::any("/a/", "a").prefix()),
@@ -100,7 +100,7 @@ fn routes_are_durable_by_default_if_there_is_a_stream() {
 }
 
 #[test]
-fn a_grpc_service_is_durable_only_where_that_is_said() {
+fn a_grpc_route_is_durable_only_if_its_key_says_so() {
     let service = Route::grpc("a.Service", "a");
     for (key, expected) in [
         ("", service.clone()),
@@ -113,7 +113,7 @@ fn a_grpc_service_is_durable_only_where_that_is_said() {
 }
 
 #[test]
-fn a_durable_route_has_what_its_keys_say() {
+fn a_durable_route_has_the_settings_of_its_keys() {
     for (keys, expected) in [
         ("respond_async: true", Route::any("/a", "a").respond_async()),
         ("respond_async: false", Route::any("/a", "a").durable()),
@@ -123,7 +123,7 @@ fn a_durable_route_has_what_its_keys_say() {
         let text = format!("routes: [{{path: /a, app: a, {keys}}}]\nnats_stream: S");
         assert_eq!(read(&text).unwrap().routes(), [expected], "{text}");
     }
-    // Those of no use elsewhere are mistakes there.
+    // Keys of durable routes are errors on others.
     for key in ["respond_async: true", "expiry_seconds: 1"] {
         let (name, _) = key.split_once(':').unwrap();
         for text in [
@@ -139,7 +139,7 @@ fn a_durable_route_has_what_its_keys_say() {
 
 #[test]
 fn errors_name_the_key_and_the_place() {
-    // A file, and what the error has to say.
+    // A file, and texts that the error must contain.
     let cases: &[(&str, &[&str])] = &[
         ("\n- a", &["a map", "line 2 column 1"]),
         ("routes: []\nnats_uri: a", &["unknown field `nats_uri`", "`nats_url`", "line 2 column 1"]),
@@ -257,7 +257,7 @@ fn errors_name_the_key_and_the_place() {
     }
 }
 
-/// What a name may be is the matter of [`App`] and [`Namespace`]; here, that they are asked.
+/// The rules for names are tested with [`App`] and [`Namespace`].
 #[test]
 fn names_are_checked() {
     for name in ["a", "", "a.b", "a b", "*", ">", "ä"] {
@@ -292,7 +292,7 @@ fn passwords_are_not_shown() {
 }
 
 #[test]
-fn addresses_to_listen_at_have_candidates() {
+fn addresses_to_listen_on_have_candidates() {
     for (text, candidates) in [
         (":8080", &["[::]:8080", "0.0.0.0:8080"][..]),
         (":0", &["[::]:0", "0.0.0.0:0"]),

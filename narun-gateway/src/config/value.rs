@@ -6,15 +6,15 @@ use async_nats::ServerAddr;
 use narun_core::{App, Namespace};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-/// The longest timeout: a day.
+/// The longest timeout: one day.
 const MAX_SECONDS: f64 = 86_400.0;
 
-/// A value that is a text in the file, checked while it is read, so that the error has its place.
+/// A value that is a text in the file. Checked while it is read, so that errors have their place.
 pub(super) trait FromText: Sized {
-    /// What is expected, for values that are no text at all.
+    /// What is expected, for the error about a value that is not a text.
     const EXPECTED: &'static str;
 
-    /// Takes the text, or says what is wrong with it.
+    /// Parses the text. The error says why it is invalid.
     fn from_text(text: &str) -> Result<Self, String>;
 }
 
@@ -23,21 +23,21 @@ pub(super) fn text<'de, T: FromText, D: Deserializer<'de>>(deserializer: D) -> R
     deserializer.deserialize_str(TextVisitor(PhantomData))
 }
 
-/// Reads the text of a key that may be missing. A key without a value is not missing.
+/// Reads the text of an optional key. A key without a value is an error.
 pub(super) fn given_text<'de, T: FromText, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     text(deserializer).map(Some)
 }
 
-/// Reads the value of a key that may be missing. A key without a value is not missing.
+/// Reads the value of an optional key. A key without a value is an error.
 pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// The URL of a NATS server, which may have a password in it: neither debug output nor errors show that.
+/// The URL of a NATS server. It may contain a password, which neither debug output nor errors show.
 #[derive(Clone, PartialEq)]
 pub(super) struct NatsUrl(String);
 

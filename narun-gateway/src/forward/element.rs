@@ -1,6 +1,6 @@
 use std::fmt::{self, Write};
 
-/// An element of `Forwarded` (RFC 7239, 4). What is not known is left out.
+/// An element of `Forwarded` (RFC 7239, 4). Parameters that are `None` are left out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element<'a> {
     /// An IP address, without a port.
@@ -13,7 +13,7 @@ impl fmt::Display for Element<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         if let Some(client) = self.client {
-            // IPv6 addresses are in brackets, which no token has (RFC 7239, 6).
+            // IPv6 addresses have brackets, which must be quoted (RFC 7239, 6).
             if client.contains(':') {
                 write!(f, "for=\"[{client}]\"")?;
             } else {
@@ -32,7 +32,7 @@ impl fmt::Display for Element<'_> {
     }
 }
 
-/// Writes a token as it is and anything else as a quoted string (RFC 9110, 5.6.2 and 5.6.4).
+/// Writes a token, or anything else as a quoted string (RFC 9110, 5.6.2 and 5.6.4).
 fn write_value(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
     if !value.is_empty() && value.bytes().all(is_token) {
         return f.write_str(value);

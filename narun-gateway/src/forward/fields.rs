@@ -13,15 +13,15 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// All fields that may be left out, in an order in which every set of them that occurs is a slice.
-static LEFT_OUT: [HeaderName; 5] =
+/// All fields that may be dropped. Each combination that occurs is a slice of it.
+static DROPPED: [HeaderName; 5] =
     [header::FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID];
 
 const PLACEHOLDER: (HeaderName, HeaderValue) = (X_REQUEST_ID, HeaderValue::from_static(""));
 
-/// What a gateway changes about a request's fields: those of [`ForwardedPolicy`], and `X-Request-Id`.
+/// The changes that a gateway makes to a request's fields: those of [`ForwardedPolicy`], and `X-Request-Id`.
 ///
-/// Kept in place and apart from the request's own fields, which stay as they are.
+/// Stored without an allocation, and applied when the request is encoded.
 #[derive(Debug)]
 pub(crate) struct FieldChanges {
     without: &'static [HeaderName],
@@ -30,11 +30,11 @@ pub(crate) struct FieldChanges {
 }
 
 impl FieldChanges {
-    /// Works out the changes for a request. `id` becomes the `X-Request-Id` of a request that has none, or one that is
-    /// over 128 bytes, not visible ASCII, or given more than once.
+    /// The changes for a request. `id` becomes its `X-Request-Id` if it has none, or if its own is over 128 bytes, not visible
+    /// ASCII, or given more than once.
     pub(crate) fn new(parts: &Parts, peer: Option<&Peer>, policy: ForwardedPolicy, id: &ExchangeId) -> Self {
         let mut changes = Self { without: &[], with: [PLACEHOLDER; 5], len: 0 };
-        let mut left_out = match policy {
+        let mut dropped = match policy {
             ForwardedPolicy::Off => 4..4,
             ForwardedPolicy::Append => {
                 changes.add_forwarded(parts, peer, |name| !parts.headers.contains_key(name));
@@ -50,19 +50,19 @@ impl FieldChanges {
             RequestId::Add(id) => changes.add(X_REQUEST_ID, id),
             RequestId::Replace(id) => {
                 changes.add(X_REQUEST_ID, id);
-                left_out.end = 5;
+                dropped.end = 5;
             }
         }
-        changes.without = &LEFT_OUT[left_out];
+        changes.without = &DROPPED[dropped];
         changes
     }
 
-    /// The changes as the encoder takes them.
+    /// The changes in the form of the encoder.
     pub(crate) fn edit(&self) -> Edit<'_> {
         Edit { without: self.without, with: &self.with[..self.len] }
     }
 
-    /// Adds what is known. `wanted` is asked about the fields that have a single value.
+    /// Adds the fields whose values are known. Those with a single value are added only if they are `wanted`.
     fn add_forwarded(&mut self, parts: &Parts, peer: Option<&Peer>, wanted: impl Fn(&HeaderName) -> bool) {
         let client = peer.map(|peer| peer.address().ip().to_string());
         let host = host::of_request(&parts.uri, &parts.headers).filter(|host| !host.is_empty());
@@ -74,7 +74,7 @@ impl FieldChanges {
         if let Some(client) = client {
             self.add_text(X_FORWARDED_FOR, client);
         }
-        // Nothing can be quoted here, so that other hosts, which no client needs, would be ambiguous.
+        // There is no quoting in this field, so other bytes would be ambiguous.
         if let Some(host) = host.filter(|host| host.bytes().all(is_host))
             && wanted(&X_FORWARDED_HOST)
         {
@@ -94,7 +94,7 @@ impl FieldChanges {
         }
     }
 
-    /// Adds a field unless its value has bytes that no field may have.
+    /// Adds a field, unless the value is invalid.
     fn add_text(&mut self, name: HeaderName, value: String) {
         if let Ok(value) = HeaderValue::try_from(value) {
             self.add(name, value);

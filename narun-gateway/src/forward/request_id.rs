@@ -2,17 +2,17 @@ use http::{HeaderMap, HeaderValue};
 use narun_core::ExchangeId;
 use narun_core::fields::X_REQUEST_ID;
 
-/// A longer id is not passed on.
+/// A longer id is replaced.
 const MAX_LEN: usize = 128;
 
-/// What is to be done about `X-Request-Id`.
+/// How to treat `X-Request-Id`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RequestId {
-    /// It is passed on as it came: one, of 1 to 128 bytes of visible ASCII.
+    /// Pass it on: it is one field of 1 to 128 bytes of visible ASCII.
     Keep,
-    /// There is none: this one is added.
+    /// Add this one, because there is none.
     Add(HeaderValue),
-    /// It could do harm in logs: this one takes its place.
+    /// Replace it by this one, because it could do harm in logs.
     Replace(HeaderValue),
 }
 
@@ -27,19 +27,19 @@ impl RequestId {
         }
     }
 
-    /// The client's own id, if it is passed on.
+    /// The client's id. Returns `None` if it is not passed on.
     pub(crate) fn passed_on(headers: &HeaderMap) -> Option<&HeaderValue> {
         let mut ids = headers.get_all(X_REQUEST_ID).iter();
-        ids.next().filter(|id| is_good(id.as_bytes()) && ids.next().is_none())
+        ids.next().filter(|id| is_valid(id.as_bytes()) && ids.next().is_none())
     }
 
-    /// The id that is made where the client's is not passed on.
+    /// The id that replaces the client's.
     pub(crate) fn made(id: &ExchangeId) -> HeaderValue {
-        // An id is letters and digits, so this does not fail.
+        // Cannot fail: an id consists of letters and digits.
         HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
-fn is_good(id: &[u8]) -> bool {
+fn is_valid(id: &[u8]) -> bool {
     (1..=MAX_LEN).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }

@@ -10,7 +10,7 @@ fn peer(address: &str) -> Peer {
     Peer::new(format!("{address}:1234").parse().unwrap(), Scheme::HTTPS)
 }
 
-/// A request with these fields, its target the first argument.
+/// A request with this target and these fields.
 fn request(target: &str, fields: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder().uri(target).header("x-request-id", "theirs");
     for (name, value) in fields {
@@ -19,7 +19,7 @@ fn request(target: &str, fields: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-/// The fields as an app sees them, as `name: value` in order, without the request's id and host.
+/// The fields that an app gets, as `name: value` in order, without the request's id and host.
 fn after(parts: &Parts, peer: Option<&Peer>, policy: ForwardedPolicy) -> Vec<String> {
     fields_after(parts, peer, policy)
         .iter()
@@ -49,7 +49,7 @@ const FORGED: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn fields_that_are_missing_are_added() {
+fn missing_fields_are_added() {
     let parts = request("/", &[("host", "example.com")]);
     for policy in [ForwardedPolicy::default(), ForwardedPolicy::Append, ForwardedPolicy::Replace] {
         assert_eq!(
@@ -82,7 +82,7 @@ fn append_adds_elements_and_keeps_single_values() {
 }
 
 #[test]
-fn replace_leaves_out_what_came_in() {
+fn replace_drops_the_clients_fields() {
     let parts = request("/", &FORGED);
     assert_eq!(
         after(&parts, Some(&peer("192.0.2.1")), ForwardedPolicy::Replace),
@@ -98,14 +98,14 @@ fn replace_leaves_out_what_came_in() {
 }
 
 #[test]
-fn off_touches_nothing() {
+fn off_changes_nothing() {
     let parts = request("/", &FORGED);
     let changes = FieldChanges::new(&parts, Some(&peer("192.0.2.1")), ForwardedPolicy::Off, &ID);
     assert!(changes.edit().with.is_empty() && changes.edit().without.is_empty());
 }
 
 #[test]
-fn without_a_peer_only_the_host_is_told() {
+fn without_a_peer_only_the_host_is_added() {
     for target in ["/", "https://example.com/"] {
         let parts = request(target, &[("host", "example.com")]);
         assert_eq!(
@@ -117,7 +117,7 @@ fn without_a_peer_only_the_host_is_told() {
 }
 
 #[test]
-fn addresses_are_written_as_rfc_7239_has_them() {
+fn addresses_have_the_form_of_rfc_7239() {
     for (address, forwarded, x_forwarded_for) in [
         ("192.0.2.1", "for=192.0.2.1;proto=https", "192.0.2.1"),
         ("[2001:db8::1]", "for=\"[2001:db8::1]\";proto=https", "2001:db8::1"),
@@ -132,7 +132,7 @@ fn addresses_are_written_as_rfc_7239_has_them() {
 }
 
 #[test]
-fn hosts_are_quoted_where_needed() {
+fn hosts_are_quoted_if_needed() {
     for (host, forwarded, x_forwarded_host) in [
         ("example.com", "host=example.com", Some("example.com")),
         ("example.com:8080", "host=\"example.com:8080\"", Some("example.com:8080")),
@@ -150,7 +150,7 @@ fn hosts_are_quoted_where_needed() {
 }
 
 #[test]
-fn hosts_that_cannot_be_told_are_left_out() {
+fn invalid_hosts_are_left_out() {
     let mut parts = request("/", &[]);
     for host in [&b""[..], b"\xffhost"] {
         parts.headers.insert(header::HOST, HeaderValue::from_bytes(host).unwrap());
@@ -159,7 +159,7 @@ fn hosts_that_cannot_be_told_are_left_out() {
 }
 
 #[test]
-fn the_targets_host_goes_before_the_field_and_loses_its_user() {
+fn the_host_of_the_target_wins_over_the_field_without_its_user() {
     let parts = request("http://user:word@target.example:81/", &[("host", "field.example")]);
     assert_eq!(
         after(&parts, None, ForwardedPolicy::Append),
@@ -175,7 +175,7 @@ fn request_ids(headers: HeaderMap, policy: ForwardedPolicy) -> Vec<HeaderValue> 
 }
 
 #[test]
-fn good_request_ids_are_passed_on() {
+fn valid_request_ids_are_passed_on() {
     let long = "x".repeat(128);
     for id in ["1", "!~", "3f0c-11", &long] {
         let headers = HeaderMap::from_iter([(
@@ -189,7 +189,7 @@ fn good_request_ids_are_passed_on() {
 }
 
 #[test]
-fn missing_and_bad_request_ids_are_made_from_the_exchanges() {
+fn missing_and_invalid_request_ids_are_replaced_by_the_exchange_id() {
     let long = "x".repeat(129);
     let bad: [&[&[u8]]; 7] =
         [&[], &[b""], &[b"a b"], &[b"a\tb"], &[b"\xc3\xa4"], &[long.as_bytes()], &[b"one", b"other"]];
@@ -214,7 +214,7 @@ fn the_default_hook_reads_the_extension() {
 }
 
 #[test]
-fn schemes_other_than_http_are_told_too() {
+fn other_schemes_than_http_are_passed_on() {
     let gopher = Peer::new(([192, 0, 2, 1], 70).into(), "gopher".parse().unwrap());
     let after = after(&request("/", &[]), Some(&gopher), ForwardedPolicy::Append);
     assert_eq!(after[0], "forwarded: for=192.0.2.1;proto=gopher");

@@ -1,17 +1,17 @@
 use http::request::Parts;
 
-/// Tells on whose behalf a request is made: a user, an account, a tenant.
+/// Names the caller of a request: a user, an account, a tenant.
 ///
-/// What it says separates callers: an `Idempotency-Key` of one is another key than the same of another, and an outcome
-/// is told to the caller alone whose request it was. The name itself is not kept, only its SHA-256. It must be
-/// something that a client cannot choose: what the app's authentication found out, not a field as it came.
+/// The name separates callers: the same `Idempotency-Key` of two callers is two keys, and only the caller of a request can
+/// read its outcome. Only the SHA-256 of the name is stored. A client must not be able to choose the name: take it from the
+/// app's authentication, not from a field.
 ///
 /// Closures of the form `Fn(&Parts) -> Option<String>` are hooks:
 ///
 /// ```
 /// use narun_gateway::CallerHook;
 ///
-/// /// What an authenticating layer in front of the gateway notes.
+/// /// Inserted by an authenticating layer around the gateway.
 /// #[derive(Clone)]
 /// struct User(String);
 ///
@@ -21,21 +21,21 @@ use http::request::Parts;
 /// # parts.extensions.insert(User("ann".into()));
 /// # assert_eq!(hook.caller(&parts).as_deref(), Some("ann"));
 /// ```
-pub trait CallerHook {
-    /// The caller, if there is one to tell apart. Called once for each request whose outcome is kept or asked for.
+pub trait CallerHook: Send + Sync + 'static {
+    /// Returns the caller, or `None` if the request has no caller. Called once for each request whose outcome is stored or read.
     fn caller(&self, parts: &Parts) -> Option<String>;
 }
 
 impl<F> CallerHook for F
 where
-    F: Fn(&Parts) -> Option<String>,
+    F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
 {
     fn caller(&self, parts: &Parts) -> Option<String> {
         self(parts)
     }
 }
 
-/// The hook that tells no callers apart: keys are shared by all clients, and whoever knows an id may read its outcome.
+/// The hook that does not separate callers: all clients share their keys, and anyone who knows an id can read its outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultCallerHook;
 

@@ -3,10 +3,10 @@ use narun_core::{Failure, FailureKind};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A longer key is not taken.
+/// A longer key is invalid.
 const MAX_LEN: usize = 255;
 
-/// The `Idempotency-Key` of a request: any bytes, the quotes of its structured form among them.
+/// The `Idempotency-Key` of a request: any bytes, including the quotes of a structured field. Returns `None` if it has none.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_one_key_as_it_came() {
+    fn one_key_is_taken_with_all_its_bytes() {
         assert_eq!(read(&[]), Ok(None));
         for key in [&b"a"[..], b"\"a b, c\"", b"\xff\x80", &[b'x'; 255]] {
             assert_eq!(read(&[key]), Ok(Some(key.to_vec())));
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_keys_that_are_none() {
+    fn invalid_keys_are_refused() {
         for keys in [&[&b""[..]][..], &[&[b'x'; 256]], &[b"a", b"a"], &[b"", b""]] {
             assert_eq!(read(keys), Err(FailureKind::BadIdempotencyKey), "{keys:?}");
         }

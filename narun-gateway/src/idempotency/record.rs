@@ -8,46 +8,46 @@ use narun_nats::jetstream::{
 };
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// The pauses between looks at a record that is to change.
+/// The pauses between two reads of a record.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(500));
 
-/// How long is waited for a change that nobody waits for.
-const AFTERWARDS: Duration = Duration::from_secs(1);
+/// How long a change may take that no request waits for.
+const BACKGROUND: Duration = Duration::from_secs(1);
 
-/// What is kept of one request, under its id.
+/// The outcome record of one request, in the bucket of outcomes.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct IdempotencyRecord {
     outcomes: OutcomeStore,
     id: ExchangeId,
     digest: [u8; 32],
     scope: Option<[u8; 32]>,
 }
 
-/// What is to be done with a request, once its record has been looked at.
+/// What to do with a request, after its record was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// Publish it.
     Publish {
-        /// The record's revision, for [`Record::mark_published`] and [`Record::forget`].
+        /// The record's revision, for [`IdempotencyRecord::mark_published`] and [`IdempotencyRecord::forget`].
         revision: u64,
-        /// As which attempt: consumers look at the record before they run any but the first, 0.
+        /// The attempt. Consumers read the record before they handle any attempt but the first, 0.
         attempt: u8,
     },
-    /// Answer with this RESPONSE frame: it is done already.
+    /// Respond with this RESPONSE frame: the request is done.
     Done(Bytes),
-    /// Somebody else published it, and it was not done in the time given.
+    /// Another request with the key was published, and is not done in time.
     Pending,
 }
 
-/// What was found of a request that somebody else published.
+/// The state of a request that another one published.
 enum Found {
     Done(Bytes),
     Pending,
-    /// Its record is gone: it was never published, or is too old.
+    /// The record is gone: the request was not published, or the record has expired.
     Nothing,
 }
 
-impl Record {
+impl IdempotencyRecord {
     pub(crate) const fn new(
         outcomes: OutcomeStore,
         id: ExchangeId,
@@ -62,22 +62,22 @@ impl Record {
         self.id
     }
 
-    /// What the request's consumer is told of it.
+    /// The reference to this record for the request's consumer.
     pub(crate) fn reference(&self) -> OutcomeRef {
         OutcomeRef { bucket: self.outcomes.bucket().to_owned(), digest: self.digest, scope: self.scope }
     }
 
-    /// Creates the record, or finds out what is to be done where there is one.
+    /// Creates the record, or decides what to do if it exists. Takes no longer than until `deadline`.
     ///
-    /// A request that was published is waited for until `wait`. One that was not, since its gateway died, is to be
-    /// published again: while it is younger than `window`, the server drops whatever was published before all the same;
-    /// later, whoever changes the record first is to do it. Nothing takes longer than until `deadline`.
+    /// If the request was published, waits for its outcome until `wait`. If it was not, because its gateway died, it has to be
+    /// published again. Within half of `window`, any gateway may do that, because the server drops duplicates; later, the
+    /// gateway that changes the record first.
     ///
-    /// Cancel safe: a record that was made and never published is taken over by the next request with its key.
+    /// Cancel safe: the next request with the key takes over a record whose request was never published.
     ///
     /// # Errors
     ///
-    /// [`FailureKind::KeyReused`] if the record is another request's, and what keeps it from being read.
+    /// [`FailureKind::KeyReused`] if the record is that of another request, and the failures of reading and writing it.
     pub(crate) async fn claim(
         &self,
         window: Duration,
@@ -90,13 +90,13 @@ impl Record {
             let kept = match in_time(deadline, created).await? {
                 Ok(Created::New(revision)) => return Ok(Claim::Publish { revision, attempt: 0 }),
                 Ok(Created::Exists(kept)) => kept,
-                // Between the two looks that creating is.
+                // It changed between the two requests that `create` consists of.
                 Err(OutcomeError::Conflict) if Instant::now() < deadline => continue,
                 Err(error) => return Err(failure(&error)),
             };
             match self.state(kept.outcome)? {
                 OutcomeState::Done { response } => return Ok(Claim::Done(response)),
-                OutcomeState::Pending { published: true } => match self.look(wait, deadline).await? {
+                OutcomeState::Pending { published: true } => match self.poll(wait, deadline).await? {
                     Found::Done(response) => return Ok(Claim::Done(response)),
                     Found::Pending => return Ok(Claim::Pending),
                     Found::Nothing => {}
@@ -117,40 +117,42 @@ impl Record {
         }
     }
 
-    /// Waits until the request, which somebody else published, is done.
+    /// Waits until the request is done, which another one published. Returns `None` if it is not done until `wait`.
     ///
-    /// Cancel safe. None if it is not done until `wait`.
-    pub(crate) async fn answer(&self, wait: Instant, deadline: Instant) -> Result<Option<Bytes>, Failure> {
-        Ok(match self.look(wait, deadline).await? {
+    /// Cancel safe.
+    pub(crate) async fn outcome(&self, wait: Instant, deadline: Instant) -> Result<Option<Bytes>, Failure> {
+        Ok(match self.poll(wait, deadline).await? {
             Found::Done(response) => Some(response),
             Found::Pending | Found::Nothing => None,
         })
     }
 
-    /// Notes that the stream has the request, so that nobody publishes it again. Gives up by itself.
+    /// Marks the request as published, so that it is not published again. Gives up after a time.
     ///
-    /// Cancel safe: what is not noted is found out by publishing again, which the stream recognises for as long as its
-    /// window for duplicates lasts; after that, consumers look at the record before they run what was published twice.
+    /// Cancel safe: a request without the mark is published again, and the stream drops the duplicate within its window.
+    /// After that, consumers read the record before they handle it.
     pub(crate) async fn mark_published(&self, revision: u64) {
-        match timeout(AFTERWARDS, self.publish_state(revision)).await {
+        match timeout(BACKGROUND, self.publish_state(revision)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "not marked as published"),
-            Err(_) => tracing::debug!(id = %self.id, "not marked as published in time"),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, id = %self.id, "the record was not marked as published")
+            }
+            Err(_) => tracing::debug!(id = %self.id, "the record was not marked as published in time"),
         }
     }
 
-    /// Forgets the request, which the stream did not take. Gives up by itself.
+    /// Deletes the record of a request that the stream refused. Gives up after a time.
     pub(crate) async fn forget(&self, revision: u64) {
-        match timeout(AFTERWARDS, self.outcomes.forget(self.id, revision)).await {
-            // Somebody else has published it.
+        match timeout(BACKGROUND, self.outcomes.forget(self.id, revision)).await {
+            // Another request has published it.
             Ok(Ok(()) | Err(OutcomeError::Conflict)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "not forgotten"),
-            Err(_) => tracing::debug!(id = %self.id, "not forgotten in time"),
+            Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "the record was not deleted"),
+            Err(_) => tracing::debug!(id = %self.id, "the record was not deleted in time"),
         }
     }
 
-    /// Changes a pending record to a published one, whoever changed it last: another gateway may have taken it over, or
-    /// have forgotten it as its own attempt was not stored.
+    /// Marks a pending record as published, even if it has changed: another gateway may have taken it over, or deleted it
+    /// because its own attempt was not stored.
     async fn publish_state(&self, mut revision: u64) -> Result<(), OutcomeError> {
         let published = self.pending(true);
         loop {
@@ -170,8 +172,8 @@ impl Record {
         }
     }
 
-    /// Looks at the record until it is done or gone, at least once if that takes no longer than until `deadline`.
-    async fn look(&self, wait: Instant, deadline: Instant) -> Result<Found, Failure> {
+    /// Reads the record until the request is done or the record is gone, until `wait`, but at least once before `deadline`.
+    async fn poll(&self, wait: Instant, deadline: Instant) -> Result<Found, Failure> {
         let mut backoff = BACKOFF;
         loop {
             match timeout_at(deadline, self.outcomes.get(self.id)).await {
@@ -182,8 +184,8 @@ impl Record {
                     }
                 }
                 Ok(Err(error @ OutcomeError::Malformed(_))) => return Err(failure(&error)),
-                // The request is on its way all the same, and the next look may be luckier.
-                Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "no outcome to be read"),
+                // The request may be done all the same, and the next read may succeed.
+                Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "the record was not read"),
                 Err(_) => return Ok(Found::Pending),
             }
             let now = Instant::now();
@@ -194,7 +196,7 @@ impl Record {
         }
     }
 
-    /// What became of this request, if the outcome is its.
+    /// The state of this request, if the outcome is that of this request.
     fn state(&self, outcome: Outcome) -> Result<OutcomeState, Failure> {
         if outcome.digest == self.digest && outcome.scope == self.scope {
             Ok(outcome.state)
@@ -210,18 +212,17 @@ impl Record {
 
 async fn in_time<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Failure> {
     timeout_at(deadline, future).await.map_err(|_| {
-        Failure::new(FailureKind::JetStreamUnavailable)
-            .with_detail("the outcome's record did not answer in time")
+        Failure::new(FailureKind::JetStreamUnavailable).with_detail("the outcome record was not read in time")
     })
 }
 
-/// What the client is told of a record that cannot be used.
+/// The failure of a request whose record cannot be read or written.
 pub(crate) fn failure(error: &OutcomeError) -> Failure {
     let kind = match error {
         OutcomeError::Malformed(_) => FailureKind::BadAnswer,
         OutcomeError::Full => FailureKind::StreamFull,
         _ => FailureKind::JetStreamUnavailable,
     };
-    tracing::warn!(%error, "the outcomes cannot be used");
+    tracing::warn!(%error, "an outcome record cannot be read or written");
     Failure::new(kind).with_detail(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! What durable routes need in JetStream: the stream and the buckets, declared where they are missing.
+//! Declares the stream and the buckets of durable requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,76 +14,76 @@ use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::chores::Chores;
+use super::background::Background;
 
 /// How long one round of declaring may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The shortest pause between two rounds.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The pauses after rounds that failed for reasons that pass.
+/// The pauses after rounds that failed temporarily.
 const BACKOFF: Backoff = Backoff::new(PAUSE, Duration::from_secs(5));
-/// The pause after a round that failed for a reason that people must see to.
-const MENDING: Duration = Duration::from_secs(30);
-/// How often the client's state is looked at: it tells nobody by itself.
+/// The pause after a round that failed for a reason that an operator must fix.
+const FIXING: Duration = Duration::from_secs(30);
+/// How often to check whether the client is connected.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 
-/// What durable routes need in JetStream.
-pub(crate) struct Store {
-    inner: Arc<Inner>,
+/// The stream and the buckets of durable requests.
+pub(crate) struct DurableStore {
+    state: Arc<StoreState>,
     runtime: Handle,
-    /// The task that declares, and declares again what was deleted; begun with the first durable route.
+    /// The task that declares them, and again if they were deleted. Spawned with the first durable route.
     declaring: std::sync::OnceLock<AbortHandle>,
-    /// Work on bodies that no request waits for.
-    chores: Arc<Chores>,
+    background: Arc<Background>,
 }
 
-struct Inner {
+struct StoreState {
     tasks: TaskStreams,
     client: Client,
     readiness: watch::Sender<Readiness>,
-    /// Something has changed: have another look.
-    look: Notify,
+    /// Notified when they have to be declared again.
+    recheck: Notify,
     /// Whether a route needs the bucket of outcomes.
-    wants_outcomes: AtomicBool,
+    needs_outcomes: AtomicBool,
     outcomes: OnceCell<OutcomeStore>,
     bodies: OnceCell<BodyStore>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Readiness {
-    /// Not known yet.
+    /// Not declared yet.
     Unknown,
     Ready,
-    /// Why not.
+    /// The stream cannot be used, for this reason.
     Broken(Arc<str>),
 }
 
-impl Store {
-    /// Nothing is done before [`Store::need`]. Must be called within a tokio runtime.
+impl DurableStore {
+    /// Declares nothing before [`need`](Self::need). Must be called within a tokio runtime.
     pub(crate) fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
         let runtime = Handle::current();
-        let inner = Inner {
+        let state = StoreState {
             tasks: TaskStreams::new(client.clone(), namespace, settings),
             client,
             readiness: watch::Sender::new(Readiness::Unknown),
-            look: Notify::new(),
-            wants_outcomes: AtomicBool::new(false),
+            recheck: Notify::new(),
+            needs_outcomes: AtomicBool::new(false),
             outcomes: OnceCell::new(),
             bodies: OnceCell::new(),
         };
-        let chores = Arc::new(Chores::new(runtime.clone()));
-        Self { inner: Arc::new(inner), runtime, declaring: std::sync::OnceLock::new(), chores }
+        let background = Arc::new(Background::new(runtime.clone()));
+        Self { state: Arc::new(state), runtime, declaring: std::sync::OnceLock::new(), background }
     }
 
-    /// Declares what is needed before the first request, if there is a connection, and keeps it declared.
+    /// Declares the stream, and the bucket of outcomes if needed, and keeps them declared. Without a connection, that happens
+    /// in the background.
     ///
     /// # Errors
     ///
-    /// Those that people have to see to; others are retried in the background.
+    /// Those that an operator must fix. After others, it is retried in the background.
     pub(crate) async fn declare(&self, outcomes: bool) -> Result<(), DeclareError> {
-        self.inner.wants_outcomes.fetch_or(outcomes, Ordering::Relaxed);
-        if self.inner.is_connected() {
-            match self.inner.round().await {
+        self.state.needs_outcomes.fetch_or(outcomes, Ordering::Relaxed);
+        if self.state.is_connected() {
+            match self.state.round().await {
                 Err(error) if !error.is_temporary() => return Err(error),
                 _ => {}
             }
@@ -92,27 +92,31 @@ impl Store {
         Ok(())
     }
 
-    /// The same, all in the background.
+    /// The same in the background.
     pub(crate) fn need(&self, outcomes: bool) {
-        let more = outcomes && !self.inner.wants_outcomes.fetch_or(true, Ordering::Relaxed);
+        let more = outcomes && !self.state.needs_outcomes.fetch_or(true, Ordering::Relaxed);
         let mut begun = false;
         self.declaring.get_or_init(|| {
             begun = true;
-            self.runtime.spawn(self.inner.clone().keep_declared()).abort_handle()
+            self.runtime.spawn(self.state.clone().keep_declared()).abort_handle()
         });
         if more && !begun {
-            self.inner.look.notify_one();
+            self.state.recheck.notify_one();
         }
     }
 
-    /// The stream or a bucket was not where it should be: it is looked after in the background.
+    /// Checks and declares them again in the background, because something was missing.
     pub(crate) fn missed(&self) {
-        self.inner.look.notify_one();
+        self.state.recheck.notify_one();
     }
 
-    /// Waits until it is known that the stream is there; at once in nearly all cases.
+    /// Waits until the stream is declared, which it nearly always is already.
+    ///
+    /// # Errors
+    ///
+    /// [`FailureKind::JetStreamUnavailable`] if it cannot be used, or is not declared until `deadline`.
     pub(crate) async fn ready(&self, deadline: Instant) -> Result<(), Failure> {
-        let mut readiness = self.inner.readiness.subscribe();
+        let mut readiness = self.state.readiness.subscribe();
         let known = timeout_at(deadline, readiness.wait_for(|state| *state != Readiness::Unknown)).await;
         let why = match known {
             Ok(Ok(state)) => match &*state {
@@ -125,22 +129,22 @@ impl Store {
     }
 
     pub(crate) fn tasks(&self) -> &TaskStreams {
-        &self.inner.tasks
+        &self.state.tasks
     }
 
-    pub(crate) const fn chores(&self) -> &Arc<Chores> {
-        &self.chores
+    pub(crate) const fn background(&self) -> &Arc<Background> {
+        &self.background
     }
 
-    /// The bucket of outcomes, declared when it is first needed.
+    /// The bucket of outcomes. Declares it the first time.
     pub(crate) async fn outcomes(&self) -> Result<OutcomeStore, Failure> {
-        let outcomes = self.inner.outcomes.get_or_try_init(|| self.inner.tasks.outcomes()).await;
+        let outcomes = self.state.outcomes.get_or_try_init(|| self.state.tasks.outcomes()).await;
         outcomes.cloned().map_err(|error| unavailable(&error))
     }
 
-    /// The bucket of bodies, declared when it is first needed.
+    /// The bucket of bodies. Declares it the first time.
     pub(crate) async fn bodies(&self) -> Result<BodyStore, Failure> {
-        let bodies = self.inner.bodies.get_or_try_init(|| self.inner.tasks.bodies()).await;
+        let bodies = self.state.bodies.get_or_try_init(|| self.state.tasks.bodies()).await;
         bodies.cloned().map_err(|error| unavailable(&error))
     }
 }
@@ -149,25 +153,25 @@ fn unavailable(error: &DeclareError) -> Failure {
     Failure::new(FailureKind::JetStreamUnavailable).with_detail(error.to_string())
 }
 
-impl Inner {
+impl StoreState {
     fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// Declares what is missing, and publishes how that went.
+    /// Declares what is missing, and updates the readiness.
     async fn round(&self) -> Result<(), DeclareError> {
         let declared = match timeout(LIMIT, self.declare()).await {
             Ok(declared) => declared,
             Err(_) => Err(DeclareError::Unavailable {
                 what: format!("stream {}", self.tasks.namespace().task_stream()),
-                why: "no answer in time".to_owned(),
+                why: "no response in time".to_owned(),
             }),
         };
         let readiness = match &declared {
             Ok(()) => Readiness::Ready,
-            // What has been there may well be there; publishing tells more than asking.
+            // The stream was there, and may still be there: publishing will show.
             Err(error) if error.is_temporary() && *self.readiness.borrow() == Readiness::Ready => {
-                tracing::debug!(%error, "durable delivery cannot be looked after");
+                tracing::debug!(%error, "the stream of durable requests cannot be checked");
                 return declared;
             }
             Err(error) => Readiness::Broken(error.to_string().into()),
@@ -188,23 +192,23 @@ impl Inner {
 
     async fn declare(&self) -> Result<(), DeclareError> {
         self.tasks.declare_stream().await?;
-        if self.outcomes.initialized() || self.wants_outcomes.load(Ordering::Relaxed) {
+        if self.outcomes.initialized() || self.needs_outcomes.load(Ordering::Relaxed) {
             let outcomes = self.tasks.outcomes().await?;
-            // It is the same as before, if it was not the first: only the bucket may be a new one.
+            // If it is set already, the handle is the same, even if the bucket is new.
             let _ = self.outcomes.set(outcomes);
         }
-        // Declared when it is first needed, and again when it is missed.
+        // It is declared when it is first needed, and here if it was deleted since.
         if self.bodies.initialized() {
             self.tasks.bodies().await?;
         }
         Ok(())
     }
 
-    /// Declares until that succeeds, and again whenever somebody has missed something.
+    /// Declares until that succeeds, and again at each notification.
     async fn keep_declared(self: Arc<Self>) {
         let mut backoff = BACKOFF;
         if *self.readiness.borrow() == Readiness::Ready {
-            self.look.notified().await;
+            self.recheck.notified().await;
         }
         loop {
             while !self.is_connected() {
@@ -213,14 +217,14 @@ impl Inner {
             match self.round().await {
                 Ok(()) => {
                     backoff.reset();
-                    self.look.notified().await;
-                    // Missed by many at once, it is looked for once.
+                    self.recheck.notified().await;
+                    // Many requests that miss it at once make one round.
                     sleep(PAUSE).await;
                 }
                 Err(error) if error.is_temporary() => sleep(backoff.advance()).await,
                 Err(_) => {
                     // A new connection may lead to another server, and new routes may need other things.
-                    let _ = timeout(MENDING, self.look.notified()).await;
+                    let _ = timeout(FIXING, self.recheck.notified()).await;
                     sleep(PAUSE).await;
                 }
             }
@@ -228,7 +232,7 @@ impl Inner {
     }
 }
 
-impl Drop for Store {
+impl Drop for DurableStore {
     fn drop(&mut self) {
         if let Some(declaring) = self.declaring.get() {
             declaring.abort();
@@ -236,8 +240,10 @@ impl Drop for Store {
     }
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for DurableStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("readiness", &*self.inner.readiness.borrow()).finish_non_exhaustive()
+        f.debug_struct("DurableStore")
+            .field("readiness", &*self.state.readiness.borrow())
+            .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ fn prefer(respond_async: bool, wait: Option<u64>) -> Prefer {
 }
 
 #[test]
-fn reads_what_is_there() {
+fn preferences_are_read() {
     for (field, expected) in [
         ("", prefer(false, None)),
         ("respond-async", prefer(true, None)),
@@ -36,14 +36,14 @@ fn reads_what_is_there() {
 }
 
 #[test]
-fn the_first_of_several_counts() {
+fn the_first_of_repeated_preferences_counts() {
     assert_eq!(read(&[b"foo, wait=1", b"respond-async, wait=2"]), prefer(true, Some(1)));
     assert_eq!(read(&[b"wait=x, wait=2"]), prefer(false, None));
     assert_eq!(read(&[b"respond-async=no", b"respond-async"]), prefer(false, None));
 }
 
 #[test]
-fn passes_over_what_is_malformed() {
+fn malformed_preferences_are_skipped() {
     for (field, expected) in [
         ("respond-async wait=1", prefer(false, None)),
         ("respond-async/1, wait=1", prefer(false, Some(1))),
@@ -63,7 +63,7 @@ fn passes_over_what_is_malformed() {
 }
 
 #[test]
-fn a_number_too_large_is_a_large_one() {
+fn too_large_a_number_is_the_largest() {
     let digits = format!("wait={}", "9".repeat(200));
     assert_eq!(read(&[digits.as_bytes()]), prefer(false, Some(1 << 31)));
     assert_eq!(read(&[b"wait=0000000000000000000000000007"]), prefer(false, Some(7)));
@@ -71,18 +71,18 @@ fn a_number_too_large_is_a_large_one() {
 
 proptest! {
     #[test]
-    fn takes_any_bytes(fields in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4)) {
+    fn any_bytes_are_parsed(fields in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4)) {
         let values = fields.iter().filter_map(|field| HeaderValue::from_bytes(field).ok());
         let _ = Prefer::of(&values.map(|value| (PREFER, value)).collect());
     }
 
     #[test]
-    fn takes_anything_that_looks_like_preferences(field in "([a-z\" ,;=\\\\\t]|wait|respond-async|[0-9]){0,30}") {
+    fn any_text_like_preferences_is_parsed(field in "([a-z\" ,;=\\\\\t]|wait|respond-async|[0-9]){0,30}") {
         let _ = read(&[field.as_bytes()]);
     }
 
     #[test]
-    fn finds_a_preference_among_others(
+    fn a_preference_is_found_among_others(
         before in prop::collection::vec("[a-q]{1,4}( ?= ?([a-z0-9]{0,3}|\"[a-z ,;]{0,4}\"))?( ?; ?[a-z]{0,3}(=[a-z]{1,3})?){0,2}", 0..4),
         wait in 0_u64..100,
     ) {

@@ -1,4 +1,4 @@
-//! Bodies that are waited for whole: short ones, and those of durable requests.
+//! Bodies that are collected whole: short ones, and those of durable requests.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,7 +15,7 @@ use pin_project::pin_project;
 use super::failures::{body_failed, too_large};
 use crate::body::BoxError;
 
-/// A request whose body is being received.
+/// A request whose body is being collected.
 #[derive(Debug)]
 #[pin_project]
 pub(super) struct Collecting<B> {
@@ -23,23 +23,23 @@ pub(super) struct Collecting<B> {
     pub(super) parts: request::Parts,
     #[pin]
     body: Collect<B>,
-    /// How much of it had come when the deadline was last moved.
+    /// How many bytes were received when the deadline was last moved.
     progress: usize,
     #[pin]
     timer: Timer,
-    patience: Duration,
+    max_pause: Duration,
     deadline: Time,
 }
 
 impl<B> Collecting<B> {
-    /// Receives at most `limit` bytes, with pauses of this length at most.
+    /// Collects at most `limit` bytes, with pauses of at most `max_pause`.
     pub(super) fn new(
         id: ExchangeId,
         parts: request::Parts,
         body: B,
         limit: usize,
         endpoint: &Endpoint,
-        patience: Duration,
+        max_pause: Duration,
     ) -> Self {
         Self {
             id,
@@ -47,8 +47,8 @@ impl<B> Collecting<B> {
             body: Collect::new(body, limit),
             progress: 0,
             timer: endpoint.timer(),
-            patience,
-            deadline: endpoint.now() + patience,
+            max_pause,
+            deadline: endpoint.now() + max_pause,
         }
     }
 }
@@ -58,7 +58,11 @@ where
     B: http_body::Body,
     B::Error: Into<BoxError>,
 {
-    /// Ready once the whole body is there, or once it is clear that it is not to be.
+    /// Ready with the whole body and its trailers.
+    ///
+    /// # Errors
+    ///
+    /// The body is over the limit, fails or pauses for too long.
     pub(super) fn poll_whole(
         self: Pin<&mut Self>,
         endpoint: &Endpoint,
@@ -73,15 +77,15 @@ where
         }
         if *this.progress != this.body.received() {
             *this.progress = this.body.received();
-            *this.deadline = endpoint.now() + *this.patience;
+            *this.deadline = endpoint.now() + *this.max_pause;
         }
         ready!(this.timer.as_mut().poll_until(cx, *this.deadline));
         Poll::Ready(Err(FailureKind::RequestTimedOut.into()))
     }
 
-    /// The request's head; of no use here any more.
+    /// Takes the request's head. Must be called once.
     pub(super) fn take_parts(self: Pin<&mut Self>) -> request::Parts {
-        let (nothing, ()) = http::Request::new(()).into_parts();
-        std::mem::replace(self.project().parts, nothing)
+        let (empty, ()) = http::Request::new(()).into_parts();
+        std::mem::replace(self.project().parts, empty)
     }
 }

@@ -1,4 +1,4 @@
-//! The REQUEST, and what drives the exchange that begins with it.
+//! Sends a direct request to its app, and spawns the driver of its exchange if a body is streamed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -80,13 +80,13 @@ where
     Ok(Sent::Streaming(incoming))
 }
 
-/// Goes on with a response that is longer than one message, to a request that was not.
+/// Spawns the driver of an exchange whose response is streamed and whose request was sent whole.
 pub(super) fn converse<B>(state: &GatewayState, call: Pin<&mut Call>) -> IncomingResponse
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    // Of the same type as the others, so that there is one kind of task.
+    // The type of the body is that of `send`, so that there is one type of task.
     let (exchange, incoming) = StreamedExchange::<RemainingBody<Pin<Box<B>>>>::continue_call(call);
     state.spawn(exchange);
     incoming

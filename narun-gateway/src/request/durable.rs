@@ -1,6 +1,7 @@
-//! A request on its way through a stream: its outcome's record made if it is kept, its body stored if it is large,
-//! published, confirmed, answered.
+//! The way of a durable request: its outcome record created if it has one, its body stored if it is large, published,
+//! confirmed, and its response awaited.
 
+mod delivery;
 mod outcome;
 mod publish;
 
@@ -9,51 +10,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, request};
-use narun_core::frame::{RequestHead, ResponseFrame};
-use narun_core::{Body, ExchangeId, Failure, FailureKind};
+use http::Response;
+use narun_core::frame::RequestHead;
+use narun_core::{Body, FailureKind};
 use tokio::time::Instant;
 
-use crate::route::compiled::{CompiledRoute, DurableRoute};
+use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
-
+use delivery::{DurableDelivery, response};
 use outcome::Terms;
 use publish::Published;
 
-/// A request that has been received whole.
-#[derive(Debug)]
-pub(crate) struct DurableInput {
-    /// The request's id for logs and `X-Request-Id`, and that of the exchange unless a key decides.
-    pub(crate) id: ExchangeId,
-    pub(crate) parts: request::Parts,
-    pub(crate) body: Bytes,
-    pub(crate) trailers: Option<HeaderMap>,
-}
+pub(crate) use delivery::{DurableFailure, DurableInput};
 
-/// Why there is no response, and where one may be later.
-#[derive(Debug)]
-pub(crate) struct DurableFailure {
-    pub(crate) failure: Failure,
-    pub(crate) location: Option<HeaderValue>,
-}
-
-impl<F: Into<Failure>> From<F> for DurableFailure {
-    fn from(failure: F) -> Self {
-        Self { failure: failure.into(), location: None }
-    }
-}
-
-/// A future of the response to a durable request. Boxed, so that direct ones need not be as large.
+/// A future of the response to a durable request. Boxed, because it would make those of direct requests larger.
 pub(crate) struct DurableFuture(Pin<Box<dyn Future<Output = Result<Response<Body>, DurableFailure>> + Send>>);
 
 impl DurableFuture {
-    pub(crate) fn new(state: Arc<GatewayState>, route: Arc<CompiledRoute>, received: DurableInput) -> Self {
+    pub(crate) fn new(state: Arc<GatewayState>, route: Arc<CompiledRoute>, input: DurableInput) -> Self {
         Self(Box::pin(async move {
             match route.durable() {
-                Some(durable) => {
-                    DurableDelivery { state: &state, route: &route, durable }.run(received).await
-                }
+                Some(durable) => DurableDelivery { state: &state, route: &route, durable }.run(input).await,
                 None => Err(FailureKind::StreamMissing.into()),
             }
         }))
@@ -74,31 +51,19 @@ impl fmt::Debug for DurableFuture {
     }
 }
 
-/// What the delivery of a request depends on besides the request.
-struct DurableDelivery<'a> {
-    state: &'a GatewayState,
-    route: &'a CompiledRoute,
-    durable: &'a DurableRoute,
-}
-
 impl DurableDelivery<'_> {
-    async fn run(&self, received: DurableInput) -> Result<Response<Body>, DurableFailure> {
+    async fn run(&self, input: DurableInput) -> Result<Response<Body>, DurableFailure> {
         let deadline = Instant::now() + self.route.wait();
-        let terms = Terms::of(&received, self.durable.respond_async, deadline)?;
+        let terms = Terms::of(&input, self.durable.respond_async, deadline)?;
         self.state.store().ready(deadline).await?;
         if let Some(terms) = terms {
-            // Boxed, as what is not kept need not be as large.
-            return Box::pin(self.run_kept(received, terms)).await;
+            // Boxed, because it would make the futures of other requests larger.
+            return Box::pin(self.run_recorded(input, terms)).await;
         }
-        let head = RequestHead::new(received.id);
-        let published = self.publish(head, &received, true, deadline).await;
-        drop(received);
+        let head = RequestHead::new(input.id);
+        let published = self.publish(head, &input, true, deadline).await;
+        drop(input);
         let Published { mut call, .. } = published.map_err(|unpublished| unpublished.failure)?;
         Ok(response(call.response().await?))
     }
-}
-
-/// The response that came as a frame.
-pub(crate) fn response(frame: Box<ResponseFrame>) -> Response<Body> {
-    Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers))
 }

@@ -1,4 +1,4 @@
-//! The part of a request's body that follows its beginning.
+//! The part of a request's body that follows its REQUEST.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::failures::{body_failed, too_large};
 use crate::body::BoxError;
 use crate::route::compiled::CompiledRoute;
 
-/// What is sent of a request's body after its inline bytes, up to the route's limit.
+/// A request's body after its inline bytes, up to the route's limit.
 #[derive(Debug)]
 #[pin_project]
 pub(crate) struct RemainingBody<B> {
-    /// What has come already.
-    pieces: [Bytes; 2],
-    /// What is still to come.
+    /// The bytes that were received already.
+    received: [Bytes; 2],
+    /// The bytes that follow them.
     #[pin]
     body: Option<B>,
     trailers: Option<HeaderMap>,
@@ -30,16 +30,16 @@ pub(crate) struct RemainingBody<B> {
 }
 
 impl<B> RemainingBody<B> {
-    /// What follows `inline` bytes.
+    /// The body after `inline` bytes: first `received`, then `body` or `trailers`.
     pub(super) fn new(
         inline: usize,
-        pieces: [Bytes; 2],
+        received: [Bytes; 2],
         body: Option<B>,
         trailers: Option<HeaderMap>,
         route: Arc<CompiledRoute>,
     ) -> Self {
-        let received = pieces.iter().fold(inline, |length, piece| length + piece.len());
-        Self { left: route.max_body().saturating_sub(received), pieces, body, trailers, route }
+        let length = received.iter().fold(inline, |length, piece| length + piece.len());
+        Self { left: route.max_body().saturating_sub(length), received, body, trailers, route }
     }
 }
 
@@ -53,7 +53,7 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = self.project();
-        if let Some(piece) = this.pieces.iter_mut().find(|piece| !piece.is_empty()) {
+        if let Some(piece) = this.received.iter_mut().find(|piece| !piece.is_empty()) {
             this.route.metrics().sent(piece.len());
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(piece)))));
         }
@@ -76,7 +76,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.iter().all(Bytes::is_empty)
+        self.received.iter().all(Bytes::is_empty)
             && match &self.body {
                 Some(body) => body.is_end_stream(),
                 None => self.trailers.is_none(),

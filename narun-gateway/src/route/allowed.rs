@@ -2,11 +2,11 @@ use std::fmt;
 
 use http::{HeaderValue, Method};
 
-/// The methods that some host and path take: what a 405 says in its `Allow` field (RFC 9110, 10.2.1).
+/// The methods of a host and path, for the `Allow` field of a 405 (RFC 9110, 10.2.1).
 ///
-/// Sorted by name, each once, with `HEAD` wherever there is `GET`.
+/// Sorted by name, each once, with `HEAD` if `GET` is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedMethods(Vec<Method>);
+pub(crate) struct AllowedMethods(Vec<Method>);
 
 impl AllowedMethods {
     pub(crate) fn new(mut methods: Vec<Method>) -> Self {
@@ -18,19 +18,14 @@ impl AllowedMethods {
         Self(methods)
     }
 
-    /// The methods.
-    pub fn iter(&self) -> impl Iterator<Item = &Method> {
-        self.0.iter()
-    }
-
     /// The value of an `Allow` field.
-    pub fn to_value(&self) -> HeaderValue {
-        // Methods are tokens, so their list is always a field value, and the empty one is valid too.
+    pub(crate) fn to_value(&self) -> HeaderValue {
+        // Cannot fail: methods are tokens, and a list of them is a valid field value, even if it is empty.
         HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
-/// The list as the `Allow` field has it: `GET, HEAD, POST`.
+/// The list in the form of the `Allow` field: `GET, HEAD, POST`.
 impl fmt::Display for AllowedMethods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (nth, method) in self.0.iter().enumerate() {

@@ -5,8 +5,9 @@ use http::{HeaderMap, request};
 use narun_core::exchange::CallerConfig;
 use narun_core::{App, Namespace};
 
+use super::Route;
+use super::error::RouteError;
 use super::table::RouteTable;
-use super::{Route, RouteError};
 use crate::grpc;
 use crate::metrics::RouteMetrics;
 

@@ -1,18 +1,18 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A map from texts of routes.
+/// A map with texts of routes as keys.
 pub(crate) type TextMap<V> = HashMap<Box<[u8]>, V, BuildHasherDefault<TextHasher>>;
 
-/// Hashes eight bytes a step, which for the short texts of routes takes a fraction of the time of the standard hasher.
+/// Hashes eight bytes per step. For the short texts of routes, that takes a fraction of the time of the standard hasher.
 ///
-/// That one protects maps into which strangers put keys. The keys of these come from whoever runs the gateway, and
-/// looking up, all that strangers can do, does not make the map any slower.
+/// The standard hasher protects maps into which an attacker inserts keys. Here, the operator of the gateway inserts them, and a
+/// look-up, which an attacker can make, does not slow the map down.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TextHasher(u64);
 
 impl TextHasher {
-    /// Multiplies to twice the width and folds, so that each bit of the word reaches each bit of the hash.
+    /// Multiplies to twice the width and folds, so that each bit of the word affects each bit of the hash.
     fn add(&mut self, word: u64) {
         // An odd constant without a pattern: 2^64 divided by the golden ratio.
         let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
@@ -54,7 +54,7 @@ mod tests {
             let hashes: Vec<u64> = hashes.collect();
             let buckets: HashSet<u64> = hashes.iter().map(|hash| hash & 4095).collect();
             let tags: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
-            // By chance, 1 - 1/e of the buckets are hit.
+            // At random, 1 - 1/e of the buckets are hit.
             assert!(buckets.len() > 2300, "{text}: {}", buckets.len());
             assert!(tags.len() > 100, "{text}: {}", tags.len());
         }

@@ -4,15 +4,15 @@ use std::net::Ipv6Addr;
 
 use http::{HeaderMap, Uri, header};
 
-/// A name of the DNS has at most so many bytes (RFC 1035, 2.3.4, as text), and an address fewer.
+/// The most bytes of a DNS name (RFC 1035, 2.3.4, as text). Addresses are shorter.
 pub(crate) const MAX_LEN: usize = 253;
 
-/// Which hosts a route takes: lower-case, without a trailing dot.
+/// The hosts of a route, in lower case and without a trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HostPattern {
     Any,
     Exact(Box<str>),
-    /// All names that end in a dot and this.
+    /// All names that end in a dot and this name.
     Below(Box<str>),
 }
 
@@ -53,8 +53,8 @@ fn parse_name(name: &str) -> Result<Box<str>, &'static str> {
     Ok(name.to_ascii_lowercase().into())
 }
 
-/// The host that a request is for, with its port if it names one: of the target if that has one, since a `Host`
-/// field beside it is to be ignored (RFC 9112, 3.2.2), else of the `Host` field. None if that is not plain ASCII.
+/// The host of a request, with its port if there is one. Taken from the target, and otherwise from the `Host` field, which must
+/// be ignored beside a target with a host (RFC 9112, 3.2.2). Returns `None` if there is none, or if it is not plain ASCII.
 pub(crate) fn of_request<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     match uri.authority() {
         Some(authority) => Some(without_user(authority.as_str())),
@@ -62,7 +62,7 @@ pub(crate) fn of_request<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a
     }
 }
 
-/// The host alone, without user, port and trailing dot.
+/// The host without user, port and trailing dot.
 pub(crate) fn without_port(authority: &str) -> &str {
     let host = without_user(authority);
     let end = match host.strip_prefix('[').and_then(|address| address.find(']')) {

@@ -1,15 +1,15 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Longer paths are refused: no template needs them, and the tree is as deep as they have slashes.
+/// The most bytes of a path, which bounds the depth of the tree.
 const MAX_LEN: usize = 1024;
 
-/// The shape of a path: its segments without the names of parameters.
+/// A path without the names of its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    /// All segments, the last one apart if it takes the rest of the path.
+    /// The segments before `{*rest}`.
     pub(crate) segments: Vec<Segment>,
-    /// The text before `{*rest}`.
+    /// The text before `{*rest}` in its segment. `None` if the path has no `{*rest}`.
     pub(crate) rest: Option<Box<str>>,
 }
 
@@ -25,13 +25,14 @@ enum Parsed {
 }
 
 impl Pattern {
-    /// The patterns of a path: one, or two if it is a prefix, namely the path itself and all below it.
+    /// The patterns of a path: one, or two if it is a prefix, for the path itself and for all paths below it. The error is the
+    /// end of a sentence that starts with "the path".
     pub(crate) fn parse(path: &str, prefix: bool) -> Result<Vec<Self>, &'static str> {
         if path.len() > MAX_LEN {
             return Err("is longer than 1024 bytes");
         }
         if path.bytes().any(|byte| matches!(byte, b'?' | b'#' | 0x7f) || byte <= b' ') {
-            return Err("has a character that no request's path has; it must be percent-encoded");
+            return Err("has a character that is not valid in a path and must be percent-encoded");
         }
         let Some(relative) = path.strip_prefix('/') else {
             return Err("does not start with `/`");
@@ -91,7 +92,7 @@ fn parse_segment(text: &str) -> Result<Parsed, &'static str> {
     }
 }
 
-/// Reads up to the closing brace. True if the parameter takes the rest of the path.
+/// Reads up to the closing brace. Returns whether the parameter takes the rest of the path.
 fn parse_parameter(chars: &mut Peekable<Chars<'_>>) -> Result<bool, &'static str> {
     let rest = chars.next_if_eq(&'*').is_some();
     let mut empty = true;

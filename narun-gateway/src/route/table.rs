@@ -3,51 +3,42 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::Route;
+use super::allowed::AllowedMethods;
+use super::error::RouteError;
 use super::hash::TextMap;
 use super::host::{self, HostPattern};
 use super::tree::Tree;
-use super::{AllowedMethods, Route, RouteError};
 
 #[cfg(test)]
 mod tests;
 
-/// All routes of a gateway, compiled for looking up, with something prepared for each.
+/// All routes of a gateway, compiled for look-ups, with a prepared value for each.
 ///
-/// Immutable: to change a route, a new table is made. What wins over what is said at [`Route`].
-pub struct RouteTable<T> {
+/// Immutable: changed routes make a new table. [`Route`] documents which route wins.
+pub(crate) struct RouteTable<T> {
     prepared: Box<[Arc<T>]>,
     hosts: Hosts,
 }
 
-/// What a look-up found.
-#[derive(Debug)]
-pub enum Lookup<'a, T> {
-    /// What was prepared for the most specific route that matches host, path and method.
-    Match(&'a Arc<T>),
-    /// Routes match host and path, but none takes the method: 405, with these in its `Allow` field.
-    MethodNotAllowed(AllowedMethods),
-    /// No route matches host and path.
-    NotFound,
-}
-
-/// Routes as numbers, by host.
+/// Routes by host. Routes are numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     exact: TextMap<Tree>,
-    /// By what follows `*.`.
+    /// By the name after `*.`.
     below: TextMap<Tree>,
-    /// The lengths of the keys of `below`, longest first: only so many are tried, however many dots a host has.
+    /// The lengths of the keys of `below`, longest first, which bound the look-ups for a host with many dots.
     lengths: Vec<usize>,
     any: Tree,
 }
 
 impl<T> RouteTable<T> {
-    /// Compiles the routes. `prepare` is called once for each of them, in their order, when all have been found good.
+    /// Compiles the routes. `prepare` is called once for each, in their order, if all are valid.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong with a route or between two of them, or what `prepare` returns.
-    pub fn new(
+    /// The first route that is invalid or conflicts with another, or the error of `prepare`.
+    pub(crate) fn new(
         routes: impl IntoIterator<Item = Route>,
         mut prepare: impl FnMut(&Route) -> Result<T, RouteError>,
     ) -> Result<Self, RouteError> {
@@ -63,41 +54,37 @@ impl<T> RouteTable<T> {
         Ok(Self { prepared, hosts })
     }
 
-    /// Finds the route of a request.
+    /// Finds the most specific route of a request. Returns `None` if no route has its host, path and method.
     ///
-    /// `host` is the target's authority or the `Host` field; a user, port or trailing dot in it is ignored. `path` is
-    /// matched as it is, without decoding. Nothing is allocated for a match; the methods of the other case
-    /// are collected only then.
-    pub fn lookup(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<'_, T> {
-        if let Some(found) = self.find(host, method, path) {
-            return Lookup::Match(found);
+    /// `host` is the target's authority or the `Host` field. Its user, port and trailing dot are ignored. `path` is matched
+    /// without decoding. Does not allocate.
+    pub(crate) fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Option<&Arc<T>> {
+        let number = self.hosts.visit(host, |tree| tree.find(path, method))?;
+        Some(&self.prepared[number])
+    }
+
+    /// The methods of the routes with this host and path, for a 405. Returns `None` if there is no such route, or if one takes
+    /// the method.
+    pub(crate) fn allowed(&self, host: Option<&str>, method: &Method, path: &str) -> Option<AllowedMethods> {
+        if self.find(host, method, path).is_some() {
+            return None;
         }
         let mut methods = Vec::new();
         self.hosts.visit(host, |tree| {
             tree.methods(path, &mut methods);
             None
         });
-        if methods.is_empty() {
-            Lookup::NotFound
-        } else {
-            Lookup::MethodNotAllowed(AllowedMethods::new(methods))
-        }
+        (!methods.is_empty()).then(|| AllowedMethods::new(methods))
     }
 
-    /// The same for whoever need not know why nothing was found.
-    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Option<&Arc<T>> {
-        let number = self.hosts.visit(host, |tree| tree.find(path, method))?;
-        Some(&self.prepared[number])
-    }
-
-    /// What was prepared for each route, in the order of the routes.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+    /// The prepared values, in the order of the routes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.prepared.iter()
     }
 }
 
 impl Hosts {
-    /// Puts a route in. The inner error is the number of the route that it conflicts with.
+    /// Inserts a route. The inner error is the number of the route that it conflicts with.
     pub(crate) fn insert(&mut self, route: &Route, number: usize) -> Result<Result<(), usize>, RouteError> {
         let checked = route.check()?;
         let tree = match checked.host {
@@ -113,7 +100,7 @@ impl Hosts {
         Ok(checked.patterns.iter().try_for_each(|pattern| tree.insert(pattern, &route.methods, number)))
     }
 
-    /// Shows the trees of all patterns that match a host, the most specific first, until one yields something.
+    /// Visits the trees of all patterns that match a host, the most specific first, until `visit` returns a route.
     fn visit(&self, host: Option<&str>, mut visit: impl FnMut(&Tree) -> Option<usize>) -> Option<usize> {
         if (!self.exact.is_empty() || !self.below.is_empty())
             && let Some(host) = host.map(host::without_port)
@@ -129,7 +116,7 @@ impl Hosts {
                 return Some(found);
             }
             for &length in &self.lengths {
-                // A label and a dot come before the parent's name.
+                // At least a label and a dot precede the parent's name.
                 let Some(dot) = lower.len().checked_sub(length + 1).filter(|dot| *dot > 0) else { continue };
                 if lower[dot] == b'.'
                     && let Some(tree) = self.below.get(&lower[dot + 1..])
@@ -143,7 +130,7 @@ impl Hosts {
     }
 }
 
-/// No routes.
+/// The table without routes.
 impl<T> Default for RouteTable<T> {
     fn default() -> Self {
         Self { prepared: Box::default(), hosts: Hosts::default() }
@@ -153,12 +140,5 @@ impl<T> Default for RouteTable<T> {
 impl<T: fmt::Debug> fmt::Debug for RouteTable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.prepared).finish()
-    }
-}
-
-impl<T> Lookup<'_, T> {
-    /// Whether a route was found.
-    pub fn is_match(&self) -> bool {
-        matches!(self, Self::Match(_))
     }
 }

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::table::RouteTable;
 use super::*;
 
 fn error(route: &Route) -> RouteError {
@@ -7,7 +8,7 @@ fn error(route: &Route) -> RouteError {
 }
 
 #[test]
-fn bad_paths_are_refused() {
+fn invalid_paths_are_errors() {
     let long = format!("/{}", "a".repeat(1024));
     for path in [
         "",
@@ -42,7 +43,7 @@ fn bad_paths_are_refused() {
 }
 
 #[test]
-fn prefixes_end_in_a_slash() {
+fn prefixes_must_end_in_a_slash() {
     for path in ["/hello", "/{a}", "/{*a}", "/a/{b}"] {
         let error = error(&Route::any(path, "app").prefix());
         assert!(matches!(error, RouteError::Path { .. }), "{path}: {error}");
@@ -53,7 +54,7 @@ fn prefixes_end_in_a_slash() {
 }
 
 #[test]
-fn grpc_services_have_their_names() {
+fn grpc_services_must_have_valid_names() {
     for service in ["Greeter", "helloworld.Greeter", "grpc.health.v1.Health", "_a.b_1"] {
         Route::grpc(service, "app").check().expect(service);
     }
@@ -64,7 +65,7 @@ fn grpc_services_have_their_names() {
 }
 
 #[test]
-fn bad_hosts_are_refused() {
+fn invalid_hosts_are_errors() {
     let long_label = "a".repeat(64);
     let long_name = ["a".repeat(63).as_str(); 4].join(".");
     for host in [
@@ -96,7 +97,7 @@ fn bad_hosts_are_refused() {
 }
 
 #[test]
-fn timeouts_of_zero_are_refused() {
+fn timeouts_of_zero_are_errors() {
     for route in [
         Route::get("/path", "app").timeout(Duration::ZERO),
         Route::get("/path", "app").total_timeout(Duration::ZERO),
@@ -105,7 +106,7 @@ fn timeouts_of_zero_are_refused() {
     }
 }
 
-/// What a name may be is the matter of [`App`]; here, that it is asked.
+/// The rules for names are tested with [`App`].
 #[test]
 fn names_of_apps_are_checked() {
     for name in ["app", "", "a.b", "a b", "*", ">", "ä"] {
@@ -141,7 +142,7 @@ fn segment() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// A single pattern is understood as matchit understands it, braces in parameters' names aside.
+    /// A single pattern matches the same paths as in matchit, except for braces in names of parameters.
     #[test]
     fn paths_have_the_syntax_of_matchit(
         template in prop::collection::vec(segment(), 1..4),
@@ -154,7 +155,7 @@ proptest! {
         let ours = RouteTable::new([Route::get(template.as_str(), "app")], |_| Ok(()));
         prop_assert!(ours.is_ok() == theirs.is_ok() || template.contains("}}}"), "{}", template);
         if let Ok(table) = ours {
-            let found = table.lookup(None, &Method::GET, &path).is_match();
+            let found = table.find(None, &Method::GET, &path).is_some();
             prop_assert_eq!(found, router.at(&path).is_ok(), "{} {}", template, path);
         }
     }

@@ -8,14 +8,14 @@ use super::pattern::{Pattern, Segment};
 /// The paths of one host as a tree of segments.
 ///
 /// A look-up walks it depth first, the more specific branch first, so that the first route found is the most specific
-/// one that takes the method. Each node is visited at most once, and nothing is allocated. (matchit's own tree
-/// allocates as soon as a more general branch is passed by, and refuses `/{*rest}` beside `/{id}/x`.)
+/// one that takes the method. It visits each node at most once and does not allocate. (matchit's own tree allocates when it
+/// skips a more general branch, and refuses `/{*rest}` beside `/{id}/x`.)
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     root: Node,
 }
 
-/// What follows a slash.
+/// The branches after a slash.
 #[derive(Debug, Default)]
 struct Node {
     texts: TextMap<Next>,
@@ -23,7 +23,7 @@ struct Node {
     parameters: Vec<Parameter>,
 }
 
-/// What follows a segment: the end of the path, or a slash.
+/// The branches after a segment: the end of the path, or a slash.
 #[derive(Debug, Default)]
 struct Next {
     end: Methods,
@@ -34,12 +34,12 @@ struct Next {
 struct Parameter {
     before: Box<str>,
     after: Box<str>,
-    /// Takes the rest of the path, so that only an end can follow.
+    /// Whether it takes the rest of the path, so that only the end can follow.
     rest: bool,
     next: Next,
 }
 
-/// The routes of one path by method. Routes are numbers here.
+/// The routes of one path by method. Routes are numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Methods {
     any: Option<usize>,
@@ -47,11 +47,11 @@ pub(crate) struct Methods {
 }
 
 impl Tree {
-    /// Puts a route in.
+    /// Inserts a route.
     ///
     /// # Errors
     ///
-    /// The route that has this path and one of these methods already.
+    /// The route that already has this path and one of these methods.
     pub(crate) fn insert(
         &mut self,
         pattern: &Pattern,
@@ -61,13 +61,13 @@ impl Tree {
         self.root.end_of(pattern).insert(methods, route)
     }
 
-    /// The most specific route that takes path and method.
+    /// The most specific route with this path and method.
     pub(crate) fn find(&self, path: &str, method: &Method) -> Option<usize> {
         let relative = path.strip_prefix('/')?;
         self.root.find(relative, &mut |methods| methods.find(method))
     }
 
-    /// Adds the methods that are named for a path, whatever its routes.
+    /// Appends the methods of all routes with this path.
     pub(crate) fn methods(&self, path: &str, into: &mut Vec<Method>) {
         if let Some(relative) = path.strip_prefix('/') {
             self.root.find(relative, &mut |methods| {
@@ -79,7 +79,7 @@ impl Tree {
 }
 
 impl Node {
-    /// Where the routes of a pattern are kept.
+    /// The routes of a pattern.
     fn end_of(&mut self, pattern: &Pattern) -> &mut Methods {
         let Some((first, following)) = pattern.segments.split_first() else {
             return self.rest(pattern.rest.as_deref().unwrap_or_default());
@@ -147,10 +147,10 @@ impl Parameter {
         (Reverse(self.before.len()), self.rest, Reverse(self.after.len()), &self.before, &self.after)
     }
 
-    /// Whether the text has the right beginning and end, with something in between.
+    /// Whether the text begins and ends as the parameter requires, with at least one byte between.
     fn matches(&self, text: &str) -> bool {
-        // Mostly both are empty. Comparing nothing is a call of memcmp with an address where nothing is, and the masked
-        // load of its vector versions takes some 40 ns to ignore that.
+        // Usually both are empty. Comparing no bytes would call memcmp with a dangling address, and the masked load of its
+        // vector versions then takes some 40 ns.
         text.len() > self.before.len() + self.after.len()
             && (self.before.is_empty() || text.starts_with(&*self.before))
             && (self.after.is_empty() || text.ends_with(&*self.after))
@@ -164,7 +164,7 @@ impl Methods {
         }
         for method in methods {
             match self.named(method) {
-                // A route that names a method twice.
+                // The route names the method twice.
                 Some(same) if same == route => {}
                 Some(other) => return Err(other),
                 None => self.named.push((method.clone(), route)),

@@ -4,7 +4,7 @@ use http::HeaderValue;
 use http::uri::PathAndQuery;
 use narun_core::ExchangeId;
 
-/// Where the status resources of a gateway are, and whether there are any.
+/// The paths of the status resources of a gateway.
 #[derive(Debug)]
 pub(crate) struct StatusPaths {
     prefix: String,
@@ -12,8 +12,8 @@ pub(crate) struct StatusPaths {
 }
 
 impl StatusPaths {
-    /// Below this prefix from now on, or below the default one once they are [started](Self::start). None if the prefix
-    /// is no path between two slashes.
+    /// The paths below `prefix`, served at once, or below the default prefix, served after [`start`](Self::start). Returns
+    /// `None` if the prefix is not a path that begins and ends with a slash.
     pub(crate) fn new(prefix: Option<String>) -> Option<Self> {
         let active = AtomicBool::new(prefix.is_some());
         let prefix = prefix.unwrap_or_else(|| "/.narun/requests/".to_owned());
@@ -25,24 +25,24 @@ impl StatusPaths {
         is_path.then_some(Self { prefix, active })
     }
 
-    /// From now on there are some; they stay when their routes go, as their outcomes do.
+    /// Serves them from now on, even when there are no durable routes any more: outcomes outlive their routes.
     pub(crate) fn start(&self) {
         self.active.store(true, Ordering::Relaxed);
     }
 
-    /// Whether this is the path of one.
+    /// Whether this is the path of a status resource that is served.
     pub(crate) fn serve(&self, path: &str) -> bool {
         self.id_of(path).is_some() && self.active.load(Ordering::Relaxed)
     }
 
-    /// What follows the prefix in this path.
+    /// The id in a path, which may be invalid. Returns `None` if the path has another prefix.
     pub(super) fn id_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         path.strip_prefix(self.prefix.as_str())
     }
 
-    /// The path of this request's status, as `Location` has it.
+    /// The `Location` of this request's status resource.
     pub(crate) fn location(&self, id: &ExchangeId) -> HeaderValue {
-        // Both have been checked, so this does not fail.
+        // Cannot fail: both parts are valid.
         HeaderValue::try_from(format!("{}{id}", self.prefix))
             .unwrap_or_else(|_| HeaderValue::from_static("/"))
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_path_between_slashes() {
+    fn a_prefix_must_be_a_path_between_slashes() {
         for good in ["/x/", "/.narun/requests/", "/a%20b/"] {
             assert!(StatusPaths::new(Some(good.to_owned())).is_some(), "{good}");
         }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_where_the_status_is() {
+    fn the_location_is_the_prefix_and_the_id() {
         let paths = StatusPaths::new(None).expect("a path");
         let id = ExchangeId::from_bytes([7; 16]);
         let location = paths.location(&id);

@@ -8,7 +8,7 @@ use super::StatusPaths;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The response to a request that is done later; `preferred` if the client asked for it.
+/// The 202 to a request. `preferred` if the client asked for it.
 pub(crate) fn accepted(paths: &StatusPaths, id: &ExchangeId, preferred: bool) -> Response<Body> {
     let mut response = unfinished(id);
     let headers = response.headers_mut();
@@ -28,21 +28,21 @@ pub(super) fn pending(id: &ExchangeId) -> Response<Body> {
     response
 }
 
-/// The response that this RESPONSE frame is.
+/// The response in a stored RESPONSE frame.
 ///
 /// # Errors
 ///
-/// [`FailureKind::BadAnswer`] if it is none, or not a whole one.
+/// [`FailureKind::BadAnswer`] if the frame is invalid or not the whole response.
 pub(crate) fn stored(frame: &Bytes, limits: &Limits) -> Result<Response<Body>, Failure> {
     let bad = |why: String| Failure::new(FailureKind::BadAnswer).with_detail(why);
     let frame = ResponseFrame::decode(frame, limits).map_err(|error| bad(error.to_string()))?;
     if !frame.head.end {
-        return Err(bad("the stored response is not whole".to_owned()));
+        return Err(bad("the stored response is not complete".to_owned()));
     }
     Ok(Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers)))
 }
 
-/// What HEAD gets where GET gets this.
+/// The response to HEAD if this is the response to GET.
 pub(super) fn without_content(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let length = body.size_hint().exact().filter(|length| *length > 0);

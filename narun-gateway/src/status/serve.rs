@@ -13,16 +13,16 @@ use crate::state::GatewayState;
 /// The methods of a status resource.
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
-/// Answers a request for the status of the request that `id` names.
+/// Responds to a request for a status resource.
 pub(crate) async fn respond(state: Arc<GatewayState>, parts: request::Parts) -> Response<Body> {
-    let reading = parts.method == Method::GET || parts.method == Method::HEAD;
+    let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
     let outcome =
-        if reading { status(&state, &parts).await } else { Err(FailureKind::MethodNotAllowed.into()) };
+        if is_read { status(&state, &parts).await } else { Err(FailureKind::MethodNotAllowed.into()) };
     let mut response = outcome.unwrap_or_else(|failure| {
-        tracing::debug!(%failure, path = parts.uri.path(), "no status");
+        tracing::debug!(%failure, path = parts.uri.path(), "the status cannot be returned");
         state.respond(&failure, &FailureContext::of_request(&parts.method, &parts.headers))
     });
-    if !reading {
+    if !is_read {
         response.headers_mut().insert(header::ALLOW, ALLOW);
     }
     if parts.method == Method::HEAD { response::without_content(response) } else { response }
@@ -44,7 +44,7 @@ async fn status(state: &GatewayState, parts: &request::Parts) -> Result<Response
     });
     let kept = kept.await.map_err(|_| FailureKind::JetStreamUnavailable)??;
     let scope = state.scope(parts);
-    // Another caller is not even told that there is something.
+    // To other callers, the request does not exist.
     let outcome = kept
         .map(|kept| kept.outcome)
         .filter(|outcome| outcome.scope == scope)

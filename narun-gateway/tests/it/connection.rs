@@ -1,4 +1,4 @@
-//! The connection to NATS is lost, or was not there to begin with.
+//! Gateways that lose their connection to NATS, or never had one.
 
 use std::future::IntoFuture;
 use std::time::{Duration, Instant};
@@ -27,23 +27,23 @@ async fn pair() -> (Proxy, Gateway, Consumer) {
     (proxy, gateway, consumer)
 }
 
-/// Plays the consumer until the gateway serves again.
+/// Plays the consumer until the gateway gets a response again.
 async fn serves_again(gateway: &Gateway, consumer: &mut Consumer) {
-    eventually("an answer", async || {
-        let answer = spawn(gateway, get("/again"));
-        while !answer.is_finished() {
+    eventually("an response", async || {
+        let response = spawn(gateway, get("/again"));
+        while !response.is_finished() {
             if let Some(exchange) = consumer.waiting_request() {
                 exchange.ok("again").await;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        answer.await.expect("no panic").body == "again"
+        response.await.expect("no panic").body == "again"
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_was_waiting_is_502_and_what_comes_then_503_at_once() {
+async fn waiting_requests_get_502_and_later_ones_503_at_once() {
     let (proxy, gateway, mut consumer) = pair().await;
     let waiting = [spawn(&gateway, post("/")), spawn(&gateway, grpc(post("/")))];
     for _ in &waiting {
@@ -51,20 +51,20 @@ async fn what_was_waiting_is_502_and_what_comes_then_503_at_once() {
     }
     let begin = Instant::now();
     proxy.cut();
-    // Not known to be disconnected for a moment; then every request is refused at once.
+    // The gateway notices the disconnect after a moment. Then it refuses each request at once.
     eventually("a refusal", async || {
         let asked = Instant::now();
-        let answer = send(&gateway, post("/")).await;
-        answer.status == StatusCode::SERVICE_UNAVAILABLE && asked.elapsed() < Duration::from_secs(1)
+        let response = send(&gateway, post("/")).await;
+        response.status == StatusCode::SERVICE_UNAVAILABLE && asked.elapsed() < Duration::from_secs(1)
     })
     .await;
-    let answer = send(&gateway, grpc(get("/"))).await;
-    assert_eq!((answer.status, answer.header("grpc-status")), (StatusCode::OK, Some("14")));
+    let response = send(&gateway, grpc(get("/"))).await;
+    assert_eq!((response.status, response.header("grpc-status")), (StatusCode::OK, Some("14")));
 
     let [http, grpc] = waiting;
     assert_eq!(http.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
-    let answer = grpc.await.expect("no panic");
-    assert_eq!((answer.status, answer.header("grpc-status")), (StatusCode::OK, Some("14")));
+    let response = grpc.await.expect("no panic");
+    assert_eq!((response.status, response.header("grpc-status")), (StatusCode::OK, Some("14")));
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(open_tokens(&gateway), 0);
 
@@ -73,9 +73,9 @@ async fn what_was_waiting_is_502_and_what_comes_then_503_at_once() {
 }
 
 #[tokio::test]
-async fn an_idempotent_request_is_sent_again_once_connected() {
+async fn an_idempotent_request_is_sent_again_after_the_reconnect() {
     let (proxy, gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, get("/"));
+    let response = spawn(&gateway, get("/"));
     let first = consumer.request().await;
     proxy.cut();
     proxy.mend();
@@ -83,11 +83,11 @@ async fn an_idempotent_request_is_sent_again_once_connected() {
     assert_eq!((first.request.head.attempt, second.request.head.attempt), (0, 1));
     assert_eq!(first.request.head.id, second.request.head.id);
     second.ok("second").await;
-    assert_eq!(answer.await.expect("no panic").body, "second");
+    assert_eq!(response.await.expect("no panic").body, "second");
 }
 
 #[tokio::test]
-async fn other_requests_go_on_if_their_consumer_says_so() {
+async fn other_requests_continue_if_their_consumer_responds_to_a_probe() {
     let (proxy, gateway, mut consumer) = pair().await;
     let (lively, silent) = (spawn(&gateway, post("/lively")), spawn(&gateway, post("/silent")));
     let mut exchanges = [consumer.request().await, consumer.request().await];
@@ -95,7 +95,7 @@ async fn other_requests_go_on_if_their_consumer_says_so() {
     let [exchange, other] = &exchanges;
     exchange.working().await;
     other.working().await;
-    // They are asked a second after WORKING, so that has arrived.
+    // A PROBE is sent a second after WORKING, so WORKING has arrived.
     for _ in &exchanges {
         assert!(matches!(consumer.frame().await.0, Frame::Probe));
     }
@@ -119,23 +119,22 @@ async fn other_requests_go_on_if_their_consumer_says_so() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_back_later_than_the_gateway_is_found() {
+async fn a_consumer_that_reconnects_after_the_gateway_is_found() {
     for (request, taken) in [(post("/"), true), (get("/"), false)] {
         let (proxy, gateway, mut consumer) = pair().await;
-        let answer = spawn(&gateway, request);
+        let response = spawn(&gateway, request);
         let exchange = consumer.request().await;
         if taken {
             exchange.working().await;
-            // A second after WORKING, which so has arrived.
+            // A PROBE is sent a second after WORKING, so WORKING has arrived.
             assert!(matches!(consumer.frame().await.0, Frame::Probe));
         }
         proxy.cut();
         let away = consumer.lose_connection().await;
-        let connected = proxy.connected();
+        let missed = proxy.no_responders();
         proxy.mend();
-        eventually("the gateway's connection", async || proxy.connected() > connected).await;
-        // Long enough for whatever it sends at once to meet nobody.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // The message that the gateway sends after its reconnect has no subscriber.
+        eventually("a message to nobody", async || proxy.no_responders() > missed).await;
         let mut consumer = away.back().await;
         if taken {
             assert!(matches!(consumer.frame().await.0, Frame::Probe));
@@ -144,13 +143,13 @@ async fn a_consumer_that_is_back_later_than_the_gateway_is_found() {
         } else {
             consumer.request().await.ok("at last").await;
         }
-        assert_eq!(answer.await.expect("no panic").body, "at last");
+        assert_eq!(response.await.expect("no panic").body, "at last");
         assert_eq!(open_tokens(&gateway), 0);
     }
 }
 
 #[tokio::test]
-async fn a_server_that_was_killed_and_is_back_is_served_again() {
+async fn a_gateway_survives_a_restart_of_the_server() {
     let mut server = Server::start().expect("a nats-server");
     let app = new_app();
     let gateway = builder(connect_to(server.url()).await, &app).build().await.expect("a gateway");
@@ -171,7 +170,7 @@ async fn a_server_that_was_killed_and_is_back_is_served_again() {
 }
 
 #[tokio::test]
-async fn a_gateway_is_built_while_there_is_no_server() {
+async fn a_gateway_is_built_without_a_server() {
     let mut server = Server::start().expect("a nats-server");
     server.kill().expect("a dead server");
     let app = new_app();
@@ -207,16 +206,16 @@ async fn a_client_that_still_sends_its_body_sees_the_503() {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.set_nodelay(true).expect("a socket");
     let mut received = [0; 4096];
-    // Twice on one connection, which stays open only if the body was taken in.
+    // Twice on one connection, which stays open only if the body was read.
     for _ in 0..2 {
         stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n").await.expect("sent");
         let early = timeout(Duration::from_millis(100), stream.read(&mut received)).await;
-        assert!(early.is_err(), "answered before the body came");
+        assert!(early.is_err(), "responded before the body came");
         stream.write_all(b"body").await.expect("the connection is open");
         let read = timeout(Duration::from_secs(10), stream.read(&mut received)).await;
         let length = read.expect("in time").expect("read");
-        let answer = String::from_utf8_lossy(&received[..length]);
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        let response = String::from_utf8_lossy(&received[..length]);
+        assert!(response.starts_with("HTTP/1.1 503"), "{response}");
     }
     http.abort();
 }

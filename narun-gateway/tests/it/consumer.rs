@@ -1,4 +1,4 @@
-//! A consumer played by the test: what a gateway sends comes out, and what the test says goes in.
+//! A consumer played by the test, which reads the frames of a gateway and sends its own.
 
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ pub(crate) struct Consumer {
     client: Client,
     app: String,
     requests: Subscriber,
-    /// What comes to the one token that it uses in all exchanges.
+    /// The messages to its token, the same in all exchanges.
     inbox: Subscriber,
     token: Subject,
 }
@@ -42,25 +42,25 @@ impl Consumer {
         self.exchange(message)
     }
 
-    /// The next request, if there is one already.
+    /// The next request. Returns `None` if there is none yet.
     pub(crate) fn waiting_request(&mut self) -> Option<Exchange> {
         let message = self.requests.next().now_or_never()?.expect("an open subscription");
         Some(self.exchange(message))
     }
 
-    /// The next frame that comes to its token, and the reply subject that it names.
+    /// The next frame to its token, and the reply subject of the frame.
     pub(crate) async fn frame(&mut self) -> (Frame, Option<Subject>) {
         let message = soon("a frame", self.inbox.next()).await.expect("an open subscription");
         (decode(&message.payload), message.reply)
     }
 
-    /// The next frame that comes to its token, if there is one already.
+    /// The next frame to its token. Returns `None` if there is none yet.
     pub(crate) fn waiting_frame(&mut self) -> Option<Frame> {
         let message = self.inbox.next().now_or_never()?.expect("an open subscription");
         Some(decode(&message.payload))
     }
 
-    /// A token of its own, for what is not to come to the usual one.
+    /// Opens another token.
     pub(crate) async fn open_inbox(&self) -> Inbox {
         let subject = Subject::from(self.client.new_inbox());
         let subscriber = self.client.subscribe(subject.clone()).await.expect("a subscription");
@@ -68,7 +68,7 @@ impl Consumer {
         Inbox { subject, subscriber }
     }
 
-    /// Its connection is lost: all its subscriptions are gone, until it is [back](Away::back).
+    /// Loses its connection and its subscriptions until it is [back](Away::back).
     pub(crate) async fn lose_connection(self) -> Away {
         let Self { client, app, token, requests, inbox } = self;
         drop((requests, inbox));
@@ -84,14 +84,14 @@ impl Consumer {
         Self { client, app: app.to_owned(), requests, inbox, token }
     }
 
-    /// Ends as a process does: all its subscriptions are gone.
+    /// Ends like a process: drops its subscriptions.
     pub(crate) async fn leave(self) {
         let Self { client, requests, inbox, .. } = self;
         drop((requests, inbox));
         settle(&client).await;
     }
 
-    /// Waits until all that was sent to it by `sender` has arrived.
+    /// Waits until all messages of `sender` to it have arrived.
     pub(crate) async fn settle(&self, sender: &Client) {
         settle(sender).await;
         settle(&self.client).await;
@@ -112,13 +112,13 @@ pub(crate) struct Away {
 }
 
 impl Away {
-    /// Connected again, with the same subscriptions.
+    /// Reconnects, with the same subscriptions.
     pub(crate) async fn back(self) -> Consumer {
         Consumer::subscribe(self.client, &self.app, self.token).await
     }
 }
 
-/// A subject that nothing else comes to.
+/// A subject of its own.
 pub(crate) struct Inbox {
     pub(crate) subject: Subject,
     subscriber: Subscriber,
@@ -132,7 +132,7 @@ impl Inbox {
     }
 }
 
-/// A request that a consumer has, and the way back.
+/// A request that a consumer has received, and how to respond.
 pub(crate) struct Exchange {
     pub(crate) request: RequestFrame,
     /// The gateway's token.
@@ -142,12 +142,12 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Sends a frame, or anything else, that names no reply.
+    /// Sends a frame or any other payload, without a reply subject.
     pub(crate) async fn send(&self, payload: impl Into<Bytes>) {
         self.client.publish(self.gateway.clone(), payload.into()).await.expect("a message sent");
     }
 
-    /// Sends a frame that names this reply.
+    /// Sends a frame with this reply subject.
     pub(crate) async fn send_with_reply(&self, payload: Bytes, reply: impl Into<Subject>) {
         let reply = reply.into();
         self.client.publish_with_reply(self.gateway.clone(), reply, payload).await.expect("a message sent");
@@ -162,7 +162,7 @@ impl Exchange {
         self.send(encode_response(response).await).await;
     }
 
-    /// Answers 200 with this content.
+    /// Responds with 200 and this content.
     pub(crate) async fn ok(&self, content: &'static str) {
         self.respond(Response::new(Body::from(content))).await;
     }
@@ -176,13 +176,13 @@ impl Exchange {
         self.send(Reset { code, text: String::new(), ran }.encode()).await;
     }
 
-    /// Says that it is at work, and where it can be reached.
+    /// Sends WORKING with its token.
     pub(crate) async fn working(&self) {
         let working = Working { version: VERSION, instance: None };
         self.send_with_reply(working.encode(), self.token.clone()).await;
     }
 
-    /// Answers a PROBE.
+    /// Responds to a PROBE.
     pub(crate) async fn alive(&self) {
         self.send_with_reply(Credit::default().encode(), self.token.clone()).await;
     }

@@ -15,15 +15,15 @@ use crate::proxy::Proxy;
 use crate::worker::{Worker, durable_builder, durable_pair, durable_pair_with, durable_route};
 
 #[tokio::test]
-async fn the_answer_comes_back_on_the_same_request() {
+async fn the_client_gets_the_response_of_its_durable_request() {
     let (gateway, mut worker) = durable_pair().await;
     let mut request = post("/jobs/1?a=b");
     request.headers_mut().insert("x-request-id", HeaderValue::from_static("mine"));
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let job = worker.job().await;
     assert_eq!((&job.request.body[..], job.request.parts.uri.query()), (&b"content"[..], Some("a=b")));
     assert_eq!(job.request.parts.headers["x-request-id"], "mine");
-    // Neither a time limit nor a place for the parts of a body: nobody has to wait for this.
+    // It has no time limit and no credit: no gateway has to wait for it.
     let head = &job.request.head;
     assert_eq!((head.head_timeout, head.total_timeout, head.credit), (None, None, 0));
     assert_eq!((head.attempt, head.end, &head.object, &head.outcome), (0, true, &None, &None));
@@ -32,19 +32,19 @@ async fn the_answer_comes_back_on_the_same_request() {
     assert!(job.header(header::INBOX).is_some_and(|inbox| inbox.starts_with("_INBOX.")));
     assert_eq!(job.headers().len(), 3, "{:?}", job.headers());
     job.ok("done").await;
-    let answer = answer.await.expect("no panic");
-    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"done"[..]));
+    let response = response.await.expect("no panic");
+    assert_eq!((response.status, &response.body[..]), (StatusCode::OK, &b"done"[..]));
     eventually("an empty stream", async || worker.stored().await == Some(0)).await;
     assert_eq!(open_tokens(&gateway), 0);
 }
 
 #[tokio::test]
-async fn without_a_consumer_it_waits() {
+async fn a_durable_request_waits_for_a_consumer() {
     let (namespace, app) = (new_namespace(), new_app());
     let client = connect().await;
     let route = durable_route(&app);
     let gateway = durable_builder(client.clone(), &namespace).route(route).build().await.expect("a gateway");
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let context = async_nats::jetstream::new(client.clone());
     eventually("a stored request", async || {
         let mut stream = context.get_stream(namespace.as_str()).await.expect("a stream");
@@ -53,21 +53,21 @@ async fn without_a_consumer_it_waits() {
     .await;
     let mut worker = Worker::start(client, &namespace, &app).await;
     worker.job().await.ok("at last").await;
-    assert_eq!(answer.await.expect("no panic").body, "at last");
+    assert_eq!(response.await.expect("no panic").body, "at last");
 }
 
 #[tokio::test]
-async fn a_late_answer_is_504_with_the_id_and_the_work_is_done_all_the_same() {
+async fn a_late_response_is_504_with_the_id_and_the_work_is_done() {
     let (gateway, mut worker) =
         durable_pair_with(|route| route.timeout(Duration::from_secs(1)), |builder| builder).await;
     let (http, grpc) = (spawn(&gateway, post("/")), spawn(&gateway, grpc(post("/"))));
     let jobs = [worker.job().await, worker.job().await];
-    let answer = http.await.expect("no panic");
-    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
-    let text = String::from_utf8_lossy(&answer.body);
+    let response = http.await.expect("no panic");
+    assert_eq!(response.status, StatusCode::GATEWAY_TIMEOUT);
+    let text = String::from_utf8_lossy(&response.body);
     assert!(jobs.iter().any(|job| text.contains(&job.id())), "{text}");
-    // No outcome is kept, so there is no place to look for it.
-    assert_eq!(answer.header("location"), None);
+    // Its outcome is not stored, so it has no `Location`.
+    assert_eq!(response.header("location"), None);
     assert_eq!(grpc.await.expect("no panic").header("grpc-status"), Some("4"));
     assert_eq!((worker.stored().await, open_tokens(&gateway)), (Some(2), 0));
     for job in jobs {
@@ -77,11 +77,11 @@ async fn a_late_answer_is_504_with_the_id_and_the_work_is_done_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_changes_nothing() {
+async fn a_client_that_leaves_does_not_cancel_a_durable_request() {
     let (gateway, mut worker) = durable_pair().await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let job = worker.job().await;
-    answer.abort();
+    response.abort();
     eventually("a dropped exchange", async || open_tokens(&gateway) == 0).await;
     assert_eq!(worker.stored().await, Some(1));
     job.ok("for nobody").await;
@@ -89,14 +89,14 @@ async fn a_client_that_leaves_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_expiry_goes_along() {
+async fn the_expiry_is_sent_with_the_request() {
     let (gateway, mut worker) =
         durable_pair_with(|route| route.expiry(Duration::from_secs(90)), |builder| builder).await;
-    let answer = spawn(&gateway, get("/"));
+    let response = spawn(&gateway, get("/"));
     let job = worker.job().await;
     assert_eq!(job.header(header::EXPIRY), Some("90000"));
     job.ok("in time").await;
-    assert_eq!(answer.await.expect("no panic").body, "in time");
+    assert_eq!(response.await.expect("no panic").body, "in time");
 }
 
 /// A gateway whose connection can be held and cut, and a worker whose connection stays.
@@ -109,30 +109,30 @@ async fn pair_with_proxy() -> (Proxy, Gateway, Worker) {
 }
 
 #[tokio::test]
-async fn without_a_confirmation_it_is_published_again_with_the_same_id() {
+async fn an_unconfirmed_request_is_published_again_with_the_same_id() {
     let (proxy, gateway, mut worker) = pair_with_proxy().await;
     let client = connect().await;
     let subject = format!("task.{}.{}", worker.namespace(), worker.app());
     let mut publications = client.subscribe(subject).await.expect("a subscription");
     settle(&client).await;
     proxy.hold();
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let first = soon("a publication", publications.next()).await.expect("a message");
     let second = soon("another one", publications.next()).await.expect("a message");
     assert_eq!((&first.payload, &first.headers), (&second.payload, &second.headers));
     proxy.release();
     worker.job().await.ok("once").await;
-    assert_eq!(answer.await.expect("no panic").body, "once");
+    assert_eq!(response.await.expect("no panic").body, "once");
     assert!(worker.waiting_job().await.is_none(), "it is there once");
 }
 
 #[tokio::test]
-async fn a_confirmation_that_was_lost_is_asked_for_once_connected() {
+async fn a_request_whose_confirmation_was_lost_is_published_again_after_the_reconnect() {
     let metrics = Metrics::install();
     let (proxy, gateway, mut worker) = pair_with_proxy().await;
     proxy.hold();
-    let answer = spawn(&gateway, post("/"));
-    // The stream has it, and the gateway does not know.
+    let response = spawn(&gateway, post("/"));
+    // The stream has it, but the gateway does not know that.
     let job = worker.job().await;
     proxy.cut();
     proxy.release();
@@ -141,15 +141,15 @@ async fn a_confirmation_that_was_lost_is_asked_for_once_connected() {
     eventually("a confirmation", async || duplicates() == 1.0).await;
     assert!(metrics.value("http_gateway_retries_total", &[("path", "/")]) >= 1.0);
     job.ok("once").await;
-    assert_eq!(answer.await.expect("no panic").body, "once");
+    assert_eq!(response.await.expect("no panic").body, "once");
     assert!(worker.waiting_job().await.is_none(), "it is there once");
 }
 
 #[tokio::test]
-async fn accepted_it_is_waited_for_through_a_lost_connection() {
+async fn an_accepted_request_gets_its_response_after_a_reconnect() {
     let metrics = Metrics::install();
     let (proxy, gateway, mut worker) = pair_with_proxy().await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let job = worker.job().await;
     eventually("a confirmation", async || {
         metrics.value("http_gateway_durable_publishes_total", &[("status", "accepted")]) == 1.0
@@ -159,8 +159,8 @@ async fn accepted_it_is_waited_for_through_a_lost_connection() {
     proxy.cut();
     proxy.mend();
     eventually("a new connection", async || proxy.connected() > connected).await;
-    // Whoever gets an answer again has its subscriptions again.
-    eventually("an answer", async || {
+    // A client that gets a response again has its subscriptions again.
+    eventually("an response", async || {
         let probe = spawn(&gateway, post("/probe"));
         while !probe.is_finished() {
             if let Some(job) = worker.waiting_job().await {
@@ -171,11 +171,11 @@ async fn accepted_it_is_waited_for_through_a_lost_connection() {
     })
     .await;
     job.ok("still wanted").await;
-    assert_eq!(answer.await.expect("no panic").body, "still wanted");
+    assert_eq!(response.await.expect("no panic").body, "still wanted");
 }
 
 #[tokio::test]
-async fn direct_and_durable_routes_live_side_by_side() {
+async fn a_gateway_may_have_direct_and_durable_routes() {
     let (gateway, mut worker) = durable_pair().await;
     gateway
         .replace_routes([
@@ -184,9 +184,9 @@ async fn direct_and_durable_routes_live_side_by_side() {
         ])
         .expect("routes");
     assert_eq!(send(&gateway, get("/direct")).await.status, StatusCode::SERVICE_UNAVAILABLE);
-    let answer = spawn(&gateway, get("/durable"));
+    let response = spawn(&gateway, get("/durable"));
     worker.job().await.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
 }
 
 #[tokio::test]
@@ -194,9 +194,9 @@ async fn publishes_are_counted() {
     let metrics = Metrics::install();
     let (gateway, mut worker) = durable_pair().await;
     let subject = format!("task.{}.{}", worker.namespace(), worker.app());
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     worker.job().await.ok("four").await;
-    answer.await.expect("no panic");
+    response.await.expect("no panic");
     let counted =
         |name: &str, status: &str| metrics.value(name, &[("subject", subject.as_str()), ("status", status)]);
     assert_eq!(counted("http_gateway_durable_publishes_total", "accepted"), 1.0);

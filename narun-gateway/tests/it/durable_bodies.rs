@@ -19,17 +19,17 @@ fn upload(length: usize) -> Request<Full<Bytes>> {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_kept_beside_the_stream() {
+async fn a_body_that_does_not_fit_is_stored_as_an_object() {
     let (gateway, mut worker) = durable_pair().await;
-    // As much as fits a message stays in it.
-    let answer = spawn(&gateway, upload(MIB - 8192));
+    // A body that fits stays in the message.
+    let response = spawn(&gateway, upload(MIB - 8192));
     let job = worker.job().await;
     assert_eq!((job.request.body.len(), &job.request.head.object), (MIB - 8192, &None));
     job.ok("inline").await;
-    assert_eq!(answer.await.expect("no panic").body, "inline");
+    assert_eq!(response.await.expect("no panic").body, "inline");
     assert_eq!(worker.stored_bodies().await, None, "no bucket before it is needed");
 
-    let answer = spawn(&gateway, upload(3 * MIB));
+    let response = spawn(&gateway, upload(3 * MIB));
     let job = worker.job().await;
     assert!(job.request.body.is_empty() && job.request.head.end);
     let object = job.request.head.object.as_deref().expect("an object");
@@ -39,11 +39,11 @@ async fn what_does_not_fit_is_kept_beside_the_stream() {
     assert_eq!(body.len(), 3 * MIB);
     assert!(body.iter().enumerate().all(|(position, byte)| *byte == (position % 251) as u8));
     job.ok("beside").await;
-    assert_eq!(answer.await.expect("no panic").body, "beside");
+    assert_eq!(response.await.expect("no panic").body, "beside");
 }
 
 #[tokio::test]
-async fn what_is_over_the_routes_limit_is_413() {
+async fn a_body_over_the_limit_of_the_route_is_413() {
     let (gateway, worker) = durable_pair_with(|route| route.max_body(2_000_000), |builder| builder).await;
     assert_eq!(send(&gateway, upload(2_000_001)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     let (gateway, _worker) = durable_pair().await;
@@ -52,7 +52,7 @@ async fn what_is_over_the_routes_limit_is_413() {
 }
 
 #[tokio::test]
-async fn a_body_whose_request_is_not_taken_is_deleted() {
+async fn the_body_of_a_refused_request_is_deleted() {
     let settings = StreamSettings::new().max_messages(1);
     let (gateway, mut worker) =
         durable_pair_with(|route| route, |builder| builder.stream_settings(settings)).await;
@@ -65,38 +65,38 @@ async fn a_body_whose_request_is_not_taken_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_body_whose_client_leaves_before_its_request_is_published_is_deleted() {
+async fn the_body_of_a_client_that_leaves_before_the_publish_is_deleted() {
     let (namespace, app) = (new_namespace(), new_app());
     let proxy = Proxy::start(SERVER.port()).await;
     let builder = durable_builder(proxy.connect().await, &namespace);
     let gateway = builder.route(durable_route(&app)).build().await.expect("a gateway");
     let mut worker = Worker::start(connect().await, &namespace, &app).await;
-    // So that the bucket is there.
-    let answer = spawn(&gateway, upload(2 * MIB));
+    // This declares the bucket.
+    let response = spawn(&gateway, upload(2 * MIB));
     worker.job().await.ok("done").await;
-    answer.await.expect("no panic");
+    response.await.expect("no panic");
     let before = worker.stored_bodies().await.expect("a bucket");
 
     proxy.hold();
-    let answer = spawn(&gateway, upload(2 * MIB));
+    let response = spawn(&gateway, upload(2 * MIB));
     eventually("chunks", async || worker.stored_bodies().await.is_some_and(|now| now > before)).await;
-    answer.abort();
-    assert!(answer.await.is_err_and(|error| error.is_cancelled()));
+    response.abort();
+    assert!(response.await.is_err_and(|error| error.is_cancelled()));
     proxy.release();
     eventually("no more than before", async || worker.stored_bodies().await == Some(before)).await;
     assert!(worker.waiting_job().await.is_none());
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_gone_is_declared_again() {
+async fn a_deleted_bucket_is_declared_again() {
     let (gateway, mut worker) = durable_pair().await;
-    let answer = spawn(&gateway, upload(2 * MIB));
+    let response = spawn(&gateway, upload(2 * MIB));
     worker.job().await.ok("done").await;
-    answer.await.expect("no panic");
+    response.await.expect("no panic");
     worker.delete_bodies().await;
     assert_eq!(send(&gateway, upload(2 * MIB)).await.status, StatusCode::SERVICE_UNAVAILABLE);
     eventually("a bucket", async || worker.stored_bodies().await.is_some()).await;
-    let answer = spawn(&gateway, upload(2 * MIB));
+    let response = spawn(&gateway, upload(2 * MIB));
     worker.job().await.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
 }

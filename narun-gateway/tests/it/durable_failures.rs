@@ -1,4 +1,4 @@
-//! Durable requests that the stream does not take.
+//! Durable requests that the stream refuses.
 
 use std::time::{Duration, Instant};
 
@@ -8,27 +8,27 @@ use narun_gateway::{Gateway, StreamSettings};
 use narun_support::Server;
 
 use crate::harness::{
-    Answer, Metrics, connect, eventually, grpc, new_app, new_namespace, open_tokens, post, send, spawn,
+    HttpResponse, Metrics, connect, eventually, grpc, new_app, new_namespace, open_tokens, post, send, spawn,
 };
 use crate::worker::{durable_builder, durable_pair, durable_pair_with, durable_route};
 
 #[track_caller]
-fn assert_unavailable(answer: &Answer) {
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{:?}", answer.body);
-    assert_eq!(answer.header("retry-after"), Some("1"));
+fn assert_unavailable(response: &HttpResponse) {
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{:?}", response.body);
+    assert_eq!(response.header("retry-after"), Some("1"));
 }
 
-/// Sends a request as HTTP and as gRPC, and checks that it is turned away.
-async fn assert_turned_away(gateway: &Gateway) -> Answer {
-    let answer = send(gateway, post("/")).await;
-    assert_unavailable(&answer);
+/// Sends a request as HTTP and as gRPC, and checks that it is refused.
+async fn assert_refused(gateway: &Gateway) -> HttpResponse {
+    let response = send(gateway, post("/")).await;
+    assert_unavailable(&response);
     let answer_to_grpc = send(gateway, grpc(post("/"))).await;
     assert_eq!(answer_to_grpc.header("grpc-status"), Some("14"));
-    answer
+    response
 }
 
 #[tokio::test]
-async fn a_stream_that_is_gone_is_503_at_once_and_declared_again() {
+async fn a_deleted_stream_is_503_at_once_and_declared_again() {
     let metrics = Metrics::install();
     let (gateway, worker) = durable_pair().await;
     worker.delete_stream().await;
@@ -37,9 +37,9 @@ async fn a_stream_that_is_gone_is_503_at_once_and_declared_again() {
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(metrics.value("http_gateway_durable_publishes_total", &[("status", "missing")]), 1.0);
     eventually("a stream", async || worker.stored().await.is_some()).await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     eventually("a stored request", async || worker.stored().await == Some(1)).await;
-    answer.abort();
+    response.abort();
 }
 
 #[tokio::test]
@@ -50,15 +50,15 @@ async fn a_full_stream_is_503() {
         durable_pair_with(|route| route, |builder| builder.stream_settings(settings)).await;
     let waiting = spawn(&gateway, post("/"));
     let job = worker.job().await;
-    assert_turned_away(&gateway).await;
+    assert_refused(&gateway).await;
     assert_eq!(metrics.value("http_gateway_durable_publishes_total", &[("status", "full")]), 2.0);
     job.ok("done").await;
     assert_eq!(waiting.await.expect("no panic").body, "done");
-    // There is room again, once the stream has the acknowledgement, which goes out after the answer.
+    // There is room again when the stream has the acknowledgement, which is sent after the response.
     eventually("an empty stream", async || worker.stored().await == Some(0)).await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     worker.job().await.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
     assert_eq!(open_tokens(&gateway), 0);
 }
 
@@ -76,8 +76,8 @@ async fn a_message_over_the_streams_limit_is_413() {
             ..Config::default()
         })
         .await;
-    let answer = send(&gateway, post("/")).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let response = send(&gateway, post("/")).await;
+    assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(send(&gateway, grpc(post("/"))).await.header("grpc-status"), Some("8"));
 }
 
@@ -94,7 +94,7 @@ async fn a_stream_of_another_name_is_503() {
 }
 
 #[tokio::test]
-async fn without_jetstream_it_is_503() {
+async fn without_jetstream_the_response_is_503() {
     let server = Server::start().expect("a nats-server");
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let gateway = durable_builder(client, &new_namespace())
@@ -102,22 +102,22 @@ async fn without_jetstream_it_is_503() {
         .build()
         .await
         .expect("a gateway, as JetStream may come back");
-    assert_turned_away(&gateway).await;
+    assert_refused(&gateway).await;
 }
 
 #[tokio::test]
-async fn without_a_confirmation_it_is_504_with_the_id() {
+async fn an_unconfirmed_request_is_504_with_the_id() {
     let (namespace, app) = (new_namespace(), new_app());
     let proxy = crate::proxy::Proxy::start(crate::harness::SERVER.port()).await;
     let route = durable_route(&app).timeout(Duration::from_secs(1));
     let builder = durable_builder(proxy.connect().await, &namespace);
     let gateway = builder.route(route).build().await.expect("a gateway");
     proxy.hold();
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let mut worker = crate::worker::Worker::start(connect().await, &namespace, &app).await;
     let job = worker.job().await;
-    let answer = answer.await.expect("no panic");
-    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
-    let text = String::from_utf8_lossy(&answer.body);
+    let response = response.await.expect("no panic");
+    assert_eq!(response.status, StatusCode::GATEWAY_TIMEOUT);
+    let text = String::from_utf8_lossy(&response.body);
     assert!(text.contains(&job.id()) && text.contains("may have been accepted"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The stream is declared, or found to be another one than it must be.
+//! How the stream of durable requests is declared and checked.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use narun_support::Server;
 use crate::harness::{connect, eventually, get, new_app, new_namespace, post, send, spawn};
 use crate::worker::{Worker, durable_builder, durable_route};
 
-/// A stream of this namespace that drops what nobody has asked for.
+/// Creates a stream of this namespace that breaks a guarantee.
 async fn create_wrong_stream(namespace: &Namespace) {
     let subjects = vec![namespace.task_subjects()];
     let config = Config { name: namespace.to_string(), subjects, ..Config::default() };
@@ -20,7 +20,7 @@ async fn create_wrong_stream(namespace: &Namespace) {
 }
 
 #[tokio::test]
-async fn it_is_declared_as_set() {
+async fn a_stream_is_declared_with_its_settings() {
     let namespace = new_namespace();
     let settings = StreamSettings::new().storage(Storage::Memory).max_messages(7);
     let builder = durable_builder(connect().await, &namespace).stream_settings(settings);
@@ -32,7 +32,7 @@ async fn it_is_declared_as_set() {
 }
 
 #[tokio::test]
-async fn another_one_is_an_error_of_building_that_names_the_difference() {
+async fn a_stream_with_other_settings_is_a_build_error_that_names_the_difference() {
     let namespace = new_namespace();
     create_wrong_stream(&namespace).await;
     let builder = durable_builder(connect().await, &namespace);
@@ -40,13 +40,13 @@ async fn another_one_is_an_error_of_building_that_names_the_difference() {
     assert!(matches!(error, BuildError::Durable(_)), "{error:?}");
     let source = error.source().expect("a source").to_string();
     assert!(source.contains(namespace.as_str()) && source.contains("retention"), "{source}");
-    // Who has no durable route need not care.
+    // A gateway without a durable route is not affected.
     let builder = Gateway::builder(connect().await).namespace(namespace);
     builder.route(Route::any("/", "app")).build().await.expect("a gateway");
 }
 
 #[tokio::test]
-async fn one_that_is_missing_and_not_to_be_declared_is_an_error() {
+async fn a_missing_stream_that_may_not_be_declared_is_an_error() {
     let builder = durable_builder(connect().await, &new_namespace());
     let builder = builder.stream_settings(StreamSettings::new().declare(false));
     let error = builder.route(durable_route(&new_app())).build().await.expect_err("no stream");
@@ -54,32 +54,32 @@ async fn one_that_is_missing_and_not_to_be_declared_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_first_durable_route_declares_it() {
+async fn the_first_durable_route_declares_the_stream() {
     let (namespace, app) = (new_namespace(), new_app());
     let gateway = durable_builder(connect().await, &namespace).build().await.expect("a gateway");
     gateway.replace_routes([durable_route(&app)]).expect("routes");
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let context = async_nats::jetstream::new(connect().await);
     eventually("a stream", async || context.get_stream(namespace.as_str()).await.is_ok()).await;
     let mut worker = Worker::start(connect().await, &namespace, &app).await;
     worker.job().await.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
 }
 
 #[tokio::test]
-async fn another_one_found_later_is_503_with_the_difference() {
+async fn a_stream_with_other_settings_that_is_found_later_is_503_with_the_difference() {
     let namespace = new_namespace();
     create_wrong_stream(&namespace).await;
     let gateway = durable_builder(connect().await, &namespace).build().await.expect("a gateway");
     gateway.replace_routes([durable_route(&new_app())]).expect("routes");
-    let answer = send(&gateway, post("/")).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    let text = String::from_utf8_lossy(&answer.body);
+    let response = send(&gateway, post("/")).await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    let text = String::from_utf8_lossy(&response.body);
     assert!(text.contains("retention"), "{text}");
 }
 
 #[tokio::test]
-async fn a_gateway_that_was_built_before_nats_was_there_declares_it_then() {
+async fn a_gateway_that_was_built_without_nats_declares_the_stream_later() {
     let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
     server.kill().expect("a dead server");
     let (namespace, app) = (new_namespace(), new_app());
@@ -98,7 +98,7 @@ async fn a_gateway_that_was_built_before_nats_was_there_declares_it_then() {
     let context = async_nats::jetstream::new(client.clone());
     eventually("a stream", async || context.get_stream(namespace.as_str()).await.is_ok()).await;
     let mut worker = Worker::start(client, &namespace, &app).await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     worker.job().await.ok("served").await;
-    assert_eq!(answer.await.expect("no panic").body, "served");
+    assert_eq!(response.await.expect("no panic").body, "served");
 }

@@ -1,4 +1,4 @@
-//! Exchanges that end early leave nothing behind; failures are told as an embedder wants.
+//! Exchanges that end early, and the hook for failures.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use narun_gateway::{Body, Failure, FailureContext, FailureKind};
 use crate::harness::{Metrics, eventually, get, grpc, open_tokens, pair, pair_with, post, send, spawn};
 
 #[tokio::test]
-async fn a_client_that_leaves_is_told_to_whoever_is_at_work() {
+async fn a_client_that_leaves_cancels_its_consumer() {
     let metrics = Metrics::install();
     let (gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let exchange = consumer.request().await;
     exchange.working().await;
-    // Its first PROBE shows that it knows of the consumer.
+    // Its first PROBE shows that it knows the consumer.
     assert!(matches!(consumer.frame().await.0, Frame::Probe));
     assert_eq!(open_tokens(&gateway), 1);
-    answer.abort();
+    response.abort();
     let (frame, reply) = consumer.frame().await;
     assert!(matches!(frame, Frame::Reset(Reset { code: ResetCode::Cancel, .. })), "{frame:?}");
     assert_eq!(reply, None);
@@ -30,16 +30,16 @@ async fn a_client_that_leaves_is_told_to_whoever_is_at_work() {
 }
 
 #[tokio::test]
-async fn whoever_shows_up_after_the_client_left_is_told_that_it_is_over() {
+async fn a_consumer_that_responds_after_the_client_left_gets_gone() {
     let (gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, get("/"));
+    let response = spawn(&gateway, get("/"));
     let exchange = consumer.request().await;
-    answer.abort();
+    response.abort();
     eventually("a dropped exchange", async || open_tokens(&gateway) == 0).await;
     exchange.working().await;
     let (frame, _) = consumer.frame().await;
     assert!(matches!(frame, Frame::Reset(Reset { code: ResetCode::Gone, .. })), "{frame:?}");
-    // A late answer is nobody's any more.
+    // A late response is dropped.
     exchange.ok("late").await;
     exchange.send_with_reply(Working { version: VERSION, instance: None }.encode(), exchange.token()).await;
     let (frame, _) = consumer.frame().await;
@@ -64,38 +64,38 @@ async fn a_gateway_ends_with_its_last_clone() {
     let (gateway, mut consumer) = pair().await;
     let service = gateway.service();
     drop(gateway);
-    let answer = tokio::spawn(async move {
+    let response = tokio::spawn(async move {
         let Ok(response) = tower::ServiceExt::oneshot(service, get("/")).await;
         response.status()
     });
     let exchange = consumer.request().await;
     exchange.ok("").await;
-    assert_eq!(answer.await.expect("no panic"), StatusCode::OK);
-    // Nobody is left to hear a PROBE.
+    assert_eq!(response.await.expect("no panic"), StatusCode::OK);
+    // Its inbox is closed.
     eventually("a missing inbox", async || {
-        let answer = consumer.client().request(exchange.gateway.clone(), "".into());
-        let answer = tokio::time::timeout(Duration::from_millis(50), answer).await;
-        matches!(answer, Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders)
+        let response = consumer.client().request(exchange.gateway.clone(), "".into());
+        let response = tokio::time::timeout(Duration::from_millis(50), response).await;
+        matches!(response, Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders)
     })
     .await;
 }
 
 #[tokio::test]
-async fn failures_are_told_by_the_hook() {
+async fn the_hook_makes_the_responses_to_failures() {
     let hook = |failure: &Failure, context: &FailureContext| {
         let mut response = Response::new(Body::from(format!("{:?} {}", failure.kind(), context.grpc)));
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
         response
     };
     let (gateway, mut consumer) = pair_with(|builder| builder.on_failure(hook)).await;
-    let answer = spawn(&gateway, grpc(post("/")));
+    let response = spawn(&gateway, grpc(post("/")));
     consumer.request().await.send("junk").await;
-    let answer = answer.await.expect("no panic");
-    assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
-    assert_eq!(answer.body, format!("{:?} true", FailureKind::BadAnswer));
+    let response = response.await.expect("no panic");
+    assert_eq!(response.status, StatusCode::IM_A_TEAPOT);
+    assert_eq!(response.body, format!("{:?} true", FailureKind::BadAnswer));
 
     gateway.replace_routes([]).expect("routes");
-    let answer = send(&gateway, get("/")).await;
-    assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
-    assert_eq!(answer.body, format!("{:?} false", FailureKind::NoRoute));
+    let response = send(&gateway, get("/")).await;
+    assert_eq!(response.status, StatusCode::IM_A_TEAPOT);
+    assert_eq!(response.body, format!("{:?} false", FailureKind::NoRoute));
 }

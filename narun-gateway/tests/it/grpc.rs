@@ -1,4 +1,4 @@
-//! What is special about gRPC calls, frame by frame.
+//! gRPC calls, frame by frame.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use narun_gateway::{Body, Gateway, ResponseBody, Route};
 
 use crate::consumer::Consumer;
 use crate::harness::{grpc, pair, post, send, spawn, spawn_open};
-use crate::streaming::{Handler, broken, next, response};
+use crate::streaming::{Handler, broken, next, streamed_response};
 
 const CALL: &str = "/a.Service/Call";
 
@@ -29,18 +29,18 @@ fn call(target: &str, timeout: &'static str) -> Request<Body> {
     request
 }
 
-/// The head of the REQUEST that this becomes, which is answered.
+/// Sends a request, responds to it, and returns the head of its REQUEST.
 async fn sent(gateway: &Gateway, consumer: &mut Consumer, request: Request<Body>) -> RequestHead {
-    let answer = spawn(gateway, request);
+    let response = spawn(gateway, request);
     let exchange = consumer.request().await;
     let head = exchange.request.head.clone();
     exchange.ok("").await;
-    assert_eq!(answer.await.expect("no panic").status, StatusCode::OK);
+    assert_eq!(response.await.expect("no panic").status, StatusCode::OK);
     head
 }
 
 #[tokio::test]
-async fn a_call_has_the_time_that_its_client_gives_it() {
+async fn grpc_timeout_limits_a_call() {
     let (gateway, mut consumer) = service().await;
     let head = sent(&gateway, &mut consumer, call(CALL, "90S")).await;
     assert_eq!(head.head_timeout, None);
@@ -56,34 +56,34 @@ async fn a_call_has_the_time_that_its_client_gives_it() {
     assert_eq!(head.head_timeout, Some(Duration::from_secs(15)));
     assert!(head.total_timeout.is_some_and(|total| total <= Duration::from_secs(90)));
     assert_eq!(head.credit, 0);
-    // Elsewhere the field means nothing.
+    // In other requests the field has no meaning.
     let mut other = call("/other", "90S");
     other.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"));
     assert_eq!(sent(&gateway, &mut consumer, other).await.total_timeout, None);
 }
 
 #[tokio::test]
-async fn the_field_passes_as_it_is() {
+async fn grpc_timeout_is_passed_on_unchanged() {
     let (gateway, mut consumer) = service().await;
     for timeout in ["90S", "soon"] {
-        let answer = spawn(&gateway, call(CALL, timeout));
+        let response = spawn(&gateway, call(CALL, timeout));
         let exchange = consumer.request().await;
         assert_eq!(exchange.request.parts.headers["grpc-timeout"], timeout);
         exchange.ok("").await;
-        answer.await.expect("no panic");
+        response.await.expect("no panic");
     }
 }
 
 #[tokio::test]
-async fn a_stream_begins_without_a_round_trip() {
+async fn a_response_stream_begins_without_a_round_trip() {
     let (gateway, mut consumer) = service().await;
-    let answer = spawn_open(&gateway, call(CALL, "90S"));
+    let response = spawn_open(&gateway, call(CALL, "90S"));
     let mut handler = Handler::new(consumer.request().await).await;
-    handler.begin(response()).await;
-    // It has heard nothing from the gateway yet.
+    handler.begin(streamed_response()).await;
+    // The gateway has not sent any CREDIT yet.
     assert!(handler.wants_data());
     assert!(handler.send("a message".into()).await);
-    let mut body = answer.await.expect("no panic").into_body();
+    let mut body = response.await.expect("no panic").into_body();
     let part = next(&mut body).await.expect("a part").expect("well").into_data().expect("bytes");
     assert_eq!(part, "a message");
     handler.finish(None).await;
@@ -91,7 +91,7 @@ async fn a_stream_begins_without_a_round_trip() {
 }
 
 #[tokio::test]
-async fn late_is_a_status_wherever_the_client_is_sure_to_see_it() {
+async fn a_late_call_is_a_status_if_the_client_can_see_it() {
     let (gateway, mut consumer) = service().await;
     let late = send(&gateway, call(CALL, "0S")).await;
     assert_eq!((late.status, late.header("grpc-status")), (StatusCode::OK, Some("4")));
@@ -109,21 +109,21 @@ async fn late_is_a_status_wherever_the_client_is_sure_to_see_it() {
     }
 }
 
-/// A response of which a part has come in time, and no more is to come.
+/// Starts a response whose first part is in time, and which does not go on.
 async fn begun(
     gateway: &Gateway,
     consumer: &mut Consumer,
     version: Version,
 ) -> (ResponseBody<Body>, Handler) {
-    // The machine may be too slow for the first ones.
+    // On a slow machine, the first calls may be late.
     for timeout in ["200m", "2S", "20S"] {
         let mut request = call(CALL, timeout);
         *request.version_mut() = version;
-        let answer = spawn_open(gateway, request);
+        let response = spawn_open(gateway, request);
         let mut handler = Handler::new(consumer.request().await).await;
-        handler.begin(response()).await;
+        handler.begin(streamed_response()).await;
         let in_time = handler.send("a message".into()).await;
-        let response = answer.await.expect("no panic");
+        let response = response.await.expect("no panic");
         if !in_time || response.headers().contains_key("grpc-status") {
             continue;
         }
@@ -136,12 +136,12 @@ async fn begun(
 }
 
 #[tokio::test]
-async fn anything_else_breaks_off() {
+async fn any_other_failure_after_the_head_aborts_the_response() {
     let (gateway, mut consumer) = service().await;
-    let answer = spawn_open(&gateway, call(CALL, "90S"));
+    let response = spawn_open(&gateway, call(CALL, "90S"));
     let mut handler = Handler::new(consumer.request().await).await;
-    handler.begin(response()).await;
-    let body = answer.await.expect("no panic").into_body();
+    handler.begin(streamed_response()).await;
+    let body = response.await.expect("no panic").into_body();
     handler.abort().await;
     assert_eq!(broken(body).await, BodyErrorKind::Reset);
 }

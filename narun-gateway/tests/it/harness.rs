@@ -16,7 +16,7 @@ use crate::consumer::Consumer;
 
 pub(crate) use narun_support::testing::{Metrics, eventually, settle, soon};
 
-/// The server of all tests that do not stop theirs.
+/// The server of all tests that do not stop it.
 pub(crate) static SERVER: LazyLock<Server> =
     LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
 
@@ -40,7 +40,7 @@ pub(crate) fn builder(client: Client, app: &str) -> GatewayBuilder {
     Gateway::builder(client).route(Route::any("/", app).prefix())
 }
 
-/// A gateway and the consumer of the one app that it knows.
+/// A gateway with one app, and the consumer of that app.
 pub(crate) async fn pair() -> (Gateway, Consumer) {
     pair_with(|builder| builder).await
 }
@@ -52,16 +52,16 @@ pub(crate) async fn pair_with(set: impl FnOnce(GatewayBuilder) -> GatewayBuilder
     (set(builder(connect().await, &app)).build().await.expect("a gateway"), consumer)
 }
 
-/// What an HTTP client gets.
+/// A response as an HTTP client gets it, read whole.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) async fn of<B>(response: Response<B>) -> Self
     where
         B: http_body::Body,
@@ -96,17 +96,17 @@ pub(crate) fn grpc(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// Sends a request and waits for the whole answer.
-pub(crate) async fn send<B>(gateway: &Gateway, request: Request<B>) -> Answer
+/// Sends a request and waits for the whole response.
+pub(crate) async fn send<B>(gateway: &Gateway, request: Request<B>) -> HttpResponse
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let Ok(response) = gateway.service().oneshot(request).await;
-    Answer::of(response).await
+    HttpResponse::of(response).await
 }
 
-/// Sends a request and gives the response, whose body is still to be read.
+/// Sends a request and returns the response with its unread body.
 pub(crate) async fn open<B>(gateway: &Gateway, request: Request<B>) -> Response<ResponseBody<Body>>
 where
     B: http_body::Body + Send + 'static,
@@ -116,7 +116,7 @@ where
     response
 }
 
-/// The same in a task of its own.
+/// The same in a task.
 pub(crate) fn spawn_open<B>(
     gateway: &Gateway,
     request: Request<B>,
@@ -129,8 +129,8 @@ where
     tokio::spawn(async move { open(&gateway, request).await })
 }
 
-/// Sends a request and waits for the whole answer, in a task of its own.
-pub(crate) fn spawn<B>(gateway: &Gateway, request: Request<B>) -> tokio::task::JoinHandle<Answer>
+/// The same as [`send`] in a task.
+pub(crate) fn spawn<B>(gateway: &Gateway, request: Request<B>) -> tokio::task::JoinHandle<HttpResponse>
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
@@ -139,7 +139,7 @@ where
     tokio::spawn(async move { send(&gateway, request).await })
 }
 
-/// How many exchanges a gateway keeps something for.
+/// How many exchanges of a gateway are open.
 pub(crate) fn open_tokens(gateway: &Gateway) -> usize {
     let debug = format!("{gateway:?}");
     let (_, after) = debug.split_once("open_tokens: ").expect("a count");

@@ -1,4 +1,4 @@
-//! Messages that no honest peer sends.
+//! Messages that no correct peer sends.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use narun_support::testing::poison;
 
 const DISCARDED: &str = "http_gateway_inbox_discarded_total";
 
-/// What a gateway's tokens begin with.
+/// The prefix of a gateway's tokens.
 fn inbox(token: &Subject) -> String {
     let (prefix, _) = token.rsplit_once('.').expect("a token");
     prefix.to_owned()
@@ -31,7 +31,7 @@ async fn publish(client: &Client, subject: String, reply: Option<Subject>, paylo
 }
 
 #[tokio::test]
-async fn junk_in_the_inbox_is_counted_and_does_no_harm() {
+async fn invalid_messages_in_the_inbox_are_counted_and_ignored() {
     const JUNK: usize = 2000;
     let metrics = Metrics::install();
     let (gateway, mut consumer) = pair().await;
@@ -39,7 +39,7 @@ async fn junk_in_the_inbox_is_counted_and_does_no_harm() {
     let exchange = consumer.request().await;
     let inbox = inbox(&exchange.gateway);
 
-    // Bytes that look random, from none to some hundred; none of them happens to be a frame.
+    // Bytes that look random, from none to some hundred. None of them is a valid frame.
     let mut state = 1_u32;
     let mut byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -49,7 +49,7 @@ async fn junk_in_the_inbox_is_counted_and_does_no_harm() {
         let payload: Bytes = (0..number % 300).map(|_| byte()).collect();
         assert!(Frame::decode(&payload, &Default::default()).is_err());
         let reply = (number % 2 == 0).then(|| exchange.token());
-        // Tokens of the right length, of others, and with characters that tokens never have.
+        // Tokens of the right length, of other lengths, and with invalid characters.
         let token = ["x", "0123456789012345678901", "ä", "!"][number % 4];
         publish(consumer.client(), format!("{inbox}.{token}"), reply, payload).await;
     }
@@ -64,7 +64,7 @@ async fn junk_in_the_inbox_is_counted_and_does_no_harm() {
 }
 
 #[tokio::test]
-async fn frames_for_no_exchange_are_counted_and_their_sender_is_told() {
+async fn frames_for_an_unknown_exchange_are_counted_and_reset() {
     let metrics = Metrics::install();
     let (gateway, mut consumer) = pair().await;
     let waiting = spawn(&gateway, post("/"));
@@ -77,7 +77,7 @@ async fn frames_for_no_exchange_are_counted_and_their_sender_is_told() {
     assert!(matches!(frame, Frame::Reset(Reset { code: ResetCode::Gone, .. })), "{frame:?}");
     assert_eq!(reply, None);
 
-    // A RESET is never answered, lest two sides go on for ever; nor is what names no reply.
+    // There is no response to a RESET, which could go on for ever, nor to a frame without a reply subject.
     let reset = Reset { code: ResetCode::Gone, text: String::new(), ran: true }.encode();
     publish(consumer.client(), unknown.clone(), Some(exchange.token()), reset).await;
     publish(consumer.client(), unknown, None, working()).await;
@@ -90,7 +90,7 @@ async fn frames_for_no_exchange_are_counted_and_their_sender_is_told() {
 }
 
 #[tokio::test]
-async fn a_foreign_reply_subject_is_never_published_to() {
+async fn the_gateway_never_publishes_to_a_foreign_reply_subject() {
     let metrics = Metrics::install();
     let app = new_app();
     let client = connect().await;
@@ -100,12 +100,12 @@ async fn a_foreign_reply_subject_is_never_published_to() {
     let mut messages = consumer.client().subscribe(foreign.clone()).await.expect("a subscription");
     settle(consumer.client()).await;
 
-    // A consumer that could be probed, and reset.
-    let answer = spawn(&gateway, post("/"));
+    // A consumer that could get a PROBE and a RESET.
+    let response = spawn(&gateway, post("/"));
     let exchange = consumer.request().await;
     exchange.send_with_reply(Working { version: VERSION, instance: None }.encode(), foreign.clone()).await;
     exchange.send_with_reply(encode_probe(), foreign.clone()).await;
-    // Frames that are answered by the inbox itself.
+    // Frames to which the inbox itself responds.
     let unknown = format!("{}.0123456789012345678901", inbox(&exchange.gateway));
     let data = Data { sequence: 1, body: Bytes::new(), end: true, trailers: None }.encode();
     publish(consumer.client(), unknown, Some(foreign.into()), data).await;
@@ -113,7 +113,7 @@ async fn a_foreign_reply_subject_is_never_published_to() {
         metrics.value(DISCARDED, &[("reason", "foreign_reply")]) == 3.0
     })
     .await;
-    answer.abort();
+    response.abort();
     eventually("a dropped exchange", async || open_tokens(&gateway) == 0).await;
     settle(&client).await;
     settle(consumer.client()).await;
@@ -121,7 +121,7 @@ async fn a_foreign_reply_subject_is_never_published_to() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_dead_for_good_closes_the_gateway() {
+async fn a_dead_nats_client_closes_the_gateway() {
     let (gateway, mut consumer) = pair().await;
     let waiting = spawn(&gateway, post("/"));
     let exchange = consumer.request().await;

@@ -1,4 +1,4 @@
-//! Requests that are too large, and those whose body does not come.
+//! Requests that are too large, and bodies that stall.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -27,34 +27,34 @@ fn zeros(length: usize) -> Full<Bytes> {
 }
 
 #[tokio::test]
-async fn what_fits_one_message_goes_as_one_and_the_rest_follows_otherwise() {
+async fn a_body_that_fits_is_one_message_and_a_longer_one_more() {
     let (gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, upload(pieces(&[30_000, 30_000])));
+    let response = spawn(&gateway, upload(pieces(&[30_000, 30_000])));
     let exchange = consumer.request().await;
     assert!(exchange.request.head.end);
     assert_eq!(exchange.request.body.len(), 60_000);
     exchange.ok("fits").await;
-    assert_eq!(answer.await.expect("no panic").body, "fits");
+    assert_eq!(response.await.expect("no panic").body, "fits");
 
     for length in [64 * 1024 - 500, 64 * 1024, 64 * 1024 + 1] {
-        let answer = spawn(&gateway, upload(zeros(length)));
+        let response = spawn(&gateway, upload(zeros(length)));
         let mut handler = Handler::new(consumer.request().await).await;
         let (body, _) = handler.read_all().await.expect("a whole body");
         assert_eq!(body.len(), length);
         handler.ok("followed").await;
-        assert_eq!(answer.await.expect("no panic").body, "followed");
+        assert_eq!(response.await.expect("no panic").body, "followed");
     }
     eventually("no token open", async || open_tokens(&gateway) == 0).await;
 }
 
 #[tokio::test]
-async fn too_large_for_grpc_is_resource_exhausted() {
+async fn too_large_a_grpc_request_is_resource_exhausted() {
     let (gateway, consumer) = pair().await;
     gateway.replace_routes([Route::post("/", consumer.app()).max_body(10)]).expect("routes");
     let mut request = upload(zeros(11));
     request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc+proto"));
-    let answer = send(&gateway, request).await;
-    assert_eq!((answer.status, answer.header("grpc-status")), (StatusCode::OK, Some("8")));
+    let response = send(&gateway, request).await;
+    assert_eq!((response.status, response.header("grpc-status")), (StatusCode::OK, Some("8")));
 }
 
 #[tokio::test]
@@ -62,9 +62,9 @@ async fn a_route_limits_the_body() {
     let (gateway, mut consumer) = pair().await;
     gateway.replace_routes([Route::post("/", consumer.app()).max_body(10)]).expect("routes");
     assert_eq!(send(&gateway, upload(zeros(11))).await.status, StatusCode::PAYLOAD_TOO_LARGE);
-    let answer = spawn(&gateway, upload(zeros(10)));
+    let response = spawn(&gateway, upload(zeros(10)));
     consumer.request().await.ok("fits").await;
-    assert_eq!(answer.await.expect("no panic").body, "fits");
+    assert_eq!(response.await.expect("no panic").body, "fits");
 }
 
 #[tokio::test]
@@ -75,15 +75,15 @@ async fn the_server_limits_each_message() {
     let gateway = builder(client, &app).build().await.expect("a gateway");
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let mut consumer = Consumer::start(client, &app).await;
-    let answer = spawn(&gateway, upload(zeros(3000)));
+    let response = spawn(&gateway, upload(zeros(3000)));
     consumer.request().await.ok("fits").await;
-    assert_eq!(answer.await.expect("no panic").body, "fits");
+    assert_eq!(response.await.expect("no panic").body, "fits");
 
-    let answer = spawn(&gateway, upload(zeros(100_000)));
+    let response = spawn(&gateway, upload(zeros(100_000)));
     let mut handler = Handler::new(consumer.request().await).await;
     assert_eq!(handler.read_all().await.map(|(body, _)| body.len()), Ok(100_000));
     handler.ok("fits in pieces").await;
-    assert_eq!(answer.await.expect("no panic").body, "fits in pieces");
+    assert_eq!(response.await.expect("no panic").body, "fits in pieces");
 }
 
 #[tokio::test]
@@ -99,13 +99,13 @@ async fn too_many_or_too_large_fields_are_431() {
         request
     };
     for (count, length) in [(257, 1), (1, 64 * 1024), (65, 1024)] {
-        let answer = send(&gateway, with_fields(count, length)).await;
-        assert_eq!(answer.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{count} of {length} bytes");
+        let response = send(&gateway, with_fields(count, length)).await;
+        assert_eq!(response.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{count} of {length} bytes");
     }
     for (count, length) in [(250, 1), (1, 60_000), (60, 1000)] {
-        let answer = spawn(&gateway, with_fields(count, length));
+        let response = spawn(&gateway, with_fields(count, length));
         consumer.request().await.ok("fits").await;
-        assert_eq!(answer.await.expect("no panic").body, "fits");
+        assert_eq!(response.await.expect("no panic").body, "fits");
     }
 }
 
@@ -114,19 +114,19 @@ async fn a_target_that_is_too_long_is_414() {
     let (gateway, mut consumer) = pair().await;
     let target = |length: usize| format!("/{}", "a".repeat(length - 1));
     assert_eq!(send(&gateway, get(&target(8193))).await.status, StatusCode::URI_TOO_LONG);
-    let answer = spawn(&gateway, get(&target(8192)));
+    let response = spawn(&gateway, get(&target(8192)));
     consumer.request().await.ok("fits").await;
-    assert_eq!(answer.await.expect("no panic").body, "fits");
+    assert_eq!(response.await.expect("no panic").body, "fits");
 }
 
 #[tokio::test]
 async fn a_body_that_stalls_is_408() {
     const PATIENCE: Duration = Duration::from_millis(1500);
     let (gateway, mut consumer) = pair_with(|builder| builder.timeout(PATIENCE)).await;
-    let answer = send(&gateway, upload(Announced(10))).await;
-    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+    let response = send(&gateway, upload(Announced(10))).await;
+    assert_eq!(response.status, StatusCode::REQUEST_TIMEOUT);
 
-    // Slower as a whole than is allowed for one pause.
+    // Slower in total than one pause may be.
     let slow = stream::unfold(0, |count| async move {
         sleep(PAUSE).await;
         (count < 6).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"."))), count + 1))
@@ -134,19 +134,19 @@ async fn a_body_that_stalls_is_408() {
     const PAUSE: Duration = Duration::from_millis(300);
     let mut request = upload(StreamBody::new(Box::pin(slow)));
     request.headers_mut().insert("content-length", 6.into());
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let exchange = consumer.request().await;
     assert_eq!(exchange.request.body, "......");
     exchange.ok("slow").await;
-    assert_eq!(answer.await.expect("no panic").body, "slow");
+    assert_eq!(response.await.expect("no panic").body, "slow");
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_400() {
+async fn a_body_that_fails_is_400() {
     let (gateway, mut consumer) = pair().await;
     let frames = [Ok(Frame::data(Bytes::from_static(b"some"))), Err(std::io::Error::other("broken"))];
-    let answer = send(&gateway, upload(StreamBody::new(stream::iter(frames)))).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let response = send(&gateway, upload(StreamBody::new(stream::iter(frames)))).await;
+    assert_eq!(response.status, StatusCode::BAD_REQUEST);
     consumer.settle(consumer.client()).await;
     assert!(consumer.waiting_request().is_none(), "nothing of it was sent");
 }
@@ -157,7 +157,7 @@ fn pieces(lengths: &[usize]) -> impl http_body::Body<Data = Bytes, Error = Infal
     StreamBody::new(stream::iter(frames))
 }
 
-/// A body that announces its length and never comes.
+/// A body that announces its length and then stalls.
 struct Announced(u64);
 
 impl http_body::Body for Announced {

@@ -1,6 +1,6 @@
-//! A gateway on a real nats-server, with consumers that the tests play by hand, frame by frame.
+//! A gateway on a real nats-server, with consumers that the tests play frame by frame.
 //!
-//! What a gateway and a real consumer do together is tested in narun-consumer.
+//! Gateways with real consumers are tested in narun-consumer.
 
 mod consumer;
 mod harness;
@@ -8,7 +8,6 @@ mod proxy;
 mod streaming;
 mod worker;
 
-mod answers;
 mod connection;
 mod durable;
 mod durable_bodies;
@@ -19,15 +18,16 @@ mod fields;
 mod grpc;
 mod hostile;
 mod limits;
-mod observed;
+mod metrics;
+mod no_response;
 mod outcomes;
 mod refused;
+mod responses;
 mod routing;
 mod soak;
-mod stream_hostile;
-mod stream_http;
-mod stream_metrics;
-mod stream_requests;
-mod stream_responses;
-mod unanswered;
+mod streamed_hostile;
+mod streamed_http;
+mod streamed_metrics;
+mod streamed_requests;
+mod streamed_responses;
 mod versions;

@@ -1,8 +1,7 @@
-//! What becomes of durable requests, kept and told: answers that come later, and keys by which a request is accepted
-//! once.
+//! Outcomes of durable requests: the status resource, `Prefer: respond-async` and `Idempotency-Key`.
 
 mod keys;
-mod later;
 mod recovery;
+mod respond_async;
 mod site;
 mod status;

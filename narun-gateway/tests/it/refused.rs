@@ -1,4 +1,4 @@
-//! Requests that nobody has executed: they are sent again whatever the method.
+//! Requests that no handler has seen, which are sent again with any method.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ async fn no_consumer_is_503_at_once() {
     let gateway = builder(connect().await, &new_app()).build().await.expect("a gateway");
     let begin = Instant::now();
     for request in [get("/"), post("/")] {
-        let answer = send(&gateway, request).await;
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        let response = send(&gateway, request).await;
+        assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.header("retry-after"), Some("1"));
     }
-    let answer = send(&gateway, grpc(post("/"))).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.header("content-type"), Some("application/grpc"));
-    assert_eq!(answer.header("grpc-status"), Some("14"));
-    assert!(answer.body.is_empty());
+    let response = send(&gateway, grpc(post("/"))).await;
+    assert_eq!(response.status, StatusCode::OK);
+    assert_eq!(response.header("content-type"), Some("application/grpc"));
+    assert_eq!(response.header("grpc-status"), Some("14"));
+    assert!(response.body.is_empty());
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(open_tokens(&gateway), 0);
 }
@@ -36,7 +36,7 @@ async fn a_refused_request_is_sent_again_three_times_and_no_more() {
     for (request, reason) in
         [(get("/"), Refusal::Overloaded), (post("/"), Refusal::Overloaded), (post("/"), Refusal::Draining)]
     {
-        let answer = spawn(&gateway, request);
+        let response = spawn(&gateway, request);
         let mut ids = Vec::new();
         for attempt in 0..4 {
             let exchange = consumer.request().await;
@@ -44,9 +44,9 @@ async fn a_refused_request_is_sent_again_three_times_and_no_more() {
             ids.push(exchange.request.head.id);
             exchange.refuse(reason).await;
         }
-        let answer = answer.await.expect("no panic");
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        let response = response.await.expect("no panic");
+        assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.header("retry-after"), Some("1"));
         ids.dedup();
         assert_eq!(ids.len(), 1, "one exchange has one id");
         consumer.settle(&client).await;
@@ -56,50 +56,50 @@ async fn a_refused_request_is_sent_again_three_times_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_when_to_try_again() {
+async fn a_refusal_carries_retry_after() {
     let (gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     for _ in 0..4 {
         let retry_after = Some(Duration::from_millis(6500));
         let refused = Refused { reason: Refusal::Overloaded, retry_after, versions: vec![] };
         consumer.request().await.send(refused.encode()).await;
     }
-    assert_eq!(answer.await.expect("no panic").header("retry-after"), Some("7"));
+    assert_eq!(response.await.expect("no panic").header("retry-after"), Some("7"));
 }
 
 #[tokio::test]
-async fn another_consumer_takes_what_one_refuses() {
+async fn another_consumer_gets_a_refused_request() {
     for refuse in [refuse_overloaded, refuse_draining, reset_draining] {
         let (gateway, mut one) = pair().await;
         let mut other = Consumer::start(connect().await, one.app()).await;
         for request in [get("/"), post("/")] {
-            let answer = spawn(&gateway, request);
-            // The group's member is the server's choice: whoever comes first refuses, the next one answers, be it the
+            let response = spawn(&gateway, request);
+            // The server chooses the member of the group: the first one refuses, the next one responds, even if it is the
             // same.
             refuse(next(&mut one, &mut other).await).await;
             let exchange = next(&mut one, &mut other).await;
             assert_eq!(exchange.request.head.attempt, 1);
             exchange.ok("done").await;
-            assert_eq!(answer.await.expect("no panic").body, "done");
+            assert_eq!(response.await.expect("no panic").body, "done");
         }
         assert_clean(&gateway);
     }
 }
 
 #[tokio::test]
-async fn a_consumer_that_does_not_understand_is_502() {
+async fn a_refusal_of_the_frame_is_502() {
     let (gateway, mut consumer) = pair().await;
     for reason in [Refusal::Version, Refusal::BadFrame] {
         for (request, status, grpc_status) in
             [(post("/"), StatusCode::BAD_GATEWAY, None), (grpc(post("/")), StatusCode::OK, Some("13"))]
         {
-            let answer = spawn(&gateway, request);
+            let response = spawn(&gateway, request);
             let refused = Refused { reason, retry_after: None, versions: vec![7, 8] };
             consumer.request().await.send(refused.encode()).await;
-            let answer = answer.await.expect("no panic");
-            assert_eq!(answer.status, status);
-            assert_eq!(answer.header("grpc-status"), grpc_status);
-            assert_eq!(answer.header("retry-after"), None);
+            let response = response.await.expect("no panic");
+            assert_eq!(response.status, status);
+            assert_eq!(response.header("grpc-status"), grpc_status);
+            assert_eq!(response.header("retry-after"), None);
         }
     }
     consumer.settle(consumer.client()).await;
@@ -118,7 +118,7 @@ fn refuse_draining(exchange: Exchange) -> Refusing {
     Box::pin(async move { exchange.refuse(Refusal::Draining).await })
 }
 
-/// What a consumer says that took the request into its queue, but is stopping before it was started.
+/// A consumer that is stopping gives back a request from its queue.
 fn reset_draining(exchange: Exchange) -> Refusing {
     Box::pin(async move { exchange.reset(ResetCode::Draining, false).await })
 }

@@ -1,4 +1,4 @@
-//! What matches a route, and what does not.
+//! Requests that match a route, and others.
 
 use axum::Router;
 use axum::routing::get as on_get;
@@ -6,51 +6,51 @@ use http::{Method, StatusCode};
 use narun_gateway::Route;
 use tower::ServiceExt;
 
-use crate::harness::{Answer, connect, get, grpc, pair, pair_with, request, send, spawn};
+use crate::harness::{HttpResponse, connect, get, grpc, pair, pair_with, request, send, spawn};
 
 #[tokio::test]
-async fn a_match_goes_to_the_app_and_its_answer_comes_back() {
+async fn a_matching_request_goes_to_the_app_and_its_response_to_the_client() {
     let (gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, request(Method::POST, "/hello?a=b", "who"));
+    let response = spawn(&gateway, request(Method::POST, "/hello?a=b", "who"));
     let exchange = consumer.request().await;
     assert_eq!(exchange.request.parts.method, Method::POST);
     assert_eq!(exchange.request.parts.uri, "/hello?a=b");
     assert_eq!(exchange.request.body, "who");
     assert!(exchange.request.head.end);
     exchange.ok("you").await;
-    let answer = answer.await.expect("no panic");
-    assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.body, "you");
+    let response = response.await.expect("no panic");
+    assert_eq!(response.status, StatusCode::OK);
+    assert_eq!(response.body, "you");
 }
 
 #[tokio::test]
-async fn alone_what_does_not_match_is_404_or_405() {
+async fn a_service_responds_to_other_requests_with_404_or_405() {
     let gateway = narun_gateway::Gateway::builder(connect().await)
         .route(Route::post("/only-post", "app"))
         .route(Route::put("/only-post", "app"))
         .build()
         .await
         .expect("a gateway");
-    let answer = send(&gateway, get("/elsewhere")).await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    assert_eq!(answer.header("allow"), None);
+    let response = send(&gateway, get("/elsewhere")).await;
+    assert_eq!(response.status, StatusCode::NOT_FOUND);
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    assert_eq!(response.header("allow"), None);
 
-    let answer = send(&gateway, get("/only-post")).await;
-    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-    let mut allowed: Vec<_> = answer.header("allow").expect("Allow").split(", ").collect();
+    let response = send(&gateway, get("/only-post")).await;
+    assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
+    let mut allowed: Vec<_> = response.header("allow").expect("Allow").split(", ").collect();
     allowed.sort_unstable();
     assert_eq!(allowed, ["POST", "PUT"]);
 
     for unmatched in [get("/elsewhere"), get("/only-post")] {
-        let answer = send(&gateway, grpc(unmatched)).await;
-        assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(answer.header("grpc-status"), Some("12"));
+        let response = send(&gateway, grpc(unmatched)).await;
+        assert_eq!(response.status, StatusCode::OK);
+        assert_eq!(response.header("grpc-status"), Some("12"));
     }
 }
 
 #[tokio::test]
-async fn as_a_layer_what_does_not_match_falls_through() {
+async fn a_layer_passes_other_requests_to_the_inner_service() {
     let (gateway, mut consumer) = pair_with(|builder| builder.route(Route::post("/local", "nobody"))).await;
     gateway.replace_routes([Route::post("/remote", consumer.app())]).expect("routes");
     let router = Router::new()
@@ -58,22 +58,23 @@ async fn as_a_layer_what_does_not_match_falls_through() {
         .route("/remote", on_get(|| async { "inner" }))
         .layer(gateway.layer());
 
-    let call =
-        |request| async { Answer::of(router.clone().oneshot(request).await.expect("infallible")).await };
+    let call = |request| async {
+        HttpResponse::of(router.clone().oneshot(request).await.expect("infallible")).await
+    };
     assert_eq!(call(get("/local")).await.body, "local");
-    // The path is a route's, the method is not: the layer does not answer 405 for the app within.
+    // Only the method does not match: the layer does not respond with 405 for the inner service.
     assert_eq!(call(get("/remote")).await.body, "inner");
     assert_eq!(call(get("/nowhere")).await.status, StatusCode::NOT_FOUND);
 
     let remote = async {
         consumer.request().await.ok("remote").await;
     };
-    let (answer, ()) = tokio::join!(call(request(Method::POST, "/remote", "")), remote);
-    assert_eq!(answer.body, "remote");
+    let (response, ()) = tokio::join!(call(request(Method::POST, "/remote", "")), remote);
+    assert_eq!(response.body, "remote");
 }
 
 #[tokio::test]
-async fn routes_are_replaced_while_requests_are_under_way() {
+async fn routes_can_be_replaced_while_requests_are_in_progress() {
     let (gateway, mut consumer) = pair().await;
     let before = spawn(&gateway, get("/"));
     let exchange = consumer.request().await;

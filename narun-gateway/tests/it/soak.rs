@@ -1,4 +1,4 @@
-//! Exchanges without an end leave nothing behind.
+//! Exchanges that do not complete leak no memory.
 
 use std::env;
 use std::fs;
@@ -19,12 +19,12 @@ const MEASURED: &str = "NARUN_SOAK";
 const EXCHANGES: usize = 10_000;
 
 #[test]
-fn timed_out_and_cancelled_exchanges_leave_nothing_behind() {
+fn timed_out_and_cancelled_exchanges_leak_nothing() {
     if env::var_os(MEASURED).is_some() {
         return soak();
     }
-    // In a process of its own, as other tests want memory too.
-    let name = "soak::timed_out_and_cancelled_exchanges_leave_nothing_behind";
+    // In a process of its own, because other tests use memory too.
+    let name = "soak::timed_out_and_cancelled_exchanges_leak_nothing";
     let output = Command::new(env::current_exe().expect("this program"))
         .args(["--exact", name, "--nocapture"])
         .env(MEASURED, "1")
@@ -47,7 +47,7 @@ async fn soak() {
         .build()
         .await
         .expect("a gateway");
-    // It takes whatever comes, and says nothing.
+    // It receives all messages and does not respond.
     let client = connect().await;
     let subject = format!("call.TASK.{app}");
     let mut requests = client.subscribe(subject).await.expect("a subscription");
@@ -60,7 +60,7 @@ async fn soak() {
         count
     });
 
-    // What allocators and maps keep for later is there after the first round.
+    // Allocators and maps have reserved their memory after the first round.
     let mut sizes = Vec::new();
     for _ in 0..3 {
         round(&gateway).await;
@@ -72,7 +72,7 @@ async fn soak() {
     assert!(grown < 2 * 1024 * 1024, "grown by {grown} bytes in {} exchanges", 2 * EXCHANGES);
 
     client.publish(format!("call.TASK.{app}"), "".into()).await.expect("a message sent");
-    // Not all, as on a busy machine time is over before some are sent.
+    // Not all: on a busy machine, some time out before they are sent.
     let sent = sink.await.expect("no panic");
     assert!(sent > 2 * EXCHANGES, "{sent} were really sent");
 }
@@ -96,7 +96,7 @@ async fn round(gateway: &Gateway) {
     eventually("no token open", async || open_tokens(gateway) == 0).await;
 }
 
-/// Memory of this process that is resident, in bytes.
+/// The resident memory of this process in bytes.
 fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").expect("statm");
     let pages: usize =

@@ -1,4 +1,4 @@
-//! Consumers and HTTP clients whose bodies come piece by piece.
+//! Consumers and HTTP clients with streamed bodies.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -23,13 +23,13 @@ use tokio::time::Instant;
 use crate::consumer::Exchange;
 use crate::harness::soon;
 
-/// A consumer in one exchange, driven by the test: nothing happens unless it waits for something.
+/// A consumer in one exchange. It makes progress only while the test waits for something.
 pub(crate) struct Handler {
     pub(crate) request: RequestFrame,
     pub(crate) gateway: Subject,
-    /// Code of the RESET that came.
+    /// The code of the RESET that was received.
     pub(crate) reset: Option<ResetCode>,
-    /// Bytes given to be sent.
+    /// How many bytes the test has sent.
     pub(crate) sent: usize,
     callee: Callee<Subject>,
     client: async_nats::Client,
@@ -40,7 +40,7 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    /// Begins with a request.
+    /// Starts with a request.
     pub(crate) async fn new(exchange: Exchange) -> Self {
         let Exchange { request, gateway, client, .. } = exchange;
         let token = Subject::from(client.new_inbox());
@@ -76,7 +76,7 @@ impl Handler {
         }
     }
 
-    /// The rest of the request's body, with its trailers.
+    /// The remaining body of the request, with its trailers.
     pub(crate) async fn read_all(&mut self) -> Result<(Bytes, Option<HeaderMap>), BodyErrorKind> {
         let (mut all, mut trailers) = (BytesMut::new(), None);
         while let Some(piece) = self.read().await {
@@ -88,13 +88,13 @@ impl Handler {
         Ok((all.freeze(), trailers))
     }
 
-    /// Reads no more.
+    /// Stops reading.
     pub(crate) async fn stop(&mut self) {
         self.callee.stop();
         self.flush().await;
     }
 
-    /// Answers with a head and the first bytes of a body that goes on.
+    /// Responds with a head and the first bytes of a longer body.
     pub(crate) async fn begin(&mut self, response: Response<&'static str>) {
         let (parts, inline) = response.into_parts();
         let mut head = ResponseHead::new();
@@ -105,7 +105,7 @@ impl Handler {
         self.flush().await;
     }
 
-    /// Answers whole.
+    /// Responds with a whole body.
     pub(crate) async fn ok(&mut self, content: &'static str) {
         let (parts, ()) = Response::new(()).into_parts();
         let frame =
@@ -114,7 +114,7 @@ impl Handler {
         self.flush().await;
     }
 
-    /// Sends a part of the response's body as soon as there is credit; false if the exchange is over.
+    /// Sends a part of the response's body when there is credit. Returns `false` if the exchange is over.
     pub(crate) async fn send(&mut self, data: Bytes) -> bool {
         while !self.callee.wants_data() && !self.callee.is_ended() {
             self.turn().await;
@@ -130,7 +130,7 @@ impl Handler {
         self.callee.wants_data()
     }
 
-    /// How many bytes of the request's body wait to be read.
+    /// How many bytes of the request's body are buffered.
     pub(crate) fn queued(&self) -> usize {
         self.callee.queued()
     }
@@ -144,7 +144,7 @@ impl Handler {
         }
     }
 
-    /// Gives the request up.
+    /// Aborts the exchange.
     pub(crate) async fn abort(&mut self) {
         self.callee.abort(ResetCode::Internal, "", true);
         self.flush().await;
@@ -160,7 +160,7 @@ impl Handler {
         self.finish(trailers).await;
     }
 
-    /// Why the exchange is over, which it will be soon.
+    /// Waits until the exchange is over, and returns why.
     pub(crate) async fn cancelled(&mut self) -> Cancelled {
         soon("the end of an exchange", async {
             loop {
@@ -173,7 +173,7 @@ impl Handler {
         .await
     }
 
-    /// Takes in what comes within a moment.
+    /// Handles the messages of a moment.
     pub(crate) async fn turn(&mut self) {
         self.flush().await;
         let at = self.callee.poll_timeout().map_or(Duration::MAX, Time::since_origin);
@@ -201,13 +201,13 @@ impl Handler {
         self.event = self.event.or(self.callee.poll_event());
     }
 
-    /// Publishes a frame that its machine would not.
+    /// Publishes a frame past the state machine.
     pub(crate) async fn publish(&self, payload: Bytes) {
         let (to, reply) = (self.gateway.clone(), self.token.clone());
         self.client.publish_with_reply(to, reply, payload).await.expect("a message sent");
     }
 
-    /// Ends as a process does.
+    /// Ends like a process.
     pub(crate) async fn vanish(self) {
         let Self { client, inbox, .. } = self;
         drop(inbox);
@@ -230,7 +230,7 @@ impl Handler {
     }
 }
 
-/// Bytes of which none is where another could be.
+/// Bytes in which each position differs from its neighbours.
 pub(crate) fn noise(length: usize) -> Bytes {
     let mut state = 1_u64;
     let next = || {
@@ -240,14 +240,14 @@ pub(crate) fn noise(length: usize) -> Bytes {
     std::iter::repeat_with(next).take(length).collect::<Vec<_>>().into()
 }
 
-/// A body that is sent as the test says.
+/// A request body that the test sends part by part.
 pub(crate) struct Upload {
     pieces: mpsc::UnboundedReceiver<Result<Piece<Bytes>, std::io::Error>>,
     polled: Arc<AtomicUsize>,
     taken: Arc<AtomicUsize>,
 }
 
-/// The other end of an [`Upload`].
+/// The sending end of an [`Upload`].
 pub(crate) struct Uploader {
     pieces: mpsc::UnboundedSender<Result<Piece<Bytes>, std::io::Error>>,
     polled: Arc<AtomicUsize>,
@@ -264,7 +264,7 @@ pub(crate) fn upload() -> (Uploader, Request<Upload>) {
 
 impl Uploader {
     pub(crate) fn send(&self, data: impl Into<Bytes>) {
-        // The receiver may be gone already, as some tests want.
+        // Some tests drop the receiver first.
         let _ = self.pieces.send(Ok(Piece::data(data.into())));
     }
 
@@ -283,7 +283,7 @@ impl Uploader {
         self.polled.load(Ordering::SeqCst)
     }
 
-    /// How many bytes of it were taken.
+    /// How many bytes were read.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::SeqCst)
     }
@@ -311,7 +311,7 @@ impl http_body::Body for Upload {
     }
 }
 
-/// The next part of a response's body, which comes soon.
+/// Waits for the next part of a response's body.
 pub(crate) async fn next<B>(body: &mut B) -> Option<Result<Piece<B::Data>, B::Error>>
 where
     B: http_body::Body + Unpin,
@@ -319,7 +319,7 @@ where
     soon("a part of a body", body.frame()).await
 }
 
-/// Why a response's body broke off, which it does soon.
+/// Waits until a response's body fails, and returns why.
 pub(crate) async fn broken<B>(body: B) -> BodyErrorKind
 where
     B: http_body::Body<Data = Bytes, Error = narun_gateway::BoxError>,
@@ -328,12 +328,12 @@ where
     error.downcast_ref::<narun_core::BodyError>().expect("a body's error").kind()
 }
 
-/// An answer in pieces, for requests without a body.
-pub(crate) fn response() -> Response<&'static str> {
+/// The head of a streamed response.
+pub(crate) fn streamed_response() -> Response<&'static str> {
     Response::new("")
 }
 
-/// A body in pieces that are all there.
+/// A body of these pieces, all ready.
 pub(crate) fn pieces(
     body: &Bytes,
     length: usize,

@@ -18,20 +18,20 @@ async fn the_main_rows_hold_on_2_10() {
 
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let mut consumer = Consumer::start(client, &app).await;
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     consumer.request().await.refuse(Refusal::Overloaded).await;
     consumer.request().await.ok("hello").await;
-    assert_eq!(answer.await.expect("no panic").body, "hello");
+    assert_eq!(response.await.expect("no panic").body, "hello");
 
-    // Silence, then an answer to what was sent again.
-    let answer = spawn(&gateway, get("/"));
+    // Silence, then an response to what was sent again.
+    let response = spawn(&gateway, get("/"));
     consumer.request().await;
     consumer.request().await.ok("again").await;
-    assert_eq!(answer.await.expect("no panic").body, "again");
+    assert_eq!(response.await.expect("no panic").body, "again");
 
     // Gone while at work: the server says so to a PROBE.
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     consumer.request().await.working().await;
     consumer.leave().await;
-    assert_eq!(answer.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
+    assert_eq!(response.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
 }

@@ -21,13 +21,13 @@ pub(crate) struct Worker {
     messages: pull::Stream,
 }
 
-/// A durable request that it has.
+/// A durable request that it has received.
 pub(crate) struct Job {
     pub(crate) request: RequestFrame,
     message: Message,
 }
 
-/// A gateway that sends everything through a stream, and the worker of the one app that it knows.
+/// A gateway with one durable route for everything, and the worker of its app.
 pub(crate) async fn durable_pair() -> (Gateway, Worker) {
     durable_pair_with(|route| route, |builder| builder).await
 }
@@ -47,13 +47,13 @@ pub(crate) fn durable_builder(client: Client, namespace: &Namespace) -> GatewayB
     Gateway::builder(client).namespace(namespace.clone())
 }
 
-/// Everything to `app`, through the stream.
+/// A durable route for everything.
 pub(crate) fn durable_route(app: &str) -> Route {
     Route::any("/", app).prefix().durable()
 }
 
 impl Worker {
-    /// Of an app in a namespace whose stream there is.
+    /// A worker of an app in a namespace with a stream.
     pub(crate) async fn start(client: Client, namespace: &Namespace, app: &str) -> Self {
         let context = async_nats::jetstream::new(client);
         let config = pull::Config {
@@ -81,25 +81,25 @@ impl Worker {
         Job::new(message.expect("a message"))
     }
 
-    /// The next request, if there is one already.
+    /// The next request. Returns `None` if there is none yet.
     pub(crate) async fn waiting_job(&mut self) -> Option<Job> {
         settle(&self.context.client()).await;
         let message = self.messages.next().now_or_never()?.expect("an open subscription");
         Some(Job::new(message.expect("a message")))
     }
 
-    /// How many messages there are in a stream; none if there is no stream.
+    /// How many messages are in a stream. Returns `None` if the stream does not exist.
     pub(crate) async fn messages_in(&self, stream: &str) -> Option<u64> {
         let mut stream = self.context.get_stream(stream).await.ok()?;
         Some(stream.info().await.expect("information").state.messages)
     }
 
-    /// How many requests wait, or are being done.
+    /// How many requests are stored.
     pub(crate) async fn stored(&self) -> Option<u64> {
         self.messages_in(self.namespace.task_stream()).await
     }
 
-    /// How many parts of bodies are kept.
+    /// How many chunks of bodies are stored.
     pub(crate) async fn stored_bodies(&self) -> Option<u64> {
         self.messages_in(&format!("OBJ_{}", self.namespace.bodies_bucket())).await
     }
@@ -128,7 +128,7 @@ impl Job {
         self.message.headers.as_ref().expect("headers")
     }
 
-    /// A NATS header's value.
+    /// The value of a NATS header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers().get(name).map(|value| value.as_str())
     }
@@ -141,16 +141,16 @@ impl Job {
         self.message.ack_with(AckKind::Ack).await.expect("an ack");
     }
 
-    /// Publishes the answer, if somebody waits, and acknowledges the request.
+    /// Publishes the response, if a gateway waits for it, and acknowledges the request.
     pub(crate) async fn respond(&self, response: Response<Body>) {
         if let Some(inbox) = self.header(header::INBOX) {
             let frame = encode_response(response).await;
-            self.message.context.client().publish(inbox.to_owned(), frame).await.expect("an answer");
+            self.message.context.client().publish(inbox.to_owned(), frame).await.expect("an response");
         }
         self.ack().await;
     }
 
-    /// Answers 200 with this content.
+    /// Responds with 200 and this content.
     pub(crate) async fn ok(&self, content: &'static str) {
         self.respond(Response::new(Body::from(content))).await;
     }

@@ -9,7 +9,7 @@ use tonic::Status;
 use crate::call::consumers::consumer_name;
 use crate::call::live::{Source, SubscriptionPermit};
 use crate::call::{MethodCall, Streaming, Weighed};
-use crate::pull::pulls::{PullLimits, Pulled, Pulls, insist};
+use crate::pull::pulls::{PullLimits, Pulled, Pulls, retry_later};
 use crate::state::ServiceState;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};
@@ -91,7 +91,7 @@ impl Source for Consuming {
                     }
                 }
                 Pulled::Nothing => {}
-                Pulled::Lost => self.pulls = insist(|| self.consumer.pull()).await?,
+                Pulled::Lost => self.pulls = retry_later(|| self.consumer.pull()).await?,
             }
         }
     }

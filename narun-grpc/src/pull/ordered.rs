@@ -18,7 +18,7 @@ use crate::{Connection, random};
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// A consumer that reads a stream in order.
-pub(crate) struct Ordered {
+pub(crate) struct OrderedConsumer {
     pub(crate) pulls: Pulls,
     /// The API subject that deletes the consumer.
     delete: String,
@@ -28,7 +28,7 @@ pub(crate) struct Ordered {
 }
 
 /// A message and its place in the stream.
-pub(crate) struct Placed {
+pub(crate) struct OrderedMessage {
     pub(crate) sequence: u64,
     /// How many messages follow.
     pub(crate) pending: u64,
@@ -36,10 +36,10 @@ pub(crate) struct Placed {
     pub(crate) message: Message,
 }
 
-impl Ordered {
+impl OrderedConsumer {
     /// Creates a consumer that starts at a sequence, or with the last message of each subject if `from` is `None`. Also
     /// returns the number of messages that wait.
-    pub(crate) async fn make(
+    pub(crate) async fn create(
         connection: &Connection,
         limits: PullLimits,
         stream: &str,
@@ -68,17 +68,17 @@ impl Ordered {
     }
 
     /// Reads the metadata of a pulled message. Returns `None` if a message is missing before it.
-    pub(crate) fn take(&mut self, message: Message) -> Option<Placed> {
+    pub(crate) fn take(&mut self, message: Message) -> Option<OrderedMessage> {
         let context = self.connection.jetstream().ok()?.clone();
         let message = jetstream::Message { message, context };
         let info = message.info().ok().filter(|info| info.consumer_sequence == self.delivered + 1)?;
         self.delivered += 1;
         let (sequence, pending, published) = (info.stream_sequence, info.pending, info.published);
-        Some(Placed { sequence, pending, published, message: message.message })
+        Some(OrderedMessage { sequence, pending, published, message: message.message })
     }
 }
 
-impl Drop for Ordered {
+impl Drop for OrderedConsumer {
     fn drop(&mut self) {
         self.pulls.discard();
         // If the client's queue is full, the server deletes it later by itself.

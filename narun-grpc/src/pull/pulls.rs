@@ -179,7 +179,7 @@ impl Pulls {
 
 /// Retries by the rule of [`retry`], with a pause before the first attempt too, until an attempt does not fail with
 /// UNAVAILABLE or DEADLINE_EXCEEDED. The caller limits the time.
-pub(crate) async fn insist<T, F>(attempt: impl Fn() -> F) -> Result<T, Status>
+pub(crate) async fn retry_later<T, F>(attempt: impl Fn() -> F) -> Result<T, Status>
 where
     F: Future<Output = Result<T, Status>>,
 {

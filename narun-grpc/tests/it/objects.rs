@@ -95,11 +95,11 @@ async fn large_objects_are_uploaded_and_downloaded_in_chunks() {
         metadata: [("a".to_owned(), "b".to_owned())].into(),
         ..Default::default()
     };
-    let pieces = (0..30).map({
+    let chunks = (0..30).map({
         let piece = piece.clone();
         move |_| ObjectChunk { data: piece.clone(), ..Default::default() }
     });
-    let chunks = tokio_stream::iter(std::iter::once(first).chain(pieces));
+    let chunks = tokio_stream::iter(std::iter::once(first).chain(chunks));
     assert!(service.client.object_upload(chunks).await.unwrap().into_inner().success);
     let status = service.client.object_get(named(&user, "large")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -108,7 +108,7 @@ async fn large_objects_are_uploaded_and_downloaded_in_chunks() {
     assert_eq!((first.object_name.as_str(), first.size), ("large", 30 * 777_777));
     assert_eq!(first.metadata.get("a").map(String::as_str), Some("b"));
     let mut data = BytesMut::new();
-    while let Some(chunk) = soon("a piece", download.message()).await.unwrap() {
+    while let Some(chunk) = soon("a chunk", download.message()).await.unwrap() {
         data.extend_from_slice(&chunk.data);
     }
     assert!(data.chunks(piece.len()).all(|found| found == piece) && data.len() == 30 * piece.len());
@@ -157,8 +157,8 @@ async fn concurrent_puts_of_an_object_leave_one_version() {
         }
     });
     futures::future::join_all(mixed).await;
-    let pieces = if get(&service.client, &user, "o").await.found { 2 } else { 0 };
-    assert_eq!(kept(&user).await, pieces + 1);
+    let chunks = if get(&service.client, &user, "o").await.found { 2 } else { 0 };
+    assert_eq!(kept(&user).await, chunks + 1);
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_cancelled_upload_leaves_nothing() {
         client.object_upload(tokio_stream::wrappers::ReceiverStream::new(chunks)).await.map(drop)
     });
     let context = jetstream::new(connect().await);
-    eventually("pieces", async || match context.get_stream(format!("OBJ_obj-user-{user}-b")).await {
+    eventually("chunks", async || match context.get_stream(format!("OBJ_obj-user-{user}-b")).await {
         Ok(stream) => stream.cached_info().state.messages >= 3,
         Err(_) => false,
     })

@@ -1,4 +1,4 @@
-//! JetStream's confirmations.
+//! The acknowledgement of a published message (PubAck).
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::publish::PublishAck;
@@ -7,13 +7,13 @@ use async_nats::jetstream::response::Response;
 use narun_core::exchange::Ack;
 use narun_core::{Failure, FailureKind};
 
-/// Confirmations are some dozens of bytes.
+/// The most bytes that a PubAck can have. Real ones have some dozens.
 const LONGEST: usize = 4096;
 
-/// Another publication with the same id is on its way through a cluster, neither stored yet nor refused.
+/// A cluster is still storing another message with the same id: neither stored nor refused yet.
 const DUPLICATE_IN_PROCESS: ErrorCode = ErrorCode(10158);
 
-/// What a PubAck says; none if it is none, or leaves it open.
+/// Reads a PubAck. Returns `None` if the payload is no PubAck, or leaves open whether the message is stored.
 pub(crate) fn read(payload: &[u8]) -> Option<Result<Ack, Failure>> {
     if payload.len() > LONGEST {
         return None;
@@ -28,10 +28,10 @@ pub(crate) fn read(payload: &[u8]) -> Option<Result<Ack, Failure>> {
     }
 }
 
-/// What the server's error means to the client of a request.
+/// What the server's error means for the HTTP request.
 fn kind(code: ErrorCode, text: &str) -> FailureKind {
     match code {
-        // The code of everything that goes wrong with storing; of the limits only the text tells.
+        // This is the code of all failures to store. Only the text tells which are limits.
         ErrorCode::STREAM_STORE_FAILED if text.contains("maximum") => FailureKind::StreamFull,
         ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
         | ErrorCode::INSUFFICIENT_RESOURCES
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn confirmations_are_read() {
+    fn pub_acks_are_read() {
         assert_eq!(read(br#"{"stream":"TASK","seq":7}"#), Some(Ok(Ack { duplicate: false })));
         assert_eq!(
             read(br#"{"stream":"TASK","domain":"hub","seq":7,"duplicate":true,"new":[{}]}"#),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_apart() {
+    fn errors_have_kinds() {
         type K = FailureKind;
         for (code, description, expected) in [
             (10077, "maximum messages exceeded", K::StreamFull),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_none() {
+    fn other_payloads_are_no_pub_acks() {
         let long = format!(r#"{{"stream":"{}","seq":7}}"#, "x".repeat(LONGEST));
         let deep = "[".repeat(LONGEST);
         for junk in ["", "{}", "null", "[]", r#"{"stream":"TASK"}"#, r#"{"error":{}}"#, &long, &deep] {

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::api::{Api, ApiError};
 use super::objects::{self, CHUNK, ChunkSink, ChunkWriter, ObjectCheck, Written, name_token};
 
-/// Bodies that do not fit a message, as objects of a NATS object store.
+/// The bucket of bodies: request bodies that do not fit in a message, as objects of a NATS object store.
 #[derive(Clone, Debug)]
 pub struct BodyStore {
     api: Api<Context>,
@@ -19,27 +19,27 @@ pub struct BodyStore {
     stream: String,
 }
 
-/// Why a body was not stored, read or deleted.
+/// Why a body could not be stored, read or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyStoreError {
     /// There is no such object.
-    #[error("the body is not there any more")]
+    #[error("the body does not exist any more")]
     Missing,
-    /// It is not what the reference says: size or digest differ.
+    /// Size or digest differ from those of the reference.
     #[error("the body is not the one that was stored")]
     Corrupt,
     /// The bucket is full.
     #[error("the bucket of bodies is full")]
     Full,
-    /// No answer, no connection, no leader: worth trying again.
+    /// There was no response, no connection or no leader, or the server refused: a retry may succeed.
     #[error("the bucket of bodies cannot be reached: {0}")]
     Unavailable(String),
 }
 
-/// Bytes that each chunk but the last must have when it is read, so that a body does not come as a million messages.
+/// The fewest bytes of a chunk that is read, except for the last: a body must not be a million messages.
 const SMALLEST_CHUNK: usize = 4 * 1024;
 
-/// Chunks that are under way at once.
+/// How many chunks are sent before the first of them is stored.
 const IN_FLIGHT: usize = 8;
 
 impl BodyStore {
@@ -47,10 +47,10 @@ impl BodyStore {
         Self { api, stream: objects::stream_name(&bucket), bucket }
     }
 
-    /// Stores a body of the request `id`, under a name that nobody else uses. What was stored of it is deleted again
-    /// if that fails, as far as the server can be reached.
+    /// Stores a body of the request `id` under a unique name. On failure, deletes what has been stored of it, if the
+    /// server can be reached.
     ///
-    /// Dropped in the middle, the future leaves behind what was stored until then: run it in a task that is not aborted.
+    /// Not cancel safe: a dropped future leaves chunks behind. Run it in a task that is not aborted.
     pub async fn put(&self, id: ExchangeId, body: Bytes) -> Result<ObjectRef, BodyStoreError> {
         let name = new_name(id);
         match self.store(&name, body).await {
@@ -59,14 +59,14 @@ impl BodyStore {
             }
             Err(error) => {
                 if let Err(error) = self.purge(&name).await {
-                    warn!(bucket = %self.bucket, %name, %error, "a part of a body stays behind");
+                    warn!(bucket = %self.bucket, %name, %error, "a part of a body could not be deleted");
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// Reads a body whole, and checks it. Takes as much memory as the reference says, at most.
+    /// Reads a whole body and checks its size and digest. Uses at most as much memory as the reference says.
     pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, BodyStoreError> {
         if object.bucket != self.bucket {
             return Err(BodyStoreError::Missing);
@@ -92,7 +92,7 @@ impl BodyStore {
         }
     }
 
-    /// Deletes a body, with all its traces. It is no error if it is not there.
+    /// Deletes a body and its description. Succeeds if it does not exist.
     pub async fn delete(&self, object: &ObjectRef) -> Result<(), BodyStoreError> {
         if object.bucket != self.bucket {
             return Ok(());
@@ -100,7 +100,7 @@ impl BodyStore {
         Ok(self.purge(&object.name).await?)
     }
 
-    /// The bucket's name, which references must have.
+    /// The name of the bucket. References to other buckets are not followed.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
@@ -123,8 +123,8 @@ impl BodyStore {
         self.api.purge(&self.stream, &format!("$O.{}.*.{}", self.bucket, name_token(name))).await
     }
 
-    /// The subject of a body's chunks. Object stores have the encoded name in the subject of the description, and any unique
-    /// token in that of the chunks; with the same token in both, nobody has to look it up.
+    /// The subject of a body's chunks. In an object store this ends in a token that the description names. With the token of
+    /// the description's own subject, the chunks are found without the description.
     fn chunks(&self, name: &str) -> String {
         objects::chunk_subject(&self.bucket, &name_token(name))
     }

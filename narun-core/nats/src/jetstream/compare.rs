@@ -1,4 +1,4 @@
-//! What exists, compared with what was asked for.
+//! Compares streams and consumers that exist with the wanted ones.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, Config as Consumer, PriorityPolicy};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
-/// The first difference that breaks a guarantee, in words that go after "has".
+/// The first difference that breaks a guarantee, as text that follows "has".
 pub(super) fn stream_difference(wanted: &Config, found: &Config) -> Option<String> {
     let sorted = |config: &Config| {
         let mut subjects = config.subjects.clone();
@@ -23,9 +23,10 @@ pub(super) fn stream_difference(wanted: &Config, found: &Config) -> Option<Strin
         (found.duplicate_window < wanted.duplicate_window).then(|| {
             format!("a duplicate window of {:?}, not {:?}", found.duplicate_window, wanted.duplicate_window)
         }),
-        (age(found) < age(wanted))
-            .then(|| format!("a maximum age of {}, not {}", words(found.max_age), words(wanted.max_age))),
-        // A message beyond it is deleted to make room, whatever the discard policy.
+        (age(found) < age(wanted)).then(|| {
+            format!("a maximum age of {}, not {}", age_text(found.max_age), age_text(wanted.max_age))
+        }),
+        // Whatever the discard policy, the oldest message of the subject is deleted when it is reached.
         (limit(found.max_messages_per_subject) < limit(wanted.max_messages_per_subject))
             .then(|| format!("a limit of {} messages of a subject", found.max_messages_per_subject)),
         found.no_ack.then(|| "acknowledgements turned off".to_owned()),
@@ -34,9 +35,9 @@ pub(super) fn stream_difference(wanted: &Config, found: &Config) -> Option<Strin
     differences.into_iter().flatten().next()
 }
 
-/// Differences that one should know of.
-pub(super) fn stream_remarks(wanted: &Config, found: &Config) -> Vec<String> {
-    let remarks = [
+/// Differences that are logged: they break no guarantee.
+pub(super) fn stream_warnings(wanted: &Config, found: &Config) -> Vec<String> {
+    let warnings = [
         unequal("maximum messages", &limit(wanted.max_messages), &limit(found.max_messages)),
         unequal("maximum bytes", &limit(wanted.max_bytes), &limit(found.max_bytes)),
         unequal(
@@ -45,12 +46,12 @@ pub(super) fn stream_remarks(wanted: &Config, found: &Config) -> Vec<String> {
             &limit(found.max_message_size.into()),
         ),
         unequal("replicas", &wanted.num_replicas, &found.num_replicas),
-        unequal("maximum age", &words(wanted.max_age), &words(found.max_age)),
+        unequal("maximum age", &age_text(wanted.max_age), &age_text(found.max_age)),
     ];
-    remarks.into_iter().flatten().collect()
+    warnings.into_iter().flatten().collect()
 }
 
-/// The first difference that breaks a guarantee, in words that go after "has".
+/// The first difference that breaks a guarantee, as text that follows "has".
 pub(super) fn consumer_difference(wanted: &Consumer, found: &Consumer) -> Option<String> {
     let filters = |config: &Consumer| match config.filter_subjects.as_slice() {
         [] => config.filter_subject.clone(),
@@ -60,26 +61,26 @@ pub(super) fn consumer_difference(wanted: &Consumer, found: &Consumer) -> Option
         unequal("filter", &filters(wanted), &filters(found)),
         found.deliver_subject.is_some().then(|| "push delivery, not pull".to_owned()),
         (found.ack_policy != AckPolicy::Explicit).then(|| "an ack policy that is not explicit".to_owned()),
-        // Beyond it a message stays for ever, and nobody is told.
+        // After the last delivery a message would stay in the stream for ever, unnoticed.
         (found.max_deliver > 0).then(|| format!("{} deliveries at most, not unlimited", found.max_deliver)),
         found.headers_only.then(|| "headers only, not payloads".to_owned()),
         (found.priority_policy != PriorityPolicy::None)
-            .then(|| "a priority policy, which pulls have to be made for".to_owned()),
+            .then(|| "a priority policy, which needs other pulls".to_owned()),
     ];
     differences.into_iter().flatten().next()
 }
 
-/// Differences that one should know of.
-pub(super) fn consumer_remarks(wanted: &Consumer, found: &Consumer) -> Vec<String> {
-    let remarks = [
+/// Differences that are logged: they break no guarantee.
+pub(super) fn consumer_warnings(wanted: &Consumer, found: &Consumer) -> Vec<String> {
+    let warnings = [
         unequal("unacknowledged messages", &limit(wanted.max_ack_pending), &limit(found.max_ack_pending)),
-        unequal("ack wait", &words(wanted.ack_wait), &words(ack_wait(found))),
+        unequal("ack wait", &age_text(wanted.ack_wait), &age_text(ack_wait(found))),
         unequal("state in memory", &wanted.memory_storage, &found.memory_storage),
     ];
-    remarks.into_iter().flatten().collect()
+    warnings.into_iter().flatten().collect()
 }
 
-/// After what time without an acknowledgement a message may be delivered again.
+/// The shortest time without an acknowledgement after which a message is delivered again.
 pub(super) fn ack_wait(found: &Consumer) -> Duration {
     found.backoff.iter().copied().fold(found.ack_wait, Duration::min)
 }
@@ -110,7 +111,7 @@ const fn storage(config: &Config) -> &'static str {
     }
 }
 
-/// A limit of which zero and less stand for none.
+/// A limit of the server, where zero and less mean unlimited.
 fn limit(limit: i64) -> Limit {
     Limit(u64::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(u64::MAX))
 }
@@ -131,7 +132,7 @@ fn age(config: &Config) -> Duration {
     if config.max_age.is_zero() { Duration::MAX } else { config.max_age }
 }
 
-fn words(age: Duration) -> String {
+fn age_text(age: Duration) -> String {
     if age.is_zero() { "none".to_owned() } else { format!("{age:?}") }
 }
 
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_loses_messages_earlier_breaks_a_guarantee() {
+    fn an_earlier_loss_of_messages_breaks_a_guarantee() {
         let difference = |wanted, found| stream_difference(&wanted, &found);
         let asked = stream(HOUR, 3, 10);
         assert_eq!(difference(asked.clone(), asked.clone()), None);
@@ -160,20 +161,20 @@ mod tests {
     }
 
     #[test]
-    fn other_differences_are_remarks() {
-        let remarks = |max_messages| stream_remarks(&stream(HOUR, 1, -1), &stream(HOUR, 1, max_messages));
-        assert_eq!(remarks(0), [""; 0]);
-        assert_eq!(remarks(5), ["maximum messages 5, not unlimited"]);
+    fn other_differences_are_warnings() {
+        let warnings = |max_messages| stream_warnings(&stream(HOUR, 1, -1), &stream(HOUR, 1, max_messages));
+        assert_eq!(warnings(0), [""; 0]);
+        assert_eq!(warnings(5), ["maximum messages 5, not unlimited"]);
         let bounded = Consumer { max_ack_pending: 1000, ..Consumer::default() };
         assert_eq!(consumer_difference(&Consumer::default(), &bounded), None);
         assert_eq!(
-            consumer_remarks(&Consumer::default(), &bounded),
+            consumer_warnings(&Consumer::default(), &bounded),
             ["unacknowledged messages 1000, not unlimited"]
         );
     }
 
     #[test]
-    fn the_shortest_wait_is_in_force() {
+    fn the_shortest_wait_applies() {
         let seconds = Duration::from_secs;
         let found =
             Consumer { ack_wait: seconds(5), backoff: vec![seconds(2), seconds(9)], ..Consumer::default() };

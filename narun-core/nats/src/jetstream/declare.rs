@@ -7,10 +7,10 @@ use tracing::{debug, warn};
 use super::api::{Api, ApiError};
 use super::compare;
 
-/// Why something is not there as it should be.
+/// Why a stream, consumer or bucket does not exist as it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeclareError {
-    /// It exists otherwise, which breaks a guarantee: for people to mend.
+    /// It exists with a configuration that breaks a guarantee: somebody has to change it.
     #[error("{what} has {difference}")]
     Mismatch {
         /// Such as "stream TASK".
@@ -18,32 +18,32 @@ pub enum DeclareError {
         /// Such as "retention limits, not work queue".
         difference: String,
     },
-    /// It does not exist, and is not to be declared.
+    /// It does not exist, and [`StreamSettings::declare`](super::StreamSettings::declare) is false.
     #[error("{what} does not exist")]
     Missing {
         /// Such as "stream TASK".
         what: String,
     },
-    /// The server refuses: for people to mend.
+    /// The server refused: somebody has to change something.
     #[error("{what} cannot be declared: {why}")]
     Refused {
         /// Such as "stream TASK".
         what: String,
-        /// The server's words.
+        /// The server's error.
         why: String,
     },
-    /// No answer, no connection, no leader: worth trying again.
+    /// There was no response, no connection or no leader: a retry may succeed.
     #[error("{what} cannot be reached: {why}")]
     Unavailable {
         /// Such as "stream TASK".
         what: String,
-        /// What went wrong.
+        /// Why the request failed.
         why: String,
     },
 }
 
 impl DeclareError {
-    /// Whether trying again may help without anybody doing anything.
+    /// Whether a retry may succeed although nobody changes anything.
     pub const fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
@@ -63,11 +63,11 @@ pub(super) async fn declare_stream(
 ) -> Result<(), DeclareError> {
     let mut found = stream(api, &wanted.name).await;
     if matches!(&found, Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND)) && create {
-        debug!(what, "declaring what is missing");
+        debug!(what, "declaring a missing stream");
         found = match create_stream(api, wanted).await {
-            // Somebody else was faster, with other settings.
+            // Another process has created it meanwhile, with another configuration.
             Err(error) if error.is(ErrorCode::STREAM_NAME_EXIST) => stream(api, &wanted.name).await,
-            // What was just created is compared as well: old servers drop settings that they do not know.
+            // The created stream is compared too: old servers drop settings that they do not know.
             created => created,
         };
     }
@@ -78,13 +78,14 @@ pub(super) async fn declare_stream(
     if let Some(difference) = compare::stream_difference(wanted, &found) {
         return Err(DeclareError::Mismatch { what: what.to_owned(), difference });
     }
-    for difference in compare::stream_remarks(wanted, &found) {
-        warn!(what, %difference, "a stream is not as set");
+    for difference in compare::stream_warnings(wanted, &found) {
+        warn!(what, %difference, "a stream differs from the settings");
     }
     Ok(())
 }
 
-/// Checks a durable consumer, and creates it first if it is missing and `create` is set. Returns the one in force.
+/// Checks a durable consumer, and creates it first if it is missing and `create` is set. Returns its
+/// configuration, which may be another than the wanted one.
 pub(super) async fn declare_consumer(
     api: &Api<Context>,
     stream: &str,
@@ -96,7 +97,7 @@ pub(super) async fn declare_consumer(
     let mut found = consumer(api, stream, name).await;
     if matches!(&found, Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND)) && create {
         found = match create_consumer(api, stream, name, wanted).await {
-            // Somebody else was faster, with other settings.
+            // Another process has created it meanwhile, with another configuration.
             Err(error) if error.is_other_consumer() => consumer(api, stream, name).await,
             created => created,
         };
@@ -111,8 +112,8 @@ pub(super) async fn declare_consumer(
     if let Some(difference) = compare::consumer_difference(wanted, &found) {
         return Err(DeclareError::Mismatch { what, difference });
     }
-    for difference in compare::consumer_remarks(wanted, &found) {
-        warn!(%what, %difference, "a consumer is not as set");
+    for difference in compare::consumer_warnings(wanted, &found) {
+        warn!(%what, %difference, "a consumer differs from the settings");
     }
     Ok(found)
 }
@@ -138,7 +139,7 @@ async fn create_consumer(
     wanted: &consumer::Config,
 ) -> Result<consumer::Config, ApiError> {
     let operation = format!("CONSUMER.CREATE.{stream}.{name}.{}", wanted.filter_subject);
-    // Servers before 2.10 do not know the action, and would change a consumer that has come in between.
+    // Servers before 2.10 ignore the action, and would change a consumer that was created in between.
     let request = json!({ "stream_name": stream, "config": wanted, "action": "create" });
     let info: consumer::Info = api.request(&operation, &request).await?;
     Ok(info.config)

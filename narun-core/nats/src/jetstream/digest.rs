@@ -22,8 +22,8 @@ pub fn keyed_id(namespace: &Namespace, app: &App, scope: Option<&[u8; 32]>, key:
     ExchangeId::from_bytes(id)
 }
 
-/// SHA-256 of these parts, each of them after its length in 8 bytes, the highest first. So no two lists of parts have
-/// the same bytes; and the first part says what is digested.
+/// SHA-256 of these parts, each preceded by its length as 8 bytes, big-endian. So two different lists of parts never have the
+/// same bytes. The first part says what is digested.
 fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut sha = Sha256::new();
     for part in parts {
@@ -37,9 +37,9 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    /// Computed by another program, from the description in `spec/exchange.md`.
+    /// The expected values are those of another program, written from `spec/exchange.md`.
     #[test]
-    fn digests_are_those_of_the_specification() {
+    fn digests_match_the_specification() {
         let hex = |digest: [u8; 32]| data_encoding::HEXLOWER.encode(&digest);
         assert_eq!(
             hex(request_digest(&Method::POST, "/jobs?a=1", b"body")),
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_moves_from_one_part_to_the_next() {
+    fn parts_are_delimited() {
         let requests = [
             request_digest(&Method::PUT, "/ab", b"c"),
             request_digest(&Method::PUT, "/a", b"bc"),

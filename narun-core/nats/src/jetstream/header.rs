@@ -1,16 +1,16 @@
-//! NATS headers, narun's own where nothing else is said. No HTTP field ever becomes one.
+//! The NATS headers of durable requests and dead letters. An HTTP field never becomes one.
 
-/// NATS's own, on a durable request: its id as text, by which the server knows duplicates.
+/// On a durable request, defined by NATS: its id as text, by which the server recognises duplicates.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
-/// NATS's own, on a durable request: the stream, which refuses it if it has another name.
+/// On a durable request, defined by NATS: the name of the stream. A stream of another name refuses the message.
 pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
-/// On a durable request: the gateway's inbox subject for the answer.
+/// On a durable request: the gateway's inbox subject for the response.
 pub const INBOX: &str = "Narun-Inbox";
-/// On a durable request: after how many milliseconds, counted from the server's timestamp, it is not run any more.
+/// On a durable request: its expiry in milliseconds, counted from the server's timestamp. It is not run later.
 pub const EXPIRY: &str = "Narun-Expiry";
-/// On a dead letter: why it was given up, a text for people in visible ASCII.
+/// On a dead letter: why it was given up, as text in visible ASCII.
 pub const REASON: &str = "Narun-Reason";
 /// On a dead letter: how often it was delivered.
 pub const DELIVERIES: &str = "Narun-Deliveries";
-/// On a dead letter: when the request was stored first, milliseconds since 1970 (UTC).
+/// On a dead letter: when the request was first stored, in milliseconds since 1970 (UTC).
 pub const ACCEPTED: &str = "Narun-Accepted";

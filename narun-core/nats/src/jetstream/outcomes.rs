@@ -13,7 +13,7 @@ use super::api::{Api, ApiError, StoredMessage};
 use narun_core::ExchangeId;
 use narun_core::frame::OutcomeRef;
 
-/// The bucket of outcomes: what became of requests, under their ids.
+/// The bucket of outcomes: the results of durable requests by request id.
 #[derive(Clone, Debug)]
 pub struct OutcomeStore {
     api: Api<Context>,
@@ -21,47 +21,47 @@ pub struct OutcomeStore {
     stream: String,
 }
 
-/// An outcome as it is kept.
+/// An outcome in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredOutcome {
     /// The outcome.
     pub outcome: Outcome,
-    /// Its revision, for conditional changes.
+    /// Its revision, for [`update`](OutcomeStore::update) and [`forget`](OutcomeStore::forget).
     pub revision: u64,
-    /// How long ago it was last changed, by this machine's clock and the server's.
+    /// The time since its last change: the difference of this machine's clock and the server's timestamp.
     pub age: Duration,
 }
 
-/// What came of [`OutcomeStore::create`].
+/// The result of [`OutcomeStore::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// There was none; this is its revision.
+    /// It was created, with this revision.
     New(u64),
-    /// There is one already.
+    /// There was one already.
     Exists(StoredOutcome),
 }
 
-/// Why an outcome was not read or changed.
+/// Why an outcome could not be read or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutcomeError {
     /// The value is over the bucket's limit.
-    #[error("the outcome is too large to be kept")]
+    #[error("the outcome is too large to be stored")]
     TooLarge,
-    /// What is kept is none of narun's.
-    #[error("what is kept of the request cannot be read: {0}")]
+    /// The stored value is no outcome.
+    #[error("the stored outcome is malformed: {0}")]
     Malformed(String),
-    /// Somebody else changed it in between.
-    #[error("the outcome was changed in between")]
+    /// It does not have the expected revision any more.
+    #[error("the outcome was changed meanwhile")]
     Conflict,
     /// The bucket is full.
     #[error("the bucket of outcomes is full")]
     Full,
-    /// No answer, no connection, no leader: worth trying again.
+    /// There was no response, no connection or no leader, or the server refused: a retry may succeed.
     #[error("the bucket of outcomes cannot be reached: {0}")]
     Unavailable(String),
 }
 
-/// How often a record is made anew that comes and goes meanwhile.
+/// How often creation is tried if others create and forget the outcome at the same time.
 const ATTEMPTS: usize = 3;
 
 impl OutcomeStore {
@@ -69,7 +69,7 @@ impl OutcomeStore {
         Self { api, stream: format!("KV_{bucket}"), bucket }
     }
 
-    /// Keeps an outcome if there is none for this id.
+    /// Stores an outcome unless there is one for this id.
     pub async fn create(&self, id: ExchangeId, outcome: &Outcome) -> Result<Created, OutcomeError> {
         let mut revision = 0;
         for _ in 0..ATTEMPTS {
@@ -77,7 +77,7 @@ impl OutcomeStore {
                 Err(OutcomeError::Conflict) => {}
                 updated => return updated.map(Created::New),
             }
-            // There is a record, or the mark of one that was forgotten, on which the new one follows.
+            // There is an outcome, or the marker of a forgotten one, whose revision the new one has to name.
             let stored = self.stored(id).await?;
             revision = stored.as_ref().map_or(0, |stored| stored.message.sequence);
             if let Some(kept) = stored.as_ref().map(kept).transpose()?.flatten() {
@@ -87,12 +87,12 @@ impl OutcomeStore {
         Err(OutcomeError::Conflict)
     }
 
-    /// What is kept for this id.
+    /// Returns the outcome for this id, `None` if there is none.
     pub async fn get(&self, id: ExchangeId) -> Result<Option<StoredOutcome>, OutcomeError> {
         Ok(self.stored(id).await?.as_ref().map(kept).transpose()?.flatten())
     }
 
-    /// Changes an outcome that still has this revision; returns the new one.
+    /// Changes an outcome if it still has this revision. Returns the new revision.
     pub async fn update(
         &self,
         id: ExchangeId,
@@ -102,7 +102,7 @@ impl OutcomeStore {
         self.publish(id, expecting(revision), record::encode(outcome)).await
     }
 
-    /// Keeps this RESPONSE frame as the answer, whatever was there before; returns once it is stored.
+    /// Stores a RESPONSE frame as the outcome, in place of any other one.
     pub async fn done(
         &self,
         id: ExchangeId,
@@ -112,20 +112,19 @@ impl OutcomeStore {
         self.put(id, request, OutcomeState::Done { response }).await
     }
 
-    /// Makes the request pending again, whatever was there before: it is about to be put back, by somebody who sees to
-    /// it that it is published.
+    /// Makes the request pending and published again, whatever its outcome is. The caller is about to publish it.
     pub async fn reopen(&self, id: ExchangeId, request: &OutcomeRef) -> Result<(), OutcomeError> {
         self.put(id, request, OutcomeState::Pending { published: true }).await
     }
 
-    /// Forgets the request if its outcome still has this revision: it was never published.
+    /// Deletes an outcome if it still has this revision, because the request was never published.
     pub async fn forget(&self, id: ExchangeId, revision: u64) -> Result<(), OutcomeError> {
         let mut headers = expecting(revision);
         headers.insert("KV-Operation", "DEL");
         self.publish(id, headers, Bytes::new()).await.map(drop)
     }
 
-    /// The bucket's name, which references must have.
+    /// The name of the bucket. References to other buckets are not followed.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
@@ -170,7 +169,7 @@ fn expecting(revision: u64) -> HeaderMap {
     headers
 }
 
-/// What a message keeps; nothing if it is the mark of a deletion, which alone is empty.
+/// The outcome in a message; `None` for the marker of a deletion, which is empty.
 fn kept(stored: &StoredMessage) -> Result<Option<StoredOutcome>, OutcomeError> {
     if stored.payload.is_empty() {
         return Ok(None);

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-/// Settings of what a namespace keeps in JetStream: the stream of durable requests, that of dead letters, and the
-/// buckets of outcomes and large bodies.
+/// Settings of a namespace in JetStream: of the streams of durable requests and dead letters, and of the buckets of
+/// outcomes and large bodies.
 ///
-/// What is missing is declared with these settings. What exists is checked: a difference that breaks a guarantee is
-/// an error, and nothing is ever changed.
+/// A missing stream or bucket is created with these settings. One that exists is checked and never changed: a difference
+/// that breaks a guarantee is an error, other differences are logged.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,10 +30,10 @@ pub struct StreamSettings {
 /// Where a stream keeps its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Storage {
-    /// On disk: survives a restart of the server.
+    /// On disk. Survives a restart of the server.
     #[default]
     File,
-    /// In memory: lost with the server, unless there are replicas.
+    /// In memory. Lost with the server, unless there are replicas.
     Memory,
 }
 
@@ -64,45 +64,45 @@ impl StreamSettings {
         self
     }
 
-    /// On how many servers of a cluster, 1 to 5. Default 1: an outage of that server stops durable delivery.
+    /// The number of servers in a cluster that keep each message, 1 to 5. Default 1: durable delivery stops while that server
+    /// is down.
     pub const fn replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
         self
     }
 
-    /// How many requests wait at most; further ones are answered 503. Default: no limit.
+    /// The most requests that wait. Further requests get a 503. Default: no limit.
     pub const fn max_messages(mut self, messages: u64) -> Self {
         self.max_messages = Some(messages);
         self
     }
 
-    /// How many bytes of requests wait at most; further ones are answered 503. Default: no limit.
+    /// The most bytes of requests that wait. Further requests get a 503. Default: no limit.
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
-    /// After what time the server drops a request that nobody has done: accepted work is lost then. Default: never.
+    /// The age at which the server drops a waiting request. Accepted work is lost then. Default: never.
     pub const fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// For how long the server recognises a request that was published twice; never longer than messages are kept.
-    /// Default 2 minutes.
+    /// How long the server recognises a request that is published twice, at most as long as messages are kept. Default
+    /// 2 minutes.
     pub const fn duplicate_window(mut self, window: Duration) -> Self {
         self.duplicate_window = window;
         self
     }
 
-    /// For how long outcomes are kept, counted from their last change; never shorter than the server recognises what was
-    /// published twice. Default 24 hours.
+    /// How long outcomes are kept after their last change, at least as long as the duplicate window. Default 24 hours.
     pub const fn outcome_ttl(mut self, ttl: Duration) -> Self {
         self.outcome_ttl = ttl;
         self
     }
 
-    /// Whether to declare what is missing. Default true; without it, what is missing is an error.
+    /// Whether to create missing streams, buckets and consumers. If false, a missing one is an error. Default true.
     pub const fn declare(mut self, declare: bool) -> Self {
         self.declare = declare;
         self

@@ -13,7 +13,7 @@ use super::settings::{Storage, StreamSettings};
 use super::{compare, objects};
 use narun_core::{App, Namespace};
 
-/// What a namespace keeps in JetStream. Cheap to clone.
+/// The streams and buckets of a namespace. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TaskStreams {
     api: Api<Context>,
@@ -22,7 +22,7 @@ pub struct TaskStreams {
 }
 
 impl TaskStreams {
-    /// Of this namespace, reached through this client; nothing is sent yet. To be called in a runtime of tokio's.
+    /// For this namespace, through this client. Sends nothing. Must be called within a tokio runtime.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
         let context = ContextBuilder::new().timeout(api::LIMIT).build(client);
         Self { api: Api::new(context), namespace, settings }
@@ -38,15 +38,15 @@ impl TaskStreams {
         self.api.requester()
     }
 
-    /// For how long at least the server recognises a request that was published twice.
+    /// How long the server recognises a request that is published twice, at least.
     pub fn duplicate_window(&self) -> Duration {
-        // The server takes none that is longer than messages live.
+        // The server refuses a window that is longer than messages are kept.
         self.settings
             .max_age
             .map_or(self.settings.duplicate_window, |age| age.min(self.settings.duplicate_window))
     }
 
-    /// Sees to it that the stream of durable requests exists.
+    /// Declares the stream of durable requests.
     pub async fn declare_stream(&self) -> Result<(), DeclareError> {
         let wanted = stream::Config {
             name: self.namespace.task_stream().to_owned(),
@@ -61,7 +61,7 @@ impl TaskStreams {
         self.declare(&format!("stream {}", wanted.name), &wanted).await
     }
 
-    /// Sees to it that the stream of dead letters exists.
+    /// Declares the stream of dead letters.
     pub async fn declare_dead_letters(&self) -> Result<(), DeclareError> {
         let wanted = stream::Config {
             name: self.namespace.dead_stream(),
@@ -72,8 +72,7 @@ impl TaskStreams {
         self.declare(&format!("stream {}", wanted.name), &wanted).await
     }
 
-    /// Sees to it that the app's durable consumer exists, with this ack wait if it has to be declared; returns the one
-    /// that is in force.
+    /// Declares the app's durable consumer, with this ack wait if it is created. Returns the consumer's ack wait.
     pub async fn declare_consumer(&self, app: &App, ack_wait: Duration) -> Result<Duration, DeclareError> {
         let wanted = consumer::Config {
             durable_name: Some(app.to_string()),
@@ -89,16 +88,16 @@ impl TaskStreams {
         Ok(compare::ack_wait(&found))
     }
 
-    /// The bucket of outcomes, which is declared if need be.
+    /// Declares the bucket of outcomes.
     pub async fn outcomes(&self) -> Result<OutcomeStore, DeclareError> {
         let bucket = self.namespace.outcomes_bucket();
-        // As clients in all languages make a key-value bucket.
+        // As clients in all languages create a key-value bucket.
         let wanted = stream::Config {
             name: format!("KV_{bucket}"),
             subjects: vec![format!("$KV.{bucket}.>")],
             max_messages_per_subject: 1,
-            // A record that is gone while the stream still recognises its request would be a request that is
-            // never published again, and never answered.
+            // If an outcome expired while the stream still recognises its request as a duplicate, the same request
+            // would not be stored again, and never get a response.
             max_age: self.settings.outcome_ttl.max(self.duplicate_window()),
             allow_rollup: true,
             deny_delete: true,
@@ -109,10 +108,10 @@ impl TaskStreams {
         Ok(OutcomeStore::new(self.api.clone(), bucket))
     }
 
-    /// The bucket of bodies, which is declared if need be.
+    /// Declares the bucket of bodies.
     pub async fn bodies(&self) -> Result<BodyStore, DeclareError> {
         let bucket = self.namespace.bodies_bucket();
-        // As clients in all languages make an object store.
+        // As clients in all languages create an object store.
         let wanted = stream::Config {
             name: objects::stream_name(&bucket),
             subjects: objects::stream_subjects(&bucket),
@@ -128,8 +127,8 @@ impl TaskStreams {
         declare_stream(&self.api, what, wanted, self.settings.declare).await
     }
 
-    /// What all streams have in common. A duplicate window that is left out is the server's default of 2 minutes, or
-    /// the maximum age if that is shorter.
+    /// The configuration that all streams have in common. Without a duplicate window the server uses 2 minutes, or the
+    /// maximum age if that is shorter.
     fn common(&self) -> stream::Config {
         stream::Config {
             retention: RetentionPolicy::Limits,

@@ -1,4 +1,4 @@
-//! Bodies as objects.
+//! The bucket of bodies.
 
 use async_nats::jetstream::object_store;
 use async_nats::jetstream::stream::StorageType;
@@ -15,8 +15,8 @@ fn body(length: usize) -> Bytes {
     (0_usize..length).map(|i| (i % 251) as u8).collect()
 }
 
-/// One body, stored, read and deleted.
-pub(crate) async fn comes_and_goes(tasks: &TaskStreams, length: usize) {
+/// Stores, reads and deletes one body.
+pub(crate) async fn is_stored_and_deleted(tasks: &TaskStreams, length: usize) {
     let bodies = tasks.bodies().await.unwrap();
     let stream = format!("OBJ_{}", bodies.bucket());
     let object = bodies.put(ID, body(length)).await.unwrap();
@@ -33,15 +33,15 @@ pub(crate) async fn comes_and_goes(tasks: &TaskStreams, length: usize) {
 }
 
 #[tokio::test]
-async fn a_body_comes_and_goes_without_a_trace() {
+async fn a_body_is_stored_and_deleted() {
     let tasks = tasks(in_memory()).await;
     for length in [0, 1, CHUNK, CHUNK + 1, 3 << 20] {
-        comes_and_goes(&tasks, length).await;
+        is_stored_and_deleted(&tasks, length).await;
     }
 }
 
 #[tokio::test]
-async fn bodies_are_objects_for_all_clients() {
+async fn other_clients_read_a_body_as_an_object() {
     let tasks = tasks(in_memory()).await;
     let bodies = tasks.bodies().await.unwrap();
     let object = bodies.put(ID, body(2 * CHUNK + 5)).await.unwrap();
@@ -56,7 +56,7 @@ async fn bodies_are_objects_for_all_clients() {
 }
 
 #[tokio::test]
-async fn two_bodies_of_a_request_are_two() {
+async fn two_bodies_of_a_request_have_different_names() {
     let bodies = tasks(in_memory()).await.bodies().await.unwrap();
     let (first, second) = (bodies.put(ID, body(9)).await.unwrap(), bodies.put(ID, body(8)).await.unwrap());
     assert_ne!(first.name, second.name);
@@ -65,7 +65,7 @@ async fn two_bodies_of_a_request_are_two() {
 }
 
 #[tokio::test]
-async fn what_is_not_as_its_reference_says_is_corrupt() {
+async fn a_body_that_differs_from_its_reference_is_corrupt() {
     let tasks = tasks(in_memory()).await;
     let bodies = tasks.bodies().await.unwrap();
     let object = bodies.put(ID, body(2 * CHUNK)).await.unwrap();
@@ -87,12 +87,12 @@ async fn what_is_not_as_its_reference_says_is_corrupt() {
 }
 
 #[tokio::test]
-async fn a_body_in_crumbs_is_not_picked_up() {
+async fn a_body_in_tiny_chunks_is_corrupt() {
     let tasks = tasks(in_memory()).await;
     let bodies = tasks.bodies().await.unwrap();
     let object = ObjectRef {
         bucket: bodies.bucket().to_owned(),
-        name: "crumbs".to_owned(),
+        name: "tiny".to_owned(),
         size: 1 << 20,
         digest: [0; 32],
     };
@@ -102,7 +102,7 @@ async fn a_body_in_crumbs_is_not_picked_up() {
 }
 
 #[tokio::test]
-async fn a_reference_reaches_one_body_of_this_bucket_only() {
+async fn a_reference_reaches_only_its_body() {
     let (tasks, other) = (tasks(in_memory()).await, tasks(in_memory()).await);
     let (bodies, others) = (tasks.bodies().await.unwrap(), other.bodies().await.unwrap());
     let (mine, theirs) = (bodies.put(ID, body(9)).await.unwrap(), others.put(ID, body(9)).await.unwrap());
@@ -112,7 +112,7 @@ async fn a_reference_reaches_one_body_of_this_bucket_only() {
     for name in [">", "*", "", "a.>", "a b\r\n"] {
         let all = ObjectRef { name: name.to_owned(), ..mine.clone() };
         assert!(bodies.get(&all).await.is_err());
-        // Some are no subjects.
+        // Some of them are invalid as subjects.
         let _ = bodies.delete(&all).await;
     }
     assert_eq!(bodies.get(&mine).await.unwrap(), body(9));

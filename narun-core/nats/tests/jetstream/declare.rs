@@ -1,4 +1,4 @@
-//! What is declared, and what is refused.
+//! Declaring streams, consumers and buckets.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ async fn declare_all(tasks: &TaskStreams) -> Result<(), DeclareError> {
     Ok(())
 }
 
-/// The configuration of a stream as the server has it.
+/// The configuration of a stream on the server.
 async fn config(tasks: &TaskStreams, stream: &str) -> Config {
     tasks.context().get_stream(stream).await.unwrap().cached_info().config.clone()
 }
 
-/// What declaring the stream of requests comes to where it exists with this change.
+/// Declares the stream of requests where it exists with this change.
 async fn against(change: impl FnOnce(&mut Config)) -> Result<(), DeclareError> {
     let tasks = tasks(in_memory()).await;
     tasks.declare_stream().await.unwrap();
@@ -51,14 +51,14 @@ fn difference<T: std::fmt::Debug>(result: Result<T, DeclareError>) -> String {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_declared_once() {
+async fn missing_streams_are_created_once() {
     let tasks = tasks(in_memory().max_messages(9).max_bytes(9000).max_age(Duration::from_secs(60))).await;
     declare_all(&tasks).await.unwrap();
     let stream = config(&tasks, tasks.namespace().task_stream()).await;
     assert_eq!(stream.subjects, [tasks.namespace().task_subjects()]);
     assert_eq!((stream.retention, stream.discard), (RetentionPolicy::WorkQueue, DiscardPolicy::New));
     assert_eq!((stream.max_messages, stream.max_bytes), (9, 9000));
-    // A window longer than messages live is more than the server takes.
+    // The server refuses a window that is longer than messages are kept.
     assert_eq!((stream.max_age, stream.duplicate_window), (Duration::from_secs(60), Duration::from_secs(60)));
     assert_eq!(tasks.duplicate_window(), stream.duplicate_window);
     let dead = config(&tasks, &tasks.namespace().dead_stream()).await;
@@ -84,7 +84,7 @@ async fn outcomes_are_kept_as_long_as_duplicates_are_recognised() {
 }
 
 #[tokio::test]
-async fn buckets_are_as_other_clients_make_them() {
+async fn buckets_equal_those_of_other_clients() {
     let (ours, theirs) = (tasks(in_memory()).await, new_namespace());
     let config_of = async |stream: String| Config {
         name: String::new(),
@@ -121,7 +121,7 @@ async fn buckets_are_as_other_clients_make_them() {
     let stream = format!("OBJ_{}", ours.namespace().bodies_bucket());
     assert_eq!(config_of(stream).await, config_of(format!("OBJ_{bucket}")).await);
 
-    // And theirs do for us.
+    // Theirs are accepted here.
     let tasks = TaskStreams::new(connect().await, theirs, in_memory());
     tasks.outcomes().await.unwrap();
     tasks.bodies().await.unwrap();
@@ -164,7 +164,7 @@ async fn a_stream_that_breaks_a_guarantee_is_refused() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_only_smaller_or_safer_will_do() {
+async fn a_smaller_or_safer_stream_is_accepted() {
     against(|found| (found.max_messages, found.max_bytes, found.max_message_size) = (10, 1000, 100))
         .await
         .unwrap();
@@ -199,7 +199,7 @@ async fn buckets_and_dead_letters_are_checked_too() {
     assert_eq!(difference(tasks.bodies().await), "a maximum age of 200s, not none");
 }
 
-/// What declaring the consumer comes to where it exists with this change.
+/// Declares the consumer where it exists with this change.
 async fn against_consumer(change: impl FnOnce(&mut consumer::Config)) -> Result<Duration, DeclareError> {
     let tasks = tasks(in_memory()).await;
     tasks.declare_stream().await.unwrap();
@@ -229,7 +229,7 @@ async fn a_consumer_that_breaks_a_guarantee_is_refused() {
 }
 
 #[tokio::test]
-async fn a_consumers_own_ack_wait_is_in_force() {
+async fn the_ack_wait_is_that_of_the_consumer() {
     assert_eq!(against_consumer(|_| {}).await, Ok(WAIT));
     assert_eq!(against_consumer(|found| found.ack_wait = 2 * WAIT).await, Ok(2 * WAIT));
     let backoff = |found: &mut consumer::Config| {
@@ -240,7 +240,7 @@ async fn a_consumers_own_ack_wait_is_in_force() {
 }
 
 #[tokio::test]
-async fn nothing_is_declared_where_that_is_turned_off() {
+async fn nothing_is_created_if_declaring_is_off() {
     let tasks = tasks(in_memory().declare(false)).await;
     let missing = |what: String| Err(DeclareError::Missing { what });
     let namespace = tasks.namespace().clone();
@@ -260,7 +260,7 @@ async fn nothing_is_declared_where_that_is_turned_off() {
 }
 
 #[tokio::test]
-async fn many_may_declare_at_once() {
+async fn many_clients_can_declare_at_once() {
     let namespace = new_namespace();
     let mut all = Vec::new();
     for _ in 0..8 {
@@ -272,23 +272,23 @@ async fn many_may_declare_at_once() {
 }
 
 #[tokio::test]
-async fn of_two_that_differ_one_is_told() {
+async fn one_of_two_different_declarations_fails() {
     let namespace = new_namespace();
     let file =
         TaskStreams::new(connect().await, namespace.clone(), StreamSettings::new().storage(Storage::File));
     let memory = TaskStreams::new(connect().await, namespace, in_memory());
     let (first, second) = tokio::join!(file.declare_stream(), memory.declare_stream());
-    let told = if first.is_ok() { second } else { first };
-    assert!(difference(told).starts_with("storage "));
+    let failed = if first.is_ok() { second } else { first };
+    assert!(difference(failed).starts_with("storage "));
 
     let app = app();
     let (one, other) =
         tokio::join!(file.declare_consumer(&app, WAIT), memory.declare_consumer(&app, 2 * WAIT));
-    assert_eq!(one, other, "both go by the one that is there");
+    assert_eq!(one, other, "both have the ack wait of the consumer that exists");
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_is_for_people_to_mend() {
+async fn a_refusal_is_not_temporary() {
     let clustered = tasks(in_memory().replicas(3)).await;
     let refused = clustered.declare_stream().await.unwrap_err();
     assert!(matches!(refused, DeclareError::Refused { .. }), "{refused:?}");
@@ -296,7 +296,7 @@ async fn what_the_server_refuses_is_for_people_to_mend() {
 }
 
 #[tokio::test]
-async fn a_server_without_jetstream_may_have_it_later() {
+async fn a_server_without_jetstream_is_a_temporary_error() {
     let server = Server::start().unwrap();
     let tasks = TaskStreams::new(connect_to(&server).await, new_namespace(), in_memory());
     let error = tasks.declare_stream().await.unwrap_err();
@@ -305,12 +305,12 @@ async fn a_server_without_jetstream_may_have_it_later() {
 }
 
 #[tokio::test]
-async fn all_of_it_is_declared_on_2_10() {
+async fn server_2_10_works() {
     let binary = Binary::version("2.10.26").unwrap();
     let server = Server::builder().binary(binary).jetstream(true).start().unwrap();
     let tasks = TaskStreams::new(connect_to(&server).await, new_namespace(), StreamSettings::new());
     declare_all(&tasks).await.unwrap();
     declare_all(&tasks).await.unwrap();
-    crate::outcomes::lives(&tasks).await;
-    crate::bodies::comes_and_goes(&tasks, 300_000).await;
+    crate::outcomes::goes_from_pending_to_done(&tasks).await;
+    crate::bodies::is_stored_and_deleted(&tasks, 300_000).await;
 }

@@ -1,4 +1,4 @@
-//! The server, and namespaces of their own for tests.
+//! The server of the tests, and a namespace for each test.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use narun_nats::jetstream::TaskStreams;
 use narun_nats::jetstream::{Storage, StreamSettings};
 use narun_support::Server;
 
-/// The server of all tests that need none of their own.
+/// The server that most tests share.
 static SERVER: LazyLock<Server> =
     LazyLock::new(|| Server::builder().jetstream(true).start().expect("a nats-server"));
 
@@ -33,12 +33,12 @@ pub(crate) const fn in_memory() -> StreamSettings {
     StreamSettings::new().storage(Storage::Memory)
 }
 
-/// A namespace of its own, with these settings.
+/// A new namespace with these settings.
 pub(crate) async fn tasks(settings: StreamSettings) -> TaskStreams {
     TaskStreams::new(connect().await, new_namespace(), settings)
 }
 
-/// How many messages are in a stream.
+/// The number of messages in a stream.
 pub(crate) async fn messages(tasks: &TaskStreams, stream: &str) -> u64 {
     tasks.context().get_stream(stream).await.expect("a stream").cached_info().state.messages
 }

@@ -20,8 +20,8 @@ fn request(bucket: &str) -> OutcomeRef {
     OutcomeRef { bucket: bucket.to_owned(), digest: DIGEST, scope: Some([2; 32]) }
 }
 
-/// One outcome from the first record to the last.
-pub(crate) async fn lives(tasks: &TaskStreams) {
+/// Changes one outcome from pending to done, then deletes it.
+pub(crate) async fn goes_from_pending_to_done(tasks: &TaskStreams) {
     let outcomes = tasks.outcomes().await.unwrap();
     assert_eq!(outcomes.get(ID).await.unwrap(), None);
 
@@ -58,12 +58,12 @@ pub(crate) async fn lives(tasks: &TaskStreams) {
 }
 
 #[tokio::test]
-async fn an_outcome_lives_from_pending_to_done() {
-    lives(&tasks(in_memory()).await).await;
+async fn an_outcome_goes_from_pending_to_done() {
+    goes_from_pending_to_done(&tasks(in_memory()).await).await;
 }
 
 #[tokio::test]
-async fn of_many_that_create_one_does() {
+async fn one_of_many_clients_creates_an_outcome() {
     let outcomes = tasks(in_memory()).await.outcomes().await.unwrap();
     let first = pending(false);
     let all = futures::future::join_all((0..8).map(|_| outcomes.create(ID, &first))).await;
@@ -83,7 +83,7 @@ async fn of_many_that_create_one_does() {
 }
 
 #[tokio::test]
-async fn what_others_put_there_is_no_outcome() {
+async fn a_foreign_value_is_malformed() {
     let tasks = tasks(in_memory()).await;
     let outcomes = tasks.outcomes().await.unwrap();
     let store = tasks.context().get_key_value(outcomes.bucket()).await.unwrap();
@@ -93,7 +93,7 @@ async fn what_others_put_there_is_no_outcome() {
     outcomes.done(ID, &request(outcomes.bucket()), Bytes::from_static(b"a response")).await.unwrap();
     assert!(outcomes.get(ID).await.unwrap().is_some());
 
-    // What others delete is gone.
+    // Deletions by other clients count.
     for purge in [false, true] {
         match purge {
             true => store.purge(ID.to_string()).await.unwrap(),
@@ -105,7 +105,7 @@ async fn what_others_put_there_is_no_outcome() {
 }
 
 #[tokio::test]
-async fn a_response_of_nearly_a_whole_message_is_kept() {
+async fn a_response_of_nearly_max_payload_is_stored() {
     let tasks = tasks(in_memory()).await;
     let outcomes = tasks.outcomes().await.unwrap();
     let request = request(outcomes.bucket());
@@ -118,7 +118,7 @@ async fn a_response_of_nearly_a_whole_message_is_kept() {
 }
 
 #[tokio::test]
-async fn the_limits_of_a_bucket_are_told_apart() {
+async fn the_limits_of_a_bucket_are_different_errors() {
     let tasks = tasks(in_memory()).await;
     let bucket = kv::Config {
         bucket: tasks.namespace().outcomes_bucket(),

@@ -1,4 +1,4 @@
-//! Requests whose outcome is kept: those with an `Idempotency-Key`, and those that are answered later.
+//! Requests with an outcome record: those with an `Idempotency-Key`, and those that may get 202.
 
 use std::time::Duration;
 
@@ -8,59 +8,60 @@ use narun_core::{Body, Failure, FailureKind};
 use narun_nats::jetstream::{keyed_id, request_digest};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{DurableDelivery, DurableFailure, DurableInput, Published, response};
-use crate::idempotency::{Claim, Record, key_of};
+use super::delivery::{DurableDelivery, DurableFailure, DurableInput, response};
+use super::publish::Published;
+use crate::idempotency::{Claim, IdempotencyRecord, key_of};
 use crate::prefer::Prefer;
 use crate::status::{accepted, stored};
 
-/// Between two looks at whether the connection is still the same, while an answer is waited for.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often to check for a reconnect while a response is awaited.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What the client of a request is told, and when.
+/// Which responses the client of a request may get, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     /// Whether it has an `Idempotency-Key`.
     keyed: bool,
-    /// Whether a 202 is an answer.
-    later: bool,
-    /// Whether the client itself prefers that.
+    /// Whether it may get 202.
+    may_defer: bool,
+    /// Whether the client prefers 202.
     preferred: bool,
-    /// Until when the response is waited for.
+    /// Until when to wait for the response.
     wait: Instant,
-    /// Until when anything is.
+    /// Until when to wait for anything.
     deadline: Instant,
 }
 
 impl Terms {
-    /// Those of this request; none if nothing is to be kept of it.
+    /// The terms of this request. Returns `None` if it has no outcome record.
     ///
     /// # Errors
     ///
     /// [`FailureKind::BadIdempotencyKey`].
     pub(super) fn of(
-        received: &DurableInput,
-        always_later: bool,
+        input: &DurableInput,
+        always_async: bool,
         deadline: Instant,
     ) -> Result<Option<Self>, Failure> {
-        let headers = &received.parts.headers;
+        let headers = &input.parts.headers;
         let keyed = key_of(headers)?.is_some();
         let prefer = Prefer::of(headers);
         let preferred = prefer.respond_async;
-        let later = preferred || always_later;
-        let wait = if later { Instant::now() + prefer.wait.unwrap_or_default() } else { deadline };
-        let terms = Self { keyed, later, preferred, wait: wait.min(deadline), deadline };
-        Ok((keyed || later).then_some(terms))
+        let may_defer = preferred || always_async;
+        let wait = if may_defer { Instant::now() + prefer.wait.unwrap_or_default() } else { deadline };
+        let terms = Self { keyed, may_defer, preferred, wait: wait.min(deadline), deadline };
+        Ok((keyed || may_defer).then_some(terms))
     }
 }
 
 impl DurableDelivery<'_> {
-    /// Sees to it that the request is done once, and that its outcome can be read.
-    pub(super) async fn run_kept(
+    /// Publishes the request once, with an outcome record.
+    pub(super) async fn run_recorded(
         &self,
-        received: DurableInput,
+        input: DurableInput,
         terms: Terms,
     ) -> Result<Response<Body>, DurableFailure> {
-        let record = timeout_at(terms.deadline, self.record(&received)).await;
+        let record = timeout_at(terms.deadline, self.record(&input)).await;
         let record = record.map_err(|_| FailureKind::JetStreamUnavailable)??;
         let window = self.state.store().tasks().duplicate_window();
         let claim = record.claim(window, terms.wait, terms.deadline).await.inspect_err(|failure| {
@@ -76,60 +77,60 @@ impl DurableDelivery<'_> {
         let mut head = RequestHead::new(record.id());
         head.attempt = attempt;
         head.outcome = Some(Box::new(record.reference()));
-        let answer = terms.wait > Instant::now();
+        let awaits_response = terms.wait > Instant::now();
         let epoch = self.state.endpoint().epoch();
         let Published { mut call, duplicate } =
-            match self.publish(head, &received, answer, terms.deadline).await {
+            match self.publish(head, &input, awaits_response, terms.deadline).await {
                 Ok(published) => published,
                 Err(unpublished) => {
                     let id = record.id();
                     let location = unpublished.may_be_stored.then(|| self.state.status().location(&id));
-                    // What was taken over from another gateway may have been published by that.
+                    // Another gateway may have published a request that was taken over from it.
                     if !unpublished.may_be_stored && attempt == 0 {
-                        self.afterwards(async move { record.forget(revision).await });
+                        self.in_background(async move { record.forget(revision).await });
                     }
                     return Err(DurableFailure { failure: unpublished.failure, location });
                 }
             };
-        drop(received);
+        drop(input);
         if terms.keyed {
             let record = record.clone();
-            self.afterwards(async move { record.mark_published(revision).await });
+            self.in_background(async move { record.mark_published(revision).await });
         }
         let late = if duplicate { FailureKind::InProgress } else { FailureKind::AnsweredLate };
-        if !answer {
-            // A timer that is over already would still take its millisecond.
+        if !awaits_response {
+            // Even an elapsed timer would take a millisecond.
             return self.unfinished(&record, terms, late);
         }
         if !duplicate {
-            let answer = tokio::select! {
+            let outcome = tokio::select! {
                 biased;
-                answer = timeout_at(terms.wait, call.response()) => Some(answer),
+                outcome = timeout_at(terms.wait, call.response()) => Some(outcome),
                 () = self.reconnected_since(epoch) => None,
             };
-            match answer {
+            match outcome {
                 Some(Ok(Ok(frame))) => return Ok(response(frame)),
                 Some(Ok(Err(failure))) if failure.kind() != late => return Err(failure.into()),
                 Some(Ok(Err(_)) | Err(_)) => return self.unfinished(&record, terms, late),
                 None => {}
             }
         }
-        // Somebody else published it, and gets the answer; or it may have been lost with the connection.
-        match record.answer(terms.wait, terms.deadline).await? {
+        // Another request gets the response, or it may have been lost with the connection.
+        match record.outcome(terms.wait, terms.deadline).await? {
             Some(response) => Ok(stored(&response, self.state.endpoint().limits())?),
             None => self.unfinished(&record, terms, late),
         }
     }
 
-    /// Completes once the connection is not the one that had this number.
+    /// Completes when the connection is not the one of this epoch any more.
     async fn reconnected_since(&self, epoch: u64) {
         while self.state.endpoint().epoch() == epoch {
-            sleep(LOOK).await;
+            sleep(CHECK_EVERY).await;
         }
     }
 
-    async fn record(&self, received: &DurableInput) -> Result<Record, Failure> {
-        let DurableInput { id, parts, body, .. } = received;
+    async fn record(&self, input: &DurableInput) -> Result<IdempotencyRecord, Failure> {
+        let DurableInput { id, parts, body, .. } = input;
         let store = self.state.store();
         let outcomes = store.outcomes().await?;
         let scope = self.state.scope(parts);
@@ -139,26 +140,26 @@ impl DurableDelivery<'_> {
             Some(key) => keyed_id(store.tasks().namespace(), self.route.app(), scope.as_ref(), key),
             None => *id,
         };
-        Ok(Record::new(outcomes, id, digest, scope))
+        Ok(IdempotencyRecord::new(outcomes, id, digest, scope))
     }
 
-    /// What is answered as long as the request is not done: 202 where that is an answer, otherwise this failure.
+    /// The response while the request is not done: 202 if the client may get that, otherwise this failure.
     fn unfinished(
         &self,
-        record: &Record,
+        record: &IdempotencyRecord,
         terms: Terms,
         kind: FailureKind,
     ) -> Result<Response<Body>, DurableFailure> {
         let (id, paths) = (record.id(), self.state.status());
-        if terms.later {
+        if terms.may_defer {
             return Ok(accepted(paths, &id, terms.preferred));
         }
         let failure = Failure::new(kind).with_detail(format!("request {id}"));
         Err(DurableFailure { failure, location: Some(paths.location(&id)) })
     }
 
-    /// What no client waits for, and must not end with its request.
-    fn afterwards(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.state.store().chores().spawn(task);
+    /// Spawns a task that the end of the request does not abort.
+    fn in_background(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.state.store().background().spawn(task);
     }
 }

@@ -1,4 +1,4 @@
-//! Putting a request into the stream, and its body beside it where that is large.
+//! Publishes a request to its stream, and stores its body as an object if it is large.
 
 use bytes::Bytes;
 use narun_core::exchange::SubmissionConfig;
@@ -9,23 +9,23 @@ use narun_nats::jetstream;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field};
 
-use super::{DurableDelivery, DurableInput};
-use crate::jetstream::Parked;
+use super::delivery::{DurableDelivery, DurableInput};
+use crate::jetstream::StoredBody;
 use crate::request::failures::unsendable;
 
-/// A request that the stream has.
+/// A request that the stream has confirmed.
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) call: DurableCall,
-    /// The stream has it from somebody else, who gets the answer.
+    /// Whether another request with the same id was stored before, which gets the response.
     pub(super) duplicate: bool,
 }
 
-/// Why the stream is not known to have a request.
+/// Why the stream has not confirmed a request.
 #[derive(Debug)]
 pub(super) struct Unpublished {
     pub(super) failure: Failure,
-    /// Whether it may have it all the same.
+    /// Whether the stream may have stored it all the same.
     pub(super) may_be_stored: bool,
 }
 
@@ -36,45 +36,45 @@ impl<F: Into<Failure>> From<F> for Unpublished {
 }
 
 impl DurableDelivery<'_> {
-    /// Puts the request into the stream; `answer` if one is waited for afterwards.
+    /// Publishes the request and waits for the confirmation. `awaits_response` says whether the response is awaited afterwards.
     pub(super) async fn publish(
         &self,
         mut head: RequestHead,
-        received: &DurableInput,
-        answer: bool,
+        input: &DurableInput,
+        awaits_response: bool,
         deadline: Instant,
     ) -> Result<Published, Unpublished> {
         Span::current().record("messaging.message.id", field::display(head.id));
         let store = self.state.store();
-        let (frame, mut parked) = self.frame(&mut head, received, deadline).await?;
+        let (frame, mut stored) = self.frame(&mut head, input, deadline).await?;
         let request = DurableRequest {
             to: self.route.subject().clone(),
             stream: store.tasks().namespace().task_stream(),
             id: head.id,
             frame,
             expiry: self.durable.expiry,
-            wants_response: answer,
+            wants_response: awaits_response,
         };
         let config = SubmissionConfig {
             wait: deadline.saturating_duration_since(Instant::now()),
-            // Half of it is left for what is on its way.
+            // The other half is for messages that are still on their way.
             retry_for: store.tasks().duplicate_window() / 2,
             ..SubmissionConfig::default()
         };
         let mut call = DurableCall::new(self.state.endpoint().clone(), request, config);
-        if let Some(parked) = &mut parked {
-            parked.keep();
+        if let Some(stored) = &mut stored {
+            stored.keep();
         }
         let accepted = call.accepted().await;
         let counted = accepted.as_ref().copied().map_err(Failure::kind);
-        self.route.metrics().published(counted, received.body.len(), call.published());
-        // Nothing in the stream refers to this body: what is there has been published by somebody else, or nothing is.
+        self.route.metrics().published(counted, input.body.len(), call.published());
+        // No message in the stream refers to this body: the stored one is another request's, or nothing is stored.
         let unused = match &accepted {
             Ok(duplicate) => *duplicate && call.published() == 1,
             Err(_) => !call.may_be_stored(),
         };
         if unused {
-            parked.into_iter().for_each(Parked::discard);
+            stored.into_iter().for_each(StoredBody::discard);
         }
         match accepted {
             Ok(_) => Ok(Published { call, duplicate: unused }),
@@ -87,50 +87,50 @@ impl DurableDelivery<'_> {
         }
     }
 
-    /// The REQUEST, and its body's object if that does not fit into it.
+    /// The REQUEST frame, and the object with its body if that does not fit.
     async fn frame(
         &self,
         head: &mut RequestHead,
-        received: &DurableInput,
+        input: &DurableInput,
         deadline: Instant,
-    ) -> Result<(Bytes, Option<Parked>), Failure> {
-        if let Some(frame) = self.encode(head, received, &received.body)? {
+    ) -> Result<(Bytes, Option<StoredBody>), Failure> {
+        if let Some(frame) = self.encode(head, input, &input.body)? {
             return Ok((frame, None));
         }
         let store = self.state.store();
-        let parking =
-            async { store.chores().park(store.bodies().await?, head.id, received.body.clone()).await };
-        // Boxed, as what fits need not be as large.
-        let parked = timeout_at(deadline, Box::pin(parking)).await.unwrap_or_else(|_| {
+        let storing =
+            async { store.background().store(store.bodies().await?, head.id, input.body.clone()).await };
+        // Boxed, because it would make the futures of smaller requests larger.
+        let stored = timeout_at(deadline, Box::pin(storing)).await.unwrap_or_else(|_| {
             let late = Failure::new(FailureKind::JetStreamUnavailable);
             Err(late.with_detail("the body was not stored in time"))
         });
-        let parked = parked.inspect_err(|failure| {
+        let stored = stored.inspect_err(|failure| {
             if failure.kind() == FailureKind::JetStreamUnavailable {
                 store.missed();
             }
         })?;
-        head.object = Some(Box::new(parked.object().clone()));
-        let frame = self.encode(head, received, &Bytes::new())?.ok_or(FailureKind::FieldsTooLarge)?;
-        Ok((frame, Some(parked)))
+        head.object = Some(Box::new(stored.object().clone()));
+        let frame = self.encode(head, input, &Bytes::new())?.ok_or(FailureKind::FieldsTooLarge)?;
+        Ok((frame, Some(stored)))
     }
 
-    /// The REQUEST with this body, if they fit a message.
+    /// The REQUEST frame with this body. Returns `None` if it does not fit a message.
     fn encode(
         &self,
         head: &mut RequestHead,
-        received: &DurableInput,
+        input: &DurableInput,
         body: &Bytes,
     ) -> Result<Option<Bytes>, Failure> {
         let endpoint = self.state.endpoint();
-        let room = jetstream::room(endpoint.max_payload());
+        let room = jetstream::max_stored_frame(endpoint.max_payload());
         if body.len() > room {
             return Ok(None);
         }
-        let fields = self.state.complete(head, &received.parts, received.id);
-        let trailers = received.trailers.as_ref();
+        let fields = self.state.complete(head, &input.parts, input.id);
+        let trailers = input.trailers.as_ref();
         let frame = head
-            .encode(&received.parts, fields.edit(), body.clone(), trailers, endpoint.limits())
+            .encode(&input.parts, fields.edit(), body.clone(), trailers, endpoint.limits())
             .map_err(|error| unsendable(&error))?;
         Ok((frame.len() <= room).then_some(frame))
     }

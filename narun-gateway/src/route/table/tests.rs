@@ -4,21 +4,23 @@ use super::*;
 
 mod model;
 
-/// The app that a request is for, the methods in parentheses if there is none, or nothing.
+/// The app of a request, the allowed methods in parentheses, or an empty text if no path matches.
 fn found(routes: &[Route], host: &str, method: &str, path: &str) -> String {
-    // The tests say what a route is for in place of its app, which could not be a name.
+    // The tests put a description in the place of the app, which need not be a valid name.
     let mut apps = routes.iter().map(Route::app);
     let named = routes.iter().cloned().map(|route| Route { app: "app".to_owned(), ..route });
     let table = RouteTable::new(named, |_| Ok(apps.next().unwrap().to_owned())).unwrap();
     let host = if host.is_empty() { None } else { Some(host) };
-    match table.lookup(host, &method.parse().unwrap(), path) {
-        Lookup::Match(app) => app.to_string(),
-        Lookup::MethodNotAllowed(allowed) => format!("({allowed})"),
-        Lookup::NotFound => String::new(),
+    let method = method.parse().unwrap();
+    match (table.find(host, &method, path), table.allowed(host, &method, path)) {
+        (Some(app), None) => app.to_string(),
+        (None, Some(allowed)) => format!("({allowed})"),
+        (None, None) => String::new(),
+        (Some(app), Some(allowed)) => panic!("{app} although only {allowed} are allowed"),
     }
 }
 
-/// Each line: host, method, path, and what is found.
+/// Each line: host, method, path, and the expected result.
 fn check(routes: &[Route], expected: &[(&str, &str, &str, &str)]) {
     for (host, method, path, app) in expected {
         assert_eq!(found(routes, host, method, path), *app, "{method} {host} {path}");
@@ -26,9 +28,9 @@ fn check(routes: &[Route], expected: &[(&str, &str, &str, &str)]) {
 }
 
 #[test]
-fn an_empty_table_finds_nothing() {
+fn an_empty_table_matches_nothing() {
     check(&[], &[("", "GET", "/", ""), ("example.com", "GET", "/", "")]);
-    assert!(!RouteTable::<()>::default().lookup(None, &Method::GET, "/").is_match());
+    assert!(RouteTable::<()>::default().find(None, &Method::GET, "/").is_none());
 }
 
 #[test]
@@ -54,7 +56,7 @@ fn paths_without_parameters_match_exactly() {
 }
 
 #[test]
-fn a_grpc_service_has_any_method() {
+fn a_grpc_route_matches_any_method_of_its_service() {
     let routes = [
         Route::grpc("a.Service", "service"),
         Route::grpc("a.Other", "other"),
@@ -137,7 +139,7 @@ fn braces_are_written_twice() {
 }
 
 #[test]
-fn paths_are_matched_raw() {
+fn paths_are_matched_without_decoding() {
     let routes = [Route::get("/a", "a"), Route::get("/b%20c", "b c"), Route::get("/d/{x}", "d")];
     check(
         &routes,
@@ -153,7 +155,7 @@ fn paths_are_matched_raw() {
 }
 
 #[test]
-fn no_methods_are_any_and_others_are_compared_byte_by_byte() {
+fn no_methods_mean_any_and_others_are_compared_byte_by_byte() {
     let routes = [
         Route::any("/any", "any"),
         Route::new(["PROPFIND".parse().unwrap(), Method::PUT], "/dav", "dav"),
@@ -247,7 +249,7 @@ fn the_more_specific_path_wins_in_any_order() {
 }
 
 #[test]
-fn a_more_specific_beginning_that_leads_nowhere_is_left_again() {
+fn a_more_specific_branch_without_a_match_is_left_again() {
     let routes =
         [Route::get("/a/{x}/c/d", "deep"), Route::get("/{y}/b/c", "wide"), Route::get("/{*rest}", "rest")];
     check(
@@ -262,7 +264,7 @@ fn a_more_specific_beginning_that_leads_nowhere_is_left_again() {
 }
 
 #[test]
-fn a_route_that_does_not_take_the_method_is_not_in_the_way() {
+fn a_route_with_another_method_hides_no_route() {
     let routes = [
         Route::post("/a/b", "post"),
         Route::any("/a/b", "any"),
@@ -312,7 +314,7 @@ fn the_more_specific_host_wins_before_the_path() {
 }
 
 #[test]
-fn a_less_specific_host_is_asked_when_nothing_matches() {
+fn a_less_specific_host_is_tried_if_nothing_matches() {
     let routes = [
         Route::get("/a", "exact").host("x.example.com"),
         Route::post("/a", "below").host("*.example.com"),
@@ -392,7 +394,7 @@ fn the_same_host_path_and_method_twice_is_a_conflict() {
 }
 
 #[test]
-fn what_is_more_specific_one_way_or_the_other_is_no_conflict() {
+fn routes_that_differ_in_specificity_do_not_conflict() {
     let pairs = [
         (Route::get("/a", "1"), Route::any("/a", "2")),
         (Route::get("/a", "1"), Route::head("/a", "2")),
@@ -411,19 +413,17 @@ fn what_is_more_specific_one_way_or_the_other_is_no_conflict() {
 }
 
 #[test]
-fn allowed_methods_are_sorted_once_each_with_head() {
+fn allowed_methods_are_sorted_and_unique_and_include_head() {
     let table = RouteTable::new(
         [Route::post("/a", "1"), Route::get("/a", "2"), Route::post("/{x}", "3")],
         |_| Ok(()),
     );
-    let table = table.unwrap();
-    let Lookup::MethodNotAllowed(allowed) = table.lookup(None, &Method::PUT, "/a") else { panic!() };
+    let allowed = table.unwrap().allowed(None, &Method::PUT, "/a").expect("the path has routes");
     assert_eq!(allowed.to_value(), HeaderValue::from_static("GET, HEAD, POST"));
-    assert!(allowed.iter().eq([&Method::GET, &Method::HEAD, &Method::POST]));
 }
 
 #[test]
-fn routes_are_prepared_in_order_once_all_are_good() {
+fn routes_are_prepared_in_order_if_all_are_valid() {
     let mut seen = Vec::new();
     let routes = [Route::get("/a", "a"), Route::get("/b", "b").prefix()];
     RouteTable::new(routes, |route| {

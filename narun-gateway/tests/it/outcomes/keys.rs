@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request that comes again.
+//! Requests with an `Idempotency-Key`.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use super::site::{Site, keyed, located, plain, route, settings, with};
 use crate::harness::{eventually, get, pair, send, spawn};
 
 #[tokio::test]
-async fn a_request_that_comes_again_gets_the_stored_response() {
+async fn a_repeated_request_gets_the_stored_response() {
     let site = Site::new().await;
     let (first, second) = (site.gateway().await, site.gateway().await);
     let mut consumer = site.consumer().await;
-    let answer = spawn(&first, keyed("k", "/a?b", "content"));
+    let response = spawn(&first, keyed("k", "/a?b", "content"));
     let job = consumer.job().await;
     assert_eq!((job.id(), job.request.head.attempt), (site.id("k", None), 0));
     job.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
     for gateway in [&first, &second] {
         let again = send(gateway, keyed("k", "/a?b", "content")).await;
         assert_eq!((again.status, &again.body[..]), (StatusCode::OK, &b"done"[..]));
@@ -34,41 +34,41 @@ async fn a_request_that_comes_again_gets_the_stored_response() {
 async fn another_request_with_the_same_key_is_422() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
-    let answer = spawn(&gateway, keyed("k", "/a", "content"));
+    let response = spawn(&gateway, keyed("k", "/a", "content"));
     let job = site.consumer().await.job().await;
     for other in [keyed("k", "/a", "other"), keyed("k", "/a?b", "content")] {
-        let answer = send(&gateway, other).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let response = send(&gateway, other).await;
+        assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY);
     }
     let mut method = keyed("k", "/a", "content");
     *method.method_mut() = http::Method::PUT;
     assert_eq!(send(&gateway, method).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     job.ok("").await;
-    answer.await.expect("no panic");
+    response.await.expect("no panic");
     assert_eq!(site.accepted().await, 1);
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_done_yet_is_waited_for() {
+async fn a_repeated_request_waits_until_the_first_is_done() {
     let site = Site::new().await;
     let (first, second) = (site.gateway().await, site.gateway().await);
     let mut consumer = site.consumer().await;
-    let answer = spawn(&first, keyed("k", "/", "content"));
+    let response = spawn(&first, keyed("k", "/", "content"));
     let job = consumer.job().await;
     published(&site, "k").await;
     let again = spawn(&second, keyed("k", "/", "content"));
     job.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
     assert_eq!(again.await.expect("no panic").body, "done");
     assert_eq!(site.accepted().await, 1);
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_409_with_a_place() {
+async fn a_repeated_request_that_waits_too_long_is_409_with_location() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     let hasty = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
-    let answer = spawn(&gateway, keyed("k", "/", "content"));
+    let response = spawn(&gateway, keyed("k", "/", "content"));
     let job = site.consumer().await.job().await;
     published(&site, "k").await;
     let conflict = send(&hasty, keyed("k", "/", "content")).await;
@@ -76,33 +76,33 @@ async fn what_takes_too_long_is_409_with_a_place() {
     assert_eq!(located(&conflict), site.id("k", None));
     assert!(String::from_utf8_lossy(&conflict.body).contains(&job.id().to_string()));
 
-    // Who prefers it gets the place without a wait.
+    // A client that prefers it gets the location without waiting.
     let later = send(&gateway, with(keyed("k", "/", "content"), "prefer", "respond-async")).await;
     assert_eq!((later.status, located(&later)), (StatusCode::ACCEPTED, job.id()));
     job.ok("done").await;
-    answer.await.expect("no panic");
+    response.await.expect("no panic");
     let done = send(&hasty, with(keyed("k", "/", "content"), "prefer", "respond-async")).await;
     assert_eq!((done.status, &done.body[..]), (StatusCode::OK, &b"done"[..]));
     assert_eq!(site.accepted().await, 1);
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_is_accepted() {
+async fn one_of_many_concurrent_requests_is_accepted() {
     let site = Site::new().await;
     let gateways = [site.gateway().await, site.gateway().await, site.gateway().await];
     let mut consumer = site.consumer().await;
-    let answers: Vec<_> =
+    let responses: Vec<_> =
         gateways.iter().cycle().take(12).map(|gateway| spawn(gateway, keyed("k", "/", "content"))).collect();
     consumer.job().await.ok("done").await;
-    for answer in answers {
-        let answer = answer.await.expect("no panic");
-        assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"done"[..]));
+    for response in responses {
+        let response = response.await.expect("no panic");
+        assert_eq!((response.status, &response.body[..]), (StatusCode::OK, &b"done"[..]));
     }
     assert_eq!(site.accepted().await, 1);
 }
 
 #[tokio::test]
-async fn keys_that_are_none_are_400() {
+async fn invalid_keys_are_400() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     let several = with(keyed("a", "/", ""), "idempotency-key", "a");
@@ -111,36 +111,36 @@ async fn keys_that_are_none_are_400() {
     }
     assert_eq!(site.accepted().await, 0);
 
-    // Where requests are not durable, keys are the handler's affair.
+    // A direct route passes keys on to the handler.
     let (gateway, mut consumer) = pair().await;
-    let answer = spawn(&gateway, keyed("", "/", ""));
+    let response = spawn(&gateway, keyed("", "/", ""));
     let exchange = consumer.request().await;
     assert!(exchange.request.parts.headers.contains_key("idempotency-key"));
     exchange.ok("").await;
-    assert_eq!(answer.await.expect("no panic").status, StatusCode::OK);
+    assert_eq!(response.await.expect("no panic").status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn keys_of_different_callers_are_different_keys() {
+async fn the_same_key_of_two_callers_is_two_keys() {
     let site = Site::new().await;
     let caller = |parts: &Parts| Some(parts.headers.get("x-user")?.to_str().ok()?.to_owned());
     let gateway = site.gateway_with(|builder| builder.route(route()).caller(caller)).await;
     let mut consumer = site.consumer().await;
     for (user, body) in [("ann", "for ann"), ("bob", "for bob")] {
-        let answer = spawn(&gateway, with(keyed("k", "/", "content"), "x-user", user));
+        let response = spawn(&gateway, with(keyed("k", "/", "content"), "x-user", user));
         let job = consumer.job().await;
         let scope = caller_scope(user);
         assert_eq!(job.id(), site.id("k", Some(&scope)));
         assert_eq!(job.request.head.outcome.as_ref().and_then(|outcome| outcome.scope), Some(scope));
         job.ok(body).await;
-        assert_eq!(answer.await.expect("no panic").body, body);
+        assert_eq!(response.await.expect("no panic").body, body);
     }
     let again = send(&gateway, with(keyed("k", "/", "content"), "x-user", "ann")).await;
     assert_eq!(again.body, "for ann");
 }
 
 #[tokio::test]
-async fn a_request_that_was_not_accepted_can_be_sent_again() {
+async fn a_refused_request_can_be_sent_again_with_its_key() {
     let site = Site::with(settings().max_messages(1)).await;
     let gateway = site.gateway().await;
     let first = spawn(&gateway, plain("/", "fills the stream").map(Body::from));
@@ -153,14 +153,14 @@ async fn a_request_that_was_not_accepted_can_be_sent_again() {
     consumer.job().await.ok("").await;
     first.await.expect("no panic");
     eventually("room in the stream", async || site.waiting().await == 0).await;
-    let answer = spawn(&gateway, keyed("k", "/", "content"));
+    let response = spawn(&gateway, keyed("k", "/", "content"));
     let job = consumer.job().await;
     assert_eq!(job.request.head.attempt, 0);
     job.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
 }
 
-/// Waits until it is noted that the stream has the request.
+/// Waits until the record says that the request was published.
 async fn published(site: &Site, key: &str) {
     let id = site.id(key, None);
     let published = OutcomeState::Pending { published: true };

@@ -1,4 +1,4 @@
-//! A namespace of its own for a test: gateways, what is kept, and a consumer that the test plays by hand.
+//! A namespace for one test: gateways, buckets, and a consumer played by the test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,7 @@ use narun_nats::jetstream::{
 };
 
 use crate::consumer::encode_response;
-use crate::harness::{Answer, connect, soon};
+use crate::harness::{HttpResponse, connect, soon};
 
 const APP: &str = "app";
 
@@ -83,19 +83,19 @@ impl Site {
         self.tasks.outcomes().await.expect("a bucket")
     }
 
-    /// What is kept of a request.
+    /// The stored outcome of a request.
     pub(crate) async fn kept(&self, id: ExchangeId) -> Option<StoredOutcome> {
         self.outcomes().await.get(id).await.expect("a record or none")
     }
 
-    /// Puts any bytes in the place of a record.
+    /// Overwrites a record with other bytes.
     pub(crate) async fn spoil(&self, id: ExchangeId) {
         let subject = format!("$KV.{}.{id}", self.tasks.namespace().outcomes_bucket());
         let published = self.tasks.context().publish(subject, "junk".into()).await.expect("sent");
         published.await.expect("stored");
     }
 
-    /// How many messages the stream has ever taken.
+    /// How many messages the stream has accepted so far.
     pub(crate) async fn accepted(&self) -> u64 {
         let name = self.tasks.namespace().task_stream();
         let stream = self.tasks.context().get_stream(name).await.expect("a stream");
@@ -109,7 +109,7 @@ impl Site {
         stream.cached_info().state.messages
     }
 
-    /// How many records are kept.
+    /// How many records are stored.
     pub(crate) async fn records(&self) -> u64 {
         let bucket = self.tasks.context().get_key_value(self.tasks.namespace().outcomes_bucket()).await;
         let keys = bucket.expect("a bucket").keys().await.expect("keys");
@@ -126,7 +126,7 @@ impl Site {
         keyed_id(self.tasks.namespace(), &App::new(APP).expect("a name"), scope, key.as_bytes())
     }
 
-    /// Makes the record that a gateway has left which then died.
+    /// Creates the record that a gateway leaves if it dies.
     pub(crate) async fn leave_record(&self, key: &str, request: &Request<&'static str>) {
         let outcome = Outcome {
             digest: digest(request),
@@ -136,7 +136,7 @@ impl Site {
         self.outcomes().await.create(self.id(key, None), &outcome).await.expect("a record");
     }
 
-    /// Publishes the request as a gateway has that then died: its answer goes nowhere.
+    /// Publishes the request as a gateway does before it dies: its response has no receiver.
     pub(crate) async fn leave_message(&self, key: &str, request: Request<&'static str>) {
         let id = self.id(key, None);
         let mut head = RequestHead::new(id);
@@ -165,10 +165,10 @@ pub(crate) struct Consumer {
     client: async_nats::Client,
 }
 
-/// A request that came out of the stream.
+/// A request from the stream.
 pub(crate) struct Job {
     pub(crate) request: RequestFrame,
-    /// Where the answer is waited for.
+    /// The inbox that waits for the response.
     pub(crate) inbox: Option<Subject>,
     message: jetstream::Message,
     outcomes: OutcomeStore,
@@ -193,20 +193,20 @@ impl Job {
         self.request.head.id
     }
 
-    /// Stores the outcome, answers who waits, and acknowledges, as a consumer does.
+    /// Stores the outcome, sends the response and acknowledges the request, like a consumer.
     pub(crate) async fn done(self, response: Response<Body>) {
         let frame = encode_response(response).await;
         self.store(frame.clone()).await;
-        self.answer(frame).await;
+        self.publish_response(frame).await;
         self.message.ack().await.expect("an ack sent");
     }
 
-    /// The same with 200 and this content.
+    /// The same for a response with 200 and this content.
     pub(crate) async fn ok(self, content: &'static str) {
         self.done(Response::new(Body::from(content))).await;
     }
 
-    /// Stores an outcome, whatever it is.
+    /// Stores these bytes as the response of the outcome.
     pub(crate) async fn store(&self, frame: Bytes) {
         if let Some(outcome) = &self.request.head.outcome {
             assert_eq!(outcome.bucket, self.outcomes.bucket());
@@ -214,10 +214,10 @@ impl Job {
         }
     }
 
-    async fn answer(&self, frame: Bytes) {
+    async fn publish_response(&self, frame: Bytes) {
         if let Some(inbox) = self.inbox.clone() {
-            self.client.publish(inbox, frame).await.expect("an answer sent");
-            self.client.flush().await.expect("an answer sent");
+            self.client.publish(inbox, frame).await.expect("an response sent");
+            self.client.flush().await.expect("an response sent");
         }
     }
 }
@@ -227,7 +227,7 @@ pub(crate) fn keyed(key: &str, target: &str, body: &'static str) -> Request<Body
     with(plain(target, body).map(Body::from), "idempotency-key", key)
 }
 
-/// A request that prefers to be answered later.
+/// A request with these preferences.
 pub(crate) fn later(preferences: &str) -> Request<Body> {
     with(plain("/", "content").map(Body::from), "prefer", preferences)
 }
@@ -242,9 +242,9 @@ pub(crate) fn with(mut request: Request<Body>, name: &'static str, value: &str) 
     request
 }
 
-/// The id that the answer's `Location` ends with.
-pub(crate) fn located(answer: &Answer) -> ExchangeId {
-    let location = answer.header("location").expect("a location");
+/// The id at the end of the response's `Location`.
+pub(crate) fn located(response: &HttpResponse) -> ExchangeId {
+    let location = response.header("location").expect("a location");
     location.strip_prefix("/.narun/requests/").and_then(|id| id.parse().ok()).expect("an id")
 }
 

@@ -1,4 +1,4 @@
-//! The status resource itself.
+//! The status resource.
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use narun_core::{ExchangeId, FailureContext};
@@ -7,47 +7,47 @@ use narun_support::Server;
 use tower::{ServiceBuilder, ServiceExt};
 
 use super::site::{Site, later, located, route, with};
-use crate::harness::{Answer, connect, get, grpc, new_app, request, send};
+use crate::harness::{HttpResponse, connect, get, grpc, new_app, request, send};
 
 const UNKNOWN: ExchangeId = ExchangeId::from_bytes([9; 16]);
 
-fn place(id: &str) -> String {
+fn status_path(id: &str) -> String {
     format!("/.narun/requests/{id}")
 }
 
 #[tokio::test]
-async fn what_is_not_known_is_404() {
+async fn an_unknown_request_is_404() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     let unknown = UNKNOWN.to_string();
     for id in [unknown.as_str(), "", "x", &unknown.to_uppercase(), &format!("{unknown}/"), "%00"] {
-        let answer = send(&gateway, get(&place(id))).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{id}");
+        let response = send(&gateway, get(&status_path(id))).await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{id}");
     }
-    let answer = send(&gateway, grpc(get(&place(&unknown)))).await;
-    assert_eq!(answer.header("grpc-status"), Some("5"));
+    let response = send(&gateway, grpc(get(&status_path(&unknown)))).await;
+    assert_eq!(response.header("grpc-status"), Some("5"));
     assert_eq!(site.accepted().await, 0, "the route, which takes everything, got none of them");
 }
 
 #[tokio::test]
-async fn it_is_read_only() {
+async fn a_status_resource_is_read_only() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
-        let answer = send(&gateway, request(method, &place(&UNKNOWN.to_string()), "")).await;
-        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+        let response = send(&gateway, request(method, &status_path(&UNKNOWN.to_string()), "")).await;
+        assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.header("allow"), Some("GET, HEAD"));
     }
 }
 
 #[tokio::test]
-async fn head_gets_what_get_gets_but_content() {
+async fn head_gets_the_response_of_get_without_content() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
-    let head = |place: &str| request(Method::HEAD, place, "");
+    let head = |path: &str| request(Method::HEAD, path, "");
     let accepted = send(&gateway, later("respond-async")).await;
-    let place = accepted.header("location").expect("a location");
-    let pending = send(&gateway, head(place)).await;
+    let location = accepted.header("location").expect("a location");
+    let pending = send(&gateway, head(location)).await;
     assert_eq!((pending.status, pending.header("retry-after")), (StatusCode::ACCEPTED, Some("1")));
     assert!(pending.body.is_empty());
     assert_eq!(pending.header("content-length"), Some(accepted.body.len().to_string().as_str()));
@@ -55,13 +55,13 @@ async fn head_gets_what_get_gets_but_content() {
     let mut response = Response::new(Body::from("content"));
     response.headers_mut().insert("etag", http::HeaderValue::from_static("\"1\""));
     site.consumer().await.job().await.done(response).await;
-    let done = send(&gateway, head(place)).await;
+    let done = send(&gateway, head(location)).await;
     assert_eq!((done.status, done.header("etag")), (StatusCode::OK, Some("\"1\"")));
     assert_eq!((done.header("content-length"), done.body.len()), (Some("7"), 0));
 }
 
 #[tokio::test]
-async fn trailers_are_kept() {
+async fn trailers_are_stored() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     let accepted = send(&gateway, later("respond-async")).await;
@@ -73,30 +73,30 @@ async fn trailers_are_kept() {
 }
 
 #[tokio::test]
-async fn what_is_kept_malformed_is_502() {
+async fn a_malformed_outcome_is_502() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     site.outcomes().await;
     site.spoil(UNKNOWN).await;
-    assert_eq!(send(&gateway, get(&place(&UNKNOWN.to_string()))).await.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(send(&gateway, get(&status_path(&UNKNOWN.to_string()))).await.status, StatusCode::BAD_GATEWAY);
 
-    // A record, with a response that is none.
+    // A valid record with an invalid response.
     let accepted = send(&gateway, later("respond-async")).await;
     let job = site.consumer().await.job().await;
     job.store("no frame".into()).await;
-    let answer = send(&gateway, get(accepted.header("location").expect("a location"))).await;
-    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    let response = send(&gateway, get(accepted.header("location").expect("a location"))).await;
+    assert_eq!(response.status, StatusCode::BAD_GATEWAY);
 }
 
 #[tokio::test]
-async fn only_the_caller_is_told() {
+async fn only_the_caller_of_a_request_can_read_its_outcome() {
     let site = Site::new().await;
     let caller = |parts: &Parts| Some(parts.headers.get("x-user")?.to_str().ok()?.to_owned());
     let gateway = site.gateway_with(|builder| builder.route(route()).caller(caller)).await;
     let accepted = send(&gateway, with(later("respond-async"), "x-user", "ann")).await;
-    let place = accepted.header("location").expect("a location").to_owned();
+    let location = accepted.header("location").expect("a location").to_owned();
     let ask = async |user: Option<&str>| {
-        let get = get(&place);
+        let get = get(&location);
         send(&gateway, if let Some(user) = user { with(get, "x-user", user) } else { get }).await.status
     };
     assert_eq!(ask(Some("ann")).await, StatusCode::ACCEPTED);
@@ -110,34 +110,34 @@ async fn only_the_caller_is_told() {
     assert_eq!(ask(Some("bob")).await, StatusCode::NOT_FOUND);
 }
 
-/// Behind the gateway as a layer, an app that answers everything.
-async fn ask_layered(gateway: &Gateway, target: &str) -> Answer {
+/// Sends a request to a gateway around an app that responds to everything.
+async fn ask_layered(gateway: &Gateway, target: &str) -> HttpResponse {
     let app = tower::service_fn(async |_: Request<Body>| {
         Ok::<_, std::convert::Infallible>(Response::new(Body::from("the app")))
     });
     let service = ServiceBuilder::new().layer(gateway.layer()).service(app);
     let Ok(response) = service.oneshot(get(target)).await;
-    Answer::of(response).await
+    HttpResponse::of(response).await
 }
 
 #[tokio::test]
-async fn without_a_durable_route_there_is_none_unless_asked_for() {
+async fn without_a_durable_route_status_is_served_only_if_its_prefix_is_set() {
     let site = Site::new().await;
     let direct = || Route::get("/direct", new_app());
     let none = site.gateway_with(|builder| builder.route(direct())).await;
     let unknown = UNKNOWN.to_string();
-    assert_eq!(ask_layered(&none, &place(&unknown)).await.body, "the app");
+    assert_eq!(ask_layered(&none, &status_path(&unknown)).await.body, "the app");
 
-    // With the first durable route there is one, and stays when that goes.
+    // It is served from the first durable route on, even when that is removed.
     none.replace_routes([route()]).expect("good routes");
-    assert_eq!(ask_layered(&none, &place(&unknown)).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(ask_layered(&none, &status_path(&unknown)).await.status, StatusCode::NOT_FOUND);
     none.replace_routes([direct()]).expect("good routes");
-    assert_eq!(ask_layered(&none, &place(&unknown)).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(ask_layered(&none, &status_path(&unknown)).await.status, StatusCode::NOT_FOUND);
 
     let elsewhere = |builder: GatewayBuilder| builder.route(direct()).status_prefix("/status/");
     let asked = site.gateway_with(elsewhere).await;
     assert_eq!(ask_layered(&asked, &format!("/status/{unknown}")).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(ask_layered(&asked, &place(&unknown)).await.body, "the app");
+    assert_eq!(ask_layered(&asked, &status_path(&unknown)).await.body, "the app");
 }
 
 #[tokio::test]
@@ -157,25 +157,25 @@ async fn the_prefix_can_be_set() {
 }
 
 #[tokio::test]
-async fn failures_go_through_the_hook() {
+async fn failures_of_the_status_resource_use_the_hook() {
     let site = Site::new().await;
     let hook = |failure: &Failure, _: &FailureContext| {
         Response::builder().status(418).body(Body::from(failure.to_string())).expect("a response")
     };
     let gateway = site.gateway_with(|builder| builder.route(route()).on_failure(hook)).await;
-    let answer = send(&gateway, get(&place("x"))).await;
+    let response = send(&gateway, get(&status_path("x"))).await;
     assert_eq!(
-        (answer.status, &answer.body[..]),
+        (response.status, &response.body[..]),
         (StatusCode::IM_A_TEAPOT, &b"nothing is known of this request"[..])
     );
 }
 
 #[tokio::test]
-async fn without_jetstream_it_is_503() {
+async fn without_jetstream_the_response_is_503() {
     let server = Server::start().expect("a nats-server");
     let client = async_nats::connect(server.url()).await.expect("a connection");
     let gateway = Gateway::builder(client).status_prefix("/s/").build().await.expect("a gateway");
-    let answer = send(&gateway, get(&format!("/s/{UNKNOWN}"))).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    let response = send(&gateway, get(&format!("/s/{UNKNOWN}"))).await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.header("retry-after"), Some("1"));
 }

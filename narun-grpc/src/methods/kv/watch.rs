@@ -14,8 +14,8 @@ use super::operation::operation;
 use crate::call::live::{Source, SubscriptionPermit};
 use crate::call::{MethodCall, Streaming, Weighed};
 use crate::convert::{date, saturating};
-use crate::pull::ordered::{Ordered, Placed};
-use crate::pull::pulls::{PullLimits, Pulled, insist};
+use crate::pull::ordered::{OrderedConsumer, OrderedMessage};
+use crate::pull::pulls::{PullLimits, Pulled, retry_later};
 use crate::{Connection, Method, pb};
 
 /// Entries that are pulled ahead of the client, at most.
@@ -76,7 +76,7 @@ pub(super) struct Watch {
     /// How many of the initial entries are still to come. `None` once the client was notified that it is up to date.
     missing: Option<u64>,
     /// The current consumer.
-    ordered: Ordered,
+    ordered: OrderedConsumer,
 }
 
 impl Watch {
@@ -91,7 +91,8 @@ impl Watch {
         let info = bucket_info(&connection, &bucket).await?;
         let revision = if start == WatchStart::Now { info.state.last_sequence } else { 0 };
         let from = if start == WatchStart::Last { None } else { Some(revision + 1) };
-        let (ordered, there) = Ordered::make(&connection, limits, &bucket.stream, &subject, from).await?;
+        let (ordered, there) =
+            OrderedConsumer::create(&connection, limits, &bucket.stream, &subject, from).await?;
         let missing = Some(if start == WatchStart::Now { 0 } else { there });
         Ok(Self {
             connection,
@@ -108,20 +109,20 @@ impl Watch {
 
     /// Resumes after the last revision. NOT_FOUND if the bucket was deleted.
     async fn resume(&mut self) -> Result<(), Status> {
-        let (ordered, there) = insist(|| self.make_again()).await?;
+        let (ordered, there) = retry_later(|| self.make_again()).await?;
         self.ordered = ordered;
         self.missing = self.missing.map(|_| there);
         Ok(())
     }
 
-    async fn make_again(&self) -> Result<(Ordered, u64), Status> {
+    async fn make_again(&self) -> Result<(OrderedConsumer, u64), Status> {
         if bucket_info(&self.connection, &self.bucket).await?.created != self.created {
             return Err(Status::not_found("the bucket was deleted"));
         }
         // Until the initial entries are complete, they are read again; those already sent are skipped.
         let is_last = self.start == WatchStart::Last && self.missing.is_some();
         let from = if is_last { None } else { Some(self.revision + 1) };
-        Ordered::make(&self.connection, self.limits, &self.bucket.stream, &self.subject, from).await
+        OrderedConsumer::create(&self.connection, self.limits, &self.bucket.stream, &self.subject, from).await
     }
 
     /// Whether the initial entries are complete. Returns `true` once.
@@ -135,7 +136,7 @@ impl Watch {
 
     /// Converts a message to an entry. Returns `None` for a message to skip, [`Gap`] if one is missing before it.
     fn take(&mut self, message: async_nats::Message) -> Result<Option<pb::KvEntry>, Gap> {
-        let Placed { sequence: revision, pending, published, message } =
+        let OrderedMessage { sequence: revision, pending, published, message } =
             self.ordered.take(message).ok_or(Gap)?;
         let missing = |missing: u64| if pending == 0 { 0 } else { missing.saturating_sub(1) };
         self.missing = self.missing.map(missing);

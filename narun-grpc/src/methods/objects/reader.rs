@@ -9,8 +9,8 @@ use tonic::{Code, Status};
 
 use super::bucket::{Bucket, damaged};
 use crate::Connection;
-use crate::pull::ordered::{Ordered, Placed};
-use crate::pull::pulls::{PullLimits, Pulled, insist};
+use crate::pull::ordered::{OrderedConsumer, OrderedMessage};
+use crate::pull::pulls::{PullLimits, Pulled, retry_later};
 use crate::status;
 
 /// How many chunks are requested one by one, at most. For more, an ordered consumer is made, which is faster once it
@@ -42,7 +42,7 @@ pub(super) struct Reader {
 /// Where chunks come from.
 enum Source {
     Few(Stream<()>),
-    Many(Ordered),
+    Many(OrderedConsumer),
 }
 
 impl Reader {
@@ -100,7 +100,7 @@ impl Reader {
             };
             match many.pulls.next().await? {
                 Pulled::Message(message) => {
-                    if let Some(Placed { sequence, message, .. }) = many.take(message) {
+                    if let Some(OrderedMessage { sequence, message, .. }) = many.take(message) {
                         return Ok((sequence, message.payload));
                     }
                 }
@@ -109,7 +109,7 @@ impl Reader {
             }
             // A chunk is missing, or the consumer was lost with its server or the connection.
             let Self { connection, bucket, subject, limits, sequence, .. } = &*self;
-            let again = insist(|| ordered(connection, *limits, bucket, subject, *sequence));
+            let again = retry_later(|| ordered(connection, *limits, bucket, subject, *sequence));
             let again = timeout(PATIENCE, again).await.map_err(|_| status::disconnected())??;
             self.source = Source::Many(again);
         }
@@ -134,8 +134,8 @@ async fn ordered(
     stream: &str,
     subject: &str,
     from: u64,
-) -> Result<Ordered, Status> {
-    let made = Ordered::make(connection, limits, stream, subject, Some(from)).await;
+) -> Result<OrderedConsumer, Status> {
+    let made = OrderedConsumer::create(connection, limits, stream, subject, Some(from)).await;
     let (mut ordered, _) = made.map_err(|status| match status.code() {
         Code::NotFound => changed(),
         _ => status,

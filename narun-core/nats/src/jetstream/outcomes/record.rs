@@ -1,4 +1,4 @@
-//! An outcome as the value of a key.
+//! An outcome, and its encoding as the value of a key.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | 32 | SHA-256 of method, target and body |
 //! | 1 | whether a scope follows: 0 or 1 |
 //! | 0 or 32 | the scope |
-//! | the rest | the RESPONSE frame if it is done, otherwise nothing |
+//! | all others | the RESPONSE frame if the request is done |
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,31 +16,31 @@ const PENDING: u8 = 0;
 const PUBLISHED: u8 = 1;
 const DONE: u8 = 2;
 
-/// Bytes of all but the response, at most.
+/// The most bytes of all but the response.
 const HEAD: usize = 1 + 1 + 32 + 1 + 32;
 
-/// What is kept of a request.
+/// The result of a durable request, with what identifies the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// SHA-256 of method, target and body.
     pub digest: [u8; 32],
-    /// SHA-256 of the caller's name, if the outcome is told to that caller only.
+    /// SHA-256 of the caller's name, if only that caller may read the outcome.
     pub scope: Option<[u8; 32]>,
-    /// What became of it.
+    /// Whether it is done.
     pub state: OutcomeState,
 }
 
-/// What became of a request.
+/// Whether a request is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcomeState {
     /// It is not done.
     Pending {
-        /// Whether the stream is known to have taken it.
+        /// Whether the stream is known to have stored it.
         published: bool,
     },
-    /// It is done: this RESPONSE frame was the answer.
+    /// It is done, with this response.
     Done {
-        /// The frame.
+        /// The RESPONSE frame.
         response: Bytes,
     },
 }
@@ -60,25 +60,25 @@ pub(super) fn encode(outcome: &Outcome) -> Bytes {
     value.freeze()
 }
 
-/// The response is a slice of the value.
+/// Decodes a value. The response is a slice of it. The error says what is wrong.
 pub(super) fn decode(value: &Bytes) -> Result<Outcome, &'static str> {
-    const SHORT: &str = "it ends too early";
+    const SHORT: &str = "it is too short";
     let (&[version, state], rest) = value.split_first_chunk().ok_or(SHORT)?;
     if version != VERSION {
-        return Err("it has another version");
+        return Err("unknown version");
     }
     let (digest, rest) = rest.split_first_chunk::<32>().ok_or(SHORT)?;
     let (scope, rest) = match rest.split_first().ok_or(SHORT)? {
         (0, rest) => (None, rest),
         (1, rest) => rest.split_first_chunk::<32>().map(|(scope, rest)| (Some(*scope), rest)).ok_or(SHORT)?,
-        _ => return Err("a scope is there or not"),
+        _ => return Err("invalid scope"),
     };
     let state = match state {
-        PENDING | PUBLISHED if !rest.is_empty() => return Err("it is pending, with a response"),
+        PENDING | PUBLISHED if !rest.is_empty() => return Err("pending, but with a response"),
         PENDING | PUBLISHED => OutcomeState::Pending { published: state == PUBLISHED },
-        DONE if rest.is_empty() => return Err("it is done, without a response"),
+        DONE if rest.is_empty() => return Err("done, but without a response"),
         DONE => OutcomeState::Done { response: value.slice_ref(rest) },
-        _ => return Err("it has a state that is not known"),
+        _ => return Err("unknown state"),
     };
     Ok(Outcome { digest: *digest, scope, state })
 }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_outcome() {
+    fn other_values_are_refused() {
         for (outcome, value) in outcomes() {
             let done = matches!(outcome.state, OutcomeState::Done { .. });
             let head = value.len() - if done { b"response".len() } else { 0 };

@@ -1,4 +1,4 @@
-//! What an HTTP/1.1 client sees of bodies that are streamed, byte by byte.
+//! Streamed bodies as an HTTP/1.1 client sees them, byte by byte.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
 use crate::harness::{eventually, open_tokens, pair, soon};
-use crate::streaming::{Handler, noise, response};
+use crate::streaming::{Handler, noise, streamed_response};
 
 /// An HTTP server with a gateway.
 struct Http {
@@ -29,7 +29,7 @@ impl Http {
         Self { address, task }
     }
 
-    /// A connection on which this was sent.
+    /// Opens a connection and sends this.
     async fn send(&self, request: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.expect("a connection");
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -43,7 +43,7 @@ impl Drop for Http {
     }
 }
 
-/// What comes until `end` does.
+/// Reads until `end`.
 async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     soon(end, async {
@@ -56,10 +56,10 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     text
 }
 
-/// What comes until the connection ends.
+/// Reads until the connection ends.
 async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // Whether it ends with an error or not is TCP's affair.
+    // Whether it ends with an error depends on TCP.
     let _ = soon("the end of a connection", stream.read_to_end(&mut bytes)).await;
     bytes
 }
@@ -74,12 +74,12 @@ async fn a_small_upload_of_unknown_length_is_one_message() {
     let mut stream = http.send(&format!("{UPLOAD}\r\n4\r\nbody\r\n0\r\n\r\n")).await;
     let exchange = consumer.request().await;
     assert_eq!((exchange.request.head.end, &exchange.request.body[..]), (true, &b"body"[..]));
-    exchange.ok("answer").await;
-    assert!(read_until(&mut stream, "answer").await.starts_with("HTTP/1.1 200"));
+    exchange.ok("response").await;
+    assert!(read_until(&mut stream, "response").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn a_client_is_told_to_continue_when_the_handler_reads() {
+async fn a_client_gets_100_when_the_handler_reads() {
     let (gateway, mut consumer) = pair().await;
     let http = Http::start(&gateway).await;
     let mut stream =
@@ -95,19 +95,19 @@ async fn a_client_is_told_to_continue_when_the_handler_reads() {
         stream.write_all(b"body").await.expect("sent");
     });
     assert_eq!(part.expect("a part").expect("well").into_data().expect("bytes"), "body");
-    handler.ok("answer").await;
-    assert!(read_until(&mut stream, "answer").await.starts_with("HTTP/1.1 200"));
+    handler.ok("response").await;
+    assert!(read_until(&mut stream, "response").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn a_client_that_disconnects_cancels() {
+async fn a_client_that_disconnects_cancels_the_exchange() {
     let (gateway, mut consumer) = pair().await;
     let http = Http::start(&gateway).await;
     // While it sends.
     let stream = http.send(&format!("{UPLOAD}\r\n4\r\nsome\r\n")).await;
     let mut handler = Handler::new(consumer.request().await).await;
     handler.read().await.expect("a part").expect("well");
-    // Asks for more, and so can be told.
+    // It sends CREDIT, so the gateway knows its token.
     let more = tokio::time::timeout(std::time::Duration::from_millis(100), handler.read()).await;
     assert!(more.is_err());
     drop(stream);
@@ -127,13 +127,13 @@ async fn a_client_that_disconnects_cancels() {
 }
 
 #[tokio::test]
-async fn a_response_that_breaks_off_is_not_taken_for_a_whole_one() {
+async fn an_aborted_response_does_not_look_complete() {
     let (gateway, mut consumer) = pair().await;
     let http = Http::start(&gateway).await;
     for whole in [true, false] {
         let mut stream = http.send(DOWNLOAD).await;
         let mut handler = Handler::new(consumer.request().await).await;
-        handler.begin(response()).await;
+        handler.begin(streamed_response()).await;
         assert!(handler.send("part".into()).await);
         assert!(read_until(&mut stream, "part\r\n").await.starts_with("HTTP/1.1 200"));
         if whole {
@@ -147,7 +147,7 @@ async fn a_response_that_breaks_off_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn trailers_come_behind_a_body_however_short() {
+async fn trailers_follow_even_a_short_body() {
     let (gateway, mut consumer) = pair().await;
     let http = Http::start(&gateway).await;
     let trailers = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("x"))]);

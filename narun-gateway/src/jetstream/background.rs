@@ -11,53 +11,53 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long deleting a body may take.
+/// How long it may take to delete a body.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Work on bodies and records that outlives the requests it is for: a client that leaves must not leave chunks behind.
-/// Ends with the gateway.
-pub(crate) struct Chores {
+/// Tasks on bodies and records that outlive their requests: a client that leaves must not leave chunks behind. They are
+/// aborted when the gateway is dropped.
+pub(crate) struct Background {
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
 }
 
-/// A body that is held as an object for one request. Dropped, it is deleted, unless it is [kept](Parked::keep).
+/// A request body that is stored as an object. Dropping it deletes the object, unless it was [kept](Self::keep).
 #[derive(Debug)]
-pub(crate) struct Parked {
-    chores: Weak<Chores>,
+pub(crate) struct StoredBody {
+    background: Weak<Background>,
     bodies: BodyStore,
     object: ObjectRef,
     kept: bool,
 }
 
-impl Chores {
+impl Background {
     pub(crate) fn new(runtime: Handle) -> Self {
         Self { tasks: Mutex::default(), runtime }
     }
 
-    /// Stores a body. Cancel safe: what is stored then is deleted again.
-    pub(crate) async fn park(
+    /// Stores a body. Cancel safe: the object is deleted if it is stored afterwards.
+    pub(crate) async fn store(
         self: &Arc<Self>,
         bodies: BodyStore,
         id: ExchangeId,
         body: Bytes,
-    ) -> Result<Parked, Failure> {
+    ) -> Result<StoredBody, Failure> {
         let (sender, receiver) = oneshot::channel();
-        let chores = Arc::downgrade(self);
+        let background = Arc::downgrade(self);
         self.spawn(async move {
             let object = bodies.put(id, body).await;
-            let parked = object.map(|object| Parked { chores, bodies, object, kept: false });
-            // Where nobody waits any more, it is dropped, and so deleted.
-            let _ = sender.send(parked);
+            let stored = object.map(|object| StoredBody { background, bodies, object, kept: false });
+            // If the receiver is gone, this drops the body, which deletes the object.
+            let _ = sender.send(stored);
         });
         match receiver.await {
-            Ok(Ok(parked)) => Ok(parked),
+            Ok(Ok(stored)) => Ok(stored),
             Ok(Err(error)) => Err(failure(&error)),
             Err(_) => Err(FailureKind::JetStreamUnavailable.into()),
         }
     }
 
-    /// Does this, whatever becomes of the request that it is for.
+    /// Spawns a task that its request does not abort.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
@@ -65,34 +65,36 @@ impl Chores {
     }
 }
 
-impl Parked {
+impl StoredBody {
     pub(crate) const fn object(&self) -> &ObjectRef {
         &self.object
     }
 
-    /// From now on the request may be stored, whose consumer deletes the body.
+    /// Keeps the object, because the request may be stored: its consumer deletes the object.
     pub(crate) const fn keep(&mut self) {
         self.kept = true;
     }
 
-    /// No request refers to it: it is deleted.
+    /// Deletes the object, because no stored request refers to it.
     pub(crate) fn discard(mut self) {
         self.kept = false;
     }
 }
 
-impl Drop for Parked {
+impl Drop for StoredBody {
     fn drop(&mut self) {
-        // Without a gateway there is nobody left to do it.
+        // The gateway may have been dropped.
         if !self.kept
-            && let Some(chores) = self.chores.upgrade()
+            && let Some(background) = self.background.upgrade()
         {
             let (bodies, object) = (self.bodies.clone(), self.object.clone());
-            chores.spawn(async move {
+            background.spawn(async move {
                 match timeout(LIMIT, bodies.delete(&object)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, object = object.name, "a body stays behind"),
-                    Err(_) => tracing::warn!(object = object.name, "a body was not deleted in time"),
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, object = object.name, "the body was not deleted")
+                    }
+                    Err(_) => tracing::warn!(object = object.name, "the body was not deleted in time"),
                 }
             });
         }
@@ -107,8 +109,8 @@ fn failure(error: &BodyStoreError) -> Failure {
     Failure::new(kind).with_detail(error.to_string())
 }
 
-impl fmt::Debug for Chores {
+impl fmt::Debug for Background {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chores").finish_non_exhaustive()
+        f.debug_struct("Background").finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use narun_core::frame::ResetCode;
 use narun_gateway::Route;
 
 use crate::harness::{eventually, open_tokens, pair, pair_with, send, spawn, spawn_open};
-use crate::streaming::{Handler, broken, next, noise, pieces, response, upload};
+use crate::streaming::{Handler, broken, next, noise, pieces, streamed_response, upload};
 
 const WINDOW: usize = 1024 * 1024;
 
@@ -19,18 +19,18 @@ fn trailers() -> HeaderMap {
 }
 
 #[tokio::test]
-async fn a_large_body_comes_whole_with_its_trailers() {
+async fn a_large_body_arrives_whole_with_its_trailers() {
     let (gateway, mut consumer) = pair().await;
     let body = noise(5 * WINDOW + 17);
     let sent = pieces(&body, 100_000).with_trailers(async { Some(Ok(trailers())) });
     let request = Request::builder().method(Method::POST).uri("/").body(Box::pin(sent)).expect("a request");
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     assert!(!handler.request.head.end);
     assert!(handler.request.body.len() > 60_000, "as much as there is room for goes with the head");
     assert_eq!(handler.read_all().await, Ok((body, Some(trailers()))));
     handler.ok("whole").await;
-    assert_eq!(answer.await.expect("no panic").body, "whole");
+    assert_eq!(response.await.expect("no panic").body, "whole");
     eventually("a dropped exchange", async || open_tokens(&gateway) == 0).await;
 }
 
@@ -46,22 +46,22 @@ async fn trailers_that_do_not_fit_beside_a_body_follow_with_its_end() {
         HeaderValue::try_from("x".repeat(10_000)).expect("a value"),
     )]);
     uploader.finish(Some(trailers.clone()));
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     assert!(!handler.request.head.end);
     let inline = handler.request.body.len();
     assert!((50_000..60_000).contains(&inline), "{inline}");
     assert_eq!(handler.read_all().await, Ok((body, Some(trailers))));
     handler.ok("whole").await;
-    assert_eq!(answer.await.expect("no panic").body, "whole");
+    assert_eq!(response.await.expect("no panic").body, "whole");
 }
 
 #[tokio::test]
-async fn a_short_body_of_known_length_is_waited_for() {
+async fn a_short_body_of_known_length_is_collected_first() {
     let (gateway, mut consumer) = pair().await;
     let (uploader, mut request) = upload();
     request.headers_mut().insert("content-length", 10.into());
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     for _ in 0..2 {
         uploader.send("12345");
         eventually("a part taken", async || uploader.taken() % 5 == 0 && uploader.taken() > 0).await;
@@ -75,22 +75,22 @@ async fn a_short_body_of_known_length_is_waited_for() {
         (&b"1234512345"[..], Some(trailers()))
     );
     exchange.ok("one message").await;
-    assert_eq!(answer.await.expect("no panic").body, "one message");
+    assert_eq!(response.await.expect("no panic").body, "one message");
 }
 
 #[tokio::test]
-async fn what_is_there_of_an_unknown_length_goes_at_once() {
+async fn the_ready_part_of_a_body_of_unknown_length_is_sent_at_once() {
     let (gateway, mut consumer) = pair().await;
     let (uploader, request) = upload();
     uploader.send("first");
-    let answer = spawn_open(&gateway, request);
+    let response = spawn_open(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     assert_eq!((handler.request.head.end, &handler.request.body[..]), (false, &b"first"[..]));
     let inline = handler.read().await.expect("a part").expect("well").into_data().expect("bytes");
     assert_eq!(inline, "first");
-    // A stream both ways does not wait for itself.
-    handler.begin(response()).await;
-    let mut body = answer.await.expect("no panic").into_body();
+    // A bidirectional stream must not wait for itself.
+    handler.begin(streamed_response()).await;
+    let mut body = response.await.expect("no panic").into_body();
     for text in ["ping", "pong"] {
         uploader.send(text);
         let part = handler.read().await.expect("a part").expect("well").into_data().expect("bytes");
@@ -106,13 +106,13 @@ async fn what_is_there_of_an_unknown_length_goes_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_to_be_asked_is_asked_when_the_handler_reads() {
+async fn a_client_that_waits_for_100_gets_it_when_the_handler_reads() {
     let (gateway, mut consumer) = pair().await;
     let (uploader, mut request) = upload();
     request.headers_mut().insert("expect", HeaderValue::from_static("100-continue"));
     request.headers_mut().insert("content-length", 4.into());
     uploader.send("body");
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     assert_eq!((handler.request.head.end, handler.request.body.len()), (false, 0));
     handler.turn().await;
@@ -121,15 +121,15 @@ async fn a_client_that_waits_to_be_asked_is_asked_when_the_handler_reads() {
     assert_eq!(part, "body");
     uploader.finish(None);
     handler.ok("asked").await;
-    assert_eq!(answer.await.expect("no panic").body, "asked");
+    assert_eq!(response.await.expect("no panic").body, "asked");
 
-    // Answered without a look at the body, it is never asked for.
+    // If the handler responds without reading the body, the client does not get 100.
     let (uploader, mut request) = upload();
     request.headers_mut().insert("expect", HeaderValue::from_static("100-continue"));
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     handler.ok("no need").await;
-    assert_eq!(answer.await.expect("no panic").body, "no need");
+    assert_eq!(response.await.expect("no panic").body, "no need");
     eventually("a dropped body", async || uploader.is_dropped()).await;
     assert_eq!(uploader.polled(), 0);
 }
@@ -141,9 +141,9 @@ async fn a_handler_that_does_not_read_stops_the_client() {
     for _ in 0..100 {
         uploader.send(noise(64 * 1024));
     }
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
-    // It looks at the beginning, and reads no more.
+    // It reads the first bytes and stops.
     handler.read().await.expect("a part").expect("well");
     handler.read().await.expect("a part").expect("well");
     eventually("a full window", async || {
@@ -158,64 +158,64 @@ async fn a_handler_that_does_not_read_stops_the_client() {
     let (rest, _) = handler.read_all().await.expect("the rest");
     assert!(rest.len() > 90 * 64 * 1024, "{}", rest.len());
     handler.ok("at last").await;
-    assert_eq!(answer.await.expect("no panic").body, "at last");
+    assert_eq!(response.await.expect("no panic").body, "at last");
 }
 
 #[tokio::test]
-async fn a_handler_that_wants_no_more_of_it_answers_all_the_same() {
+async fn a_handler_that_stops_reading_can_respond() {
     let (gateway, mut consumer) = pair().await;
     let (uploader, request) = upload();
     uploader.send("first");
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     handler.read().await.expect("a part").expect("well");
-    // Its next look makes it ask for more.
+    // Its next read would send CREDIT.
     uploader.send("second");
     handler.read().await.expect("a part").expect("well");
     handler.stop().await;
     eventually("a dropped body", async || uploader.is_dropped()).await;
     handler.ok("enough").await;
-    assert_eq!(answer.await.expect("no panic").body, "enough");
+    assert_eq!(response.await.expect("no panic").body, "enough");
 }
 
 #[tokio::test]
-async fn a_body_over_the_routes_limit_is_413_before_the_head_and_breaks_off_after_it() {
+async fn a_body_over_the_limit_is_413_before_the_head_and_aborts_the_response_after_it() {
     let (gateway, mut consumer) = pair().await;
     gateway.replace_routes([Route::post("/", consumer.app()).max_body(100_000)]).expect("routes");
     for begun in [false, true] {
         let (uploader, request) = upload();
         uploader.send(noise(90_000));
-        let answer = spawn_open(&gateway, request);
+        let response = spawn_open(&gateway, request);
         let mut handler = Handler::new(consumer.request().await).await;
         let mut received = 0;
         while received < 90_000 {
             let part = handler.read().await.expect("a part").expect("well").into_data().expect("bytes");
             received += part.len();
         }
-        let answer = match begun {
+        let response = match begun {
             false => {
                 uploader.send(noise(10_001));
-                let answer = answer.await.expect("no panic");
-                assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+                let response = response.await.expect("no panic");
+                assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
                 None
             }
             true => {
-                handler.begin(response()).await;
-                let answer = answer.await.expect("no panic");
+                handler.begin(streamed_response()).await;
+                let response = response.await.expect("no panic");
                 uploader.send(noise(10_001));
-                Some(answer)
+                Some(response)
             }
         };
         assert_eq!(handler.cancelled().await, Cancelled::ByCaller);
         assert_eq!(handler.reset, Some(ResetCode::TooLarge));
         assert_eq!(handler.read_all().await, Err(BodyErrorKind::Reset));
-        if let Some(answer) = answer {
-            assert_eq!(broken(answer.into_body()).await, BodyErrorKind::TooLarge);
+        if let Some(response) = response {
+            assert_eq!(broken(response.into_body()).await, BodyErrorKind::TooLarge);
         }
         assert!(uploader.is_dropped());
     }
 
-    // What is announced, or is there at once, is refused before anything is sent.
+    // If its length is announced or it is ready at once, it is refused before anything is sent.
     let (_uploader, mut request) = upload();
     request.headers_mut().insert("content-length", 100_001.into());
     let at_once = Request::builder().method(Method::POST).uri("/");
@@ -227,24 +227,24 @@ async fn a_body_over_the_routes_limit_is_413_before_the_head_and_breaks_off_afte
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_400_before_the_head_and_breaks_the_response_off_after_it() {
+async fn a_body_that_fails_is_400_before_the_head_and_aborts_the_response_after_it() {
     let (gateway, mut consumer) = pair().await;
     for begun in [false, true] {
         let (uploader, request) = upload();
         uploader.send("some");
-        let answer = spawn_open(&gateway, request);
+        let response = spawn_open(&gateway, request);
         let mut handler = Handler::new(consumer.request().await).await;
         handler.read().await.expect("a part").expect("well");
         uploader.send("more");
         handler.read().await.expect("a part").expect("well");
         if begun {
-            handler.begin(response()).await;
-            let answer = answer.await.expect("no panic");
+            handler.begin(streamed_response()).await;
+            let response = response.await.expect("no panic");
             uploader.break_off();
-            assert_eq!(broken(answer.into_body()).await, BodyErrorKind::Reset);
+            assert_eq!(broken(response.into_body()).await, BodyErrorKind::Reset);
         } else {
             uploader.break_off();
-            assert_eq!(answer.await.expect("no panic").status(), StatusCode::BAD_REQUEST);
+            assert_eq!(response.await.expect("no panic").status(), StatusCode::BAD_REQUEST);
         }
         assert_eq!(handler.cancelled().await, Cancelled::ByCaller);
         assert_eq!(handler.reset, Some(ResetCode::Cancel));
@@ -254,16 +254,16 @@ async fn a_body_that_breaks_off_is_400_before_the_head_and_breaks_the_response_o
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_it_sends_cancels() {
+async fn a_client_that_leaves_while_it_sends_cancels_the_exchange() {
     let (gateway, mut consumer) = pair().await;
     let (uploader, request) = upload();
     uploader.send("some");
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     handler.read().await.expect("a part").expect("well");
     uploader.send("more");
     handler.read().await.expect("a part").expect("well");
-    answer.abort();
+    response.abort();
     assert_eq!(handler.cancelled().await, Cancelled::ByCaller);
     assert_eq!(handler.reset, Some(ResetCode::Cancel));
     eventually("a dropped body", async || uploader.is_dropped()).await;
@@ -271,11 +271,11 @@ async fn a_client_that_leaves_while_it_sends_cancels() {
 }
 
 #[tokio::test]
-async fn progress_of_the_body_gives_the_head_more_time() {
+async fn progress_of_the_request_body_restarts_the_head_timeout() {
     const TIMEOUT: Duration = Duration::from_millis(400);
     let (gateway, mut consumer) = pair_with(|builder| builder.timeout(TIMEOUT)).await;
     let (uploader, request) = upload();
-    let answer = spawn(&gateway, request);
+    let response = spawn(&gateway, request);
     let mut handler = Handler::new(consumer.request().await).await;
     let began = std::time::Instant::now();
     while began.elapsed() < TIMEOUT + TIMEOUT / 2 {
@@ -283,8 +283,8 @@ async fn progress_of_the_body_gives_the_head_more_time() {
         handler.read().await.expect("a part").expect("well");
         handler.turn().await;
     }
-    // Now nothing moves on.
-    assert_eq!(answer.await.expect("no panic").status, StatusCode::GATEWAY_TIMEOUT);
+    // From now on there is no progress.
+    assert_eq!(response.await.expect("no panic").status, StatusCode::GATEWAY_TIMEOUT);
     handler.cancelled().await;
     eventually("a dropped body", async || uploader.is_dropped()).await;
 }

@@ -1,4 +1,4 @@
-//! What the metrics say.
+//! Metrics of requests.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use narun_gateway::Route;
 use crate::harness::{Metrics, eventually, get, open_tokens, pair, post, request, send, spawn};
 
 #[tokio::test]
-async fn outcomes_are_counted_by_route() {
+async fn metrics_count_outcomes_by_route() {
     let metrics = Metrics::install();
     let (gateway, mut consumer) = pair().await;
     let route = |timeout| Route::any("/{id}", consumer.app()).timeout(timeout);
@@ -69,7 +69,7 @@ async fn outcomes_are_counted_by_route() {
     eventually("a dropped exchange", async || open_tokens(&gateway) == 0).await;
     assert_eq!((over_nats("cancelled"), requests("GET", "499"), in_flight()), (1.0, 1.0, 0.0));
 
-    // What matches no route is not counted: its path is whatever a client says.
+    // Requests that match no route are not counted: clients choose their paths.
     let all = || metrics.value("http_gateway_requests_total", &[]);
     let before = all();
     assert_eq!(send(&gateway, get("/no/route")).await.status, StatusCode::NOT_FOUND);

@@ -12,7 +12,7 @@ use narun_gateway::{Body, Gateway, ResponseBody, Route};
 
 use crate::consumer::Consumer;
 use crate::harness::{eventually, get, open_tokens, pair, pair_with, post, request, spawn, spawn_open};
-use crate::streaming::{Handler, broken, next, noise, response};
+use crate::streaming::{Handler, broken, next, noise, streamed_response};
 
 const WINDOW: usize = 1024 * 1024;
 
@@ -22,10 +22,10 @@ async fn begun(
     consumer: &mut Consumer,
     response: Response<&'static str>,
 ) -> (Handler, Response<ResponseBody<Body>>) {
-    let answer = spawn_open(gateway, get("/"));
+    let client = spawn_open(gateway, get("/"));
     let mut handler = Handler::new(consumer.request().await).await;
     handler.begin(response).await;
-    (handler, answer.await.expect("no panic"))
+    (handler, client.await.expect("no panic"))
 }
 
 fn with_length(length: usize, inline: &'static str) -> Response<&'static str> {
@@ -33,27 +33,27 @@ fn with_length(length: usize, inline: &'static str) -> Response<&'static str> {
 }
 
 #[tokio::test]
-async fn a_large_body_comes_whole_with_its_trailers() {
+async fn a_large_body_arrives_whole_with_its_trailers() {
     let (gateway, mut consumer) = pair().await;
     let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("\"x\""))]);
     for length in [1, 5 * WINDOW + 17] {
         let body = noise(length);
-        let answer = spawn(&gateway, get("/"));
+        let response = spawn(&gateway, get("/"));
         let mut handler = Handler::new(consumer.request().await).await;
-        handler.begin(response()).await;
+        handler.begin(streamed_response()).await;
         handler.send_all(&body, Some(trailers.clone())).await;
-        let answer = answer.await.expect("no panic");
-        assert!(answer.body == body, "{} bytes of {length}", answer.body.len());
-        assert_eq!(answer.trailers, Some(trailers.clone()));
+        let response = response.await.expect("no panic");
+        assert!(response.body == body, "{} bytes of {length}", response.body.len());
+        assert_eq!(response.trailers, Some(trailers.clone()));
     }
     eventually("dropped exchanges", async || open_tokens(&gateway) == 0).await;
 }
 
 #[tokio::test]
-async fn every_byte_is_on_its_way_at_once() {
+async fn each_part_is_passed_on_at_once() {
     let (gateway, mut consumer) = pair().await;
-    let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
-    let mut body = answer.into_body();
+    let (mut handler, response) = begun(&gateway, &mut consumer, Response::new("begin")).await;
+    let mut body = response.into_body();
     let first = next(&mut body).await.expect("a part").expect("well").into_data().expect("bytes");
     assert_eq!(first, "begin");
     for tick in ["a", "b", "c"] {
@@ -70,9 +70,9 @@ async fn every_byte_is_on_its_way_at_once() {
 async fn a_client_that_does_not_read_stops_the_handler() {
     const SMALL: usize = 128 * 1024;
     let (gateway, mut consumer) = pair_with(|builder| builder.window(SMALL as u64)).await;
-    let (mut handler, answer) = begun(&gateway, &mut consumer, response()).await;
+    let (mut handler, response) = begun(&gateway, &mut consumer, streamed_response()).await;
     let part = noise(10_000);
-    let mut body = answer.into_body();
+    let mut body = response.into_body();
     for round in 1..4 {
         eventually("a used up window", async || {
             while handler.wants_data() {
@@ -82,7 +82,7 @@ async fn a_client_that_does_not_read_stops_the_handler() {
             handler.sent >= round * SMALL
         })
         .await;
-        // More does not get out, and a client that reads gets it going again.
+        // The handler cannot send more until the client reads.
         handler.turn().await;
         assert!(!handler.wants_data());
         assert!(handler.sent <= round * SMALL + part.len(), "{}", handler.sent);
@@ -97,11 +97,11 @@ async fn a_client_that_does_not_read_stops_the_handler() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_cancels() {
+async fn a_client_that_leaves_cancels_the_exchange() {
     let (gateway, mut consumer) = pair().await;
     for read in [false, true] {
-        let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
-        let mut body = answer.into_body();
+        let (mut handler, response) = begun(&gateway, &mut consumer, Response::new("begin")).await;
+        let mut body = response.into_body();
         if read {
             next(&mut body).await.expect("a part").expect("well");
         }
@@ -113,34 +113,34 @@ async fn a_client_that_leaves_cancels() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_vanishes_breaks_the_body_off() {
+async fn a_consumer_that_vanishes_aborts_the_body() {
     let (gateway, mut consumer) = pair().await;
-    let (handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
+    let (handler, response) = begun(&gateway, &mut consumer, Response::new("begin")).await;
     handler.vanish().await;
-    assert_eq!(broken(answer.into_body()).await, BodyErrorKind::TimedOut);
+    assert_eq!(broken(response.into_body()).await, BodyErrorKind::TimedOut);
     eventually("a dropped exchange", async || open_tokens(&gateway) == 0).await;
 }
 
 #[tokio::test]
-async fn a_handler_that_is_aborted_breaks_the_body_off() {
+async fn a_handler_that_is_aborted_aborts_the_body() {
     let (gateway, mut consumer) = pair().await;
-    let answer = spawn_open(&gateway, get("/"));
+    let response = spawn_open(&gateway, get("/"));
     let exchange = consumer.request().await;
     let mut handler = Handler::new(exchange).await;
     handler.begin(Response::new("begin")).await;
-    let mut body = answer.await.expect("no panic").into_body();
+    let mut body = response.await.expect("no panic").into_body();
     next(&mut body).await.expect("a part").expect("well");
     handler.abort().await;
     assert_eq!(broken(body).await, BodyErrorKind::Reset);
 }
 
 #[tokio::test]
-async fn a_gap_breaks_the_body_off() {
+async fn a_gap_aborts_the_body() {
     let (gateway, mut consumer) = pair().await;
-    let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
-    let mut body = answer.into_body();
+    let (mut handler, response) = begun(&gateway, &mut consumer, Response::new("begin")).await;
+    let mut body = response.into_body();
     next(&mut body).await.expect("a part").expect("well");
-    // The first one is lost, and the second would be the end.
+    // The first DATA is lost, and the second would be the last.
     handler.publish(Data { sequence: 2, body: Bytes::new(), end: true, trailers: None }.encode()).await;
     assert_eq!(broken(body).await, BodyErrorKind::Gap);
     assert_eq!(handler.cancelled().await, Cancelled::Broken);
@@ -148,66 +148,66 @@ async fn a_gap_breaks_the_body_off() {
 }
 
 #[tokio::test]
-async fn more_than_was_allowed_breaks_the_body_off() {
+async fn more_bytes_than_the_credit_abort_the_body() {
     let (gateway, mut consumer) = pair_with(|builder| builder.window(64 * 1024)).await;
-    let (mut handler, answer) = begun(&gateway, &mut consumer, response()).await;
+    let (mut handler, response) = begun(&gateway, &mut consumer, streamed_response()).await;
     for sequence in 1..5 {
         handler.publish(Data { sequence, body: noise(40_000), end: false, trailers: None }.encode()).await;
     }
     assert_eq!(handler.cancelled().await, Cancelled::Broken);
     assert_eq!(handler.reset, Some(ResetCode::Flow));
-    assert_eq!(broken(answer.into_body()).await, BodyErrorKind::Reset);
+    assert_eq!(broken(response.into_body()).await, BodyErrorKind::Reset);
 }
 
 #[tokio::test]
-async fn the_time_for_everything_ends_a_body() {
+async fn the_total_timeout_aborts_the_body() {
     let (gateway, mut consumer) = pair().await;
     let route = Route::get("/", consumer.app()).total_timeout(Duration::from_secs(2));
     gateway.replace_routes([route]).expect("routes");
-    let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
-    assert_eq!(broken(answer.into_body()).await, BodyErrorKind::TimedOut);
+    let (mut handler, response) = begun(&gateway, &mut consumer, Response::new("begin")).await;
+    assert_eq!(broken(response.into_body()).await, BodyErrorKind::TimedOut);
     assert_eq!(handler.cancelled().await, Cancelled::Deadline);
 }
 
 #[tokio::test]
-async fn the_time_for_the_head_is_not_for_the_body() {
+async fn the_head_timeout_does_not_limit_the_body() {
     const TIMEOUT: Duration = Duration::from_secs(1);
     let (gateway, mut consumer) = pair_with(|builder| builder.timeout(TIMEOUT)).await;
-    let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
+    let (mut handler, response) = begun(&gateway, &mut consumer, Response::new("begin")).await;
     let began = std::time::Instant::now();
     while began.elapsed() < 2 * TIMEOUT {
         handler.turn().await;
     }
     handler.send_all(&" end".into(), None).await;
-    let body = answer.into_body().collect().await.expect("a whole body").to_bytes();
+    let body = response.into_body().collect().await.expect("a whole body").to_bytes();
     assert_eq!(body, "begin end");
 }
 
 #[tokio::test]
-async fn a_body_is_held_against_its_announced_length() {
+async fn a_body_must_have_its_announced_length() {
     let (gateway, mut consumer) = pair().await;
     for (length, right) in [(8, true), (9, false), (7, false)] {
-        let (mut handler, answer) = begun(&gateway, &mut consumer, with_length(length, "four")).await;
-        assert_eq!(http_body::Body::size_hint(answer.body()).exact(), Some(length as u64));
+        let (mut handler, response) = begun(&gateway, &mut consumer, with_length(length, "four")).await;
+        assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(length as u64));
         assert!(handler.send("four".into()).await);
         handler.finish(None).await;
         match right {
             true => {
-                let body = answer.into_body().collect().await.expect("a whole body").to_bytes();
+                let body = response.into_body().collect().await.expect("a whole body").to_bytes();
                 assert_eq!(body, "fourfour");
             }
-            false => assert_eq!(broken(answer.into_body()).await, BodyErrorKind::Length),
+            false => assert_eq!(broken(response.into_body()).await, BodyErrorKind::Length),
         }
     }
 
-    // Nothing of a whole one that is wrong gets out.
+    // A whole response with a wrong length is not passed on.
     for (length, status) in [("4", 200), ("3", 502), ("5", 502), ("+4", 502), ("4, 4", 502), ("four", 502)] {
-        let answer = spawn(&gateway, get("/"));
+        let client = spawn(&gateway, get("/"));
         let response = Response::builder().header("content-length", length).body(Body::from("four"));
         consumer.request().await.respond(response.expect("a response")).await;
-        assert_eq!(answer.await.expect("no panic").status, status, "{length}");
+        assert_eq!(client.await.expect("no panic").status, status, "{length}");
     }
-    let (mut handler, answer) = begun(
+    let (mut handler, response) = begun(
         &gateway,
         &mut consumer,
         Response::builder()
@@ -217,32 +217,32 @@ async fn a_body_is_held_against_its_announced_length() {
             .expect("a response"),
     )
     .await;
-    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert_eq!(handler.cancelled().await, Cancelled::ByCaller);
 }
 
 #[tokio::test]
-async fn responses_without_content_have_none_whatever_comes() {
+async fn responses_without_content_drop_what_the_consumer_sends() {
     let (gateway, mut consumer) = pair().await;
     for (method, status) in [
         (Method::HEAD, StatusCode::OK),
         (Method::GET, StatusCode::NO_CONTENT),
         (Method::POST, StatusCode::NOT_MODIFIED),
     ] {
-        let answer = spawn(&gateway, request(method, "/", ""));
+        let client = spawn(&gateway, request(method, "/", ""));
         let mut handler = Handler::new(consumer.request().await).await;
         let mut response = with_length(100, "begin");
         *response.status_mut() = status;
         handler.begin(response).await;
-        let answer = answer.await.expect("no panic");
-        assert_eq!((answer.status, answer.header("content-length")), (status, Some("100")));
-        assert!(answer.body.is_empty());
+        let response = client.await.expect("no panic");
+        assert_eq!((response.status, response.header("content-length")), (status, Some("100")));
+        assert!(response.body.is_empty());
         assert_eq!(handler.cancelled().await, Cancelled::ByCaller);
     }
 }
 
 #[tokio::test]
-async fn many_at_once_do_not_mix() {
+async fn concurrent_bodies_do_not_mix() {
     const MANY: usize = 48;
     let (gateway, mut consumer) = pair_with(|builder| builder.budget(2 * WINDOW as u64)).await;
     let echo = tokio::spawn(async move {
@@ -251,29 +251,29 @@ async fn many_at_once_do_not_mix() {
             let mut handler = Handler::new(consumer.request().await).await;
             handlers.spawn(async move {
                 let (body, _) = handler.read_all().await.expect("a whole body");
-                handler.begin(response()).await;
+                handler.begin(streamed_response()).await;
                 handler.send_all(&body, None).await;
             });
         }
         handlers.join_all().await;
     });
     let noise = noise(200_000 + MANY);
-    let answers: Vec<_> = (0..MANY)
+    let responses: Vec<_> = (0..MANY)
         .map(|number| {
             let body = noise.slice(number..number + 200_000);
             let request = http::Request::post("/").body(http_body_util::Full::new(body.clone()));
             (body, spawn(&gateway, request.expect("a request")))
         })
         .collect();
-    for (body, answer) in answers {
-        assert!(answer.await.expect("no panic").body == body);
+    for (body, response) in responses {
+        assert!(response.await.expect("no panic").body == body);
     }
     echo.await.expect("no panic");
     eventually("dropped exchanges", async || open_tokens(&gateway) == 0).await;
 }
 
 #[tokio::test]
-async fn a_gateway_that_shuts_down_waits_and_then_cancels() {
+async fn a_shutdown_waits_and_then_cancels() {
     let (gateway, mut consumer) = pair().await;
     let (mut short, short_answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
     let (mut long, long_answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
@@ -289,30 +289,30 @@ async fn a_gateway_that_shuts_down_waits_and_then_cancels() {
 }
 
 #[tokio::test]
-async fn a_response_goes_on_without_its_services() {
+async fn a_response_outlives_its_services() {
     let (gateway, mut consumer) = pair().await;
-    let (mut handler, answer) = begun(&gateway, &mut consumer, Response::new("begin")).await;
+    let (mut handler, response) = begun(&gateway, &mut consumer, Response::new("begin")).await;
     drop(gateway);
     handler.send_all(&" end".into(), None).await;
-    assert_eq!(answer.into_body().collect().await.expect("a whole body").to_bytes(), "begin end");
+    assert_eq!(response.into_body().collect().await.expect("a whole body").to_bytes(), "begin end");
 }
 
 #[tokio::test]
-async fn exchanges_of_one_message_each_way_start_no_task() {
+async fn exchanges_of_one_message_each_way_spawn_no_task() {
     let (gateway, mut consumer) = pair().await;
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
-    let answer = spawn(&gateway, post("/"));
+    let response = spawn(&gateway, post("/"));
     let exchange = consumer.request().await;
     assert_eq!(tasks(), before + 1, "the test's own");
     exchange.ok("whole").await;
-    assert_eq!(answer.await.expect("no panic").body, "whole");
+    assert_eq!(response.await.expect("no panic").body, "whole");
     consumer.settle(consumer.client()).await;
     assert!(consumer.waiting_frame().is_none(), "one message each way");
 
-    let (mut handler, answer) = begun(&gateway, &mut consumer, response()).await;
+    let (mut handler, response) = begun(&gateway, &mut consumer, streamed_response()).await;
     assert_eq!(tasks(), before + 1, "that of the exchange");
     handler.finish(None).await;
-    answer.into_body().collect().await.expect("a whole body");
+    response.into_body().collect().await.expect("a whole body");
     eventually("an ended task", async || tasks() == before).await;
 }

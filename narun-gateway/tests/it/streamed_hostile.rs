@@ -1,4 +1,4 @@
-//! Consumers that keep to no rules once bodies stream.
+//! Consumers that break the rules of streamed bodies.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -9,11 +9,11 @@ use narun_gateway::{Body, Gateway, ResponseBody};
 
 use crate::consumer::Consumer;
 use crate::harness::{Metrics, eventually, get, open_tokens, pair, pair_with, request, spawn, spawn_open};
-use crate::streaming::{Handler, broken, next, noise, pieces, response};
+use crate::streaming::{Handler, broken, next, noise, pieces, streamed_response};
 
 const WINDOW: u64 = 64 * 1024;
 
-/// A download that keeps to the rules.
+/// A response that follows the rules.
 struct Honest {
     handler: Handler,
     body: ResponseBody<Body>,
@@ -21,13 +21,13 @@ struct Honest {
 
 impl Honest {
     async fn begin(gateway: &Gateway, consumer: &mut Consumer) -> Self {
-        let answer = spawn_open(gateway, get("/"));
+        let response = spawn_open(gateway, get("/"));
         let mut handler = Handler::new(consumer.request().await).await;
-        handler.begin(response()).await;
-        Self { handler, body: answer.await.expect("no panic").into_body() }
+        handler.begin(streamed_response()).await;
+        Self { handler, body: response.await.expect("no panic").into_body() }
     }
 
-    /// The next part comes as if nothing had happened.
+    /// Its next part arrives as if nothing had happened.
     async fn goes_on(&mut self) {
         assert!(self.handler.send("tick".into()).await);
         let part = next(&mut self.body).await.expect("a part").expect("well").into_data().expect("bytes");
@@ -44,7 +44,7 @@ fn data(sequence: u64, body: impl Into<Bytes>) -> Bytes {
     Data { sequence, body: body.into(), end: false, trailers: None }.encode()
 }
 
-/// DATA whose length is not true.
+/// DATA with a wrong length.
 fn giant() -> Bytes {
     let honest = data(1, "x");
     let (head, body) = honest.split_at(honest.len() - 2);
@@ -52,7 +52,7 @@ fn giant() -> Bytes {
     [head, &[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], b"x"].concat().into()
 }
 
-/// What no consumer says.
+/// A frame that no consumer sends.
 fn question() -> Bytes {
     let (parts, ()) = http::Request::new(()).into_parts();
     let head = RequestHead::new(ExchangeId::from_bytes([7; 16]));
@@ -60,7 +60,7 @@ fn question() -> Bytes {
 }
 
 #[tokio::test]
-async fn lies_in_a_response_are_reset_and_counted_and_harm_no_other() {
+async fn invalid_frames_in_a_response_are_reset_and_counted() {
     let metrics = Metrics::install();
     let (gateway, mut consumer) = pair_with(|builder| builder.window(WINDOW)).await;
     let mut honest = Honest::begin(&gateway, &mut consumer).await;
@@ -85,14 +85,14 @@ async fn lies_in_a_response_are_reset_and_counted_and_harm_no_other() {
     ] {
         let resets = || metrics.value("http_gateway_stream_resets_total", &[("reason", reason)]);
         let (before, first) = (resets(), lies[0].slice(..lies[0].len().min(40)));
-        let answer = spawn_open(&gateway, get("/"));
+        let response = spawn_open(&gateway, get("/"));
         let mut handler = Handler::new(consumer.request().await).await;
-        handler.begin(response()).await;
-        let answer = answer.await.expect("no panic");
+        handler.begin(streamed_response()).await;
+        let response = response.await.expect("no panic");
         for lie in lies {
             handler.publish(lie).await;
         }
-        assert_eq!(broken(answer.into_body()).await, kind, "{first:?}");
+        assert_eq!(broken(response.into_body()).await, kind, "{first:?}");
         handler.cancelled().await;
         assert_eq!(handler.reset, Some(code), "{first:?}");
         assert_eq!(resets() - before, 1.0, "{first:?}");
@@ -104,7 +104,7 @@ async fn lies_in_a_response_are_reset_and_counted_and_harm_no_other() {
 }
 
 #[tokio::test]
-async fn lies_before_a_response_are_502() {
+async fn invalid_frames_before_a_response_are_502() {
     let (gateway, mut consumer) = pair().await;
     let mut honest = Honest::begin(&gateway, &mut consumer).await;
     for (lie, code) in [
@@ -113,11 +113,11 @@ async fn lies_before_a_response_are_502() {
         (giant(), ResetCode::Internal),
         (question(), ResetCode::Internal),
     ] {
-        let answer = spawn(&gateway, get("/"));
+        let response = spawn(&gateway, get("/"));
         let mut handler = Handler::new(consumer.request().await).await;
         handler.publish(Credit::default().encode()).await;
         handler.publish(lie).await;
-        assert_eq!(answer.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
+        assert_eq!(response.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
         handler.cancelled().await;
         assert_eq!(handler.reset, Some(code));
         honest.goes_on().await;
@@ -127,7 +127,7 @@ async fn lies_before_a_response_are_502() {
 }
 
 #[tokio::test]
-async fn what_is_said_twice_counts_once() {
+async fn repeated_frames_are_ignored() {
     let (gateway, mut consumer) = pair().await;
     let mut honest = Honest::begin(&gateway, &mut consumer).await;
     honest.goes_on().await;
@@ -141,7 +141,7 @@ async fn what_is_said_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn frames_for_anothers_token_change_nothing_and_are_answered_gone() {
+async fn frames_of_another_consumer_are_ignored_and_get_gone() {
     let (gateway, mut consumer) = pair().await;
     let mut honest = Honest::begin(&gateway, &mut consumer).await;
     let mut other = Honest::begin(&gateway, &mut consumer).await;
@@ -168,15 +168,15 @@ async fn frames_for_anothers_token_change_nothing_and_are_answered_gone() {
 }
 
 #[tokio::test]
-async fn lies_about_a_request_end_it_and_harm_no_other() {
+async fn invalid_frames_about_a_request_end_only_its_exchange() {
     let (gateway, mut consumer) = pair().await;
     let mut honest = Honest::begin(&gateway, &mut consumer).await;
     let body = noise(3_000_000);
     let upload = || request(Method::POST, "/", "").map(|_| pieces(&body, 100_000));
     let accept = |credit| Accept { version: VERSION, instance: None, max_payload: 0, credit }.encode();
 
-    // More than there is may be allowed, and less than before takes nothing back.
-    let answer = spawn(&gateway, upload());
+    // Credit for more bytes than there are is valid, and a smaller offset takes no credit back.
+    let response = spawn(&gateway, upload());
     let exchange = consumer.request().await;
     exchange.send_with_reply(accept(u64::MAX), exchange.token()).await;
     exchange.send_with_reply(Credit { offset: 1, stop: false, sent: 0 }.encode(), exchange.token()).await;
@@ -190,15 +190,15 @@ async fn lies_about_a_request_end_it_and_harm_no_other() {
     }
     assert_eq!(received, body.len());
     exchange.ok("all").await;
-    assert_eq!(answer.await.expect("no panic").body, "all");
+    assert_eq!(response.await.expect("no panic").body, "all");
     honest.goes_on().await;
 
     for lie in [data(1, "x"), Credit { offset: 100, stop: false, sent: 9 }.encode(), giant()] {
-        let answer = spawn(&gateway, upload());
+        let response = spawn(&gateway, upload());
         let mut handler = Handler::new(consumer.request().await).await;
         handler.publish(accept(100_000)).await;
         handler.publish(lie).await;
-        assert_eq!(answer.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
+        assert_eq!(response.await.expect("no panic").status, StatusCode::BAD_GATEWAY);
         handler.cancelled().await;
         honest.goes_on().await;
     }

@@ -1,4 +1,4 @@
-//! 202, and what it promises.
+//! Responses that come later.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::site::{Site, later, located, plain, route, with};
 use crate::harness::{eventually, get, grpc, new_app, open_tokens, send, spawn};
 
 #[tokio::test]
-async fn respond_async_is_202_with_a_place_where_the_response_will_be() {
+async fn respond_async_is_202_with_the_location_of_the_response() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
-    let answer = send(&gateway, later("Respond-Async; x=\"y\", handling=lenient")).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED);
-    assert_eq!(answer.header("preference-applied"), Some("respond-async"));
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    let id = located(&answer);
-    assert_eq!(answer.body, format!("{{\"id\":\"{id}\",\"status\":\"pending\"}}\n"));
+    let response = send(&gateway, later("Respond-Async; x=\"y\", handling=lenient")).await;
+    assert_eq!(response.status, StatusCode::ACCEPTED);
+    assert_eq!(response.header("preference-applied"), Some("respond-async"));
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    let id = located(&response);
+    assert_eq!(response.body, format!("{{\"id\":\"{id}\",\"status\":\"pending\"}}\n"));
     assert_eq!(site.accepted().await, 1);
     assert!(matches!(site.kept(id).await.expect("a record").outcome.state, OutcomeState::Pending { .. }));
 
-    let place = answer.header("location").expect("a location").to_owned();
+    let place = response.header("location").expect("a location").to_owned();
     let pending = send(&gateway, get(&place)).await;
     assert_eq!((pending.status, pending.header("retry-after")), (StatusCode::ACCEPTED, Some("1")));
-    assert_eq!(pending.body, answer.body);
+    assert_eq!(pending.body, response.body);
 
     let job = site.consumer().await.job().await;
     assert_eq!((job.id(), job.inbox.as_ref(), &job.request.body[..]), (id, None, &b"content"[..]));
@@ -34,7 +34,7 @@ async fn respond_async_is_202_with_a_place_where_the_response_will_be() {
     response.headers_mut().insert("etag", http::HeaderValue::from_static("\"1\""));
     job.done(response).await;
 
-    // From any gateway, as often as one likes.
+    // From any gateway, any number of times.
     for gateway in [&gateway, &site.gateway().await] {
         let done = send(gateway, get(&place)).await;
         assert_eq!((done.status, done.header("etag")), (StatusCode::CREATED, Some("\"1\"")));
@@ -44,17 +44,17 @@ async fn respond_async_is_202_with_a_place_where_the_response_will_be() {
 }
 
 #[tokio::test]
-async fn a_response_within_the_wait_is_the_answer() {
+async fn a_response_within_the_wait_is_returned() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     let mut consumer = site.consumer().await;
-    let answer = spawn(&gateway, later("respond-async, wait=10"));
+    let response = spawn(&gateway, later("respond-async, wait=10"));
     let job = consumer.job().await;
-    assert!(job.inbox.is_some(), "the answer is waited for");
+    assert!(job.inbox.is_some(), "the response is waited for");
     job.ok("in time").await;
-    let answer = answer.await.expect("no panic");
-    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"in time"[..]));
-    assert_eq!(answer.header("preference-applied"), None);
+    let response = response.await.expect("no panic");
+    assert_eq!((response.status, &response.body[..]), (StatusCode::OK, &b"in time"[..]));
+    assert_eq!(response.header("preference-applied"), None);
 }
 
 #[tokio::test]
@@ -62,23 +62,23 @@ async fn the_wait_ends_with_202_not_504() {
     let site = Site::new().await;
     let gateway = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
     let mut consumer = site.consumer().await;
-    // Over the timeout, which is the limit.
-    let answer = send(&gateway, later("respond-async, wait=100")).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    // Longer than the timeout, which limits the wait.
+    let response = send(&gateway, later("respond-async, wait=100")).await;
+    assert_eq!(response.status, StatusCode::ACCEPTED);
     consumer.job().await.ok("late").await;
-    let done = send(&gateway, get(answer.header("location").expect("a location"))).await;
+    let done = send(&gateway, get(response.header("location").expect("a location"))).await;
     assert_eq!(done.body, "late");
 }
 
 #[tokio::test]
-async fn a_route_may_always_answer_later() {
+async fn a_route_may_always_respond_with_202() {
     let site = Site::new().await;
     let gateway = site.gateway_with(|builder| builder.route(route().respond_async())).await;
-    let answer = send(&gateway, plain("/", "content").map(Body::from)).await;
-    assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::ACCEPTED, None));
+    let response = send(&gateway, plain("/", "content").map(Body::from)).await;
+    assert_eq!((response.status, response.header("preference-applied")), (StatusCode::ACCEPTED, None));
     let asked = send(&gateway, later("respond-async")).await;
     assert_eq!(asked.header("preference-applied"), Some("respond-async"));
-    assert_ne!(located(&answer), located(&asked));
+    assert_ne!(located(&response), located(&asked));
 
     let mut consumer = site.consumer().await;
     consumer.job().await.ok("").await;
@@ -89,32 +89,32 @@ async fn a_route_may_always_answer_later() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_504_that_tells_a_place_only_if_there_is_one() {
+async fn a_late_response_is_504_with_location_if_its_outcome_is_stored() {
     let site = Site::new().await;
     let gateway = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
     let plain = || plain("/", "content").map(Body::from);
-    let answer = send(&gateway, plain()).await;
-    assert_eq!((answer.status, answer.header("location")), (StatusCode::GATEWAY_TIMEOUT, None));
+    let response = send(&gateway, plain()).await;
+    assert_eq!((response.status, response.header("location")), (StatusCode::GATEWAY_TIMEOUT, None));
 
     for (request, status) in [(plain(), StatusCode::GATEWAY_TIMEOUT), (grpc(plain()), StatusCode::OK)] {
         let key = status.as_str().to_owned();
-        let answer = send(&gateway, with(request, "idempotency-key", &key)).await;
-        assert_eq!(answer.status, status);
-        assert_eq!(located(&answer), site.id(&key, None));
+        let response = send(&gateway, with(request, "idempotency-key", &key)).await;
+        assert_eq!(response.status, status);
+        assert_eq!(located(&response), site.id(&key, None));
     }
 }
 
 #[tokio::test]
-async fn a_timeout_may_be_as_long_as_one_likes() {
+async fn a_timeout_may_be_of_any_length() {
     let site = Site::new().await;
     let routes = |builder: GatewayBuilder| {
         builder.timeout(Duration::MAX).route(route()).route(Route::get("/direct", new_app()))
     };
     let gateway = site.gateway_with(routes).await;
     let mut consumer = site.consumer().await;
-    let answer = spawn(&gateway, later("respond-async, wait=99999999999999999999"));
+    let response = spawn(&gateway, later("respond-async, wait=99999999999999999999"));
     consumer.job().await.ok("done").await;
-    assert_eq!(answer.await.expect("no panic").body, "done");
+    assert_eq!(response.await.expect("no panic").body, "done");
     let accepted = send(&gateway, later("respond-async, wait=0")).await;
     let pending = send(&gateway, get(accepted.header("location").expect("a location"))).await;
     assert_eq!(pending.status, StatusCode::ACCEPTED);
@@ -122,7 +122,7 @@ async fn a_timeout_may_be_as_long_as_one_likes() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_was_deleted_is_made_anew() {
+async fn a_deleted_bucket_is_declared_anew() {
     let site = Site::new().await;
     let gateway = site.gateway().await;
     send(&gateway, later("respond-async")).await;
@@ -134,7 +134,7 @@ async fn a_bucket_that_was_deleted_is_made_anew() {
 }
 
 #[tokio::test]
-async fn what_the_stream_does_not_take_leaves_no_record() {
+async fn a_refused_request_leaves_no_record() {
     let site = Site::with(super::site::settings().max_messages(1)).await;
     let gateway = site.gateway().await;
     send(&gateway, later("respond-async")).await;

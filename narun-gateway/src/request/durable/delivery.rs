@@ -1,0 +1,43 @@
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, request};
+use narun_core::frame::ResponseFrame;
+use narun_core::{Body, ExchangeId, Failure};
+
+use crate::route::compiled::{CompiledRoute, DurableRoute};
+use crate::state::GatewayState;
+
+/// A request that was received whole.
+#[derive(Debug)]
+pub(crate) struct DurableInput {
+    /// The id for logs and `X-Request-Id`. It is also the id of the durable request, unless that has an `Idempotency-Key`.
+    pub(crate) id: ExchangeId,
+    pub(crate) parts: request::Parts,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// Why there is no response, and where there may be one later.
+#[derive(Debug)]
+pub(crate) struct DurableFailure {
+    pub(crate) failure: Failure,
+    /// The status resource. `None` if there is no outcome record.
+    pub(crate) location: Option<HeaderValue>,
+}
+
+impl<F: Into<Failure>> From<F> for DurableFailure {
+    fn from(failure: F) -> Self {
+        Self { failure: failure.into(), location: None }
+    }
+}
+
+/// The way of one durable request, which its parts are methods of.
+pub(super) struct DurableDelivery<'a> {
+    pub(super) state: &'a GatewayState,
+    pub(super) route: &'a CompiledRoute,
+    pub(super) durable: &'a DurableRoute,
+}
+
+/// The response in a RESPONSE frame.
+pub(super) fn response(frame: Box<ResponseFrame>) -> Response<Body> {
+    Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers))
+}
