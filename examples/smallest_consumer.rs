@@ -3,6 +3,7 @@
 //! Start several, and they share the requests. Ctrl-C ends one once its handlers have responded.
 
 use axum::{Router, routing::post};
+use narun_consumer::async_nats;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,7 +3,7 @@
 //! Run `smallest_consumer` beside it, then `curl -d World http://127.0.0.1:8080/hello/`.
 
 use axum::{Router, routing::get};
-use narun_gateway::{Gateway, Route};
+use narun_gateway::{Gateway, Route, async_nats};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

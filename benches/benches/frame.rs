@@ -90,7 +90,9 @@ fn parts() -> request::Parts {
 }
 
 fn head() -> RequestHead {
-    RequestHead { credit: 1 << 20, max_payload: 1 << 20, ..RequestHead::new(ExchangeId::from_bytes([7; 16])) }
+    let mut head = RequestHead::new(ExchangeId::from_bytes([7; 16]));
+    (head.credit, head.max_payload) = (1 << 20, 1 << 20);
+    head
 }
 
 fn direct_encode(head: &RequestHead, parts: &request::Parts, limits: &Limits) -> Bytes {

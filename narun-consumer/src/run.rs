@@ -45,17 +45,16 @@ where
     let opened =
         narun_nats::open(client.clone(), settings.replies, Limits::default(), metrics::discarded).await;
     let (endpoint, inbox_reader) = opened.map_err(|_| ServeError::ClientLost)?;
+    let mut exchange = CalleeConfig::default();
+    exchange.instance = settings.instance;
+    exchange.flow = settings.bodies.flow();
     let consumer = Arc::new(Consumer {
         app: app.clone(),
         make_span: settings.make_span,
         client: client.clone(),
         endpoint: endpoint.clone(),
         admission: Admission::new(slots.direct, slots.queue),
-        exchange: Arc::new(CalleeConfig {
-            instance: settings.instance,
-            flow: settings.bodies.flow(),
-            ..CalleeConfig::default()
-        }),
+        exchange: Arc::new(exchange),
         metrics: Metrics::new(app.as_str()),
     });
 

@@ -87,8 +87,10 @@ impl BodySettings {
     }
 
     pub(crate) fn flow(&self) -> FlowConfig {
-        let budget = Arc::new(Budget::new(self.budget));
-        FlowConfig { window: self.window, budget, ..FlowConfig::default() }
+        let mut flow = FlowConfig::default();
+        flow.window = self.window;
+        flow.budget = Arc::new(Budget::new(self.budget));
+        flow
     }
 }
 

@@ -8,46 +8,46 @@ use http_body::{Frame, SizeHint};
 
 /// The body of a request or response that crossed NATS, with its trailers.
 ///
-/// Cancel safe: dropping it drops what has not been read. If there is more to come, the other side is told that it is not
-/// wanted.
+/// Cancel safe: dropping a body drops the bytes that were not read. If more of a streamed body follows, the other side is
+/// notified that it is not wanted.
 #[derive(Default)]
 pub struct Body {
-    inner: Inner,
+    inner: BodyInner,
 }
 
-enum Inner {
+enum BodyInner {
     Whole { data: Option<Bytes>, trailers: Option<HeaderMap> },
-    Stream(Pin<Box<Stream>>),
+    Streamed(Pin<Box<StreamedBody>>),
 }
 
-/// A body that comes piece by piece.
-type Stream = dyn http_body::Body<Data = Bytes, Error = BodyError> + Send + Sync;
+/// A body whose parts arrive one after the other.
+type StreamedBody = dyn http_body::Body<Data = Bytes, Error = BodyError> + Send + Sync;
 
 impl Body {
-    /// A body without a byte.
+    /// Creates an empty body.
     pub const fn empty() -> Self {
-        Self { inner: Inner::Whole { data: None, trailers: None } }
+        Self { inner: BodyInner::Whole { data: None, trailers: None } }
     }
 
-    /// The same body with these trailer fields after it. A body that is still to come brings its own.
+    /// Adds trailer fields to a whole body; `None` removes them. Does nothing to a streamed body, which has its own.
     #[must_use]
     pub fn with_trailers(mut self, fields: Option<HeaderMap>) -> Self {
-        if let Inner::Whole { trailers, .. } = &mut self.inner {
+        if let BodyInner::Whole { trailers, .. } = &mut self.inner {
             *trailers = fields.filter(|trailers| !trailers.is_empty());
         }
         self
     }
 
-    /// A body that comes piece by piece.
+    /// Creates a streamed body.
     pub fn streaming<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Sync + 'static,
     {
-        Self { inner: Inner::Stream(Box::pin(body)) }
+        Self { inner: BodyInner::Streamed(Box::pin(body)) }
     }
 }
 
-impl Default for Inner {
+impl Default for BodyInner {
     fn default() -> Self {
         Self::Whole { data: None, trailers: None }
     }
@@ -57,8 +57,10 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut body = f.debug_struct("Body");
         match &self.inner {
-            Inner::Whole { data, trailers } => body.field("data", data).field("trailers", trailers).finish(),
-            Inner::Stream(_) => body.finish_non_exhaustive(),
+            BodyInner::Whole { data, trailers } => {
+                body.field("data", data).field("trailers", trailers).finish()
+            }
+            BodyInner::Streamed(_) => body.finish_non_exhaustive(),
         }
     }
 }
@@ -66,7 +68,7 @@ impl fmt::Debug for Body {
 impl From<Bytes> for Body {
     fn from(data: Bytes) -> Self {
         let data = Some(data).filter(|data| !data.is_empty());
-        Self { inner: Inner::Whole { data, trailers: None } }
+        Self { inner: BodyInner::Whole { data, trailers: None } }
     }
 }
 
@@ -91,39 +93,39 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.inner {
-            Inner::Whole { data, trailers } => {
+            BodyInner::Whole { data, trailers } => {
                 let frame = data.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
                 Poll::Ready(frame.map(Ok))
             }
-            Inner::Stream(body) => body.as_mut().poll_frame(cx),
+            BodyInner::Streamed(body) => body.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Whole { data, trailers } => data.is_none() && trailers.is_none(),
-            Inner::Stream(body) => body.is_end_stream(),
+            BodyInner::Whole { data, trailers } => data.is_none() && trailers.is_none(),
+            BodyInner::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Whole { data, trailers } => {
+            BodyInner::Whole { data, trailers } => {
                 let length = data.as_ref().map_or(0, |data| data.len() as u64);
                 let mut hint = SizeHint::with_exact(length);
                 if trailers.is_some() {
-                    // HTTP/1.1 has no trailers behind a length that is told beforehand.
+                    // With an exact length, HTTP/1.1 would announce it and drop the trailers.
                     hint = SizeHint::new();
                     hint.set_lower(length);
                 }
                 hint
             }
-            Inner::Stream(body) => body.size_hint(),
+            BodyInner::Streamed(body) => body.size_hint(),
         }
     }
 }
 
-/// A body that broke off before its end.
+/// The error of a body that broke off before its end.
 #[derive(Debug, thiserror::Error)]
 #[error("body broke off: {kind}")]
 pub struct BodyError {
@@ -131,7 +133,7 @@ pub struct BodyError {
 }
 
 impl BodyError {
-    /// Why it broke off.
+    /// Returns why the body broke off.
     pub const fn kind(&self) -> BodyErrorKind {
         self.kind
     }
@@ -150,16 +152,16 @@ pub enum BodyErrorKind {
     /// The other side ended the exchange.
     #[error("reset by the other side")]
     Reset,
-    /// A part of it was lost.
+    /// A part of the body was lost.
     #[error("a part was lost")]
     Gap,
-    /// The other side is gone or silent, or the time allowed is over.
+    /// The other side is gone or silent, or the deadline has passed.
     #[error("timed out")]
     TimedOut,
-    /// The request was over a limit when its response had begun.
+    /// The request's body is over a limit; its response had begun.
     #[error("over a limit")]
     TooLarge,
-    /// It is not as long as its `Content-Length` says.
+    /// The body is not as long as its `Content-Length` states.
     #[error("not as long as announced")]
     Length,
 }
@@ -173,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_length_is_announced_only_where_that_is_all() {
+    fn a_body_with_trailers_has_no_exact_length() {
         let trailers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("x"))]);
         for (trailers, exact) in [(None, Some(4)), (Some(HeaderMap::new()), Some(4)), (Some(trailers), None)]
         {

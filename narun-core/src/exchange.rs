@@ -1,19 +1,28 @@
 //! The exchange: one request and its response, as state machines without IO.
 //!
-//! [`Caller`] is the gateway's side, [`Callee`] the consumer's, and [`Submission`] the gateway's where a stream keeps the
-//! request. All are driven alike:
+//! | machine | side | publishes |
+//! |---|---|---|
+//! | [`Caller`] | the gateway of a direct request | [`CallerTransmit`]: the request, or a frame to a consumer |
+//! | [`Callee`] | the consumer of a direct request | [`CalleeTransmit`]: a frame to the gateway |
+//! | [`Submission`] | the gateway of a durable request | [`PublishRequest`]: the request, to its stream |
 //!
-//! 1. Input goes in through `handle_*`, with the moment it happened.
-//! 2. Then [`poll_transmit`](Caller::poll_transmit) is drained: what is to be published.
-//! 3. Then [`poll_event`](Caller::poll_event) is drained: what the application is to be told.
-//! 4. Then [`poll_timeout`](Caller::poll_timeout) says when to call `handle_timeout`, if nothing happens before.
+//! All machines are driven in the same order:
 //!
-//! A body that fits the frame of its head comes and goes with that. A longer one is pulled: while
-//! [`wants_data`](Caller::wants_data) says so, the application gives the next part of its own by
-//! [`send`](Caller::send), and it takes the other side's by [`poll_read`](Caller::poll_read). Both are input like any other,
-//! and step 2 comes next. What an application has at once is best given before it: then it shares a frame.
+//! 1. Call `handle_*` with the current [`Time`](crate::Time) and an input.
+//! 2. Call [`poll_transmit`](Caller::poll_transmit) until it returns `None`, and publish what it returns, in order.
+//! 3. Call [`poll_event`](Caller::poll_event) until it returns `None`, and pass the events to the application.
+//! 4. Call [`poll_timeout`](Caller::poll_timeout). If it returns a moment, call `handle_timeout` at that moment unless
+//!    another input arrives first.
 //!
-//! Addresses are of any type `A`; a driver over NATS uses subjects.
+//! A body that fits the frame of its head travels with it. A longer body is pulled. While
+//! [`wants_data`](Caller::wants_data) returns true, the application passes the next part of its own body to
+//! [`send`](Caller::send). It reads the other side's body with [`poll_read`](Caller::poll_read). Both calls are inputs:
+//! continue with step 2. Parts that are passed to `send` before step 2 share a frame.
+//!
+//! An address is of any type `A`. A driver over NATS uses subjects.
+//!
+//! Events and transmits are exhaustive enums, because a driver must handle each of them. Settings are
+//! `#[non_exhaustive]`: start from `default()` and assign fields.
 
 mod callee;
 mod caller;
@@ -23,13 +32,13 @@ mod submission;
 pub use callee::{Callee, CalleeConfig, CalleeEvent, CalleeTransmit, Cancelled};
 pub use caller::{Caller, CallerConfig, CallerEvent, CallerTransmit};
 pub use flow::{Budget, FlowConfig};
-pub use submission::{Ack, PublishRequest, Submission, SubmissionConfig, SubmissionEvent};
+pub use submission::{PubAck, PublishRequest, Submission, SubmissionConfig, SubmissionEvent};
 
-/// What happened to the connection to NATS.
+/// A change of the connection to NATS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionChange {
-    /// It broke: what was on the wire may be lost.
+    /// The connection broke. Messages on the wire may be lost.
     Lost,
-    /// It is there again, and so are our subscriptions.
+    /// The process is connected again, and its subscriptions are restored.
     Restored,
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 pub use response::FailureContext;
 
-/// Why a request got no response of its handler, and what is answered instead.
+/// The failure of a request that got no response from its handler. [`Failure::to_response`] makes the response instead.
 ///
 /// | kind | HTTP | gRPC |
 /// |---|---|---|
@@ -25,7 +25,7 @@ pub use response::FailureContext;
 /// | [`Draining`](FailureKind::Draining) | 503, Retry-After | unavailable |
 /// | [`Disconnected`](FailureKind::Disconnected) | 503, Retry-After | unavailable |
 /// | [`Incompatible`](FailureKind::Incompatible) | 502 | internal |
-/// | [`BadAnswer`](FailureKind::BadAnswer) | 502 | internal |
+/// | [`BadResponse`](FailureKind::BadResponse) | 502 | internal |
 /// | [`ConsumerGone`](FailureKind::ConsumerGone) | 502 | unavailable |
 /// | [`ConnectionLost`](FailureKind::ConnectionLost) | 502 | unavailable |
 /// | [`TimedOut`](FailureKind::TimedOut) | 504 | deadline exceeded |
@@ -47,7 +47,7 @@ pub struct Failure {
     retry_after: Option<Duration>,
 }
 
-/// The causes that narun tells apart.
+/// The cause of a [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -55,11 +55,11 @@ pub enum FailureKind {
     NoRoute,
     /// Routes have this host and path, but not the method.
     MethodNotAllowed,
-    /// CONNECT, and `Upgrade: websocket`.
+    /// The request is a CONNECT or an `Upgrade: websocket`.
     NotImplemented,
-    /// The HTTP client's body failed before its end.
+    /// The request's body broke off before its end.
     BadRequest,
-    /// The HTTP client's body did not come in time.
+    /// The request's body did not arrive in time.
     RequestTimedOut,
     /// The request's body is over the limit.
     ContentTooLarge,
@@ -67,49 +67,49 @@ pub enum FailureKind {
     UriTooLong,
     /// The request's fields are over a limit.
     FieldsTooLarge,
-    /// Nobody listens for the app.
+    /// No consumer subscribes to the app's subject.
     NoConsumer,
     /// Every consumer that was asked has neither a slot nor a place in its queue.
     Overloaded,
     /// Every consumer that was asked is stopping.
     Draining,
-    /// There is no connection to NATS at the moment.
+    /// The gateway is not connected to NATS.
     Disconnected,
-    /// The consumer speaks no common version, or could not read the request.
+    /// The consumer supports no common protocol version, or could not decode the request.
     Incompatible,
-    /// The answer could not be read, had a gap, or broke off before its head.
-    BadAnswer,
-    /// The consumer had begun and is gone.
+    /// The response could not be decoded, had a gap, or broke off before its head.
+    BadResponse,
+    /// The consumer had taken the request and is gone.
     ConsumerGone,
-    /// The connection to NATS was lost while waiting.
+    /// The connection to NATS was lost while the gateway waited for the response.
     ConnectionLost,
-    /// No response in the time allowed.
+    /// No response arrived before the deadline.
     TimedOut,
-    /// The handler panicked, or its service failed.
+    /// The handler panicked or returned an error.
     HandlerFailed,
     /// Durable: the stream, or the account, is full.
     StreamFull,
-    /// Durable: there is no stream for the request.
+    /// Durable: no stream captures the request.
     StreamMissing,
-    /// Durable: JetStream does not work at the moment.
+    /// Durable: JetStream is not available.
     JetStreamUnavailable,
-    /// Durable: no acknowledgement that the request is stored came in time; it may be.
+    /// Durable: the stream did not acknowledge the request in time. The request may be stored.
     NotConfirmed,
-    /// Durable: the request is stored, and will be done; but the response did not come in time.
+    /// Durable: the request is stored and will be executed, but its response did not arrive in time.
     AnsweredLate,
-    /// Durable: the request was too old when its turn came, and was not run.
+    /// Durable: the request expired before it was executed.
     Expired,
     /// Durable: the same `Idempotency-Key` was used for another request.
     KeyReused,
-    /// Durable: a request with the same `Idempotency-Key` is not done yet.
+    /// Durable: a request with the same `Idempotency-Key` is in progress.
     InProgress,
-    /// An `Idempotency-Key` that cannot be used.
+    /// The `Idempotency-Key` is invalid.
     BadIdempotencyKey,
-    /// Nothing is known, or known any more, of the request whose outcome is asked for.
+    /// The request whose outcome is asked for is unknown, or its outcome has expired.
     UnknownRequest,
 }
 
-/// A gRPC status code, as in `grpc-status`.
+/// A gRPC status code, as in the field `grpc-status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrpcCode(u8);
 
@@ -133,14 +133,14 @@ impl GrpcCode {
     /// UNAVAILABLE, 14.
     pub const UNAVAILABLE: Self = Self(14);
 
-    /// The code's number.
+    /// Returns the number of the code.
     pub const fn as_u8(self) -> u8 {
         self.0
     }
 }
 
 impl FailureKind {
-    /// The row of the table: HTTP status, gRPC status, whether to name a time for the next try, and a text.
+    /// Returns the row of the table: HTTP status, gRPC status, whether the response has `Retry-After`, and a text.
     const fn row(self) -> (StatusCode, GrpcCode, bool, &'static str) {
         type S = StatusCode;
         type G = GrpcCode;
@@ -173,7 +173,7 @@ impl FailureKind {
             Self::Incompatible => {
                 (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer does not understand this gateway")
             }
-            Self::BadAnswer => (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer's answer is unusable"),
+            Self::BadResponse => (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer's response is invalid"),
             Self::ConsumerGone => {
                 (S::BAD_GATEWAY, G::UNAVAILABLE, false, "the consumer went away while it was working")
             }
@@ -222,44 +222,45 @@ impl FailureKind {
 }
 
 impl Failure {
-    /// When to try again, where nothing better is known.
+    /// The `Retry-After` of failures that do not state one: 1 s.
     pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-    /// A failure of this kind with nothing more to say.
+    /// Creates a failure of this kind without a detail.
     pub const fn new(kind: FailureKind) -> Self {
         Self { kind, detail: None, retry_after: None }
     }
 
-    /// The same failure with a text for people that names the particulars; it reaches the HTTP client.
+    /// Adds a text for people. The HTTP client sees it. Default none.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The same failure with the time after which to try again; kept only by kinds that name one.
+    /// Sets the time after which the client may retry; `None` means [`Failure::DEFAULT_RETRY_AFTER`]. Ignored by kinds
+    /// without `Retry-After`.
     #[must_use]
     pub const fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    /// The cause.
+    /// Returns the cause.
     pub const fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// What an HTTP client gets.
+    /// Returns the status for an HTTP client.
     pub const fn status(&self) -> StatusCode {
         self.kind.row().0
     }
 
-    /// What a gRPC client gets, as a trailers-only response.
+    /// Returns the status code for a gRPC client.
     pub const fn grpc_code(&self) -> GrpcCode {
         self.kind.row().1
     }
 
-    /// What `Retry-After` says; none where a later try is no more likely to succeed.
+    /// Returns the value of `Retry-After`, or `None` if a retry is no more likely to succeed.
     pub fn retry_after(&self) -> Option<Duration> {
         self.kind.row().2.then(|| self.retry_after.unwrap_or(Self::DEFAULT_RETRY_AFTER))
     }
@@ -287,7 +288,7 @@ impl std::error::Error for Failure {}
 mod tests {
     use super::*;
 
-    /// All of them: [`FailureKind`] has no other way to be gone through.
+    /// All kinds, for want of a way to iterate over the variants.
     const ALL: [FailureKind; 28] = {
         use FailureKind::*;
         [
@@ -304,7 +305,7 @@ mod tests {
             Draining,
             Disconnected,
             Incompatible,
-            BadAnswer,
+            BadResponse,
             ConsumerGone,
             ConnectionLost,
             TimedOut,
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_as_it_is_documented() {
+    fn the_table_matches_its_documentation() {
         let documented: Vec<_> =
             include_str!("failure.rs").lines().filter(|line| line.starts_with("/// | [`")).collect();
         let rows = ALL.map(|kind| {
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_is_told_tells_causes_apart() {
+    fn every_kind_has_a_text_of_its_own() {
         let mut texts = ALL.map(|kind| Failure::new(kind).to_string()).to_vec();
         texts.sort();
         texts.dedup();

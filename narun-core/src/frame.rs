@@ -1,7 +1,10 @@
 //! The nine frames of the exchange protocol and their CBOR form.
 //!
-//! A frame is one NATS payload: the array `[kind, head]` or `[kind, head, body]`, where the head is a map with small
-//! integer keys. Decoding a body or a field value takes a slice of the payload and copies nothing.
+//! A frame is one NATS payload: the array `[kind, head]` or `[kind, head, body]` (RFC 8949). The head is a map with small
+//! integer keys. A decoded body or field value is a slice of the payload: nothing is copied.
+//!
+//! [`Frame`], [`Kind`] and the frames without HTTP content are exhaustive, because a sender or receiver must consider each
+//! kind and each key. [`RequestHead`] and [`ResponseHead`] are `#[non_exhaustive]`: start from `new` and assign fields.
 
 mod control;
 mod data;
@@ -33,17 +36,17 @@ pub use request::{RequestFrame, RequestHead};
 pub use reset::{Reset, ResetCode};
 pub use response::{ResponseFrame, ResponseHead};
 
-/// The version of the protocol that this crate speaks first.
+/// The version of the protocol that this crate prefers.
 pub const VERSION: u16 = 1;
 
-/// All versions that this crate speaks, the preferred one first.
+/// All versions of the protocol that this crate supports, the preferred one first.
 pub const VERSIONS: &[u16] = &[VERSION];
 
-/// What a frame is, its first element.
+/// The kind of a frame, its first element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// Gateway to app: an HTTP request.
+    /// Gateway to app: the HTTP request.
     Request = 1,
     /// Consumer to gateway: the HTTP response.
     Response = 2,
@@ -51,15 +54,15 @@ pub enum Kind {
     Accept = 3,
     /// Both ways: a part of a body.
     Data = 4,
-    /// Both ways: how far the peer may send.
+    /// Both ways: the offset up to which the peer may send.
     Credit = 5,
     /// Both ways: the exchange is over.
     Reset = 6,
-    /// Both ways: are you there?
+    /// Both ways: are you there? The response is CREDIT.
     Probe = 7,
-    /// Consumer to gateway: received, and alive.
+    /// Consumer to gateway: the request is queued or running.
     Working = 8,
-    /// Consumer to gateway: not executed, safe to send again.
+    /// Consumer to gateway: the request was not executed, and may be sent again.
     Refused = 9,
 }
 
@@ -87,7 +90,7 @@ pub enum Frame {
 }
 
 impl Kind {
-    const fn of(number: u64) -> Option<Self> {
+    const fn from_number(number: u64) -> Option<Self> {
         Some(match number {
             1 => Self::Request,
             2 => Self::Response,
@@ -104,14 +107,14 @@ impl Kind {
 }
 
 impl Frame {
-    /// Decodes any frame.
+    /// Decodes a frame of any kind.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] says what is wrong with the payload: no frame, of an unknown kind or version, or over a limit.
+    /// [`DecodeError`] if the payload is not a frame, has an unknown kind or version, or is over a limit.
     pub fn decode(payload: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         let (kind, reader) = Reader::open(payload, limits)?;
-        Ok(match Kind::of(kind).ok_or(DecodeError::Kind(kind))? {
+        Ok(match Kind::from_number(kind).ok_or(DecodeError::Kind(kind))? {
             Kind::Request => Self::Request(Box::new(RequestFrame::read(reader, limits)?)),
             Kind::Response => Self::Response(Box::new(ResponseFrame::read(reader, limits)?)),
             Kind::Accept => Self::Accept(Accept::read(reader)?),

@@ -5,18 +5,18 @@ use data_encoding::BASE32_NOPAD;
 
 /// The identity of an exchange: 128 bits, random or derived from an `Idempotency-Key`.
 ///
-/// Written as 26 lower-case base32 characters (RFC 4648, no padding), so that it fits into a NATS token, a NATS
-/// message id and an HTTP field.
+/// Its text form is 26 lower-case base32 characters (RFC 4648, section 6, without padding). It is valid as a NATS token,
+/// a NATS message id and an HTTP field value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId([u8; 16]);
 
 impl ExchangeId {
-    /// The id made of these bytes.
+    /// Creates an id from its bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The id's bytes.
+    /// Returns the bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -52,7 +52,7 @@ impl FromStr for ExchangeId {
     }
 }
 
-/// A text that is no [`ExchangeId`].
+/// The error of parsing an [`ExchangeId`]: the text is not 26 lower-case base32 characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an exchange id is 26 lower-case base32 characters")]
 pub struct ParseIdError;

@@ -1,14 +1,17 @@
-/// What is accepted of a peer, checked before anything is allocated for it.
+/// Limits on frames, checked when they are encoded, and when they are decoded before anything is allocated.
+///
+/// Start from `default()` and assign fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a frame's head (everything but the body). Default 65,536.
+    /// Largest head of a frame, which is everything but the body, in bytes. Default 65,536.
     pub head: usize,
-    /// Fields in a head, trailers counted apart. Default 256.
+    /// Most fields in a head, and most trailer fields. Default 256 each.
     pub fields: usize,
-    /// Bytes of a request target. Default 8,192.
+    /// Longest target of a request, and longest authority, in bytes. Default 8,192 each.
     pub target: usize,
-    /// Bytes of a whole frame that carries the first part of a body, the inline limit. Default 65,536.
+    /// The inline limit: largest frame that carries the first bytes of a body, in bytes. Default 65,536. The caller checks
+    /// it; encoding and decoding do not.
     pub frame: usize,
 }
 

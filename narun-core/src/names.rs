@@ -1,10 +1,10 @@
-//! Names of apps and namespaces, and the NATS subjects made of them.
+//! Names of apps and namespaces, and the NATS subjects, streams and buckets named after them.
 //!
-//! | subject | what is sent there |
+//! | subject | messages |
 //! |---|---|
 //! | `call.<namespace>.<app>` | direct requests; consumers subscribe in the queue group `<app>` |
 //! | `task.<namespace>.<app>` | durable requests, captured by the stream `<namespace>` |
-//! | `dead.<namespace>.<app>` | durable requests that were given up, captured by the stream `<namespace>-dead` |
+//! | `dead.<namespace>.<app>` | dead letters, captured by the stream `<namespace>-dead` |
 //!
 //! ```
 //! use narun_core::{App, Namespace};
@@ -18,119 +18,119 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes of a name, at most.
+/// Longest name, in bytes.
 const LONGEST: usize = 64;
 
-/// The name of an app: what routes point to and consumers serve.
+/// The name of an app: a gateway's routes lead to apps, and consumers serve them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct App(String);
 
-/// The name of a namespace, under which apps are told apart; durable requests of it are kept in the stream of the
-/// same name.
+/// The name of a namespace, which separates apps of the same name. Its durable requests are in the stream of the same
+/// name. Default `TASK`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Namespace(String);
 
-/// What is wrong with a name: it has to be one NATS token of `[A-Za-z0-9_-]`, 1 to 64 bytes.
+/// The error of an invalid name. A valid name is one NATS token of `[A-Za-z0-9_-]`, 1 to 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// There is nothing.
+    /// The name is empty.
     #[error("a name is empty")]
     Empty,
-    /// It is longer than 64 bytes.
+    /// The name is longer than 64 bytes.
     #[error("a name of {length} bytes is over the limit of 64")]
     TooLong {
-        /// Its length in bytes.
+        /// The length of the name in bytes.
         length: usize,
     },
-    /// It has a character that is not allowed.
+    /// The name has a character that is not allowed.
     #[error("{character:?} at byte {position} of a name is not one of A-Z a-z 0-9 _ -")]
     BadCharacter {
         /// The first such character.
         character: char,
-        /// The byte where it begins, from 0.
+        /// The byte at which the character begins, from 0.
         position: usize,
     },
 }
 
 impl App {
-    /// Checks the name.
+    /// Creates the name from its text.
     ///
     /// # Errors
     ///
-    /// [`NameError`] says what is wrong.
+    /// [`NameError`] if the text is not a valid name.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         checked(name.into()).map(Self)
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Namespace {
-    /// Checks the name.
+    /// Creates the name from its text.
     ///
     /// # Errors
     ///
-    /// [`NameError`] says what is wrong.
+    /// [`NameError`] if the text is not a valid name.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         checked(name.into()).map(Self)
     }
 
-    /// The name, which is that of the stream too.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The subject of direct requests to `app`: `call.<namespace>.<app>`.
+    /// Returns the subject of direct requests to `app`: `call.<namespace>.<app>`.
     pub fn call_subject(&self, app: &App) -> String {
         format!("call.{self}.{app}")
     }
 
-    /// The subject of durable requests to `app`: `task.<namespace>.<app>`.
+    /// Returns the subject of durable requests to `app`: `task.<namespace>.<app>`.
     pub fn task_subject(&self, app: &App) -> String {
         format!("task.{self}.{app}")
     }
 
-    /// The subjects of durable requests to all apps, which the stream captures: `task.<namespace>.>`.
+    /// Returns the wildcard for durable requests to all apps, which the stream captures: `task.<namespace>.>`.
     pub fn task_subjects(&self) -> String {
         format!("task.{self}.>")
     }
 
-    /// The subject of durable requests to `app` that were given up: `dead.<namespace>.<app>`.
+    /// Returns the subject of dead letters of `app`: `dead.<namespace>.<app>`.
     pub fn dead_subject(&self, app: &App) -> String {
         format!("dead.{self}.{app}")
     }
 
-    /// The subjects of durable requests to all apps that were given up: `dead.<namespace>.>`.
+    /// Returns the wildcard for dead letters of all apps: `dead.<namespace>.>`.
     pub fn dead_subjects(&self) -> String {
         format!("dead.{self}.>")
     }
 
-    /// The stream of durable requests: `<namespace>`.
+    /// Returns the name of the stream of durable requests: `<namespace>`.
     pub fn task_stream(&self) -> &str {
         &self.0
     }
 
-    /// The stream of durable requests that were given up: `<namespace>-dead`.
+    /// Returns the name of the stream of dead letters: `<namespace>-dead`.
     pub fn dead_stream(&self) -> String {
         format!("{self}-dead")
     }
 
-    /// The key-value bucket of outcomes: `<namespace>-outcomes`.
+    /// Returns the name of the key-value bucket of outcomes: `<namespace>-outcomes`.
     pub fn outcomes_bucket(&self) -> String {
         format!("{self}-outcomes")
     }
 
-    /// The object bucket of bodies that do not fit a message: `<namespace>-bodies`.
+    /// Returns the name of the object bucket of bodies that do not fit a message: `<namespace>-bodies`.
     pub fn bodies_bucket(&self) -> String {
         format!("{self}-bodies")
     }
 }
 
-/// `TASK`.
+/// The namespace `TASK`.
 impl Default for Namespace {
     fn default() -> Self {
         Self("TASK".to_owned())

@@ -1,31 +1,31 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A moment, as the time since an origin that the driver of a state machine chooses and keeps.
+/// A moment, as the time since an origin that the driver of a state machine chooses.
 ///
-/// narun-core reads no clock: every moment comes in as an argument.
+/// This crate reads no clock: every moment comes in as an argument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
 
 impl Time {
-    /// The origin itself.
+    /// The origin.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// The largest representable moment, for what never comes.
+    /// The largest representable moment, which stands for "never".
     pub const MAX: Self = Self(Duration::MAX);
 
-    /// The moment that lies `since_origin` after the origin.
+    /// Creates the moment that lies `since_origin` after the origin.
     pub const fn new(since_origin: Duration) -> Self {
         Self(since_origin)
     }
 
-    /// How long after the origin this moment lies.
+    /// Returns how long after the origin this moment lies.
     pub const fn since_origin(self) -> Duration {
         self.0
     }
 }
 
-/// Saturates at the largest representable moment.
+/// Saturates at [`Time::MAX`].
 impl Add<Duration> for Time {
     type Output = Self;
 
@@ -34,7 +34,7 @@ impl Add<Duration> for Time {
     }
 }
 
-/// The time from the right moment to the left one, zero if that is the other way round.
+/// Returns the time from the right moment to the left one, or zero if the right one is later.
 impl Sub for Time {
     type Output = Duration;
 

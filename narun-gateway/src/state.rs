@@ -71,7 +71,8 @@ impl GatewayState {
         let needs = table.durable_needs();
         let table = ArcSwap::from_pointee(table);
         let budget = Arc::new(Budget::new(settings.budget));
-        let flow = FlowConfig { window: settings.window, budget, ..FlowConfig::default() };
+        let mut flow = FlowConfig::default();
+        (flow.window, flow.budget) = (settings.window, budget);
         let flow = ArcSwap::from_pointee(flow);
         let streaming = Mutex::default();
         let state =
@@ -147,7 +148,9 @@ impl GatewayState {
             return flow;
         }
         // The client has connected for the first time, or to another server.
-        let flow = Arc::new(FlowConfig { frame, ..FlowConfig::clone(&flow) });
+        let mut flow = FlowConfig::clone(&flow);
+        flow.frame = frame;
+        let flow = Arc::new(flow);
         self.flow.store(flow.clone());
         flow
     }

@@ -13,17 +13,18 @@ use bodies::Bodies;
 
 /// Settings of a [`Callee`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CalleeConfig {
-    /// After how long without a response the gateway is told that the request has arrived. Default 250 ms.
+    /// Time without a response after which the gateway receives WORKING. Default 250 ms.
     pub working_after: Duration,
-    /// How often it is told again. Default 5 s.
+    /// Interval between further WORKING frames until the response. Default 5 s.
     pub working_every: Duration,
-    /// How long nobody may listen where the gateway was before it counts as gone: its connection may be lost, and back
-    /// soon. Until then it is told again after every [`CalleeConfig::working_after`]. Default 2 s.
+    /// Time for which frames to the gateway may meet "no responders" before the gateway counts as gone: its connection
+    /// may be lost and restored soon. Meanwhile a frame is sent again every [`CalleeConfig::working_after`]. Default 2 s.
     pub grace: Duration,
-    /// The name of this process in what it sends. Default none.
+    /// Name of this process in its frames, at most 256 bytes. Default `None`.
     pub instance: Option<String>,
-    /// Bodies longer than one frame.
+    /// Settings of bodies that are longer than one frame.
     pub flow: FlowConfig,
 }
 
@@ -41,71 +42,72 @@ impl Default for CalleeConfig {
 
 /// The consumer's side of an exchange, from the receipt of a request to the end of its response.
 ///
-/// See the [module](super) for the order of calls. It needs no token of the consumer before its first
-/// [`Transmit::Frame`] with a reply: an exchange that is answered at once has none.
+/// See the [module](super) for the order of calls. The consumer needs a token only when it publishes a
+/// [`CalleeTransmit`] whose `reply` is true: an exchange with an immediate response in one frame needs none.
 #[derive(Debug)]
 pub struct Callee<A> {
     config: Arc<CalleeConfig>,
-    /// The largest payload that the own server takes, 0 if unknown.
+    /// Largest payload that the consumer's server takes, in bytes; 0 if unknown.
     own_max_payload: u64,
     gateway: A,
     deadline: Option<Time>,
-    /// When everything must be over.
+    /// When the whole exchange must be over.
     total: Option<Time>,
+    /// When the next WORKING is due, or a PROBE after the response.
     working_at: Time,
-    /// Since when nobody has listened where the gateway was, as far as is known.
+    /// When a frame to the gateway first met "no responders", unless a later one did not.
     unheard_since: Option<Time>,
-    /// Whether the last WORKING met nobody.
+    /// Whether the last WORKING met "no responders".
     unheard: bool,
-    /// How far the REQUEST lets the response's body be sent, and the largest payload it names.
+    /// Credit for the response's body, and the largest payload, as the REQUEST states them.
     credit: u64,
     max_payload: u64,
     outbox: VecDeque<CalleeTransmit<A>>,
     event: Option<CalleeEvent>,
     ended: bool,
-    /// Made when a body is longer than one frame.
+    /// Allocated when a body is longer than one frame.
     bodies: Option<Box<Bodies>>,
 }
 
-/// An encoded frame to the gateway, or to a stranger that takes itself for one.
+/// An encoded frame for the consumer to publish: to the gateway, or a RESET to another sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CalleeTransmit<A> {
-    /// The gateway's token.
+    /// The token to publish to.
     pub to: A,
     /// The frame.
     pub payload: Bytes,
-    /// Whether the consumer's token is named as reply.
+    /// Whether the message names the consumer's token as its reply.
     pub reply: bool,
 }
 
-/// What the consumer is told.
+/// An event of an exchange, for the consumer. Exhaustive: a driver must handle each event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalleeEvent {
-    /// Nobody waits for the response any more: drop the handler.
+    /// The response is not wanted any more. Drop the handler.
     Cancelled(Cancelled),
 }
 
-/// Why nobody waits any more.
+/// Why a response is not wanted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cancelled {
-    /// The gateway said so: its HTTP client left, or another attempt won.
+    /// The gateway cancelled the exchange: its HTTP client left, or another attempt won.
     ByCaller,
-    /// The gateway, or its interest, is gone.
+    /// The gateway is gone, or does not know the exchange any more.
     Gone,
-    /// The time allowed is over.
+    /// The deadline has passed.
     Deadline,
-    /// Nothing came from the gateway for too long.
+    /// No frame arrived from the gateway for too long.
     Idle,
-    /// A part of the request's body was lost, or the gateway keeps to no rules.
+    /// A part of the request's body was lost, or the gateway violated the protocol.
     Broken,
 }
 
 impl<A: Clone + PartialEq> Callee<A> {
-    /// A request that was received at `now`, whose response goes to `gateway`.
+    /// Begins an exchange with a request that was received at `now`. The response goes to `gateway`.
     ///
-    /// `max_payload` is the largest payload, in bytes, that the consumer's server takes, or 0 if that is unknown. The
-    /// gateway learns it with ACCEPT, and no larger frame is sent.
+    /// `max_payload` is the largest payload, in bytes, that the consumer's server takes, or 0 if that is unknown. ACCEPT
+    /// states it to the gateway, and no larger DATA is sent.
     pub fn new(
         now: Time,
         head: &RequestHead,
@@ -135,33 +137,34 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// Where the response goes.
+    /// Returns the address to which the response goes.
     pub const fn gateway(&self) -> &A {
         &self.gateway
     }
 
-    /// When the response must be there, or everything be over, as far as is known now.
+    /// Returns when the response's head must be sent, or after it, when the exchange must be over. Returns `None` if the
+    /// time is unlimited. A request's body that makes progress moves the deadline.
     pub const fn deadline(&self) -> Option<Time> {
         self.deadline
     }
 
-    /// What is to be published next.
+    /// Returns the next message to publish, or `None` if there is none for now.
     pub fn poll_transmit(&mut self) -> Option<CalleeTransmit<A>> {
         self.outbox.pop_front().or_else(|| self.poll_bodies())
     }
 
-    /// What the consumer is to be told; given once.
+    /// Returns the event of the exchange once, and `None` otherwise.
     pub const fn poll_event(&mut self) -> Option<CalleeEvent> {
         self.event.take()
     }
 
-    /// When [`Callee::handle_timeout`] is to be called; none once the exchange has ended.
+    /// Returns when to call [`Callee::handle_timeout`], or `None` if the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
         let others = [self.deadline, self.poll_bodies_timeout()];
         (!self.ended).then(|| others.into_iter().flatten().fold(self.working_at, Time::min))
     }
 
-    /// A frame came to our token, naming `reply`.
+    /// Handles a frame that arrived at the consumer's token. `reply` is the reply subject that it names.
     pub fn handle_frame(&mut self, now: Time, frame: Frame, reply: Option<A>) {
         if self.ended {
             return;
@@ -177,17 +180,17 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
         match reply {
             Some(reply) if reply == self.gateway => self.admitted(now, frame),
-            Some(stranger) => self.transmit(stranger, reset(ResetCode::Gone, true), false),
+            Some(other) => self.transmit(other, reset(ResetCode::Gone, true), false),
             None => {}
         }
     }
 
-    /// Something that is no frame came to our token.
+    /// Handles an invalid payload that arrived at the consumer's token.
     pub fn handle_malformed(&mut self, _now: Time) {
-        self.give_up(ResetCode::Internal, Cancelled::Broken);
+        self.break_off(ResetCode::Internal, Cancelled::Broken);
     }
 
-    /// NATS says that nobody listens where the gateway was.
+    /// Handles "no responders": no subscription received a frame to the gateway.
     pub fn handle_no_responders(&mut self, now: Time) {
         if self.ended {
             return;
@@ -200,13 +203,14 @@ impl<A: Clone + PartialEq> Callee<A> {
         self.working_at = now + self.config.working_after;
     }
 
-    /// The moment that [`Callee::poll_timeout`] named has come.
+    /// Handles the passing of time. Call it at the moment that [`Callee::poll_timeout`] returned; earlier calls do no
+    /// harm.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.ended {
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return self.give_up(ResetCode::Deadline, Cancelled::Deadline);
+            return self.break_off(ResetCode::Deadline, Cancelled::Deadline);
         }
         if self.working_at <= now {
             if !std::mem::take(&mut self.unheard) {
@@ -228,7 +232,8 @@ impl<A: Clone + PartialEq> Callee<A> {
         self.handle_bodies_timeout(now);
     }
 
-    /// The consumer gives the request up, and says why.
+    /// Gives the request up. The gateway receives RESET with `code` and `text`; `ran` states whether the handler ran, or
+    /// may have.
     pub fn abort(&mut self, code: ResetCode, text: &str, ran: bool) {
         if !self.ended {
             let reset = Reset { code, text: text.to_owned(), ran };
@@ -237,7 +242,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// The handler has answered with this encoded RESPONSE, whole: nothing follows.
+    /// Responds with this encoded RESPONSE, which has the whole body. The exchange ends.
     pub fn respond(&mut self, _now: Time, response: Bytes) {
         if !self.ended {
             self.transmit(self.gateway.clone(), response, false);
@@ -245,13 +250,14 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// Whether it was answered to the end, aborted or cancelled. What has come of a body may still have to be read.
+    /// Returns whether the exchange has ended, by a whole response, an abort or a cancellation. Inputs are ignored from
+    /// now on. Transmits, an event and a body that has arrived may still be pending.
     pub const fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// Tells the gateway that it is over, and the consumer.
-    fn give_up(&mut self, code: ResetCode, why: Cancelled) {
+    /// Ends the exchange with a RESET to the gateway and an event for the consumer.
+    fn break_off(&mut self, code: ResetCode, why: Cancelled) {
         if !self.ended {
             self.transmit(self.gateway.clone(), reset(code, true), false);
             self.cancelled(why);
@@ -274,7 +280,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// What the gateway is told that asks.
+    /// Returns the CREDIT that responds to a PROBE.
     fn standing(&self) -> Credit {
         self.bodies.as_ref().map(|bodies| bodies.flow.standing()).unwrap_or_default()
     }

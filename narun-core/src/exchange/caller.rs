@@ -1,109 +1,71 @@
+mod attempts;
 mod bodies;
+mod config;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::flow::Watch;
 use super::{ConnectionChange, FlowConfig};
-use crate::frame::{DecodeError, Frame, Refusal, Refused, Reset, ResetCode, ResponseFrame, encode_probe};
+use crate::frame::{DecodeError, Frame, Reset, ResetCode, ResponseFrame, encode_probe};
 use crate::{BodyErrorKind, Failure, FailureKind, Time};
+use attempts::Attempt;
 use bodies::Bodies;
 
-/// Settings of a [`Caller`].
-#[derive(Clone, Copy, Debug)]
-pub struct CallerConfig {
-    /// Whether the request's method allows sending it again although it may have been executed (RFC 9110 9.2.2).
-    /// Default false.
-    pub idempotent: bool,
-    /// Until the response head must be there; counted anew whenever a streamed request's body moves on. Default 15 s.
-    pub head_timeout: Duration,
-    /// Until everything must be over. Default none.
-    pub total_timeout: Option<Duration>,
-    /// How long an idempotent request waits for any sign of life before it is sent again, once. Default 1 s.
-    pub silence: Duration,
-    /// How long nothing at all may be heard of a consumer before the response's head, which so may take as long as its
-    /// consumer says that it is at work. Default none.
-    pub idle: Option<Duration>,
-    /// How long an answer is waited for after the connection was lost, and consumers once it is back, as theirs may
-    /// have been lost too. Default 2 s.
-    pub grace: Duration,
-    /// How often a refused request is sent again. Default 3.
-    pub resends: u8,
-    /// Shortest and longest pause before that; the pause is drawn evenly between them. Default 5 to 50 ms.
-    pub pause: (Duration, Duration),
-    /// The credit for the response's body that the REQUEST gave. Default 0.
-    pub credit: u64,
-}
-
-impl Default for CallerConfig {
-    fn default() -> Self {
-        Self {
-            idempotent: false,
-            head_timeout: Duration::from_secs(15),
-            total_timeout: None,
-            silence: Duration::from_secs(1),
-            idle: None,
-            grace: Duration::from_secs(2),
-            resends: 3,
-            pause: (Duration::from_millis(5), Duration::from_millis(50)),
-            credit: 0,
-        }
-    }
-}
+pub use config::CallerConfig;
 
 /// The gateway's side of an exchange.
 ///
-/// See the [module](super) for the order of calls. Once it has ended, nothing changes it. It ends with its first event,
-/// unless that is a response with more to come.
+/// See the [module](super) for the order of calls. The exchange ends with its first event, unless that is a response
+/// whose body goes on. After the end, inputs are ignored.
 #[derive(Debug)]
 pub struct Caller<A> {
     config: CallerConfig,
-    /// Attempt 0; the others are rare.
+    /// Attempt 0. Kept apart, because further attempts are rare and take an allocation.
     first: Attempt<A>,
     others: Vec<Attempt<A>>,
     deadline: Time,
-    /// When everything must be over.
+    /// When the whole exchange must be over.
     total: Option<Time>,
-    /// When an idempotent request that nobody has reacted to is sent again.
+    /// When an idempotent request is sent again if no frame arrives.
     silence_at: Option<Time>,
     /// When a refused request is sent again.
     resend_at: Option<Time>,
     resends_left: u8,
-    /// Until when a lost connection is forgiven.
+    /// When a lost connection ends the exchange.
     grace_until: Option<Time>,
     resent_after_loss: bool,
-    /// Until when consumers that nobody finds may be about to connect again too.
+    /// Until when "no responders" may mean that the consumers are not connected again yet.
     returning_until: Option<Time>,
     watch: Watch,
-    /// How many attempts have been given out to be published.
+    /// How many attempts `poll_transmit` has returned.
     published: u8,
     outbox: VecDeque<CallerTransmit<A>>,
     event: Option<CallerEvent>,
     ended: bool,
     random: u64,
-    /// Set if bodies may be longer than one frame.
+    /// `Some` if the bodies may be longer than one frame.
     flow: Option<Arc<FlowConfig>>,
-    /// Made when one is.
+    /// Allocated when a body is longer than one frame.
     bodies: Option<Box<Bodies>>,
 }
 
-/// What comes of an exchange for the gateway.
+/// A result of an exchange, for the gateway. Exhaustive: a driver must handle each event.
 #[derive(Debug)]
 pub enum CallerEvent {
-    /// The handler's response. If its head does not say that it ends here, its body is empty, and is to be read by
-    /// [`Caller::poll_read`] from its first byte.
+    /// The handler's response. If its `head.end` is false, its `body` is empty: read the body with
+    /// [`Caller::poll_read`], from its first byte.
     Response(Box<ResponseFrame>),
-    /// There will be none.
+    /// The exchange failed before a response arrived.
     Failed(Failure),
 }
 
-/// What the gateway is to publish.
+/// A message for the gateway to publish. Exhaustive: a driver must handle each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallerTransmit<A> {
-    /// The request itself, to the app's subject. Its reply is a new token of the gateway, the one of this attempt.
+    /// The REQUEST, to the app's subject. Its reply is a new token of the gateway, that of this attempt.
     Request {
         /// The number of the attempt, from 0.
         attempt: u8,
@@ -119,18 +81,8 @@ pub enum CallerTransmit<A> {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt<A> {
-    /// Published; nothing came back yet.
-    Sent,
-    /// A consumer has it, and can be addressed if it named a token.
-    Taken { by: Option<A> },
-    /// Refused, or lost.
-    Over,
-}
-
 impl<A: Clone + PartialEq> Caller<A> {
-    /// A request about to be sent; `seed` is the source of the random pauses.
+    /// Begins an exchange whose request has not been published yet. `seed` determines the random backoffs.
     pub fn new(now: Time, config: CallerConfig, seed: u64) -> Self {
         let budget = config.total_timeout.map_or(config.head_timeout, |total| total.min(config.head_timeout));
         let mut watch = Watch::default();
@@ -158,7 +110,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// What is to be published next.
+    /// Returns the next message to publish, or `None` if there is none for now.
     pub fn poll_transmit(&mut self) -> Option<CallerTransmit<A>> {
         let attempt = self.published;
         if !self.ended && usize::from(attempt) <= self.others.len() && self.is_repeatable() {
@@ -168,12 +120,12 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.outbox.pop_front().or_else(|| self.poll_bodies())
     }
 
-    /// What came of the exchange; given once.
+    /// Returns the event of the exchange once, and `None` otherwise.
     pub const fn poll_event(&mut self) -> Option<CallerEvent> {
         self.event.take()
     }
 
-    /// When [`Caller::handle_timeout`] is to be called; none once the exchange has ended.
+    /// Returns when to call [`Caller::handle_timeout`], or `None` if the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
         let others =
             [self.silence_at, self.resend_at, self.grace_until, self.watch.at, self.poll_bodies_timeout()];
@@ -181,7 +133,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         (!self.ended).then_some(earliest)
     }
 
-    /// A frame came to the token of `attempt`, naming `reply`.
+    /// Handles a frame that arrived at the token of `attempt`. `reply` is the reply subject that it names.
     pub fn handle_frame(&mut self, now: Time, attempt: u8, frame: Frame, reply: Option<A>) {
         if self.ended || !self.admit(now, attempt, &frame, reply.as_ref()) {
             return;
@@ -195,19 +147,19 @@ impl<A: Clone + PartialEq> Caller<A> {
             Frame::Credit(credit) => self.credited(now, attempt, &credit),
             Frame::Data(data) => self.received(now, data),
             Frame::Working(_) => {}
-            Frame::Request(_) => self.out_of_order(ResetCode::Internal),
+            Frame::Request(_) => self.fail_out_of_order(ResetCode::Internal),
         }
     }
 
-    /// Something that is no frame came to the token of `attempt`.
+    /// Handles an invalid payload that arrived at the token of `attempt`.
     pub fn handle_malformed(&mut self, _now: Time, attempt: u8, error: &DecodeError) {
         if self.ended || matches!(self.attempt(attempt), None | Some(Attempt::Over)) {
             return;
         }
-        self.fail(Failure::new(FailureKind::BadAnswer).with_detail(error.to_string()), ResetCode::Internal);
+        self.fail(Failure::new(FailureKind::BadResponse).with_detail(error.to_string()), ResetCode::Internal);
     }
 
-    /// NATS says that nobody listens where the request of `attempt`, or a PROBE of it, was sent.
+    /// Handles "no responders": no subscription received the request of `attempt`, or a PROBE of it.
     pub fn handle_no_responders(&mut self, now: Time, attempt: u8) {
         if self.ended {
             return;
@@ -228,14 +180,14 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Taken { .. }) => FailureKind::ConsumerGone,
             Some(Attempt::Over) | None => return,
         };
-        // Where nobody listens now, nobody is left who might have taken an earlier attempt in silence.
+        // If nobody subscribes now, no consumer is left that could have taken an earlier attempt in silence.
         if kind == FailureKind::NoConsumer && !self.attempts().any(|attempt| attempt.is_taken()) {
             return self.fail(kind.into(), ResetCode::Cancel);
         }
         self.lose(now, attempt, kind.into());
     }
 
-    /// The connection to NATS broke, or is back.
+    /// Handles the loss or the restoration of the connection to NATS.
     pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
         if self.ended {
             return;
@@ -253,12 +205,13 @@ impl<A: Clone + PartialEq> Caller<A> {
                 self.grace_until = None;
                 self.send_again();
             }
-            // What was taken goes on if its consumer says so before the grace is over.
+            // An attempt that was taken goes on if its consumer responds before the grace is over.
             ConnectionChange::Restored => self.probe_now(now),
         }
     }
 
-    /// The moment that [`Caller::poll_timeout`] named has come.
+    /// Handles the passing of time. Call it at the moment that [`Caller::poll_timeout`] returned; earlier calls do no
+    /// harm.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.ended {
             return;
@@ -287,63 +240,22 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.retry_bodies(now);
     }
 
-    /// The HTTP client is gone: whoever works for it is told.
+    /// Ends the exchange because the HTTP client has left. Consumers that work on the request receive RESET(cancel).
     pub fn cancel(&mut self) {
         if !self.ended {
             self.end(None, ResetCode::Cancel, BodyErrorKind::Reset);
         }
     }
 
-    /// How often the request has been sent.
+    /// Returns how many times the request has been published.
     pub const fn published(&self) -> u8 {
         self.published
     }
 
-    /// Whether nothing more is to be published, or to come. A body that has come may still have to be read.
+    /// Returns whether the exchange has ended: inputs are ignored from now on. Transmits, an event and a body that has
+    /// arrived may still be pending.
     pub const fn is_ended(&self) -> bool {
         self.ended
-    }
-
-    /// Decides whether a frame counts: its attempt must be open, and its sender the one that took the attempt.
-    fn admit(&mut self, now: Time, attempt: u8, frame: &Frame, reply: Option<&A>) -> bool {
-        let turned_away = match self.attempt(attempt) {
-            None => ResetCode::Gone,
-            Some(Attempt::Over) => ResetCode::Cancel,
-            Some(Attempt::Sent) => {
-                self.watch.heard(now);
-                if !matches!(frame, Frame::Refused(_) | Frame::Reset(_)) {
-                    self.taken(now, attempt, reply.cloned());
-                }
-                return true;
-            }
-            Some(Attempt::Taken { by }) => match (by, reply) {
-                (Some(by), Some(reply)) if by != reply => ResetCode::Gone,
-                (None, Some(_)) => {
-                    self.taken(now, attempt, reply.cloned());
-                    return true;
-                }
-                _ => {
-                    self.watch.heard(now);
-                    self.grace_until = None;
-                    return true;
-                }
-            },
-        };
-        if !matches!(frame, Frame::Reset(_)) {
-            self.transmit(reply.cloned(), reset(turned_away), None);
-        }
-        false
-    }
-
-    fn taken(&mut self, now: Time, attempt: u8, by: Option<A>) {
-        self.silence_at = None;
-        self.grace_until = None;
-        if by.is_some() && self.watch.at.is_none() {
-            self.watch.begin(now);
-        }
-        if let Some(state) = self.attempt_mut(attempt) {
-            *state = Attempt::Taken { by };
-        }
     }
 
     fn answered(&mut self, now: Time, attempt: u8, response: Box<ResponseFrame>) {
@@ -356,25 +268,13 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end_well(attempt, Some(CallerEvent::Response(response)));
     }
 
-    /// The response has come to its end, and so has the exchange.
+    /// Ends the exchange with the end of its response.
     fn end_well(&mut self, attempt: u8, event: Option<CallerEvent>) {
-        // Whoever else has taken the request is told to stop; the one that answered has ended by itself.
+        // Other consumers that have taken the request must stop. The one that responded has ended by itself.
         if let Some(state) = self.attempt_mut(attempt) {
             *state = Attempt::Over;
         }
         self.end(event, ResetCode::Cancel, BodyErrorKind::Reset);
-    }
-
-    fn refused(&mut self, now: Time, attempt: u8, refused: &Refused) {
-        let kind = match refused.reason {
-            // This crate speaks one version, so there is no other to fall back to.
-            Refusal::Version | Refusal::BadFrame => {
-                return self.lose(now, attempt, FailureKind::Incompatible.into());
-            }
-            Refusal::Draining => FailureKind::Draining,
-            Refusal::Overloaded | Refusal::Other(_) => FailureKind::Overloaded,
-        };
-        self.try_later(now, attempt, Failure::new(kind).with_retry_after(refused.retry_after));
     }
 
     fn reset(&mut self, now: Time, attempt: u8, reset: Reset) {
@@ -384,33 +284,10 @@ impl<A: Clone + PartialEq> Caller<A> {
             }
             ResetCode::Deadline => FailureKind::TimedOut.into(),
             ResetCode::Gone => FailureKind::ConsumerGone.into(),
-            _ if reset.text.is_empty() => FailureKind::BadAnswer.into(),
-            _ => Failure::new(FailureKind::BadAnswer).with_detail(reset.text),
+            _ if reset.text.is_empty() => FailureKind::BadResponse.into(),
+            _ => Failure::new(FailureKind::BadResponse).with_detail(reset.text),
         };
         self.lose(now, attempt, failure);
-    }
-
-    /// This attempt was not executed: another one follows after a pause, if any is left.
-    fn try_later(&mut self, now: Time, attempt: u8, failure: Failure) {
-        let at = now + self.pause();
-        if self.resends_left > 0 && at < self.deadline && self.is_repeatable() {
-            self.resends_left -= 1;
-            self.resend_at = Some(at);
-        }
-        self.lose(now, attempt, failure);
-    }
-
-    /// This attempt is over. The exchange fails with it unless another attempt is open or to come.
-    fn lose(&mut self, now: Time, attempt: u8, failure: Failure) {
-        if let Some(state) = self.attempt_mut(attempt) {
-            *state = Attempt::Over;
-        }
-        let open = self.attempts().any(|attempt| !matches!(attempt, Attempt::Over));
-        if !open && self.resend_at.is_none() {
-            self.fail(failure, ResetCode::Cancel);
-        } else if self.deadline <= now {
-            self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
-        }
     }
 
     fn fail(&mut self, failure: Failure, code: ResetCode) {
@@ -419,13 +296,13 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end(event, code, broken);
     }
 
-    fn out_of_order(&mut self, code: ResetCode) {
-        self.fail(Failure::new(FailureKind::BadAnswer).with_detail("a frame out of order"), code);
+    fn fail_out_of_order(&mut self, code: ResetCode) {
+        self.fail(Failure::new(FailureKind::BadResponse).with_detail("a frame out of order"), code);
     }
 
     fn end(&mut self, event: Option<CallerEvent>, code: ResetCode, broken: BodyErrorKind) {
-        let told: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
-        for to in told {
+        let consumers: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
+        for to in consumers {
             self.transmit(Some(to), reset(code), None);
         }
         self.ended = true;
@@ -433,10 +310,6 @@ impl<A: Clone + PartialEq> Caller<A> {
         if let Some(bodies) = &mut self.bodies {
             bodies.flow.close(broken);
         }
-    }
-
-    fn send_again(&mut self) {
-        self.others.push(Attempt::Sent);
     }
 
     fn probe_now(&mut self, now: Time) {
@@ -459,51 +332,9 @@ impl<A: Clone + PartialEq> Caller<A> {
             self.outbox.push_back(CallerTransmit::Frame { to, payload, reply });
         }
     }
-
-    fn attempts(&self) -> impl Iterator<Item = &Attempt<A>> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-
-    fn attempt(&self, number: u8) -> Option<&Attempt<A>> {
-        match number.checked_sub(1) {
-            None => Some(&self.first),
-            Some(other) => self.others.get(usize::from(other)),
-        }
-    }
-
-    fn attempt_mut(&mut self, number: u8) -> Option<&mut Attempt<A>> {
-        match number.checked_sub(1) {
-            None => Some(&mut self.first),
-            Some(other) => self.others.get_mut(usize::from(other)),
-        }
-    }
-
-    /// A pause between the two configured ones, from a SplitMix64 sequence.
-    fn pause(&mut self) -> Duration {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.random;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let fraction = ((bits ^ (bits >> 31)) >> 40) as f64 / f64::from(1_u32 << 24);
-        let (shortest, longest) = self.config.pause;
-        shortest + longest.saturating_sub(shortest).mul_f64(fraction)
-    }
 }
 
-impl<A> Attempt<A> {
-    const fn consumer(&self) -> Option<&A> {
-        match self {
-            Self::Taken { by } => by.as_ref(),
-            Self::Sent | Self::Over => None,
-        }
-    }
-
-    const fn is_taken(&self) -> bool {
-        matches!(self, Self::Taken { .. })
-    }
-}
-
-/// What a body breaks off with that is cut short by a failure.
+/// The error with which a failure cuts a body short.
 const fn broken_by(kind: FailureKind, code: ResetCode) -> BodyErrorKind {
     match (kind, code) {
         (FailureKind::TimedOut | FailureKind::ConsumerGone | FailureKind::ConnectionLost, _) => {

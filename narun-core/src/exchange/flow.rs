@@ -1,14 +1,14 @@
 //! Bodies that do not fit the frame of their head.
 //!
-//! Each direction is a [`Sender`] at one end and a [`Receiver`] at the other, the same for requests and responses. A
-//! sender takes bytes from the application only while it has credit for them, and so makes the application wait; a
-//! receiver keeps what has come until it is read, never more than it has granted, and grants more as it is read. Both are
-//! held by a [`Flow`], which a [`Caller`](super::Caller) or [`Callee`](super::Callee) makes when a body turns out to be
-//! longer than its first frame. Exchanges of one frame each way never have one.
+//! Each direction has a [`Sender`] at one end and a [`Receiver`] at the other, for requests and responses alike. A sender
+//! takes bytes from the application only while it has credit for them, so the application waits. A receiver queues the
+//! bytes that have arrived until they are read, never more than it has granted, and grants more as they are read. A
+//! [`Flow`] holds both. A [`Caller`](super::Caller) or [`Callee`](super::Callee) allocates it when a body is longer than
+//! its first frame; exchanges of one frame each way have no flow.
 //!
-//! What is lost is noticed by the next DATA, whose number is not the next one, or by CREDIT, which says how many DATA its
-//! sender has sent. So that something does come, whoever waits asks by PROBE, and gets CREDIT: it brings also what
-//! an ACCEPT or CREDIT that was lost had granted.
+//! The receiver notices a loss by the number of the next DATA, or by CREDIT, which states how many DATA its sender has
+//! sent. A side that waits sends PROBE, so that a frame does arrive: the CREDIT in response also repeats the offset that a
+//! lost ACCEPT or CREDIT had granted.
 
 mod budget;
 mod pieces;
@@ -31,19 +31,20 @@ pub(super) use receiver::Receiver;
 pub(super) use sender::Sender;
 pub(super) use watch::Watch;
 
-/// How often a body that has no credit tries the budget, when that is used up.
+/// Interval at which a body without credit retries a budget that is used up.
 pub(super) const RETRY: Duration = Duration::from_millis(50);
 
-/// Settings of bodies that are streamed.
+/// Settings of streamed bodies.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FlowConfig {
-    /// How many bytes may be under way or wait to be read, for each body. Default 1 MiB; less than 64 KiB is slow.
+    /// Bytes of one body that may be on the way or queued for the reader. Default 1 MiB; less than 64 KiB is slow.
     pub window: u64,
-    /// The largest frame that is sent. Default 65,536 bytes.
+    /// Largest DATA frame that is sent, in bytes. Default 65,536.
     pub frame: usize,
-    /// After how long without a frame the other side is taken for gone. Default 30 s.
+    /// Time without any frame after which the other side counts as gone. Default 30 s.
     pub idle: Duration,
-    /// What all exchanges of a connection may have granted. Default one of its own, of 48 MiB.
+    /// The credit that all exchanges of a connection share. Default: a budget of 48 MiB that is not shared.
     pub budget: Arc<Budget>,
 }
 
@@ -58,12 +59,12 @@ impl Default for FlowConfig {
     }
 }
 
-/// The bodies of an exchange, as far as they do not fit one frame.
+/// The bodies of an exchange that do not fit one frame.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     pub(super) sender: Option<Sender>,
     pub(super) receiver: Option<Receiver>,
-    /// Why the body that is received does not come to its end.
+    /// Why the received body ended too early.
     broken: Option<BodyErrorKind>,
 }
 
@@ -72,35 +73,35 @@ impl Flow {
         self.sender.as_ref().is_some_and(Sender::wants_data)
     }
 
-    /// More of the own body may be there at once.
+    /// Holds back a part that does not fill a frame, because more of the sent body may be available at once.
     pub(super) const fn cork(&mut self) {
         if let Some(sender) = &mut self.sender {
             sender.cork();
         }
     }
 
-    /// Nothing more of it is there for now. True if something has waited for more.
+    /// Ends the effect of [`Flow::cork`]. Returns whether something was held back.
     pub(super) fn uncork(&mut self) -> bool {
         self.sender.as_mut().is_some_and(Sender::uncork)
     }
 
-    /// Whether nothing more of the own body will be sent.
+    /// Returns whether no more of the sent body follows.
     pub(super) fn is_sent(&self) -> bool {
         self.sender.as_ref().is_none_or(Sender::is_over)
     }
 
-    /// Whether nothing goes on before the other side has sent something.
+    /// Returns whether a body makes no progress until the other side sends a frame.
     pub(super) fn is_waiting(&self) -> bool {
         self.sender.as_ref().is_some_and(Sender::is_stalled)
             || self.receiver.as_ref().is_some_and(Receiver::is_waiting)
     }
 
-    /// Takes a part of the other side's body; true if it is new.
+    /// Queues a part of the received body. Returns false if it was received before.
     pub(super) fn data(&mut self, data: Data) -> Result<bool, ResetCode> {
         self.receiver.as_mut().ok_or(ResetCode::Gap)?.data(data)
     }
 
-    /// Takes credit; true if it moves the own body on.
+    /// Applies credit. Returns whether it lets the sent body make progress.
     pub(super) fn credit(&mut self, credit: &Credit) -> Result<bool, ResetCode> {
         match &self.receiver {
             Some(receiver) => receiver.check(credit.sent)?,
@@ -114,7 +115,7 @@ impl Flow {
         Ok(sender.credit(credit.offset) || credit.stop)
     }
 
-    /// What a PROBE is answered with.
+    /// Returns the CREDIT that responds to a PROBE.
     pub(super) fn standing(&self) -> Credit {
         let receiver = self.receiver.as_ref();
         Credit {
@@ -124,17 +125,17 @@ impl Flow {
         }
     }
 
-    /// The offset of new credit for the other side, if it is time for some.
+    /// Returns the offset of new credit for the other side, or `None` if none is due.
     pub(super) fn poll_grant(&mut self) -> Option<u64> {
         self.receiver.as_mut()?.poll_grant()
     }
 
-    /// The next DATA.
+    /// Returns the next DATA, encoded.
     pub(super) fn poll_data(&mut self) -> Option<Bytes> {
         self.sender.as_mut()?.poll()
     }
 
-    /// The next part of the other side's body.
+    /// Returns the next part of the received body.
     pub(super) fn read(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyErrorKind>>> {
         match (&mut self.receiver, self.broken) {
             (_, Some(kind)) => Poll::Ready(Some(Err(kind))),
@@ -143,7 +144,7 @@ impl Flow {
         }
     }
 
-    /// The exchange is over: nothing more is sent, and a body that has not come to its end never will.
+    /// Ends both bodies with the exchange: no more is sent, and a received body that is not complete is broken off.
     pub(super) fn close(&mut self, why: BodyErrorKind) {
         self.sender = None;
         if self.receiver.as_ref().is_some_and(|receiver| !receiver.is_complete()) {
@@ -156,14 +157,14 @@ impl Flow {
         self.receiver.as_ref().is_some_and(Receiver::is_starved)
     }
 
-    /// It is time to try the budget again.
+    /// Lets the received body try the budget again.
     pub(super) fn retry(&mut self) {
         if let Some(receiver) = &mut self.receiver {
             receiver.retry();
         }
     }
 
-    /// How many bytes wait to be read.
+    /// Returns how many bytes are queued for the reader.
     pub(super) fn queued(&self) -> usize {
         self.receiver.as_ref().map_or(0, Receiver::queued)
     }

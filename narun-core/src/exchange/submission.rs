@@ -6,13 +6,14 @@ use crate::{ExchangeId, Failure, FailureKind, Time};
 
 /// Settings of a [`Submission`].
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct SubmissionConfig {
-    /// How long the answer is waited for, and before it the confirmation that the request is stored. Default 15 s.
+    /// Time until the response must have arrived, the stream's acknowledgement included. Default 15 s.
     pub wait: Duration,
-    /// How long one confirmation is waited for before the request is published again. Default 1 s.
+    /// Time without an acknowledgement after which the request is published again. Default 1 s.
     pub ack_timeout: Duration,
-    /// For how long, from the first time on, the request is published again: well within the time for which the
-    /// stream recognises duplicates, or it could be stored twice. Default 60 s.
+    /// Time after the start during which the request may be published again. It must be well below the stream's duplicate
+    /// window, or the request could be stored twice. Default 60 s.
     pub retry_for: Duration,
 }
 
@@ -26,62 +27,64 @@ impl Default for SubmissionConfig {
     }
 }
 
-/// The gateway's side of a durable exchange: a request put into a stream, its confirmation, and its answer.
+/// The gateway's side of a durable exchange: a request that is published to a stream, its acknowledgement, and its
+/// response.
 ///
-/// It is driven as a [`Caller`](super::Caller) is, but there is one request, published with the same id each time, and
-/// the other side is a stream at first: its confirmations come in through [`Submission::handle_ack`]. Nothing is ever
-/// cancelled: what the stream has taken is done, whether anybody waits or not. So whoever does not want the answer drops
-/// this after [`SubmissionEvent::Accepted`].
+/// See the [module](super) for the order of calls. The request is published with the same id each time. The stream's
+/// acknowledgements come in through [`Submission::handle_ack`].
+///
+/// Cancel safe: a request that the stream has stored is executed, even if nobody waits for the response. A gateway that
+/// does not want the response drops this after [`SubmissionEvent::Accepted`].
 #[derive(Debug)]
 pub struct Submission {
     id: ExchangeId,
     config: SubmissionConfig,
     deadline: Time,
-    /// When publishing again is no longer safe.
+    /// When publishing again stops being safe.
     retry_until: Time,
-    /// When the request is published again unless a confirmation comes before.
+    /// When the request is published again unless an acknowledgement arrives first.
     retry_at: Option<Time>,
-    /// Whether there is something to publish.
+    /// Whether the request must be published now.
     due: bool,
     connected: bool,
-    /// How often the request was given out to be published.
+    /// How many times `poll_transmit` has returned the request.
     published: u32,
-    /// How many of these are known not to have been stored.
+    /// How many of these publications are known not to be stored.
     refused: u32,
     accepted: bool,
-    /// The first is always `Accepted`, if the exchange gets that far.
+    /// `Accepted`, then the last event.
     events: [Option<SubmissionEvent>; 2],
     ended: bool,
 }
 
-/// What comes of a durable exchange for the gateway.
+/// An event of a durable exchange, for the gateway. Exhaustive: a driver must handle each event.
 #[derive(Debug)]
 pub enum SubmissionEvent {
-    /// The stream has the request: it will be done. Given once.
+    /// The stream has stored the request: it will be executed. Returned at most once.
     Accepted {
-        /// The stream had it before this confirmation. With the first publication this means that somebody else has
-        /// published it, and that the answer goes there; after a second one, it may as well have been the first.
+        /// Whether the stream had stored the request already. After the first publication, this means that another
+        /// gateway has published it and gets the response. After a second publication, it may have been the first one.
         duplicate: bool,
     },
     /// The handler's response, the last event.
     Response(Box<ResponseFrame>),
-    /// There will be none in time, or at all; the last event.
+    /// No response will arrive, or none arrived in time; the last event.
     Failed(Failure),
 }
 
-/// The request must be published to the stream, with the same id each time.
+/// The order to publish the request to its stream, with the same id each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishRequest;
 
-/// A stream's confirmation that it has a request.
+/// A stream's acknowledgement that it has stored a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ack {
-    /// Whether it had the request already.
+pub struct PubAck {
+    /// Whether the stream had stored the request already.
     pub duplicate: bool,
 }
 
 impl Submission {
-    /// A request about to be published.
+    /// Begins an exchange whose request has not been published yet.
     pub fn new(now: Time, id: ExchangeId, config: SubmissionConfig) -> Self {
         Self {
             id,
@@ -109,19 +112,20 @@ impl Submission {
         Some(PublishRequest)
     }
 
-    /// What came of the exchange, in order; each is given once.
+    /// Returns the next event of the exchange, in order, or `None` if there is none for now. Each event is returned once.
     pub fn poll_event(&mut self) -> Option<SubmissionEvent> {
         self.events.iter_mut().find_map(Option::take)
     }
 
-    /// When [`Submission::handle_timeout`] is to be called; none once the exchange has ended.
+    /// Returns when to call [`Submission::handle_timeout`], or `None` if the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
         let earliest = self.retry_at.map_or(self.deadline, |retry| retry.min(self.deadline));
         (!self.ended).then_some(earliest)
     }
 
-    /// The stream confirms the request, or says why not. Its first refusal is final if no other publication is open.
-    pub fn handle_ack(&mut self, _now: Time, ack: Result<Ack, Failure>) {
+    /// Handles the stream's acknowledgement, or its error. An error ends the exchange if no other publication may be
+    /// stored.
+    pub fn handle_ack(&mut self, _now: Time, ack: Result<PubAck, Failure>) {
         if self.ended {
             return;
         }
@@ -131,24 +135,24 @@ impl Submission {
         }
     }
 
-    /// NATS says that no stream listens where the request was published.
+    /// Handles "no responders": no stream captures the request's subject.
     pub fn handle_no_responders(&mut self, _now: Time) {
         if !self.ended {
             self.refuse(FailureKind::StreamMissing.into());
         }
     }
 
-    /// A publication did not leave this process.
+    /// Handles a publication that failed before it left this process.
     pub fn handle_unsent(&mut self, _now: Time, failure: Failure) {
         if !self.ended {
             self.refuse(failure);
         }
     }
 
-    /// A frame came to the inbox of the answer. Whoever answers has the request, so it is stored.
+    /// Handles a frame that arrived at the response's token. A RESPONSE proves that the request is stored.
     pub fn handle_frame(&mut self, _now: Time, frame: Frame) {
         let Frame::Response(response) = frame else {
-            // A consumer may say that it is at work; nothing else has a meaning here.
+            // A consumer may send WORKING. Other frames have no meaning here.
             return;
         };
         if self.ended {
@@ -158,29 +162,30 @@ impl Submission {
         if response.head.end {
             self.end(SubmissionEvent::Response(response));
         } else {
-            self.fail(FailureKind::BadAnswer, "the response does not fit one frame");
+            self.fail(FailureKind::BadResponse, "the response does not fit one frame");
         }
     }
 
-    /// Something that is no frame came to the inbox of the answer.
+    /// Handles an invalid payload that arrived at the response's token.
     pub fn handle_malformed(&mut self, _now: Time, error: &DecodeError) {
         if !self.ended {
-            self.fail(FailureKind::BadAnswer, &error.to_string());
+            self.fail(FailureKind::BadResponse, &error.to_string());
         }
     }
 
-    /// The connection to NATS broke, or is back.
+    /// Handles the loss or the restoration of the connection to NATS.
     pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
         self.connected = connection == ConnectionChange::Restored;
         if self.ended || self.accepted {
             return;
         }
-        // Without a connection publications would only pile up in the client.
+        // Without a connection, publications would only be queued in the client.
         self.retry_at = None;
         self.become_due(now);
     }
 
-    /// The moment of [`Submission::poll_timeout`] has come.
+    /// Handles the passing of time. Call it at the moment that [`Submission::poll_timeout`] returned; earlier calls do no
+    /// harm.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.ended {
             return;
@@ -195,17 +200,18 @@ impl Submission {
         }
     }
 
-    /// Returns whether the exchange has ended: nothing more is published, and after the last event nothing comes.
+    /// Returns whether the exchange has ended: the request is not published again, and inputs are ignored. Events may
+    /// still be pending.
     pub const fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// How often the request was published.
+    /// Returns how many times the request has been published.
     pub const fn published(&self) -> u32 {
         self.published
     }
 
-    /// Whether the stream may have the request: every publication but those that are known to have failed may be stored.
+    /// Returns whether the stream may have stored the request: false if every publication is known to have failed.
     pub const fn may_be_stored(&self) -> bool {
         self.accepted || self.refused < self.published
     }
@@ -214,7 +220,7 @@ impl Submission {
         self.connected && (now < self.retry_until || self.published == 0)
     }
 
-    /// The request must be published now, and again if no confirmation arrives in time.
+    /// Schedules the request to be published now, and again if no acknowledgement arrives in time.
     fn become_due(&mut self, now: Time) {
         self.due = self.may_retry(now);
         if !self.due {
@@ -233,8 +239,8 @@ impl Submission {
         }
     }
 
-    /// A publication was not stored. Final if that holds for all of them; otherwise one whose confirmation was lost may
-    /// be stored, and only a confirmation tells.
+    /// Notes that a publication was not stored. The exchange fails if that holds for all publications. Otherwise one whose
+    /// acknowledgement was lost may be stored.
     fn refuse(&mut self, failure: Failure) {
         if self.accepted {
             return;

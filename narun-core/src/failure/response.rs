@@ -7,30 +7,31 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::Failure;
 use crate::fields::{GRPC_MESSAGE, GRPC_STATUS, X_REQUEST_ID};
 
-/// What the response to a [`Failure`] depends on, besides the failure.
+/// The parts of a request on which the response to a [`Failure`] depends.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailureContext {
-    /// Its method.
+    /// The request's method.
     pub method: Method,
-    /// The `X-Request-Id` that was or would have been passed on; none if no route matched and the client sent none.
+    /// The `X-Request-Id` that the request has, or that the gateway gave it. `None` if no route matched and the client sent
+    /// none.
     pub request_id: Option<HeaderValue>,
     /// Whether the client speaks gRPC: its content type is `application/grpc`, with or without a suffix.
     pub grpc: bool,
 }
 
 impl FailureContext {
-    /// Of these parts.
+    /// Creates a context from its parts.
     pub const fn new(method: Method, request_id: Option<HeaderValue>, grpc: bool) -> Self {
         Self { method, request_id, grpc }
     }
 
-    /// Of a request as it came.
+    /// Creates the context of a request as the client sent it.
     pub fn of_request(method: &Method, headers: &HeaderMap) -> Self {
         Self::new(method.clone(), headers.get(X_REQUEST_ID).cloned(), Self::is_grpc(headers))
     }
 
-    /// Whether these fields say that their sender speaks gRPC.
+    /// Returns whether these fields are those of a gRPC request.
     pub fn is_grpc(headers: &HeaderMap) -> bool {
         let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
         let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
@@ -39,13 +40,14 @@ impl FailureContext {
 }
 
 impl Failure {
-    /// The response that says so: the status of the table above, with a problem document (RFC 9457) as content, and
-    /// `Retry-After` and `X-Request-Id` where they apply; to gRPC clients the gRPC status, as a trailers-only response.
+    /// Makes the response to this failure: the HTTP status of the table above with a problem document (RFC 9457) as
+    /// content. A gRPC client gets status 200 and the gRPC status, as a trailers-only response. `Retry-After` and
+    /// `X-Request-Id` are set if they apply.
     pub fn to_response(&self, context: &FailureContext) -> Response<Bytes> {
         let mut response = if context.grpc { grpc(self) } else { problem(self, context) };
         let headers = response.headers_mut();
         if let Some(retry_after) = self.retry_after() {
-            // Whole seconds, rounded up (RFC 9110 10.2.3).
+            // Whole seconds, rounded up (RFC 9110, section 10.2.3).
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, seconds.into());
         }
@@ -86,7 +88,7 @@ fn grpc(failure: &Failure) -> Response<Bytes> {
     response
 }
 
-/// Appends a JSON string (RFC 8259 7).
+/// Appends a JSON string (RFC 8259, section 7).
 fn push_json(json: &mut String, text: &str) {
     json.push('"');
     for character in text.chars() {
@@ -101,7 +103,7 @@ fn push_json(json: &mut String, text: &str) {
     json.push('"');
 }
 
-/// Percent-encodes a status message as gRPC over HTTP/2 asks: everything but visible ASCII and space, and `%`.
+/// Percent-encodes a status message (gRPC over HTTP/2): everything but visible ASCII and space, and `%`.
 fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_grpc_clients_from_others() {
+    fn grpc_clients_are_recognized() {
         for grpc in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
             assert!(context(grpc).grpc, "{grpc}");
         }
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_http_clients_with_a_problem_document() {
+    fn http_clients_get_a_problem_document() {
         let failure = Failure::new(FailureKind::Overloaded)
             .with_detail("line\n2")
             .with_retry_after(Some(std::time::Duration::from_millis(1500)));
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_grpc_clients_with_trailers_only() {
+    fn grpc_clients_get_a_trailers_only_response() {
         let failure = Failure::new(FailureKind::TimedOut).with_detail("5 % ä");
         let response = failure.to_response(&context("application/grpc"));
         assert_eq!(response.status(), StatusCode::OK);

@@ -5,41 +5,41 @@ use super::text::{read_short, write_instance};
 use super::writer::Writer;
 use super::{DecodeError, Kind, VERSION, key};
 
-/// Send me the rest of the request's body.
+/// ACCEPT: the consumer asks for the rest of the request's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
     /// Protocol version. Default [`super::VERSION`].
     pub version: u16,
-    /// A name of the process. Default none.
+    /// Name of the consumer's process, at most 256 bytes; the rest is cut off. Default `None`.
     pub instance: Option<String>,
-    /// The largest payload that the consumer's server takes. Default 0: not known.
+    /// Largest payload that the consumer's NATS server takes, in bytes. Default 0: unknown.
     pub max_payload: u64,
-    /// Offset up to which the request's body may be sent.
+    /// Offset up to which the request's body may be sent, in bytes. Default 0.
     pub credit: u64,
 }
 
-/// How far the peer may send.
+/// CREDIT: the offset up to which the peer may send its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Credit {
-    /// Absolute offset in the body, its first byte being 0; a smaller one than before changes nothing.
+    /// Absolute offset in the body, whose first byte is at 0. An offset smaller than before changes nothing. Default 0.
     pub offset: u64,
-    /// The body is no longer wanted; the other direction is not affected. Default false.
+    /// Whether the body is no longer wanted. The other direction is not affected. Default false.
     pub stop: bool,
-    /// Sequence number of the last DATA that the sender of this has sent: whoever has seen fewer has lost some.
-    /// Default 0: none.
+    /// Sequence number of the last DATA that the sender of this frame has sent. A receiver that has seen fewer DATA has
+    /// lost some. Default 0: the sender has sent none.
     pub sent: u64,
 }
 
-/// Received, and alive: queued or running.
+/// WORKING: the consumer is alive, and the request is queued or running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Working {
     /// Protocol version. Default [`super::VERSION`].
     pub version: u16,
-    /// A name of the process. Default none.
+    /// Name of the consumer's process, at most 256 bytes; the rest is cut off. Default `None`.
     pub instance: Option<String>,
 }
 
-/// Encodes a PROBE, which says nothing but its kind.
+/// Encodes a PROBE, which has no content.
 pub fn encode_probe() -> Bytes {
     Writer::new(Kind::Probe, 3).finish()
 }

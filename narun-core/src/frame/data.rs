@@ -6,26 +6,26 @@ use super::writer::{FRAMING, Writer};
 use super::{DecodeError, Kind, fields, key};
 use crate::Limits;
 
-/// A part of a body.
+/// DATA: a part of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
-    /// From 1, per direction, without gaps.
+    /// Sequence number, from 1 and without gaps in each direction.
     pub sequence: u64,
-    /// The bytes; may be empty.
+    /// The bytes of the part. May be empty.
     pub body: Bytes,
     /// Whether the body ends here. Default false.
     pub end: bool,
-    /// Trailer fields, only where `end` is true.
+    /// Trailer fields, only if `end` is true. Default `None`.
     pub trailers: Option<HeaderMap>,
 }
 
 impl Data {
-    /// Encodes the frame. Trailers that have no place there are left out.
+    /// Encodes the frame. Trailer fields that are not allowed in trailers are left out.
     pub fn encode(&self) -> Bytes {
         Self::encode_parts(self.sequence, self.body.as_ref(), self.end, self.trailers.as_ref())
     }
 
-    /// The same of a body that may be in several pieces.
+    /// The same for a body that may consist of several pieces.
     pub(crate) fn encode_parts(
         sequence: u64,
         body: impl Buf,

@@ -1,38 +1,38 @@
-//! What a durable REQUEST says beyond a direct one.
+//! The parts of a REQUEST that only durable requests have.
 
 use super::reader::Reader;
 use super::writer::{STRING, Writer};
 use super::{DecodeError, key};
 
-/// The longest name of a bucket or an object, in bytes.
+/// Longest name of a bucket or an object, in bytes.
 const LONGEST: usize = 256;
 
-/// A body that is held as an object, since it does not fit a message.
+/// A reference to a body that is stored as an object, because it does not fit a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRef {
-    /// The object store's bucket.
+    /// Bucket of the object store, at most 256 bytes.
     pub bucket: String,
-    /// The object's name.
+    /// Name of the object, at most 256 bytes.
     pub name: String,
-    /// Bytes of the body.
+    /// Size of the body, in bytes.
     pub size: u64,
     /// SHA-256 of the body.
     pub digest: [u8; 32],
 }
 
-/// Where the outcome of a request is kept, under its id as text.
+/// A reference to the place where the outcome of a request is stored, under its id as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomeRef {
-    /// The key-value bucket.
+    /// Key-value bucket, at most 256 bytes.
     pub bucket: String,
-    /// SHA-256 of method, target and body, of which a request with the same `Idempotency-Key` must not have another.
+    /// Digest of method, target and body. A request with the same `Idempotency-Key` must have the same digest.
     pub digest: [u8; 32],
-    /// SHA-256 of the caller's name, if outcomes are told to their callers only.
+    /// Digest of the caller's name, if only that caller may see the outcome. Default `None`.
     pub scope: Option<[u8; 32]>,
 }
 
 impl ObjectRef {
-    /// Bytes that it takes in a head at most.
+    /// Returns an upper bound of its encoded length, in bytes.
     pub(super) fn len(&self) -> usize {
         4 * STRING + self.bucket.len() + self.name.len() + 9 + self.digest.len()
     }
@@ -54,7 +54,7 @@ impl ObjectRef {
 }
 
 impl OutcomeRef {
-    /// Bytes that it takes in a head at most.
+    /// Returns an upper bound of its encoded length, in bytes.
     pub(super) fn len(&self) -> usize {
         4 * STRING + self.bucket.len() + self.digest.len() + self.scope.map_or(0, |scope| scope.len())
     }

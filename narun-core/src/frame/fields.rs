@@ -10,7 +10,7 @@ use crate::fields::{
     ConnectionOptions, Edit, is_forbidden_in_trailers_name, is_hop_by_hop_name, remove_hop_by_hop,
 };
 
-/// Bytes that the fields take at most when they are encoded.
+/// Returns an upper bound of the encoded length of fields, in bytes.
 pub(super) fn encoded_len(fields: &HeaderMap, edit: &Edit<'_>) -> usize {
     let mut length = 0;
     for (name, value) in fields {
@@ -22,7 +22,7 @@ pub(super) fn encoded_len(fields: &HeaderMap, edit: &Edit<'_>) -> usize {
     length
 }
 
-/// Bytes that trailers take at most when they are encoded.
+/// Returns an upper bound of the encoded length of trailers, in bytes.
 pub(super) fn trailers_len(trailers: Option<&HeaderMap>) -> usize {
     trailers.map_or(0, |trailers| encoded_len(trailers, &Edit::default()))
 }
@@ -54,7 +54,7 @@ pub(super) fn write(
     check_count(writer.end_pairs(pairs), limits)
 }
 
-/// Writes the trailer fields that may cross and returns how many; nothing at all if there is none.
+/// Writes the trailer fields that may cross and returns their number. Writes nothing if it is 0.
 pub(super) fn write_trailers(writer: &mut Writer, trailers: Option<&HeaderMap>) -> usize {
     let wanted = |name: &HeaderName| !is_forbidden_in_trailers_name(name.as_str());
     let Some(trailers) = trailers.filter(|trailers| trailers.keys().any(wanted)) else {
@@ -76,7 +76,7 @@ pub(super) const fn check_count(count: usize, limits: &Limits) -> Result<(), Enc
     }
 }
 
-/// Trailers are the end of a body, so they come where it ends or not at all.
+/// Returns an error if a frame has trailers and does not end the body.
 pub(super) const fn check_trailers(trailers: Option<&HeaderMap>, end: bool) -> Result<(), DecodeError> {
     match trailers {
         Some(_) if !end => Err(DecodeError::Malformed("trailers before the end")),
@@ -84,21 +84,21 @@ pub(super) const fn check_trailers(trailers: Option<&HeaderMap>, end: bool) -> R
     }
 }
 
-/// Reads fields, less those that must not cross.
+/// Reads fields and drops the ones that must not cross.
 pub(super) fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<HeaderMap, DecodeError> {
-    let mut any = false;
-    // All are needed at first, because one of them may tell what else is not wanted.
+    let mut has_hop_by_hop = false;
+    // All fields are read first, because a `Connection` field may name others to drop.
     let mut fields = read_wanted(reader, limits, "fields", |name| {
-        any |= is_hop_by_hop_name(name);
+        has_hop_by_hop |= is_hop_by_hop_name(name);
         true
     })?;
-    if any {
+    if has_hop_by_hop {
         remove_hop_by_hop(&mut fields);
     }
     Ok(fields)
 }
 
-/// Reads trailer fields, less those that must not cross or do not belong there; none if nothing is left.
+/// Reads trailer fields and drops the ones that are not allowed in trailers. Returns `None` if none is left.
 pub(super) fn read_trailers(
     reader: &mut Reader<'_>,
     limits: &Limits,
@@ -120,7 +120,7 @@ fn read_wanted(
     let too_many = || DecodeError::TooLarge { what, limit: limits.fields };
     let count =
         usize::try_from(elements / 2).ok().filter(|count| *count <= limits.fields).ok_or_else(too_many)?;
-    // A field takes two bytes at least, so a count that the payload cannot hold allocates nothing.
+    // A field takes at least two bytes, so a count that the payload cannot hold allocates nothing.
     let capacity = count.min(reader.remaining() / 2);
     let mut fields = HeaderMap::try_with_capacity(capacity).map_err(|_| too_many())?;
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! The keys of heads. Numbers up to 7 mean the same in every frame.
+//! The keys of heads. Keys up to 7 mean the same in every frame.
 
 pub(super) const VERSION: u8 = 0;
 pub(super) const FEATURES: u8 = 1;
@@ -8,7 +8,7 @@ pub(super) const TRAILERS: u8 = 4;
 pub(super) const CREDIT: u8 = 5;
 pub(super) const MAX_PAYLOAD: u8 = 6;
 
-/// A REQUEST's own keys.
+/// Keys of a REQUEST only.
 pub(super) mod request {
     pub(crate) const ID: u8 = 8;
     pub(crate) const ATTEMPT: u8 = 9;
@@ -24,6 +24,7 @@ pub(super) mod request {
     pub(crate) const OUTCOME: u8 = 19;
 }
 
+/// Keys of a RESPONSE only.
 pub(super) mod response {
     pub(crate) const STATUS: u8 = 8;
 }
@@ -31,21 +32,25 @@ pub(super) mod response {
 /// The same in RESPONSE, ACCEPT and WORKING.
 pub(super) const INSTANCE: u8 = 9;
 
+/// Keys of DATA only.
 pub(super) mod data {
     pub(crate) const SEQUENCE: u8 = 8;
 }
 
+/// Keys of CREDIT only.
 pub(super) mod credit {
     pub(crate) const STOP: u8 = 8;
     pub(crate) const SENT: u8 = 9;
 }
 
+/// Keys of RESET only.
 pub(super) mod reset {
     pub(crate) const CODE: u8 = 8;
     pub(crate) const TEXT: u8 = 9;
     pub(crate) const RAN: u8 = 10;
 }
 
+/// Keys of REFUSED only.
 pub(super) mod refused {
     pub(crate) const REASON: u8 = 8;
     pub(crate) const RETRY_AFTER: u8 = 9;

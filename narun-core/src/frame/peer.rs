@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::writer::Writer;
 use super::{DecodeError, key};
 
-/// Writes the address; an IPv6 address loses its flow information and scope, which mean nothing elsewhere.
+/// Writes the address. An IPv6 address loses its flow information and scope, which have no meaning on other machines.
 pub(super) fn write(writer: &mut Writer, peer: SocketAddr) {
     let mut bytes = [0; 18];
     let length = match peer {

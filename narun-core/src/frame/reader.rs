@@ -1,4 +1,4 @@
-//! Reading CBOR: texts and byte strings are slices of the payload.
+//! Reading CBOR (RFC 8949): texts and byte strings are slices of the payload.
 
 use std::ops::Range;
 
@@ -14,17 +14,17 @@ use crate::Limits;
 const BYTES: u8 = 2 << 5;
 const TEXT: u8 = 3 << 5;
 
-/// Reads one frame: the kind when opened, then the head, then the body or its absence.
+/// Reads one frame: the kind when it is opened, then the head, then the body or its absence.
 pub(super) struct Reader<'a> {
     payload: &'a Bytes,
-    /// Sees no more of the payload than a head may take, so that no length in a head reaches further.
+    /// Sees only as much of the payload as a head may take, so that no length in a head reaches further.
     cbor: Decoder<'a>,
     limit: usize,
     elements: u64,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads as far as the kind.
+    /// Opens a payload and reads the kind.
     pub(super) fn open(payload: &'a Bytes, limits: &Limits) -> Result<(u64, Self), DecodeError> {
         let seen = payload.get(..limits.head).unwrap_or(payload);
         let mut reader = Self { payload, cbor: Decoder::new(seen), limit: limits.head, elements: 0 };
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
         Ok((kind, reader))
     }
 
-    /// Reads the head, giving each key to `entry`, which reads its value or returns false if it does not know the key.
+    /// Reads the head. `entry` is called for each key: it reads the value, or returns false if the key is unknown.
     pub(super) fn head(
         &mut self,
         mut entry: impl FnMut(&mut Self, u8) -> Result<bool, DecodeError>,
@@ -57,7 +57,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Where the number under `wanted` is, which must be the head's first key, or its second one behind `before`.
+    /// Returns where the number under the key `wanted` is. It must be the head's first key, or the second one after
+    /// `before`.
     pub(super) fn first_of(&mut self, before: u8, wanted: u8) -> Result<Range<usize>, DecodeError> {
         self.map()?;
         let mut key = self.uint()?;
@@ -78,7 +79,7 @@ impl<'a> Reader<'a> {
         if self.elements != 3 {
             return self.finish().map(|()| Bytes::new());
         }
-        // The body is no part of the head, whose limit ends here.
+        // The limit on the head ends here.
         let mut rest = Decoder::new(self.payload);
         rest.set_position(self.cbor.position());
         (self.cbor, self.limit) = (rest, usize::MAX);
@@ -117,7 +118,7 @@ impl<'a> Reader<'a> {
         self.cbor.bytes().map_err(|error| self.refuse(&error, "a byte string is expected"))
     }
 
-    /// Reads a text of which the caller checks that it is of ASCII.
+    /// Reads a text as bytes that may be invalid UTF-8. The caller must check that they are ASCII.
     #[inline]
     pub(super) fn token(&mut self) -> Result<&'a [u8], DecodeError> {
         match self.short(TEXT) {
@@ -130,8 +131,8 @@ impl<'a> Reader<'a> {
         self.cbor.str().map_err(|error| self.refuse(&error, "a text is expected"))
     }
 
-    /// Reads a string of up to 255 bytes, as nearly all in fields are, if that is what follows. Anything else, and
-    /// anything wrong, is left to the decoder.
+    /// Reads a string of up to 255 bytes, as nearly all strings in fields are. Returns `None`, and reads nothing, if
+    /// anything else follows: the decoder must handle it.
     #[inline]
     fn short(&mut self, major: u8) -> Option<&'a [u8]> {
         let start = self.cbor.position();
@@ -148,13 +149,13 @@ impl<'a> Reader<'a> {
         Some(string)
     }
 
-    /// The last `length` bytes that were read, as a slice of the payload.
+    /// Returns the last `length` bytes that were read, as a slice of the payload.
     pub(super) fn slice(&self, length: usize) -> Bytes {
         let end = self.cbor.position();
         self.payload.slice(end.saturating_sub(length)..end)
     }
 
-    /// Reads the head of an array and returns its length, which nothing has vouched for.
+    /// Reads the head of an array and returns its length, which is unchecked.
     pub(super) fn array(&mut self) -> Result<u64, DecodeError> {
         let length = self.cbor.array().map_err(|error| self.refuse(&error, "an array is expected"))?;
         length.ok_or(Malformed("an indefinite length"))
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
         length.ok_or(Malformed("an indefinite length"))
     }
 
-    /// Reads a protocol version, which must be one that is spoken here.
+    /// Reads a protocol version. It must be a supported one.
     pub(super) fn version(&mut self) -> Result<u16, DecodeError> {
         let version = self.uint()?;
         match u16::try_from(version) {
@@ -174,12 +175,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How many bytes of the head are left at most.
+    /// Returns an upper bound of the bytes that are left of the head.
     pub(super) fn remaining(&self) -> usize {
         self.cbor.input().len() - self.cbor.position()
     }
 
-    /// Passes over any well-formed item of definite length, without recursion.
+    /// Skips a well-formed item of definite length, without recursion.
     fn skip(&mut self) -> Result<(), DecodeError> {
         let mut left = 1_u64;
         while left > 0 {
@@ -201,7 +202,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Passes over a simple value or a float, none of which has anything within.
+    /// Skips a simple value or a float. Returns the number of items in it, which is 0.
     fn skip_simple(&mut self, initial: u8) -> Result<u64, DecodeError> {
         let length = match initial & 0x1f {
             0..=23 => 1,
@@ -218,7 +219,7 @@ impl<'a> Reader<'a> {
         Ok(0)
     }
 
-    /// Tells a payload that ends too early from a head that is over the limit, and from what is simply wrong.
+    /// Converts an error: the head is over the limit, the payload ends too early, or something else was expected.
     #[cold]
     fn refuse(&self, error: &Error, expected: &'static str) -> DecodeError {
         match error.is_end_of_input() {

@@ -7,17 +7,18 @@ use super::text::millis;
 use super::writer::Writer;
 use super::{DecodeError, Kind, key};
 
-/// Versions listed in a REFUSED, at most.
+/// Most versions that a REFUSED lists.
 const LISTED: usize = 16;
 
-/// Not executed; safe to send again, whatever the method.
+/// REFUSED: the request was not executed, and may be sent again whatever its method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Why.
+    /// Why the request was not executed.
     pub reason: Refusal,
-    /// When to try again; milliseconds on the wire. Default none.
+    /// Time after which to retry; milliseconds on the wire, rounded up. Default `None`: unknown.
     pub retry_after: Option<Duration>,
-    /// The versions spoken, with [`Refusal::Version`]. At most 16.
+    /// Versions that the consumer supports, with [`Refusal::Version`]; the preferred one comes first. At most 16; the rest
+    /// is cut off. Default empty.
     pub versions: Vec<u16>,
 }
 
@@ -25,15 +26,15 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// 1: no slot and no place in the queue.
+    /// 1: the consumer has no slot and no place in its queue.
     Overloaded,
-    /// 2: the process is stopping.
+    /// 2: the consumer is stopping.
     Draining,
-    /// 3: the version is not spoken here.
+    /// 3: the consumer does not support the version.
     Version,
-    /// 4: the payload is no frame that a consumer takes.
+    /// 4: the payload is invalid, over a limit, or not a REQUEST.
     BadFrame,
-    /// A reason that this version does not know.
+    /// Another reason, which this crate does not know.
     Other(u64),
 }
 
@@ -67,7 +68,7 @@ impl Refused {
     }
 }
 
-/// The number on the wire.
+/// Returns the number on the wire.
 impl From<Refusal> for u64 {
     fn from(reason: Refusal) -> Self {
         match reason {
@@ -80,7 +81,7 @@ impl From<Refusal> for u64 {
     }
 }
 
-/// The meaning of a number on the wire.
+/// Returns the meaning of a number on the wire.
 impl From<u64> for Refusal {
     fn from(number: u64) -> Self {
         match number {
@@ -93,7 +94,7 @@ impl From<u64> for Refusal {
     }
 }
 
-/// Reads versions; those that cannot be known here, and those that are too many, are passed over.
+/// Reads versions. Numbers that are not versions of this crate's type, and versions after the 16th, are ignored.
 fn read_versions(reader: &mut Reader<'_>) -> Result<Vec<u16>, DecodeError> {
     let mut versions = Vec::new();
     for _ in 0..reader.array()? {

@@ -13,57 +13,60 @@ use super::{DecodeError, EncodeError, Kind, ObjectRef, OutcomeRef, VERSION, fiel
 use crate::fields::Edit;
 use crate::{ExchangeId, Limits};
 
-/// Bytes that a REQUEST's numbers, its id and the peer's address take at most, keys included.
+/// Bytes that the numbers, the id and the peer's address of a REQUEST take at most, with their keys.
 const NUMBERS: usize = 100;
 
-/// A request as it arrived: the HTTP head, the exchange's own head, and the inline body.
+/// A decoded REQUEST: the head of the exchange, the HTTP head, and the inline body.
 #[derive(Clone, Debug)]
 pub struct RequestFrame {
-    /// What the exchange needs to know.
+    /// The part of the frame that is not HTTP's.
     pub head: RequestHead,
-    /// Method, target, version and fields as the HTTP client sent them, less the hop-by-hop fields.
+    /// Method, target, version and fields as the HTTP client sent them, without the hop-by-hop fields.
     pub parts: request::Parts,
-    /// The body, or its first bytes if [`RequestHead::end`] is false; a slice of the payload.
+    /// The body, or its first bytes if [`RequestHead::end`] is false. A slice of the payload.
     pub body: Bytes,
-    /// Trailer fields, only where [`RequestHead::end`] is true.
+    /// Trailer fields, only if [`RequestHead::end`] is true.
     pub trailers: Option<HeaderMap>,
 }
 
 /// The part of a REQUEST that is not HTTP's.
+///
+/// Start from [`RequestHead::new`] and assign fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestHead {
     /// Protocol version. Default [`super::VERSION`].
     pub version: u16,
-    /// Feature bits, none defined yet. Default 0.
+    /// Feature bits. None is defined yet. Default 0.
     pub features: u64,
     /// The identity of the exchange, the same in every attempt.
     pub id: ExchangeId,
-    /// The number of this attempt, from 0.
+    /// The number of this attempt, from 0. Default 0.
     pub attempt: u8,
-    /// Scheme of the HTTP request as the client used it, which is the scheme of the URI too where that has an
-    /// authority. Default `http`.
+    /// The scheme that the HTTP client used. A decoded URI with an authority and a target has this scheme too. Default
+    /// `http`.
     pub scheme: Scheme,
-    /// The HTTP client's address.
+    /// The HTTP client's address. Default `None`.
     pub peer: Option<SocketAddr>,
-    /// Until the response head must be there, counted from receipt; milliseconds on the wire. Default none.
+    /// Time from receipt until the response's head; milliseconds on the wire, rounded up. Default `None`: unlimited.
     pub head_timeout: Option<Duration>,
-    /// Until everything must be over, counted from receipt; milliseconds on the wire. Default none.
+    /// Time from receipt until the end of the exchange; milliseconds on the wire, rounded up. Default `None`: unlimited.
     pub total_timeout: Option<Duration>,
-    /// Offset up to which the response's body may be sent. Default 0.
+    /// Offset up to which the response's body may be sent, in bytes. Default 0.
     pub credit: u64,
-    /// The largest payload that the gateway's server takes. Default 0: not known.
+    /// Largest payload that the gateway's NATS server takes, in bytes. Default 0: unknown.
     pub max_payload: u64,
-    /// Whether the whole body is in this frame, or in an object. Default false.
+    /// Whether the whole body is in this frame or in an object. Default true; false on the wire.
     pub end: bool,
-    /// The object that holds the body, of which nothing is in the frame then; `end` is true. Durable requests only.
-    /// Default none.
+    /// The object that holds the body. The frame must have no body and `end` must be true then. Durable requests only.
+    /// Default `None`.
     pub object: Option<Box<ObjectRef>>,
-    /// Where the outcome is to be kept. Durable requests only. Default none.
+    /// The place where the outcome is stored. Durable requests only. Default `None`.
     pub outcome: Option<Box<OutcomeRef>>,
 }
 
 impl RequestHead {
-    /// The head of a first attempt with nothing but its id: no time limits, no credit, and an inline body.
+    /// Creates the head of a first attempt, without time limits and credit, whose body is inline.
     pub fn new(id: ExchangeId) -> Self {
         Self {
             version: VERSION,
@@ -82,11 +85,12 @@ impl RequestHead {
         }
     }
 
-    /// Encodes a REQUEST straight from the parts of an HTTP request; hop-by-hop fields are left out.
+    /// Encodes a REQUEST from the parts of an HTTP request. Hop-by-hop fields are left out, and trailers if `end` is
+    /// false.
     ///
     /// # Errors
     ///
-    /// [`EncodeError`] if the request is over `limits` (all but [`Limits::frame`], which is the caller's to weigh).
+    /// [`EncodeError`] if the request is over `limits`. [`Limits::frame`] is not checked.
     pub fn encode(
         &self,
         parts: &request::Parts,
@@ -99,7 +103,7 @@ impl RequestHead {
         Ok(writer.finish_with(body))
     }
 
-    /// Writes all but the body, of which only the length is needed here.
+    /// Writes everything but the body, which has the length `body`.
     fn write(
         &self,
         parts: &request::Parts,
@@ -161,11 +165,11 @@ impl RequestHead {
         Ok(writer)
     }
 
-    /// The same REQUEST as another attempt.
+    /// Copies an encoded REQUEST with the number of another attempt.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if `frame` is no REQUEST that [`RequestHead::encode`] made.
+    /// [`DecodeError`] if [`RequestHead::encode`] did not make `frame`.
     pub fn with_attempt(frame: &Bytes, attempt: u8) -> Result<Bytes, DecodeError> {
         let (kind, mut reader) = Reader::open(frame, &Limits::default())?;
         if kind != Kind::Request as u64 {
@@ -185,7 +189,7 @@ impl RequestFrame {
     ///
     /// # Errors
     ///
-    /// As [`super::Frame::decode`], and if it is another frame.
+    /// As [`super::Frame::decode`], and [`DecodeError::Kind`] if the payload is another frame.
     pub fn decode(payload: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         match Reader::open(payload, limits)? {
             (kind, reader) if kind == Kind::Request as u64 => Self::read(reader, limits),

@@ -5,14 +5,14 @@ use super::text::{read_short, shortened};
 use super::writer::Writer;
 use super::{DecodeError, Kind, key};
 
-/// The exchange is over.
+/// RESET: the exchange is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// Why.
+    /// Why the exchange is over.
     pub code: ResetCode,
-    /// A short text for people. Default empty; cut to 256 bytes when encoded.
+    /// A short text for people, at most 256 bytes; the rest is cut off. Default empty.
     pub text: String,
-    /// Whether the handler has run, or may have. Default true.
+    /// Whether the handler ran, or may have. Default true.
     pub ran: bool,
 }
 
@@ -20,25 +20,25 @@ pub struct Reset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetCode {
-    /// 1: the HTTP client went away, or another attempt won.
+    /// 1: the HTTP client left, or another attempt won.
     Cancel,
-    /// 2: the exchange is not known here.
+    /// 2: the side that sends this does not know the exchange.
     Gone,
-    /// 3: more was sent than was allowed.
+    /// 3: more was sent than the credit allows.
     Flow,
     /// 4: a frame is missing.
     Gap,
-    /// 5: nothing came for too long.
+    /// 5: no frame arrived for too long.
     Idle,
     /// 6: a body is over a limit.
     TooLarge,
-    /// 7: the time allowed is over.
+    /// 7: the deadline has passed.
     Deadline,
     /// 8: the process is stopping.
     Draining,
-    /// 9: anything else.
+    /// 9: another cause.
     Internal,
-    /// A code that this version does not know.
+    /// Another code, which this crate does not know. Treat it as [`ResetCode::Internal`].
     Other(u64),
 }
 
@@ -72,7 +72,7 @@ impl Reset {
     }
 }
 
-/// The number on the wire.
+/// Returns the number on the wire.
 impl From<ResetCode> for u64 {
     fn from(code: ResetCode) -> Self {
         match code {
@@ -90,7 +90,7 @@ impl From<ResetCode> for u64 {
     }
 }
 
-/// The meaning of a number on the wire.
+/// Returns the meaning of a number on the wire.
 impl From<u64> for ResetCode {
     fn from(number: u64) -> Self {
         match number {

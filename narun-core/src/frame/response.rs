@@ -8,46 +8,50 @@ use super::{DecodeError, EncodeError, Kind, VERSION, fields, key};
 use crate::Limits;
 use crate::fields::Edit;
 
-/// Bytes that a RESPONSE's numbers take at most, keys included.
+/// Bytes that the numbers of a RESPONSE take at most, with their keys.
 const NUMBERS: usize = 50;
 
-/// A response as it arrived.
+/// A decoded RESPONSE: the head of the exchange, the HTTP head, and the inline body.
 #[derive(Clone, Debug)]
 pub struct ResponseFrame {
-    /// What the exchange needs to know.
+    /// The part of the frame that is not HTTP's.
     pub head: ResponseHead,
-    /// Status and fields as the handler gave them, less the hop-by-hop fields.
+    /// Status and fields as the handler set them, without the hop-by-hop fields.
     pub parts: response::Parts,
-    /// The body, or its first bytes if [`ResponseHead::end`] is false; a slice of the payload.
+    /// The body, or its first bytes if [`ResponseHead::end`] is false. A slice of the payload.
     pub body: Bytes,
-    /// Trailer fields, only where [`ResponseHead::end`] is true.
+    /// Trailer fields, only if [`ResponseHead::end`] is true.
     pub trailers: Option<HeaderMap>,
 }
 
 /// The part of a RESPONSE that is not HTTP's.
+///
+/// Start from [`ResponseHead::new`] and assign fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResponseHead {
     /// Protocol version. Default [`super::VERSION`].
     pub version: u16,
-    /// Feature bits, none defined yet. Default 0.
+    /// Feature bits. None is defined yet. Default 0.
     pub features: u64,
-    /// A name of the process that answered. Default none.
+    /// Name of the consumer's process, at most 256 bytes; the rest is cut off. Default `None`.
     pub instance: Option<String>,
-    /// The largest payload that the consumer's server takes. Default 0: not known.
+    /// Largest payload that the consumer's NATS server takes, in bytes. Default 0: unknown.
     pub max_payload: u64,
-    /// Offset up to which the request's body may be sent. Default 0.
+    /// Offset up to which the request's body may be sent, in bytes. Default 0.
     pub credit: u64,
-    /// Whether the whole body is in this frame. Default false.
+    /// Whether the whole body is in this frame. Default true; false on the wire.
     pub end: bool,
 }
 
 impl ResponseHead {
-    /// The head of a response whose body is inline.
+    /// Creates the head of a response whose body is inline.
     pub const fn new() -> Self {
         Self { version: VERSION, features: 0, instance: None, max_payload: 0, credit: 0, end: true }
     }
 
-    /// Encodes a RESPONSE straight from the parts of an HTTP response; hop-by-hop fields are left out.
+    /// Encodes a RESPONSE from the parts of an HTTP response. Hop-by-hop fields are left out, and trailers if `end` is
+    /// false.
     ///
     /// # Errors
     ///
@@ -64,7 +68,7 @@ impl ResponseHead {
         Ok(writer.finish_with(body))
     }
 
-    /// Writes all but the body, of which only the length is needed here.
+    /// Writes everything but the body, which has the length `body`.
     fn write(
         &self,
         parts: &response::Parts,
@@ -108,7 +112,7 @@ impl ResponseFrame {
     ///
     /// # Errors
     ///
-    /// As [`super::Frame::decode`], and if it is another frame.
+    /// As [`super::Frame::decode`], and [`DecodeError::Kind`] if the payload is another frame.
     pub fn decode(payload: &Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         match Reader::open(payload, limits)? {
             (kind, reader) if kind == Kind::Response as u64 => Self::read(reader, limits),
@@ -141,7 +145,7 @@ impl ResponseFrame {
     }
 }
 
-/// Reads a final status: interim responses (1xx) do not cross.
+/// Reads a final status. Interim responses (1xx) do not cross.
 fn read_status(reader: &mut Reader<'_>) -> Result<StatusCode, DecodeError> {
     let number = u16::try_from(reader.uint()?).ok();
     let status = number.and_then(|number| StatusCode::from_u16(number).ok());

@@ -1,4 +1,4 @@
-//! The request line but for the method: target, authority, scheme and HTTP version.
+//! The request line without its method: target, authority, scheme and HTTP version.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::DecodeError;
 use super::reader::Reader;
 use crate::Limits;
 
-/// The URI of a request as far as it has been read.
+/// The parts of a request's URI that have been read.
 #[derive(Default)]
 pub(super) struct Target {
     path: Option<PathAndQuery>,
@@ -20,7 +20,7 @@ impl Target {
     pub(super) fn read_path(&mut self, reader: &mut Reader<'_>, limits: &Limits) -> Result<(), DecodeError> {
         let text = within(reader.text()?, limits)?;
         let path = PathAndQuery::from_maybe_shared(reader.slice(text.len())).ok();
-        // A fragment is cut off silently, and a query alone is taken; neither is what HTTP calls a target.
+        // The parser cuts off a fragment and accepts a query without a path. Neither is a target in HTTP.
         let path = path.filter(|path| path.as_str().len() == text.len() && !text.starts_with('?'));
         self.path = Some(path.ok_or(DecodeError::Http("target"))?);
         Ok(())
@@ -37,8 +37,8 @@ impl Target {
         Ok(())
     }
 
-    /// The URI: in origin form or `*` without an authority, in absolute form with one, or in authority form if there is
-    /// nothing else.
+    /// Returns the URI: without an authority in origin form or `*`, with one in absolute form, and without a path in
+    /// authority form.
     pub(super) fn into_uri(self, scheme: &Scheme) -> Result<Uri, DecodeError> {
         if self.path.is_none() && self.authority.is_none() {
             return Err(DecodeError::Malformed("a request without a target"));
@@ -51,7 +51,7 @@ impl Target {
     }
 }
 
-/// The target of a URI as it goes into a request line; empty for one in authority form.
+/// Returns the target of a URI for the request line: path and query. It is empty for a URI in authority form.
 pub(super) fn of(uri: &Uri) -> Cow<'_, str> {
     match uri.path_and_query().map_or("", PathAndQuery::as_str) {
         query if query.starts_with('?') => format!("/{query}").into(),
@@ -59,7 +59,7 @@ pub(super) fn of(uri: &Uri) -> Cow<'_, str> {
     }
 }
 
-/// Reads a scheme; those of HTTP are recognized in any case.
+/// Reads a scheme. `http` and `https` are recognized in upper and lower case.
 pub(super) fn read_scheme(reader: &mut Reader<'_>) -> Result<Scheme, DecodeError> {
     match reader.text()? {
         text if text.eq_ignore_ascii_case("http") => Ok(Scheme::HTTP),
@@ -71,7 +71,7 @@ pub(super) fn read_scheme(reader: &mut Reader<'_>) -> Result<Scheme, DecodeError
     }
 }
 
-/// The number of an HTTP version: major times ten plus minor.
+/// Returns the number of an HTTP version: major times ten plus minor.
 pub(super) const fn version_number(version: Version) -> u64 {
     match version {
         Version::HTTP_09 => 9,

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::writer::Writer;
 use super::{DecodeError, key};
 
-/// Bytes of a text for people, at most.
+/// Longest text for people, in bytes.
 const LONGEST: usize = 256;
 
 pub(super) fn write_instance(writer: &mut Writer, instance: Option<&str>) {
@@ -15,12 +15,12 @@ pub(super) fn write_instance(writer: &mut Writer, instance: Option<&str>) {
     }
 }
 
-/// Reads a text for people, of which more than is allowed is cut off rather than refused.
+/// Reads a text for people. A text that is too long is cut off.
 pub(super) fn read_short(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     reader.text().map(|text| shortened(text).to_owned())
 }
 
-/// The longest beginning of the text within the limit.
+/// Cuts a text off at the limit, between two characters.
 pub(super) fn shortened(text: &str) -> &str {
     let mut end = text.len().min(LONGEST);
     while !text.is_char_boundary(end) {
@@ -29,7 +29,7 @@ pub(super) fn shortened(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// A duration in whole milliseconds, rounded up, so that some time never becomes none.
+/// Returns a duration in whole milliseconds, rounded up, so that only zero becomes zero.
 pub(super) fn millis(duration: Duration) -> u64 {
     let fraction = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
     duration.as_secs().saturating_mul(1000).saturating_add(fraction)

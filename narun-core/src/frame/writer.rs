@@ -1,4 +1,4 @@
-//! Writing CBOR: one buffer, allocated once.
+//! Writing CBOR (RFC 8949) into one buffer, which is allocated once.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -21,7 +21,7 @@ const TEXT: u8 = 3 << 5;
 const ARRAY: u8 = 4 << 5;
 const MAP: u8 = 5 << 5;
 
-/// What is written into: never full.
+/// The buffer that is written into, without a limit.
 #[derive(Debug, Default)]
 struct Buffer(Vec<u8>);
 
@@ -35,11 +35,11 @@ impl Write for Buffer {
     }
 }
 
-/// Takes note that an item was written, which does not fail.
+/// Discards the result of writing an item, which cannot fail.
 #[inline]
 fn written(result: Result<&mut Encoder<Buffer>, Error<Infallible>>) {
-    // Moved into a call that is not made, the error costs its check and no more; dropped in place it costs as much
-    // as all else.
+    // Dropping the error in place would cost as much as the rest of the encoding. Moving it into a call that is never
+    // made costs the check only.
     if let Err(error) = result {
         impossible(error);
     }
@@ -49,15 +49,14 @@ fn written(result: Result<&mut Encoder<Buffer>, Error<Infallible>>) {
 #[inline(never)]
 fn impossible(_: Error<Infallible>) {}
 
-/// Writes a number after what is there.
+/// Appends a number to an encoded buffer.
 pub(super) fn append_uint(buffer: Vec<u8>, number: u8) -> Vec<u8> {
     let mut cbor = Encoder::new(Buffer(buffer));
     written(cbor.u8(number));
     cbor.into_writer().0
 }
 
-/// Writes one frame. The array's elements and the map's entries are counted as they come, so that nothing has to be
-/// counted in advance.
+/// Writes one frame. It counts the elements of the array and the entries of the map while it writes them.
 pub(super) struct Writer {
     cbor: Encoder<Buffer>,
     entries: u8,
@@ -65,7 +64,7 @@ pub(super) struct Writer {
 
 /// An array of pairs that is being written.
 pub(super) struct Pairs {
-    /// Where its count is.
+    /// Where the array's count is.
     count: Range<usize>,
     most: usize,
     written: usize,
@@ -79,7 +78,7 @@ impl Writer {
         Self { cbor: Encoder::new(Buffer(buffer)), entries: 0 }
     }
 
-    /// How much has been written.
+    /// Returns how many bytes have been written.
     pub(super) fn len(&self) -> usize {
         self.cbor.writer().0.len()
     }
@@ -89,21 +88,21 @@ impl Writer {
         written(self.cbor.u64(value));
     }
 
-    /// Writes nothing if the value is the default.
+    /// Writes the value unless it is the default.
     pub(super) fn uint_unless(&mut self, default: u64, key: u8, value: u64) {
         if value != default {
             self.uint(key, value);
         }
     }
 
-    /// Writes nothing if there is no value.
+    /// Writes the value if there is one.
     pub(super) fn uint_if(&mut self, key: u8, value: Option<u64>) {
         if let Some(value) = value {
             self.uint(key, value);
         }
     }
 
-    /// Writes nothing if the value is the default.
+    /// Writes the value unless it is the default.
     pub(super) fn bool_unless(&mut self, default: bool, key: u8, value: bool) {
         if value != default {
             self.key(key);
@@ -129,7 +128,7 @@ impl Writer {
         }
     }
 
-    /// Begins an array of so many items, which are to be written next.
+    /// Begins an array of `items` items, which must be written next.
     pub(super) fn begin_array(&mut self, key: u8, items: u64) {
         self.key(key);
         written(self.cbor.array(items));
@@ -147,7 +146,7 @@ impl Writer {
         written(self.cbor.u64(value));
     }
 
-    /// Begins an array of pairs, of which there will be this many at most.
+    /// Begins an array of at most `most` pairs.
     pub(super) fn begin_pairs(&mut self, key: u8, most: usize) -> Pairs {
         self.key(key);
         let start = self.len();
@@ -167,8 +166,10 @@ impl Writer {
         pairs.written += 1;
     }
 
-    /// Writes a string of up to 255 bytes, as nearly all in fields are; false if it is longer. Fields are most of what
-    /// is written, and the encoder's results, each of them checked twice, would take as long as the writing.
+    /// Writes a string of up to 255 bytes, as nearly all strings in fields are. Returns false, and writes nothing, if it is
+    /// longer.
+    ///
+    /// Fields are most of a frame, and checking the encoder's results, twice each, would take as long as writing them.
     #[inline]
     fn short(&mut self, major: u8, string: &[u8]) -> bool {
         let buffer = &mut self.cbor.writer_mut().0;
@@ -181,7 +182,7 @@ impl Writer {
         true
     }
 
-    /// Ends the array, correcting its count if there were fewer pairs, and returns how many there were.
+    /// Ends the array, corrects its count, and returns the number of pairs.
     pub(super) fn end_pairs(&mut self, pairs: Pairs) -> usize {
         let Pairs { count, most, written: pairs } = pairs;
         if pairs != most {
@@ -198,7 +199,7 @@ impl Writer {
         self.cbor.into_writer().0.into()
     }
 
-    /// Ends a frame with a body, which is left out if it is empty.
+    /// Ends a frame with a body. An empty body is left out.
     pub(super) fn finish_with(mut self, body: impl Buf) -> Bytes {
         if !body.has_remaining() {
             return self.finish();
@@ -209,7 +210,7 @@ impl Writer {
         self.cbor.into_writer().0.into()
     }
 
-    /// Keys are small numbers, which are their own items.
+    /// Writes a key: a number up to 23, which is one byte.
     fn key(&mut self, key: u8) {
         debug_assert!(key <= 23, "a key is one byte");
         self.entries += 1;

@@ -101,12 +101,11 @@ impl Sink {
 }
 
 fn flow(random: &mut Random) -> FlowConfig {
-    FlowConfig {
-        window: random.pick(&[64, 300, 1000, 5000]),
-        frame: random.pick(&[100, 300, 3000]),
-        budget: Arc::new(Budget::new(random.pick(&[100, 3000, Budget::DEFAULT, Budget::DEFAULT]))),
-        ..FlowConfig::default()
-    }
+    let mut flow = FlowConfig::default();
+    flow.window = random.pick(&[64, 300, 1000, 5000]);
+    flow.frame = random.pick(&[100, 300, 3000]);
+    flow.budget = Arc::new(Budget::new(random.pick(&[100, 3000, Budget::DEFAULT, Budget::DEFAULT])));
+    flow
 }
 
 fn pause(random: &mut Random) -> Duration {
@@ -144,12 +143,10 @@ impl Gateway {
         };
         head.end = upload.is_given() && !upload.trailers;
         upload.finished = head.end;
-        let config = CallerConfig {
-            idempotent: random.one_in(2),
-            total_timeout: head.total_timeout,
-            credit: head.credit,
-            ..CallerConfig::default()
-        };
+        let mut config = CallerConfig::default();
+        config.idempotent = random.one_in(2);
+        config.total_timeout = head.total_timeout;
+        config.credit = head.credit;
         let caller = Caller::new(Time::ZERO, config, 1).streaming(flow.clone());
         let machine = match head.end {
             true => caller,
@@ -337,7 +334,9 @@ impl Consumer {
         head: &RequestHead,
         inline: Bytes,
     ) -> Self {
-        let config = Arc::new(CalleeConfig { flow: flow(random), ..CalleeConfig::default() });
+        let mut config = CalleeConfig::default();
+        config.flow = flow(random);
+        let config = Arc::new(config);
         let mut machine = Callee::new(now, head, gateway, 0, config.clone());
         let mut upload = Sink::default();
         let length = inline.len();
@@ -464,7 +463,8 @@ impl Consumer {
         };
         let end = self.response.is_given() && !random.one_in(3);
         let parts = Response::new(()).into_parts().0;
-        let head = ResponseHead { end, instance: Some(self.address.to_string()), ..ResponseHead::new() };
+        let mut head = ResponseHead::new();
+        (head.end, head.instance) = (end, Some(self.address.to_string()));
         let trailers = self.response.trailers();
         let length = inline.len() as u64;
         let frame = head

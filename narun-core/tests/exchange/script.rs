@@ -25,8 +25,11 @@ const WINDOW: usize = 64;
 const INLINE: usize = 8;
 
 fn flow() -> FlowConfig {
-    let budget = Arc::new(Budget::new(100));
-    FlowConfig { window: WINDOW as u64, frame: 100, budget, ..FlowConfig::default() }
+    let mut flow = FlowConfig::default();
+    flow.window = WINDOW as u64;
+    flow.frame = 100;
+    flow.budget = Arc::new(Budget::new(100));
+    flow
 }
 
 /// Part of a body, of a length that a byte chooses.
@@ -47,8 +50,9 @@ fn play_caller(mut script: &[u8]) {
     let head_timeout = Duration::from_secs(u64::from(byte(&mut script)) + 1);
     // A streamed body may go on for ever, and a request's may put its deadline off, unless there is a limit.
     let total_timeout = (mode & 6 != 0).then_some(head_timeout * 2);
-    let config =
-        CallerConfig { idempotent: mode & 1 == 1, head_timeout, total_timeout, ..CallerConfig::default() };
+    let mut config = CallerConfig::default();
+    config.idempotent = mode & 1 == 1;
+    (config.head_timeout, config.total_timeout) = (head_timeout, total_timeout);
     let end = Time::ZERO + total_timeout.unwrap_or(head_timeout);
     let mut now = Time::ZERO;
     let flow = Arc::new(flow());
@@ -142,7 +146,9 @@ fn play_callee(mut script: &[u8]) {
     let mut head = RequestHead::new(ExchangeId::from_bytes([0; 16]));
     head.head_timeout = Some(Duration::from_secs(u64::from(mode) + 1));
     head.credit = u64::from(byte(&mut script));
-    let config = Arc::new(CalleeConfig { flow: flow(), ..CalleeConfig::default() });
+    let mut config = CalleeConfig::default();
+    config.flow = flow();
+    let config = Arc::new(config);
     let mut now = Time::ZERO;
     let mut callee = Callee::<u8>::new(now, &head, 1, 0, config.clone());
     if mode & 1 == 1 {
@@ -208,7 +214,8 @@ fn frame(choice: u8) -> Frame {
         }
         1 => {
             let parts = Response::new(()).into_parts().0;
-            let head = ResponseHead { end: choice < 128, ..ResponseHead::new() };
+            let mut head = ResponseHead::new();
+            head.end = choice < 128;
             head.encode(&parts, Edit::default(), &b"body"[..], None, &limits).expect("small")
         }
         2 => Accept { version, instance: None, max_payload: 0, credit: u64::from(choice) }.encode(),

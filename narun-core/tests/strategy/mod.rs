@@ -164,22 +164,20 @@ pub(crate) fn request_head() -> impl Strategy<Value = RequestHead> {
             durable,
         )| {
             let (object, outcome, end) = durable;
-            RequestHead {
-                version: VERSION,
-                features,
-                id,
-                attempt,
-                scheme,
-                peer,
-                head_timeout,
-                total_timeout,
-                credit,
-                max_payload,
-                // The object is all of the body.
-                end: end || object.is_some(),
-                object: object.map(Box::new),
-                outcome: outcome.map(Box::new),
-            }
+            let mut head = RequestHead::new(id);
+            head.features = features;
+            head.attempt = attempt;
+            head.scheme = scheme;
+            head.peer = peer;
+            head.head_timeout = head_timeout;
+            head.total_timeout = total_timeout;
+            head.credit = credit;
+            head.max_payload = max_payload;
+            // An object holds the whole body.
+            head.end = end || object.is_some();
+            head.object = object.map(Box::new);
+            head.outcome = outcome.map(Box::new);
+            head
         },
     )
 }
@@ -205,13 +203,14 @@ fn outcome() -> impl Strategy<Value = OutcomeRef> {
 
 pub(crate) fn response_head() -> impl Strategy<Value = ResponseHead> {
     (number(), option::of(text()), number(), number(), any::<bool>()).prop_map(
-        |(features, instance, max_payload, credit, end)| ResponseHead {
-            version: VERSION,
-            features,
-            instance,
-            max_payload,
-            credit,
-            end,
+        |(features, instance, max_payload, credit, end)| {
+            let mut head = ResponseHead::new();
+            head.features = features;
+            head.instance = instance;
+            head.max_payload = max_payload;
+            head.credit = credit;
+            head.end = end;
+            head
         },
     )
 }

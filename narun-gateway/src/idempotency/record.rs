@@ -219,7 +219,7 @@ async fn in_time<F: Future>(deadline: Instant, future: F) -> Result<F::Output, F
 /// The failure of a request whose record cannot be read or written.
 pub(crate) fn failure(error: &OutcomeError) -> Failure {
     let kind = match error {
-        OutcomeError::Malformed(_) => FailureKind::BadAnswer,
+        OutcomeError::Malformed(_) => FailureKind::BadResponse,
         OutcomeError::Full => FailureKind::StreamFull,
         _ => FailureKind::JetStreamUnavailable,
     };

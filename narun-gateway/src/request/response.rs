@@ -24,7 +24,7 @@ pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Respon
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     if announced(&frame.parts.headers)?.is_some_and(|length| length != frame.body.len() as u64) {
-        return Err(Failure::new(FailureKind::BadAnswer).with_detail("not as long as its content-length"));
+        return Err(Failure::new(FailureKind::BadResponse).with_detail("not as long as its content-length"));
     }
     let body = Body::from(frame.body).with_trailers(frame.trailers);
     Ok(Response::from_parts(frame.parts, body))
@@ -61,7 +61,7 @@ fn announced(fields: &HeaderMap) -> Result<Option<u64>, Failure> {
     let Some(first) = lengths.next() else { return Ok(None) };
     match first.filter(|_| lengths.all(|other| other == first)) {
         Some(length) => Ok(Some(length)),
-        None => Err(Failure::new(FailureKind::BadAnswer).with_detail("an invalid content-length")),
+        None => Err(Failure::new(FailureKind::BadResponse).with_detail("an invalid content-length")),
     }
 }
 

@@ -152,19 +152,15 @@ impl CompiledRoute {
     pub(crate) fn caller_config(&self, parts: &request::Parts, elapsed: Duration) -> CallerConfig {
         let grpc_timeout = grpc::timeout(&parts.headers);
         let total_timeout = self.total_timeout_with(grpc_timeout);
-        let config = CallerConfig {
-            idempotent: parts.method.is_idempotent(),
-            head_timeout: self.timeout,
-            total_timeout: total_timeout.map(|total| total.saturating_sub(elapsed)),
-            ..CallerConfig::default()
-        };
+        let mut config = CallerConfig::default();
+        config.idempotent = parts.method.is_idempotent();
+        config.head_timeout = self.timeout;
+        config.total_timeout = total_timeout.map(|total| total.saturating_sub(elapsed));
         let Some(GrpcRoute { timeout }) = self.grpc else { return config };
         let head_timeout = timeout.filter(|_| grpc_timeout.is_none());
-        CallerConfig {
-            head_timeout: head_timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT),
-            idle: head_timeout.is_none().then_some(GRPC_IDLE),
-            credit: GRPC_CREDIT,
-            ..config
-        }
+        config.head_timeout = head_timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT);
+        config.idle = head_timeout.is_none().then_some(GRPC_IDLE);
+        config.credit = GRPC_CREDIT;
+        config
     }
 }

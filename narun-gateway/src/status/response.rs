@@ -32,9 +32,9 @@ pub(super) fn pending(id: &ExchangeId) -> Response<Body> {
 ///
 /// # Errors
 ///
-/// [`FailureKind::BadAnswer`] if the frame is invalid or not the whole response.
+/// [`FailureKind::BadResponse`] if the frame is invalid or not the whole response.
 pub(crate) fn stored(frame: &Bytes, limits: &Limits) -> Result<Response<Body>, Failure> {
-    let bad = |why: String| Failure::new(FailureKind::BadAnswer).with_detail(why);
+    let bad = |why: String| Failure::new(FailureKind::BadResponse).with_detail(why);
     let frame = ResponseFrame::decode(frame, limits).map_err(|error| bad(error.to_string()))?;
     if !frame.head.end {
         return Err(bad("the stored response is not complete".to_owned()));

@@ -92,7 +92,7 @@ async fn the_hook_makes_the_responses_to_failures() {
     consumer.request().await.send("junk").await;
     let response = response.await.expect("no panic");
     assert_eq!(response.status, StatusCode::IM_A_TEAPOT);
-    assert_eq!(response.body, format!("{:?} true", FailureKind::BadAnswer));
+    assert_eq!(response.body, format!("{:?} true", FailureKind::BadResponse));
 
     gateway.replace_routes([]).expect("routes");
     let response = send(&gateway, get("/")).await;

@@ -48,7 +48,8 @@ fn request() -> Bytes {
 /// An encoded RESPONSE without a body, or with the first part of one.
 fn response(end: bool) -> Bytes {
     let parts = http::Response::new(()).into_parts().0;
-    let head = ResponseHead { end, ..ResponseHead::new() };
+    let mut head = ResponseHead::new();
+    head.end = end;
     head.encode(&parts, Edit::default(), &b""[..], None, &Limits::default()).expect("small")
 }
 
@@ -86,7 +87,8 @@ async fn a_call_without_a_response_times_out() {
 #[tokio::test(start_paused = true)]
 async fn an_idempotent_call_is_sent_again_after_a_second_of_silence() {
     let (link, endpoint) = endpoint();
-    let config = CallerConfig { idempotent: true, ..CallerConfig::default() };
+    let mut config = CallerConfig::default();
+    config.idempotent = true;
     let call = tokio::spawn(call(&endpoint, config));
     advance(Duration::from_millis(999)).await;
     let first = link.take().expect("the request");

@@ -4,7 +4,7 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 
-use narun_core::exchange::Ack;
+use narun_core::exchange::PubAck;
 use narun_core::{Failure, FailureKind};
 
 /// The most bytes that a PubAck can have. Real ones have some dozens.
@@ -14,12 +14,12 @@ const LONGEST: usize = 4096;
 const DUPLICATE_IN_PROCESS: ErrorCode = ErrorCode(10158);
 
 /// Reads a PubAck. Returns `None` if the payload is no PubAck, or leaves open whether the message is stored.
-pub(crate) fn read(payload: &[u8]) -> Option<Result<Ack, Failure>> {
+pub(crate) fn read(payload: &[u8]) -> Option<Result<PubAck, Failure>> {
     if payload.len() > LONGEST {
         return None;
     }
     match serde_json::from_slice::<Response<PublishAck>>(payload).ok()? {
-        Response::Ok(ack) => Some(Ok(Ack { duplicate: ack.duplicate })),
+        Response::Ok(ack) => Some(Ok(PubAck { duplicate: ack.duplicate })),
         Response::Err { error } if error.error_code() == DUPLICATE_IN_PROCESS => None,
         Response::Err { error } => {
             let text = error.to_string();
@@ -57,10 +57,10 @@ mod tests {
 
     #[test]
     fn pub_acks_are_read() {
-        assert_eq!(read(br#"{"stream":"TASK","seq":7}"#), Some(Ok(Ack { duplicate: false })));
+        assert_eq!(read(br#"{"stream":"TASK","seq":7}"#), Some(Ok(PubAck { duplicate: false })));
         assert_eq!(
             read(br#"{"stream":"TASK","domain":"hub","seq":7,"duplicate":true,"new":[{}]}"#),
-            Some(Ok(Ack { duplicate: true }))
+            Some(Ok(PubAck { duplicate: true }))
         );
     }
 

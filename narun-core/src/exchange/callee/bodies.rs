@@ -1,4 +1,4 @@
-//! What a callee does about bodies that do not fit one frame.
+//! The bodies of a callee that do not fit one frame.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -12,27 +12,29 @@ use super::{Callee, CalleeTransmit, Cancelled};
 use crate::frame::{Accept, Credit, Data, Frame, ResetCode, VERSION, encode_probe};
 use crate::{BodyErrorKind, Time};
 
-/// For how long nothing may come from the gateway, which asks every 10 s itself, before it is asked although nothing is
-/// wanted of it.
+/// Time without any frame of the gateway after which it gets a PROBE although the callee does not wait for it. A gateway
+/// sends PROBE every 10 s itself.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// The part of a callee that is made only when a body is longer than one frame.
+/// The state of a callee that is needed only if a body is longer than one frame.
 #[derive(Debug)]
 pub(super) struct Bodies {
     pub(super) flow: Flow,
     watch: Watch,
-    /// Until the response's head, counted anew when the request's body moves on.
+    /// Time until the response's head. It starts again whenever the request's body makes progress.
     head_timeout: Option<Duration>,
     responded: bool,
-    /// To be sent when the handler reads on before it answers, with the credit of that moment.
+    /// The ACCEPT for a handler that reads past the inline bytes before it responds. Its credit is set when it is sent.
     accept: Accept,
     idle: Duration,
-    /// The last moment that is known.
+    /// The latest moment that came in with an input.
     clock: Time,
 }
 
 impl<A: Clone + PartialEq> Callee<A> {
-    /// The same exchange, of which `inline` are the first bytes of a request's body that does not end with them.
+    /// States that the REQUEST carries only `inline`, the first bytes of its body: the rest follows as DATA.
+    ///
+    /// `head_timeout` is the time until the response's head; it starts again whenever the body makes progress.
     #[must_use]
     pub fn with_body(mut self, now: Time, head_timeout: Option<Duration>, inline: Bytes) -> Self {
         let config = &self.config;
@@ -45,7 +47,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         self
     }
 
-    /// The handler has answered with this encoded RESPONSE, which has the first `inline` bytes of a body that goes on.
+    /// Responds with this encoded RESPONSE, which has the first `inline` bytes of a body that goes on.
     pub fn respond_with_body(&mut self, now: Time, response: Bytes, inline: u64) {
         if self.ended || self.has_responded() {
             return;
@@ -64,32 +66,35 @@ impl<A: Clone + PartialEq> Callee<A> {
         self.transmit(self.gateway.clone(), response, true);
     }
 
-    /// Whether the next part of the response's body is wanted: there is credit for it.
+    /// Returns whether there is credit for the next part of the response's body.
     pub fn wants_data(&self) -> bool {
         !self.ended && self.bodies.as_ref().is_some_and(|bodies| bodies.flow.wants_data())
     }
 
-    /// More of the response's body may be there at once: what does not fill a frame is not transmitted as long as more is
-    /// [wanted](Callee::wants_data), until [`Callee::uncork`]. Not without asking for it soon, or it is never sent.
+    /// Holds back a part of the response's body that does not fill a frame, while more is [wanted](Callee::wants_data).
+    /// Call it if more of the body may be available at once. [`Callee::uncork`] must follow, or the part is never sent.
     pub fn cork(&mut self) {
         if let Some(bodies) = &mut self.bodies {
             bodies.flow.cork();
         }
     }
 
-    /// Nothing more is there for now. True if there is something to be transmitted that has waited for more.
+    /// Ends the effect of [`Callee::cork`], because no more of the body is available for now. Returns whether something
+    /// that was held back can be transmitted.
     pub fn uncork(&mut self) -> bool {
         self.bodies.as_mut().is_some_and(|bodies| bodies.flow.uncork())
     }
 
-    /// The next part of the response's body. To be called if it is wanted; more waits for credit.
+    /// Adds the next part of the response's body. Call it if [`Callee::wants_data`] returns true; bytes beyond the credit
+    /// are queued.
     pub fn send(&mut self, _now: Time, data: Bytes) {
         if let Some(sender) = self.sender() {
             sender.push(data);
         }
     }
 
-    /// The response's body ends here. The exchange ends once all of it has been transmitted.
+    /// Ends the response's body. The exchange ends once all of it has been transmitted. It is aborted if the trailers do
+    /// not fit one frame.
     pub fn finish(&mut self, _now: Time, trailers: Option<HeaderMap>) {
         let Some(sender) = self.sender() else { return };
         if !sender.finish(trailers) {
@@ -97,14 +102,19 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// The next part of the request's body, its inline bytes first. Trailers come last, then nothing.
+    /// Returns the next part of the request's body: the inline bytes first, trailers last, and then `None`.
     ///
-    /// Pending until a frame was handled. As reading gives credit, [`Callee::poll_transmit`] is to be drained after it.
+    /// Returns `Pending` if no part has arrived; try again after the next frame was handled. Reading grants credit, so
+    /// drain [`Callee::poll_transmit`] after it.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyErrorKind`] if the body ended too early. Every further call returns the same error.
     pub fn poll_read(&mut self) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyErrorKind>>> {
         self.bodies.as_mut().map_or(Poll::Ready(None), |bodies| bodies.flow.read())
     }
 
-    /// The handler reads no more of the request's body.
+    /// Discards the rest of the request's body. If the gateway may be sending it, it receives CREDIT with `stop`.
     pub fn stop(&mut self) {
         let Some(bodies) = self.bodies.as_mut().filter(|_| !self.ended) else { return };
         if bodies.flow.receiver.as_mut().is_some_and(Receiver::stop) {
@@ -113,12 +123,12 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// How many bytes of the request's body wait to be read.
+    /// Returns how many bytes of the request's body have arrived and are not read.
     pub fn queued(&self) -> usize {
         self.bodies.as_ref().map_or(0, |bodies| bodies.flow.queued())
     }
 
-    /// The connection to NATS broke, or is back.
+    /// Handles the loss or the restoration of the connection to NATS.
     pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
         if let Some(bodies) = self.bodies.as_mut().filter(|_| !self.ended)
             && connection == ConnectionChange::Restored
@@ -133,7 +143,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         self.bodies.as_ref().is_some_and(|bodies| bodies.responded)
     }
 
-    /// A frame of the gateway.
+    /// Handles a frame of the gateway.
     pub(super) fn admitted(&mut self, now: Time, frame: Frame) {
         (self.unheard_since, self.unheard) = (None, false);
         if let Some(bodies) = &mut self.bodies {
@@ -149,12 +159,12 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     fn received(&mut self, now: Time, data: Data) {
-        // A body that was whole in the REQUEST has no more parts: nobody would see them.
+        // If the REQUEST had the whole body, further parts are invalid and would not be read: they are ignored.
         let Some(bodies) = self.bodies.as_mut().filter(|bodies| bodies.flow.receiver.is_some()) else {
             return;
         };
         match bodies.flow.data(data) {
-            Err(code) => self.give_up(code, Cancelled::Broken),
+            Err(code) => self.break_off(code, Cancelled::Broken),
             Ok(false) => {}
             Ok(true) => {
                 bodies.watch.moved(now);
@@ -169,15 +179,15 @@ impl<A: Clone + PartialEq> Callee<A> {
     fn credited(&mut self, now: Time, credit: &Credit) {
         let Some(bodies) = &mut self.bodies else { return };
         match bodies.flow.credit(credit) {
-            Err(code) => self.give_up(code, Cancelled::Broken),
-            // Without its response there is no use in the exchange.
+            Err(code) => self.break_off(code, Cancelled::Broken),
+            // An exchange whose response is not wanted has no purpose.
             Ok(true) if credit.stop => self.cancelled(Cancelled::ByCaller),
             Ok(true) => bodies.watch.moved(now),
             Ok(false) => {}
         }
     }
 
-    /// What is to be published of the bodies.
+    /// Returns the next ACCEPT, DATA or CREDIT to publish.
     pub(super) fn poll_bodies(&mut self) -> Option<CalleeTransmit<A>> {
         let bodies = self.bodies.as_mut().filter(|_| !self.ended)?;
         let payload = match bodies.flow.poll_grant() {
@@ -209,7 +219,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
         bodies.clock = now;
         if bodies.watch.at.is_some() && bodies.watch.silence(now) >= bodies.idle {
-            return self.give_up(ResetCode::Idle, Cancelled::Idle);
+            return self.break_off(ResetCode::Idle, Cancelled::Idle);
         }
         if bodies.watch.is_due(now) {
             if bodies.flow.is_waiting() || bodies.watch.silence(now) >= QUIET {
@@ -243,7 +253,7 @@ impl Bodies {
         }
     }
 
-    /// The other side is expected to show itself from now on.
+    /// Expects frames of the gateway from now on.
     fn begin(&mut self, now: Time) {
         if self.watch.at.is_none() {
             self.watch.begin(now);

@@ -1,4 +1,4 @@
-//! What a caller does about bodies that do not fit one frame.
+//! The bodies of a caller that do not fit one frame.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,32 +14,32 @@ use super::{Attempt, Caller, CallerEvent, CallerTransmit, reset};
 use crate::frame::{Accept, Credit, Data, Reset, ResetCode, ResponseFrame};
 use crate::{BodyErrorKind, Failure, FailureKind, Time};
 
-/// The part of a caller that is made only when a body is longer than one frame.
+/// The state of a caller that is needed only if a body is longer than one frame.
 #[derive(Debug)]
 pub(super) struct Bodies {
     pub(super) flow: Flow,
-    /// The attempt that was accepted or answered first; the others are over.
+    /// The attempt that got the first ACCEPT or RESPONSE. The other attempts are over.
     winner: Option<u8>,
     responded: bool,
     idle: Duration,
-    /// The last moment that is known.
+    /// The latest moment that came in with an input.
     clock: Time,
 }
 
 impl<A: Clone + PartialEq> Caller<A> {
-    /// The same exchange, in which the response may be longer than one frame. Without this such a response is a failure.
+    /// Allows a response that is longer than one frame. Without this, such a response is a failure.
     #[must_use]
     pub fn streaming(mut self, flow: Arc<FlowConfig>) -> Self {
         self.allow_streaming(flow);
         self
     }
 
-    /// From now on the response may be longer than one frame.
+    /// Allows a response that is longer than one frame from now on.
     pub fn allow_streaming(&mut self, flow: Arc<FlowConfig>) {
         self.flow = Some(flow);
     }
 
-    /// The same exchange, in which the REQUEST had the first `inline` bytes of its body, and the rest is to be sent.
+    /// States that the REQUEST carries only the first `inline` bytes of its body: the rest follows with [`Caller::send`].
     #[must_use]
     pub fn with_body(mut self, now: Time, inline: u64, flow: Arc<FlowConfig>) -> Self {
         let mut bodies = Bodies::new(now, &flow);
@@ -48,30 +48,32 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.streaming(flow)
     }
 
-    /// Whether the next part of the request's body is wanted: there is credit for it.
+    /// Returns whether there is credit for the next part of the request's body.
     pub fn wants_data(&self) -> bool {
         !self.ended && self.bodies.as_ref().is_some_and(|bodies| bodies.flow.wants_data())
     }
 
-    /// Whether nothing more of the request's body will be sent, and the rest of it can be dropped.
+    /// Returns whether no more of the request's body will be sent. The rest of it can be dropped.
     pub fn is_sent(&self) -> bool {
         self.ended || self.bodies.as_ref().is_none_or(|bodies| bodies.flow.is_sent())
     }
 
-    /// More of the request's body may be there at once: what does not fill a frame is not transmitted as long as more is
-    /// [wanted](Caller::wants_data), until [`Caller::uncork`]. Not without asking for it soon, or it is never sent.
+    /// Holds back a part of the request's body that does not fill a frame, while more is [wanted](Caller::wants_data).
+    /// Call it if more of the body may be available at once. [`Caller::uncork`] must follow, or the part is never sent.
     pub fn cork(&mut self) {
         if let Some(bodies) = &mut self.bodies {
             bodies.flow.cork();
         }
     }
 
-    /// Nothing more is there for now. True if there is something to be transmitted that has waited for more.
+    /// Ends the effect of [`Caller::cork`], because no more of the body is available for now. Returns whether something
+    /// that was held back can be transmitted.
     pub fn uncork(&mut self) -> bool {
         self.bodies.as_mut().is_some_and(|bodies| bodies.flow.uncork())
     }
 
-    /// The next part of the request's body. To be called if it is wanted; more waits for credit.
+    /// Adds the next part of the request's body. Call it if [`Caller::wants_data`] returns true; bytes beyond the credit
+    /// are queued.
     pub fn send(&mut self, now: Time, data: Bytes) {
         if let Some(sender) = self.sender() {
             sender.push(data);
@@ -79,7 +81,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// The request's body ends here.
+    /// Ends the request's body. The exchange fails if the trailers do not fit one frame.
     pub fn finish(&mut self, now: Time, trailers: Option<HeaderMap>) {
         let Some(sender) = self.sender() else { return };
         if sender.finish(trailers) {
@@ -90,13 +92,14 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// The exchange is given up, for this reason: the request's body broke off, or is over a limit.
+    /// Gives the exchange up, because the request's body broke off or is over a limit. The consumers receive RESET with
+    /// `code` and `text`.
     pub fn abort(&mut self, code: ResetCode, text: &str) {
         if self.ended {
             return;
         }
-        let told: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
-        for to in told {
+        let consumers: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
+        for to in consumers {
             let reset = Reset { code, text: text.to_owned(), ran: true };
             self.transmit(Some(to), reset.encode(), None);
         }
@@ -109,9 +112,14 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end(None, code, broken);
     }
 
-    /// The next part of the response's body, its inline bytes first. Trailers come last, then nothing.
+    /// Returns the next part of the response's body: the inline bytes first, trailers last, and then `None`.
     ///
-    /// Pending until a frame was handled. As reading gives credit, [`Caller::poll_transmit`] is to be drained after it.
+    /// Returns `Pending` if no part has arrived; try again after the next frame was handled. Reading grants credit, so
+    /// drain [`Caller::poll_transmit`] after it.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyErrorKind`] if the body ended too early. Every further call returns the same error.
     pub fn poll_read(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyErrorKind>>> {
         match &mut self.bodies {
             Some(bodies) if bodies.responded => bodies.flow.read(),
@@ -119,17 +127,17 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// How many bytes of the response's body wait to be read.
+    /// Returns how many bytes of the response's body have arrived and are not read.
     pub fn queued(&self) -> usize {
         self.bodies.as_ref().map_or(0, |bodies| bodies.flow.queued())
     }
 
-    /// Whether a response was given to the application whose body is read here.
+    /// Returns whether `poll_event` has a response, or has returned one, whose body is read with `poll_read`.
     pub(super) fn has_responded(&self) -> bool {
         self.bodies.as_ref().is_some_and(|bodies| bodies.responded)
     }
 
-    /// Whether the REQUEST is all there is to send: once a consumer was chosen, it alone gets the body.
+    /// Returns whether the request may be sent as another attempt. Once a consumer has won, it alone gets the body.
     pub(super) fn is_repeatable(&self) -> bool {
         self.bodies.as_ref().is_none_or(|bodies| bodies.winner.is_none())
     }
@@ -146,53 +154,53 @@ impl<A: Clone + PartialEq> Caller<A> {
         if let Some(sender) = self.sender() {
             sender.limit(accept.max_payload);
         }
-        // An ACCEPT counts nothing: it may come before DATA that was sent after it only.
+        // ACCEPT does not say how many DATA its sender has sent: none were sent before it.
         self.credited(now, attempt, &Credit { offset: accept.credit, stop: false, sent: 0 });
     }
 
     pub(super) fn credited(&mut self, now: Time, attempt: u8, credit: &Credit) {
-        // The ACCEPT may have been lost.
+        // CREDIT stands in for an ACCEPT that was lost.
         if credit.offset > 0 && self.is_repeatable() && self.sender().is_some() && self.can_win(attempt) {
             self.win(attempt);
         }
         let Some(bodies) = &mut self.bodies else {
             if credit.sent > 0 {
-                self.out_of_order(ResetCode::Gap);
+                self.fail_out_of_order(ResetCode::Gap);
             }
             return;
         };
         match bodies.flow.credit(credit) {
             Ok(true) => self.body_moved(now),
             Ok(false) => {}
-            Err(code) => self.out_of_order(code),
+            Err(code) => self.fail_out_of_order(code),
         }
     }
 
     pub(super) fn received(&mut self, now: Time, data: Data) {
         let Some(bodies) = self.bodies.as_mut().filter(|bodies| bodies.responded) else {
-            return self.out_of_order(ResetCode::Gap);
+            return self.fail_out_of_order(ResetCode::Gap);
         };
         bodies.clock = now;
         let winner = bodies.winner;
         let received = bodies.flow.data(data);
         let is_complete = bodies.flow.receiver.as_ref().is_some_and(Receiver::is_complete);
         match (received, winner) {
-            (Err(code), _) => self.out_of_order(code),
+            (Err(code), _) => self.fail_out_of_order(code),
             (Ok(_), Some(winner)) if is_complete => self.end_well(winner, None),
             (Ok(true), _) => self.watch.moved(now),
             (Ok(false), _) => {}
         }
     }
 
-    /// A response that does not end with its head.
+    /// Handles a response that does not end with its head.
     pub(super) fn begin_response(&mut self, now: Time, attempt: u8, mut response: Box<ResponseFrame>) {
         let Some(flow) = self.flow.clone() else {
             let failure =
-                Failure::new(FailureKind::BadAnswer).with_detail("the response does not fit one frame");
+                Failure::new(FailureKind::BadResponse).with_detail("the response does not fit one frame");
             return self.fail(failure, ResetCode::TooLarge);
         };
         if !self.can_win(attempt) {
-            return self.out_of_order(ResetCode::Internal);
+            return self.fail_out_of_order(ResetCode::Internal);
         }
         let mut receiver = Receiver::new(&flow, std::mem::take(&mut response.body), self.config.credit);
         receiver.ask();
@@ -209,7 +217,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.event = Some(CallerEvent::Response(response));
     }
 
-    /// What is to be published of the bodies.
+    /// Returns the next DATA or CREDIT to publish.
     pub(super) fn poll_bodies(&mut self) -> Option<CallerTransmit<A>> {
         let bodies = self.bodies.as_mut().filter(|_| !self.ended)?;
         let attempt = bodies.winner?;
@@ -227,12 +235,12 @@ impl<A: Clone + PartialEq> Caller<A> {
         idle.into_iter().chain(starved.map(|bodies| bodies.clock + RETRY)).min()
     }
 
-    /// Whether nothing has come for too long.
+    /// Returns whether no frame has arrived for too long.
     pub(super) fn is_idle(&self, now: Time) -> bool {
         self.idle().is_some_and(|idle| self.watch.silence(now) >= idle)
     }
 
-    /// For how long nothing may come, if that is limited as things are.
+    /// Returns the time without a frame after which the exchange fails, or `None` if it is unlimited for now.
     fn idle(&self) -> Option<Duration> {
         match &self.bodies {
             Some(bodies) if bodies.responded => Some(bodies.idle),
@@ -249,14 +257,14 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// Whether this attempt may be chosen: it was not chosen or given up before, and its consumer can be addressed.
+    /// Returns whether this attempt may win: no other attempt has won, and its consumer can be addressed.
     fn can_win(&self, attempt: u8) -> bool {
         let winner = self.bodies.as_ref().and_then(|bodies| bodies.winner);
         winner.is_none_or(|winner| winner == attempt)
             && self.attempt(attempt).is_some_and(|attempt| attempt.consumer().is_some())
     }
 
-    /// This attempt's consumer is the one; the others are told to stop.
+    /// Makes this attempt the winner. The consumers of the other attempts receive RESET(cancel).
     fn win(&mut self, attempt: u8) {
         let Some(bodies) = &mut self.bodies else { return };
         if bodies.winner.replace(attempt).is_some() {
@@ -271,7 +279,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// The request's body goes on, and so the response's head may take longer.
+    /// Notes that the request's body makes progress, so that the response's head may take longer.
     fn body_moved(&mut self, now: Time) {
         self.watch.moved(now);
         if !self.has_responded() {

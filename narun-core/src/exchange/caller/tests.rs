@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use super::*;
 
-use crate::frame::{Accept, Credit, ResponseHead, VERSION, Working};
+use crate::frame::{Accept, Credit, Refusal, Refused, ResponseHead, VERSION, Working};
 use crate::{Limits, fields::Edit};
 
 type Subject = &'static str;
@@ -146,7 +148,7 @@ fn a_consumer_that_stopped_before_it_began_is_as_good_as_a_refusal() {
 fn a_consumer_that_stopped_after_it_began_is_not_asked_again() {
     let mut caller = caller(true);
     caller.handle_frame(at(0), 0, reset_frame(ResetCode::Draining, true), None);
-    assert_fails(&mut caller, FailureKind::BadAnswer);
+    assert_fails(&mut caller, FailureKind::BadResponse);
 }
 
 #[test]
@@ -416,17 +418,17 @@ fn a_client_that_left_cancels_whoever_works() {
 fn an_unusable_answer_fails_it() {
     let mut malformed = caller(true);
     malformed.handle_malformed(at(0), 0, &DecodeError::Malformed("x"));
-    assert_fails(&mut malformed, FailureKind::BadAnswer);
+    assert_fails(&mut malformed, FailureKind::BadResponse);
 
     let data = crate::frame::Data { sequence: 1, body: Bytes::new(), end: true, trailers: None };
     let mut gap = caller(true);
     gap.handle_frame(at(1), 0, Frame::Data(data), Some(CONSUMER));
-    assert_fails(&mut gap, FailureKind::BadAnswer);
+    assert_fails(&mut gap, FailureKind::BadResponse);
     assert_reset(&mut gap, CONSUMER, ResetCode::Gap);
 
     let mut partial = caller(true);
     partial.handle_frame(at(1), 0, response(false), Some(CONSUMER));
-    assert_fails(&mut partial, FailureKind::BadAnswer);
+    assert_fails(&mut partial, FailureKind::BadResponse);
     assert_reset(&mut partial, CONSUMER, ResetCode::TooLarge);
 
     let mut reset = caller(true);
@@ -434,7 +436,7 @@ fn an_unusable_answer_fails_it() {
     let frame = Frame::Reset(Reset { code: ResetCode::TooLarge, text, ran: true });
     reset.handle_frame(at(1), 0, frame, None);
     let failure = failure(&mut reset);
-    assert_eq!(failure.kind(), FailureKind::BadAnswer);
+    assert_eq!(failure.kind(), FailureKind::BadResponse);
     assert!(failure.to_string().contains("over 10 bytes"), "{failure}");
 }
 

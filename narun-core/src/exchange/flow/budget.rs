@@ -1,11 +1,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The credit that all exchanges of a connection may have given out and not yet seen used up, in bytes.
+/// The outstanding credit that all exchanges of a connection share, in bytes: bytes that may still arrive or are queued
+/// for their readers.
 ///
-/// A nats-server closes a connection that has more than 64 MB waiting for it, with everything on it; what was granted
-/// may all come at once. Three quarters are given out freely, each time at most a sixteenth of what is left of them,
-/// but no less than 64 KiB. The last quarter is kept for exchanges that have no credit at all, 1 KiB at a time, so that
-/// thousands of them go on, slowly, while others hold the rest.
+/// A nats-server closes a connection that has more than 64 MB waiting for it, and all granted bytes may arrive at once.
+/// Three quarters of the budget are granted freely: each grant is at most a sixteenth of what is left of them, or 64 KiB
+/// if that is more. The last quarter is reserved for exchanges without any credit, 1 KiB at a time, so that thousands of
+/// them make progress, slowly, while others hold the rest.
 #[derive(Debug)]
 pub struct Budget {
     total: u64,
@@ -13,26 +14,27 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The default total, 48 MiB.
+    /// The default total: 48 MiB.
     pub const DEFAULT: u64 = 48 * 1024 * 1024;
 
-    /// The least that is given out freely.
+    /// The limit of a free grant is never lower. If less is left of the three quarters, no free grant is made.
     const SHARE: u64 = 64 * 1024;
 
-    /// What is given to exchanges that have nothing, when no more is left.
+    /// Largest grant from the last quarter.
     const LEAST: u64 = 1024;
 
-    /// A budget of so many bytes.
+    /// Creates a budget of `total` bytes.
     pub const fn new(total: u64) -> Self {
         Self { total, used: AtomicU64::new(0) }
     }
 
-    /// How much is given out at the moment.
+    /// Returns the bytes that are in use.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes up to `wanted`; `urgent` if the exchange comes to a halt with nothing. The caller gives back what it got.
+    /// Takes up to `wanted` bytes and returns how many: 0 if the budget is used up. `urgent` states that the exchange has
+    /// no credit. Every byte must be given back.
     pub(super) fn take(&self, wanted: u64, urgent: bool) -> u64 {
         let mut given = 0;
         let take = |used: u64| {
@@ -47,12 +49,12 @@ impl Budget {
             };
             (given > 0).then_some(used + given)
         };
-        // Only the sum counts: nothing else is published by it.
+        // Relaxed: the counter guards no other memory.
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
         given
     }
 
-    /// Counts what was promised already.
+    /// Takes bytes that were granted already, even beyond the total.
     pub(super) fn force(&self, amount: u64) {
         self.used.fetch_add(amount, Ordering::Relaxed);
     }
@@ -75,7 +77,7 @@ mod tests {
     const WINDOW: u64 = 1024 * 1024;
 
     #[test]
-    fn grants_shrink_and_then_wait() {
+    fn grants_shrink_until_only_urgent_ones_are_left() {
         let budget = Budget::default();
         let mut last = WINDOW;
         let mut count = 0;
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_budget_lets_one_after_the_other_go_on() {
+    fn a_small_budget_grants_urgent_wishes_only() {
         let budget = Budget::new(1500);
         assert_eq!(budget.take(WINDOW, false), 0);
         assert_eq!(budget.take(WINDOW, true), 1024);

@@ -2,24 +2,24 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Pieces up to this size are put together where they have to wait: each of them would take more room than its bytes,
-/// and hold on to the buffer that it was read into.
+/// Size up to which queued pieces are put together, in bytes: each piece would take more memory than its bytes, and keep
+/// the buffer that it was read into.
 const SMALL: usize = 1024;
 
-/// How many bytes are put together at the most.
+/// Bytes that are put together, at most.
 const HEAP: usize = 16 * 1024;
 
-/// Bytes that wait, in order, in the pieces that they came in.
+/// A queue of bytes, in the pieces in which they were added.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     queue: VecDeque<Bytes>,
-    /// Small ones, after all others.
+    /// Small pieces, which follow the queue.
     heap: BytesMut,
     len: usize,
 }
 
 impl Pieces {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -28,7 +28,7 @@ impl Pieces {
         self.len == 0
     }
 
-    /// Adds a piece. Only a small one behind others is copied.
+    /// Adds a piece. It is copied only if it is small and others are queued.
     pub(super) fn push(&mut self, piece: Bytes) {
         if piece.is_empty() {
             return;
@@ -46,7 +46,7 @@ impl Pieces {
         }
     }
 
-    /// Takes the first piece out.
+    /// Removes the first piece. Returns `None` if the queue is empty.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         if self.queue.is_empty() {
             self.close_heap();
@@ -63,7 +63,7 @@ impl Pieces {
     }
 }
 
-/// The bytes, whatever pieces they are in.
+/// The bytes in order, across pieces.
 impl Buf for Pieces {
     fn remaining(&self) -> usize {
         self.len
@@ -74,7 +74,7 @@ impl Buf for Pieces {
     }
 
     fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.len, "no further than to the end");
+        assert!(count <= self.len, "advanced beyond the end");
         self.len -= count;
         while let Some(first) = self.queue.front_mut() {
             if first.len() > count {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_is_what_went_in() {
+    fn pieces_keep_bytes_and_their_order() {
         for sizes in [&[][..], &[0], &[1], &[2000, 3, 0, 4, 5000, 6], &[1024, 1024, 1025], &[700; 100]] {
             let (mut pieces, all) = of(sizes);
             assert_eq!(pieces.len(), all.len());
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_pieces_are_few_that_wait() {
+    fn many_small_pieces_are_put_together() {
         let (mut pieces, _) = of(&[1; 100_000]);
         assert!(std::iter::from_fn(|| pieces.pop()).count() < 10);
     }

@@ -9,35 +9,35 @@ use super::pieces::Pieces;
 use super::{Budget, FlowConfig};
 use crate::frame::{Data, ResetCode};
 
-/// After how many DATA credit is renewed although less than half of it was taken: whoever sends small ones may
-/// send no more than a few hundred without.
+/// Number of DATA after which credit is renewed although less than half of it was read: a sender of small DATA may send
+/// only a few hundred without new credit.
 const CROWD: u32 = 64;
 
-/// One direction of an exchange where the bytes are read.
+/// The receiving end of a body.
 #[derive(Debug)]
 pub(in crate::exchange) struct Receiver {
-    /// Number of the last DATA.
+    /// Sequence number of the last DATA.
     last: u64,
-    /// Offset up to which bytes have come, and up to which they were read.
+    /// Offset up to which the body has arrived, and up to which it was read.
     received: u64,
     taken: u64,
-    /// Offset up to which they came inline, without credit.
+    /// Offset up to which the body arrived inline, without credit.
     inline: u64,
-    /// Offset up to which they may come.
+    /// Offset up to which the body may be sent.
     granted: u64,
-    /// What could come and was not read when credit was last given, and offset of what was read then.
+    /// Bytes that were granted and not read when credit was last granted, and the offset read by then.
     size: u64,
     taken_then: u64,
-    /// DATA since then.
+    /// DATA since credit was last granted.
     since: u32,
     queue: Pieces,
     state: State,
-    /// Whether the reader wants more than came inline.
+    /// Whether the reader wants more than the inline bytes.
     asked: bool,
-    /// Whether the budget had nothing left when it was needed.
+    /// Whether credit was needed and the budget was used up.
     starved: bool,
     window: u64,
-    /// How much of the budget is in use for this.
+    /// Bytes of the budget that this body uses.
     reserved: u64,
     budget: Arc<Budget>,
 }
@@ -45,14 +45,14 @@ pub(in crate::exchange) struct Receiver {
 #[derive(Debug)]
 enum State {
     Open,
-    /// All of it has come.
+    /// The whole body has arrived.
     Ended(Option<HeaderMap>),
-    /// Nobody reads it: what comes is passed over.
+    /// The body is not read any more: further DATA is discarded.
     Stopped,
 }
 
 impl Receiver {
-    /// A body whose first bytes came inline, and for which credit up to the offset `granted` was given at once.
+    /// Begins a body with the bytes that arrived inline. Credit up to the offset `granted` was granted already.
     pub(in crate::exchange) fn new(config: &FlowConfig, inline: Bytes, granted: u64) -> Self {
         let first = inline.len() as u64;
         let reserved = granted.saturating_sub(first);
@@ -78,7 +78,7 @@ impl Receiver {
         }
     }
 
-    /// Takes a part of the body; false if it is known already.
+    /// Queues a part of the body. Returns false if it was received before.
     pub(in crate::exchange) fn data(&mut self, data: Data) -> Result<bool, ResetCode> {
         if data.sequence <= self.last {
             return Ok(false);
@@ -106,12 +106,12 @@ impl Receiver {
         Ok(true)
     }
 
-    /// The other side has sent so many DATA; what it sent before this has come, or is lost.
+    /// Returns an error if a DATA was lost. `sent` is the number of DATA that the other side sent before this statement.
     pub(in crate::exchange) fn check(&self, sent: u64) -> Result<(), ResetCode> {
         if sent > self.last { Err(ResetCode::Gap) } else { Ok(()) }
     }
 
-    /// The next part of the body.
+    /// Returns the next part of the body, its trailers last. `Pending` if it has not arrived.
     pub(in crate::exchange) fn read(&mut self) -> Poll<Option<Frame<Bytes>>> {
         if let Some(data) = self.queue.pop() {
             self.taken += data.len() as u64;
@@ -128,24 +128,24 @@ impl Receiver {
         }
     }
 
-    /// The reader wants all of it.
+    /// Asks for the bytes after the inline ones.
     pub(in crate::exchange) const fn ask(&mut self) {
         self.asked = true;
     }
 
-    /// Nobody reads it any more. True if the other side is to be told.
+    /// Discards the rest of the body. Returns whether the other side may be sending it.
     pub(in crate::exchange) fn stop(&mut self) -> bool {
-        let tell = matches!(self.state, State::Open) && self.asked;
+        let is_sending = matches!(self.state, State::Open) && self.asked;
         if matches!(self.state, State::Open) {
             self.state = State::Stopped;
         }
         self.queue = Pieces::default();
         self.taken = self.received;
         self.settle();
-        tell
+        is_sending
     }
 
-    /// The offset of new credit, if it is time for some.
+    /// Returns the offset of new credit, or `None` if none is due or the budget is used up.
     pub(in crate::exchange) fn poll_grant(&mut self) -> Option<u64> {
         if !self.asked || self.starved || !matches!(self.state, State::Open) {
             return None;
@@ -173,42 +173,42 @@ impl Receiver {
         Some(self.granted)
     }
 
-    /// Whether credit is needed and the budget had none.
+    /// Returns whether credit is needed and the budget was used up.
     pub(in crate::exchange) const fn is_starved(&self) -> bool {
         self.starved && matches!(self.state, State::Open)
     }
 
-    /// It is time to try the budget again.
+    /// Lets [`Receiver::poll_grant`] try the budget again.
     pub(in crate::exchange) const fn retry(&mut self) {
         self.starved = false;
     }
 
-    /// The offset that was granted last.
+    /// Returns the offset that was granted last.
     pub(in crate::exchange) const fn granted(&self) -> u64 {
         self.granted
     }
 
-    /// Whether the other side may send, and has not come to an end.
+    /// Returns whether the other side has unused credit and has not ended the body.
     pub(in crate::exchange) const fn is_waiting(&self) -> bool {
         matches!(self.state, State::Open) && self.granted > self.received
     }
 
-    /// Whether all of it has come.
+    /// Returns whether the whole body has arrived.
     pub(in crate::exchange) const fn is_complete(&self) -> bool {
         matches!(self.state, State::Ended(_))
     }
 
-    /// Whether nobody reads it.
+    /// Returns whether the body is not read any more.
     pub(in crate::exchange) const fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped)
     }
 
-    /// How many bytes wait to be read.
+    /// Returns how many bytes are queued for the reader.
     pub(in crate::exchange) const fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// Gives back what of the budget is not needed any more.
+    /// Gives back the part of the budget that is not needed any more.
     fn settle(&mut self) {
         let bound = match self.state {
             State::Open => self.granted,

@@ -5,49 +5,49 @@ use super::FlowConfig;
 use super::pieces::Pieces;
 use crate::frame::Data;
 
-/// How many DATA may follow each other without new credit. From then on they have to be full ones: what waits for a
-/// reader that has stopped is bounded in frames, too.
+/// Number of DATA without new credit after which only full ones are sent, so that the queue of a reader that has stopped
+/// is bounded in frames, too.
 const MANY: u32 = 256;
 
-/// What a DATA takes besides its bytes, at most.
+/// Bytes that a DATA takes besides its body, at most.
 const FRAMING: usize = 32;
 
-/// The largest DATA. NATS clients read into buffers of 32 KiB, async-nats at least, and what does not fit one, with its
-/// subjects, is moved while it comes.
+/// Largest DATA, in bytes. NATS clients, async-nats at least, read into buffers of 32 KiB; a message that does not fit
+/// one with its subjects is copied while it arrives.
 const LARGEST: usize = 32 * 1024 - 256;
 
-/// One direction of an exchange where the bytes come from.
+/// The sending end of a body.
 #[derive(Debug)]
 pub(in crate::exchange) struct Sender {
-    /// Number of the last DATA.
+    /// Sequence number of the last DATA.
     last: u64,
-    /// Offset up to which bytes were sent.
+    /// Offset up to which the body was sent.
     sent: u64,
-    /// Offset up to which they may be.
+    /// Offset up to which the body may be sent.
     credit: u64,
-    /// The largest frame, and the most bytes in one.
+    /// Largest frame, and the most body bytes in one.
     frame: usize,
     chunk: usize,
     /// DATA since credit was last gained.
     since: u32,
     pending: Pieces,
-    /// Whether more may be there at once, so that only full DATA are sent.
+    /// Whether only full DATA are sent, because more of the body may be available at once.
     corked: bool,
     end: End,
 }
 
 #[derive(Debug)]
 enum End {
-    /// There is more, or may be.
+    /// More of the body may follow.
     Open,
-    /// What is pending is all; trailers follow.
+    /// The pending bytes are the last ones; trailers follow.
     Given(Option<HeaderMap>),
-    /// It was sent, or is not wanted any more.
+    /// The end was sent, or the body is not wanted any more.
     Over,
 }
 
 impl Sender {
-    /// A body of which bytes up to this offset were sent inline, and that may be sent up to `credit`.
+    /// Begins a body whose bytes below `inline` were sent inline. It may be sent up to the offset `credit`.
     pub(in crate::exchange) fn new(config: &FlowConfig, inline: u64, credit: u64) -> Self {
         let quarter = usize::try_from(config.window / 4).unwrap_or(usize::MAX);
         let chunk = config.frame.min(LARGEST).saturating_sub(FRAMING).min(quarter).max(1);
@@ -64,7 +64,7 @@ impl Sender {
         }
     }
 
-    /// The other side's server takes no larger payload; 0 if it did not say.
+    /// Limits frames to `max_payload` bytes, which a server takes. Does nothing if it is 0: unknown.
     pub(in crate::exchange) fn limit(&mut self, max_payload: u64) {
         if let most @ 1.. = usize::try_from(max_payload).unwrap_or(usize::MAX) {
             self.frame = self.frame.min(most);
@@ -72,19 +72,19 @@ impl Sender {
         }
     }
 
-    /// Whether there is credit for bytes that are not here yet, and use for them.
+    /// Returns whether there is credit for more bytes than are pending.
     pub(in crate::exchange) fn wants_data(&self) -> bool {
         matches!(self.end, End::Open)
             && self.pending.len() < self.chunk
             && self.sent + (self.pending.len() as u64) < self.credit
     }
 
-    /// Whether nothing more will be sent.
+    /// Returns whether no more is sent.
     pub(in crate::exchange) const fn is_over(&self) -> bool {
         matches!(self.end, End::Over)
     }
 
-    /// Whether nothing can be sent before credit comes.
+    /// Returns whether nothing can be sent until credit arrives.
     pub(in crate::exchange) fn is_stalled(&self) -> bool {
         match &self.end {
             End::Open => self.sent >= self.credit || (!self.pending.is_empty() && self.size() == 0),
@@ -93,29 +93,29 @@ impl Sender {
         }
     }
 
-    /// Number of the last DATA, 0 if there was none.
+    /// Returns the sequence number of the last DATA, or 0 if none was sent.
     pub(in crate::exchange) const fn last(&self) -> u64 {
         self.last
     }
 
-    /// Adds to the body.
+    /// Adds bytes to the body. Does nothing after its end.
     pub(in crate::exchange) fn push(&mut self, data: Bytes) {
         if matches!(self.end, End::Open) {
             self.pending.push(data);
         }
     }
 
-    /// More may be there at once: as long as it is wanted, and until [`Sender::uncork`], only full DATA are sent.
+    /// Sends only full DATA while more is wanted, until [`Sender::uncork`]: more of the body may be available at once.
     pub(in crate::exchange) const fn cork(&mut self) {
         self.corked = true;
     }
 
-    /// Nothing more is there for now. True if something has waited for more.
+    /// Ends the effect of [`Sender::cork`]. Returns whether something was held back.
     pub(in crate::exchange) fn uncork(&mut self) -> bool {
         std::mem::take(&mut self.corked) && self.size() > 0
     }
 
-    /// Ends the body; false if its trailers do not fit a frame.
+    /// Ends the body. Returns false if its trailers do not fit a frame.
     pub(in crate::exchange) fn finish(&mut self, trailers: Option<HeaderMap>) -> bool {
         let trailers = trailers.filter(|trailers| !trailers.is_empty());
         let fits = trailers.is_none() || last(u64::MAX, trailers.clone()).encode().len() <= self.frame;
@@ -125,7 +125,7 @@ impl Sender {
         fits
     }
 
-    /// Takes credit; true if it is more than before.
+    /// Applies credit. Returns false, and changes nothing, if the offset is not larger than before.
     pub(in crate::exchange) const fn credit(&mut self, offset: u64) -> bool {
         let more = offset > self.credit;
         if more {
@@ -135,13 +135,13 @@ impl Sender {
         more
     }
 
-    /// The other side does not want it any more.
+    /// Drops the rest of the body: the other side does not want it any more.
     pub(in crate::exchange) fn stop(&mut self) {
         self.end = End::Over;
         self.pending = Pieces::default();
     }
 
-    /// The next DATA, encoded.
+    /// Returns the next DATA, encoded, or `None` if none can be sent for now.
     pub(in crate::exchange) fn poll(&mut self) -> Option<Bytes> {
         let size = self.size();
         if self.corked && self.wants_data() {
@@ -169,7 +169,7 @@ impl Sender {
         Some(data)
     }
 
-    /// How many bytes the next DATA may carry.
+    /// Returns how many bytes the next DATA carries.
     fn size(&self) -> usize {
         let room = usize::try_from(self.credit.saturating_sub(self.sent)).unwrap_or(usize::MAX);
         let most = room.min(self.chunk);

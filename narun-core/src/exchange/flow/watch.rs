@@ -2,34 +2,35 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// When the other side is asked whether it is there: 1, 2, 4 and 8 s after something last moved, then every 10 s.
+/// When to send PROBE to the other side: 1, 2, 4 and 8 s after the last progress, and then every 10 s.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::exchange) struct Watch {
-    /// When it is asked, or looked at whether that is due.
+    /// When to check whether a PROBE is due. `None` if the other side is not watched.
     pub(in crate::exchange) at: Option<Time>,
-    /// How often it was asked since something moved.
+    /// Number of PROBEs since the last progress.
     asked: u32,
-    /// When anything came last, and when something that moved the exchange on.
+    /// When the last frame arrived, and when the exchange last made progress.
     heard: Time,
     moved: Time,
 }
 
 impl Watch {
-    /// The longest pause.
+    /// Longest pause between two PROBEs.
     const LONGEST: Duration = Duration::from_secs(10);
 
-    /// Watches from now on.
+    /// Starts to watch the other side.
     pub(in crate::exchange) fn begin(&mut self, now: Time) {
         (self.heard, self.moved, self.asked) = (now, now, 0);
         self.schedule(now);
     }
 
-    /// Something came.
+    /// Notes that a frame arrived.
     pub(in crate::exchange) const fn heard(&mut self, now: Time) {
         self.heard = now;
     }
 
-    /// The exchange moved on. Made for every frame: a timer that is due too early is put off when it fires.
+    /// Notes progress. It is called for every frame, so it does not move the timer: a timer that fires too early is put
+    /// off then.
     pub(in crate::exchange) fn moved(&mut self, now: Time) {
         self.moved = now;
         if std::mem::take(&mut self.asked) > 0 && self.at.is_some() {
@@ -37,7 +38,7 @@ impl Watch {
         }
     }
 
-    /// Whether to ask now. If so, [`Watch::asked`] is to be called.
+    /// Returns whether a PROBE is due. If it is, [`Watch::asked`] must follow.
     pub(in crate::exchange) fn is_due(&mut self, now: Time) -> bool {
         if self.at.is_none_or(|at| at > now) {
             return false;
@@ -50,29 +51,29 @@ impl Watch {
         true
     }
 
-    /// It was asked.
+    /// Notes that a PROBE was sent.
     pub(in crate::exchange) fn asked(&mut self, now: Time) {
         self.asked += 1;
         self.schedule(now);
     }
 
-    /// It is to be asked then.
+    /// Schedules a PROBE.
     pub(in crate::exchange) fn ask_at(&mut self, at: Time) {
         self.at = Some(at);
         self.asked = self.asked.max(1);
     }
 
-    /// Looks again after a while, without asking.
+    /// Checks again later, without a PROBE.
     pub(in crate::exchange) fn put_off(&mut self, now: Time) {
         self.at = Some(now + pause(2));
     }
 
-    /// For how long nothing has come.
+    /// Returns how long no frame has arrived.
     pub(in crate::exchange) fn silence(&self, now: Time) -> Duration {
         now - self.heard
     }
 
-    /// When nothing will have come for so long.
+    /// Returns when no frame will have arrived for `silence`.
     pub(in crate::exchange) fn silent_at(&self, silence: Duration) -> Time {
         self.heard + silence
     }
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_ever_more_rarely_until_something_moves() {
+    fn probes_become_rarer_until_there_is_progress() {
         let mut watch = Watch::default();
         watch.begin(at(0));
         for due in [1, 3, 7, 15, 25, 35] {
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn is_put_off_while_something_moves() {
+    fn progress_puts_the_probe_off() {
         let mut watch = Watch::default();
         watch.begin(at(0));
         watch.moved(at(5));
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_ends_with_anything_that_comes() {
+    fn any_frame_ends_the_silence() {
         let mut watch = Watch::default();
         watch.begin(at(0));
         watch.heard(at(10));

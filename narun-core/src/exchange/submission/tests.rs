@@ -4,8 +4,8 @@ use crate::Limits;
 use crate::fields::Edit;
 use crate::frame::{ResponseHead, VERSION, Working};
 
-const FIRST: Ack = Ack { duplicate: false };
-const AGAIN: Ack = Ack { duplicate: true };
+const FIRST: PubAck = PubAck { duplicate: false };
+const AGAIN: PubAck = PubAck { duplicate: true };
 
 fn at(millis: u64) -> Time {
     Time::new(Duration::from_millis(millis))
@@ -232,14 +232,14 @@ fn an_unusable_answer_is_told_with_the_id() {
     let mut partial = submission();
     partial.handle_frame(at(0), response(false));
     assert_accepted(&mut partial, false);
-    let text = assert_fails(&mut partial, FailureKind::BadAnswer);
+    let text = assert_fails(&mut partial, FailureKind::BadResponse);
     assert!(text.contains(&ExchangeId::from_bytes([7; 16]).to_string()), "{text}");
 
     let mut malformed = submission();
     malformed.handle_ack(at(0), Ok(FIRST));
     assert_accepted(&mut malformed, false);
     malformed.handle_malformed(at(0), &DecodeError::Malformed("x"));
-    assert_fails(&mut malformed, FailureKind::BadAnswer);
+    assert_fails(&mut malformed, FailureKind::BadResponse);
 }
 
 #[test]

@@ -55,12 +55,10 @@ impl DurableDelivery<'_> {
             expiry: self.durable.expiry,
             wants_response: awaits_response,
         };
-        let config = SubmissionConfig {
-            wait: deadline.saturating_duration_since(Instant::now()),
-            // The other half is for messages that are still on their way.
-            retry_for: store.tasks().duplicate_window() / 2,
-            ..SubmissionConfig::default()
-        };
+        let mut config = SubmissionConfig::default();
+        config.wait = deadline.saturating_duration_since(Instant::now());
+        // The other half is for messages that are still on their way.
+        config.retry_for = store.tasks().duplicate_window() / 2;
         let mut call = DurableCall::new(self.state.endpoint().clone(), request, config);
         if let Some(stored) = &mut stored {
             stored.keep();

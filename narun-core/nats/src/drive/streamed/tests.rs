@@ -78,7 +78,8 @@ impl World {
         let Some(echo) = &mut self.echo else { return };
         if !std::mem::replace(&mut self.responded, true) {
             let parts = http::Response::new(()).into_parts().0;
-            let head = ResponseHead { end: false, ..ResponseHead::new() };
+            let mut head = ResponseHead::new();
+            head.end = false;
             let frame = head.encode(&parts, Edit::default(), &b""[..], None, &Limits::default());
             echo.respond_with_body(Time::ZERO, frame.expect("small"), 0);
         }
@@ -105,7 +106,8 @@ impl World {
 
 fn request(end: bool) -> Bytes {
     let parts = http::Request::new(()).into_parts().0;
-    let head = RequestHead { end, ..RequestHead::new(ExchangeId::from_bytes([1; 16])) };
+    let mut head = RequestHead::new(ExchangeId::from_bytes([1; 16]));
+    head.end = end;
     head.encode(&parts, Edit::default(), &b""[..], None, &Limits::default()).expect("small")
 }
 

@@ -307,7 +307,7 @@ fn a_missing_head_is_a_gap_too() {
         caller.handle_frame(at(2), 0, frame, Some(CONSUMER));
         assert_reset(&mut caller, CONSUMER, ResetCode::Gap);
         assert!(
-            matches!(caller.poll_event(), Some(CallerEvent::Failed(failure)) if failure.kind() == FailureKind::BadAnswer)
+            matches!(caller.poll_event(), Some(CallerEvent::Failed(failure)) if failure.kind() == FailureKind::BadResponse)
         );
     }
 }

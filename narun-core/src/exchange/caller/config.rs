@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+/// Settings of a [`Caller`](super::Caller).
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CallerConfig {
+    /// Whether the request's method is idempotent: the request may be sent again although it may have been executed
+    /// (RFC 9110, section 9.2.2). Default false.
+    pub idempotent: bool,
+    /// Time until the response's head must have arrived. It starts again whenever the streamed body of the request makes
+    /// progress. Default 15 s.
+    pub head_timeout: Duration,
+    /// Time until the whole exchange must be over. Default `None`: unlimited.
+    pub total_timeout: Option<Duration>,
+    /// Time without any frame after which an idempotent request is sent again, once. Default 1 s.
+    pub silence: Duration,
+    /// Time without any frame of a consumer after which the exchange fails, before the response's head. With a long
+    /// [`CallerConfig::head_timeout`], the head may take as long as the consumer sends WORKING. Default `None`: unlimited.
+    pub idle: Option<Duration>,
+    /// Time for which a lost connection is forgiven. It bounds the wait for a frame after the connection was lost, and
+    /// the wait for consumers after it was restored, because theirs may have been lost too. Default 2 s.
+    pub grace: Duration,
+    /// How many times a refused request is sent again. Default 3.
+    pub resends: u8,
+    /// Shortest and longest backoff before a refused request is sent again. Each backoff is drawn evenly between them.
+    /// Default 5 to 50 ms.
+    pub pause: (Duration, Duration),
+    /// The credit for the response's body that the REQUEST grants, as an offset in bytes. Default 0.
+    pub credit: u64,
+}
+
+impl Default for CallerConfig {
+    fn default() -> Self {
+        Self {
+            idempotent: false,
+            head_timeout: Duration::from_secs(15),
+            total_timeout: None,
+            silence: Duration::from_secs(1),
+            idle: None,
+            grace: Duration::from_secs(2),
+            resends: 3,
+            pause: (Duration::from_millis(5), Duration::from_millis(50)),
+            credit: 0,
+        }
+    }
+}
