@@ -59,7 +59,7 @@ async fn invalid_messages_in_the_inbox_are_counted_and_ignored() {
     exchange.ok("unharmed").await;
     assert_eq!(waiting.await.expect("no panic").body, "unharmed");
     consumer.settle(consumer.client()).await;
-    assert!(consumer.waiting_frame().is_none(), "nobody was told anything");
+    assert!(consumer.waiting_frame().is_none(), "the gateway published nothing");
     assert_eq!(open_tokens(&gateway), 0);
 }
 

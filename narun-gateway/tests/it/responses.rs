@@ -45,7 +45,7 @@ async fn a_reset_before_the_head_is_502() {
     consumer.request().await.reset(ResetCode::Deadline, true).await;
     assert_eq!(response.await.expect("no panic").status, StatusCode::GATEWAY_TIMEOUT);
     consumer.settle(consumer.client()).await;
-    assert!(consumer.waiting_request().is_none(), "none was sent again");
+    assert!(consumer.waiting_request().is_none(), "no request was sent again");
 }
 
 #[tokio::test]

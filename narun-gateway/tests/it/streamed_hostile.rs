@@ -158,8 +158,8 @@ async fn frames_of_another_consumer_are_ignored_and_get_gone() {
         let client = consumer.client();
         let reply = stranger.subject.clone();
         client.publish_with_reply(token.clone(), reply, frame).await.expect("a message sent");
-        let told = stranger.frame().await;
-        assert!(matches!(told, Frame::Reset(Reset { code: ResetCode::Gone, .. })), "{told:?}");
+        let reset = stranger.frame().await;
+        assert!(matches!(reset, Frame::Reset(Reset { code: ResetCode::Gone, .. })), "{reset:?}");
         honest.goes_on().await;
         other.goes_on().await;
     }

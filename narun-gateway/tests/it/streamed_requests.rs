@@ -116,7 +116,7 @@ async fn a_client_that_waits_for_100_gets_it_when_the_handler_reads() {
     let mut handler = Handler::new(consumer.request().await).await;
     assert_eq!((handler.request.head.end, handler.request.body.len()), (false, 0));
     handler.turn().await;
-    assert_eq!(uploader.polled(), 0, "a server would have told the client to go on");
+    assert_eq!(uploader.polled(), 0, "a server would have sent 100");
     let part = handler.read().await.expect("a part").expect("well").into_data().expect("bytes");
     assert_eq!(part, "body");
     uploader.finish(None);

@@ -7,7 +7,7 @@ use pin_project::pin_project;
 
 use super::Segments;
 
-/// Collects a body whole, up to a limit. A body of one piece is not copied.
+/// A future that collects a whole body, up to a limit. A body of one piece is not copied.
 #[derive(Debug)]
 #[pin_project]
 pub struct Collect<B> {
@@ -21,9 +21,9 @@ pub struct Collect<B> {
 /// Why a body was not collected.
 #[derive(Debug)]
 pub enum CollectError<E> {
-    /// It is over the limit, by its own word or by what came.
+    /// It is over the limit, by its `size_hint` or by the bytes received.
     TooLarge,
-    /// It broke off.
+    /// It failed.
     Body(E),
 }
 
@@ -33,12 +33,12 @@ impl<B> Collect<B> {
         Self { body, limit, data: Segments::default(), trailers: None }
     }
 
-    /// How many bytes have come.
+    /// How many bytes were received.
     pub fn received(&self) -> usize {
         self.data.received()
     }
 
-    /// How many may come.
+    /// The most bytes that it may have.
     pub const fn limit(&self) -> usize {
         self.limit
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_pieces_and_keeps_trailers() {
+    fn pieces_are_joined_and_trailers_kept() {
         let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("x"))]);
         let mut frames = vec![Ok::<_, Infallible>(Frame::trailers(trailers.clone()))];
         for piece in ["c", "", "b", "a", ""] {
@@ -99,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn does_not_copy_a_single_piece() {
+    fn a_single_piece_is_not_copied() {
         let data = Bytes::from(vec![7; 100]);
         let (collected, _) = block_on(Collect::new(Full::new(data.clone()), 100)).expect("fits");
         assert_eq!(collected.as_ptr(), data.as_ptr());
     }
 
     #[test]
-    fn refuses_what_is_over_the_limit_before_and_after_it_came() {
+    fn a_body_over_the_limit_is_refused_by_its_hint_and_by_its_bytes() {
         assert!(matches!(
             block_on(Collect::new(Full::new(Bytes::from(vec![0; 4])), 3)),
             Err(CollectError::TooLarge)

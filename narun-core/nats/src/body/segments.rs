@@ -1,21 +1,21 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// The pieces of a body, put together. One alone is not copied.
+/// Joins the pieces of a body. A single piece is not copied.
 #[derive(Debug, Default)]
 pub struct Segments {
-    /// The only piece, or the first one once there is a second.
+    /// The first piece.
     first: Bytes,
-    /// All pieces once there is a second.
+    /// All pieces, if there are at least two.
     all: BytesMut,
 }
 
 impl Segments {
-    /// How many bytes there are.
+    /// How many bytes were pushed.
     pub fn received(&self) -> usize {
         self.first.len().max(self.all.len())
     }
 
-    /// Adds a piece at the end.
+    /// Appends a piece.
     pub fn push(&mut self, mut piece: impl Buf) {
         if self.received() == 0 {
             self.first = piece.copy_to_bytes(piece.remaining());
@@ -27,7 +27,7 @@ impl Segments {
         }
     }
 
-    /// Takes out all that there is.
+    /// Takes all bytes.
     pub fn take(&mut self) -> Bytes {
         let first = std::mem::take(&mut self.first);
         if self.all.is_empty() { first } else { self.all.split().freeze() }
