@@ -264,6 +264,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
+    /// Ends the exchange with an event for the consumer.
     fn cancelled(&mut self, why: Cancelled) {
         self.end(match why {
             Cancelled::ByCaller => BodyErrorKind::Reset,
@@ -273,6 +274,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         self.event = Some(CalleeEvent::Cancelled(why));
     }
 
+    /// Ends the exchange. A request's body that is not complete is broken off.
     fn end(&mut self, broken: BodyErrorKind) {
         self.ended = true;
         if let Some(bodies) = &mut self.bodies {

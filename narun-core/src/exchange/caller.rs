@@ -290,6 +290,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.lose(now, attempt, failure);
     }
 
+    /// Ends the exchange with a failure, or breaks off the body of its response. Consumers receive RESET with `code`.
     fn fail(&mut self, failure: Failure, code: ResetCode) {
         let broken = broken_by(failure.kind(), code);
         let event = (!self.has_responded()).then_some(CallerEvent::Failed(failure));
@@ -300,6 +301,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.fail(Failure::new(FailureKind::BadResponse).with_detail("a frame out of order"), code);
     }
 
+    /// Ends the exchange. Consumers receive RESET with `code`, and a body that is not complete is broken off.
     fn end(&mut self, event: Option<CallerEvent>, code: ResetCode, broken: BodyErrorKind) {
         let consumers: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
         for to in consumers {
@@ -312,6 +314,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
+    /// Sends PROBE to each consumer that has a token.
     fn probe_now(&mut self, now: Time) {
         let asked: Vec<(u8, A)> = (0..=u8::MAX)
             .zip(self.attempts())

@@ -59,7 +59,7 @@ pub(super) fn of(uri: &Uri) -> Cow<'_, str> {
     }
 }
 
-/// Reads a scheme. `http` and `https` are recognized in upper and lower case.
+/// Reads a scheme. `http` and `https` are recognized in any letter case.
 pub(super) fn read_scheme(reader: &mut Reader<'_>) -> Result<Scheme, DecodeError> {
     match reader.text()? {
         text if text.eq_ignore_ascii_case("http") => Ok(Scheme::HTTP),

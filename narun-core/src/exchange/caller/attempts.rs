@@ -16,6 +16,7 @@ pub(super) enum Attempt<A> {
 }
 
 impl<A> Attempt<A> {
+    /// Returns the token of the consumer that has taken the attempt, if it named one.
     pub(super) const fn consumer(&self) -> Option<&A> {
         match self {
             Self::Taken { by } => by.as_ref(),
@@ -60,6 +61,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         false
     }
 
+    /// Notes that a consumer has the request of this attempt, and its token if it named one.
     pub(super) fn mark_taken(&mut self, now: Time, attempt: u8, by: Option<A>) {
         self.silence_at = None;
         self.grace_until = None;
@@ -106,6 +108,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
+    /// Adds an attempt, which `poll_transmit` returns next.
     pub(super) fn send_again(&mut self) {
         self.others.push(Attempt::Sent);
     }
