@@ -3,7 +3,7 @@
 from pathlib import Path
 
 FUZZ = Path(__file__).parent
-# The limits that a target takes from the first bytes of its input, here as wide as can be.
+# A target takes its limits from the first bytes of its input. These are the widest ones.
 PREFIX = {"frame": b"", "request": b"\xff" * 4, "response": b"\xff" * 3}
 
 for block in (FUZZ.parent / "spec/vectors.txt").read_text().split("\n\n"):

@@ -113,7 +113,7 @@ pub(crate) fn is_forbidden_in_trailers_name(name: &str) -> bool {
 }
 
 /// Removes the hop-by-hop fields, including those that `Connection` names. The others keep their order.
-pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
+pub(crate) fn remove_hop_by_hop(fields: &mut HeaderMap) {
     if !fields.keys().any(is_hop_by_hop) {
         return;
     }

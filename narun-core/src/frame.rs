@@ -3,8 +3,9 @@
 //! A frame is one NATS payload: the array `[kind, head]` or `[kind, head, body]` (RFC 8949). The head is a map with small
 //! integer keys. A decoded body or field value is a slice of the payload: nothing is copied.
 //!
-//! [`Frame`], [`Kind`] and the frames without HTTP content are exhaustive, because a sender or receiver must consider each
-//! kind and each key. [`RequestHead`] and [`ResponseHead`] are `#[non_exhaustive]`: start from `new` and assign fields.
+//! [`Frame`], [`Kind`], the frames without HTTP content, [`ObjectRef`] and [`OutcomeRef`] are exhaustive, because a sender
+//! or receiver must consider each kind and each part. [`RequestHead`] and [`ResponseHead`] are `#[non_exhaustive]`: start
+//! from `new` and assign fields.
 
 mod control;
 mod data;

@@ -1,4 +1,4 @@
-//! Whatever goes into a frame comes out of it, and whatever comes in does no harm.
+//! Frames of any content decode to what was encoded, and decoding arbitrary bytes does no harm.
 
 mod describe;
 mod strategy;
@@ -21,7 +21,7 @@ fn fields(map: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
     map.iter().collect()
 }
 
-/// Bytes that lie within the payload were not copied.
+/// Returns whether the bytes lie within the payload, and so were not copied.
 fn is_slice_of(part: &[u8], payload: &Bytes) -> bool {
     part.is_empty() || payload.as_ptr_range().contains(&part.as_ptr())
 }
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn other_attempts_differ_in_nothing_else(
+    fn attempts_differ_in_their_number_only(
         (head, parts, attempt) in (request_head(), request_parts(), any::<u8>()),
         body in body(),
     ) {
@@ -105,7 +105,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..256)) {
-        harmless(bytes);
+        assert_harmless(bytes);
     }
 
     #[test]
@@ -124,7 +124,7 @@ proptest! {
                 Change::Repeat => bytes.extend_from_within(index..),
             }
         }
-        harmless(bytes);
+        assert_harmless(bytes);
     }
 }
 
@@ -145,8 +145,8 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Decoding neither panics nor lets through more than the limits; what it takes can be encoded and read again.
-fn harmless(bytes: Vec<u8>) {
+/// Asserts that decoding neither panics nor exceeds the limits, and that a decoded frame can be encoded and decoded again.
+fn assert_harmless(bytes: Vec<u8>) {
     let limits = tight();
     let payload = Bytes::from(bytes);
     let Ok(frame) = Frame::decode(&payload, &limits) else { return };
@@ -164,7 +164,7 @@ fn harmless(bytes: Vec<u8>) {
         assert!(map.len() <= limits.fields);
         assert!(map.capacity() <= 2 * limits.fields);
     }
-    let again = Frame::decode(&encode(&frame), &limits).expect("what was within limits still is");
+    let again = Frame::decode(&encode(&frame), &limits).expect("the frame is still within limits");
     assert_eq!(describe(&again), describe(&frame));
 }
 
@@ -176,7 +176,7 @@ fn tight() -> Limits {
 }
 
 #[test]
-fn a_full_set_of_fields_crosses_and_one_more_does_not() {
+fn the_largest_number_of_fields_crosses_and_one_more_does_not() {
     let limits = Limits::default();
     let mut parts = Request::new(()).into_parts().0;
     for number in 0..limits.fields {
@@ -191,9 +191,9 @@ fn a_full_set_of_fields_crosses_and_one_more_does_not() {
     assert!(head.encode(&parts, Edit::default(), &b""[..], None, &limits).is_err());
 }
 
-/// Counts and lengths that the payload only claims must not be believed.
+/// A decoder must not trust counts and lengths in the payload.
 #[test]
-fn claims_allocate_nothing() {
+fn claimed_counts_allocate_nothing() {
     let mut limits = Limits::default();
     limits.fields = usize::MAX;
     for head in ["fields", "trailers"] {
@@ -208,7 +208,7 @@ fn claims_allocate_nothing() {
     }
 }
 
-/// A sender that is not this crate may put anything between the fields; what is left keeps its order.
+/// Another implementation may send hop-by-hop fields. The remaining fields keep their order.
 #[test]
 fn hop_by_hop_fields_of_a_peer_are_dropped() {
     let mut payload = vec![0x82, 2, 0xa2, 8, 0x18, 200, 2, 0x8e];

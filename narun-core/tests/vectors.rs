@@ -1,4 +1,4 @@
-//! The golden vectors, of which other implementations can be tested too, against this one and against the CDDL.
+//! The golden vectors, checked against this implementation and against the CDDL. Other implementations can use them too.
 
 mod describe;
 
@@ -15,8 +15,8 @@ use describe::{describe, encode};
 const VECTORS: &str = include_str!("../spec/vectors.txt");
 const CDDL: &str = include_str!("../spec/exchange.cddl");
 
-/// Refused for what a grammar of data items does not see: bytes that follow, how a length is written, keys that repeat,
-/// counts, and what another key says.
+/// Vectors that are refused for reasons that CDDL cannot express: bytes after the frame, the form of a length, repeated
+/// keys, counts, and values that depend on another key.
 const BEYOND_CDDL: &[&str] = &[
     "bytes-after-frame",
     "bytes-after-body",
@@ -58,7 +58,7 @@ fn vectors() -> Vec<Vector> {
 }
 
 #[test]
-fn frames_decode_to_what_is_said() {
+fn frames_decode_to_their_description() {
     for Vector { test, name, payload, text } in vectors() {
         if test != "refuse" {
             let frame = Frame::decode(&payload, &Limits::default()).expect(name);
@@ -95,15 +95,15 @@ fn bad_frames_are_refused() {
     }
 }
 
-/// Valid, but with items that the crate for CDDL does not know: a tag and an unassigned simple value.
+/// A valid vector with items that cddl-cat does not support: a tag and an unassigned simple value.
 const BEYOND_CDDL_CAT: &str = "probe-with-tag-and-simple-value";
 
 #[test]
-fn the_cddl_says_the_same() {
+fn the_cddl_accepts_and_refuses_the_same_vectors() {
     let mut wrong = String::new();
     for Vector { test, name, payload, text } in vectors() {
         let valid = validate_cbor_bytes("frame", CDDL, &payload);
-        // What HTTP allows, and how much of it, is not for a grammar of frames to say.
+        // The CDDL does not cover the rules of HTTP, nor most limits.
         let expected = test != "refuse"
             || BEYOND_CDDL.contains(&name)
             || (text.starts_with("why http") && !text.contains("version") && !text.contains("status"))

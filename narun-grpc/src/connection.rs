@@ -1,6 +1,7 @@
 mod fence;
 mod inboxes;
 mod leaving;
+mod mark;
 mod rates;
 mod requests;
 mod subscriptions;
@@ -31,6 +32,7 @@ pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
 use self::leaving::Leaving;
 pub(crate) use self::leaving::{Due, completes_previous_pull};
+pub(crate) use self::mark::Mark;
 use self::rates::Rates;
 use self::requests::Requests;
 pub(crate) use self::subscriptions::{Ending, LiveSubscriptions};
@@ -57,7 +59,7 @@ struct ConnectionState {
     client: Client,
     statistics: Arc<Statistics>,
     jetstream: Context,
-    api: Api<Requests>,
+    api: Arc<Api<Requests>>,
     fence: OnceCell<Fence>,
     inboxes: Inboxes,
     leaving: Leaving,
@@ -67,10 +69,6 @@ struct ConnectionState {
     /// The epoch of the last server found recent enough for JetStream.
     recent: AtomicU64,
 }
-
-/// The number of times that the client had connected when a message was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(u64);
 
 impl Connection {
     /// Uses this client, for tenants in its account. Must be called within a tokio runtime.
@@ -92,7 +90,7 @@ impl Connection {
             statistics: client.statistics(),
             client,
             jetstream,
-            api,
+            api: Arc::new(api),
             fence: OnceCell::new(),
             inboxes: Inboxes::default(),
             leaving: Leaving::default(),
@@ -183,9 +181,9 @@ impl Connection {
         &self.0.verified
     }
 
-    /// The message and byte rates of streams.
-    pub(crate) fn rates(&self) -> &Rates {
-        &self.0.rates
+    /// Messages and bytes stored per second in a stream, whose current state is a sample. See [`Rates::of`].
+    pub(crate) fn rates(&self, stream: &str, state: &stream::State) -> (f64, f64) {
+        self.0.rates.of(&self.0.api, stream, state)
     }
 
     /// Marks the connection before a publish that [`confirm`](Self::confirm) will confirm.

@@ -1,4 +1,4 @@
-//! Both sides of an exchange, fed any frames in any order at any time.
+//! Both sides of an exchange under any frames, in any order and at any time.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any payload decodes or is refused, and what decodes is the same once it was encoded again.
+//! Any payload decodes or is refused, and a decoded frame stays the same when it is encoded and decoded again.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use narun_core::frame::{Frame, encode_probe};
 fuzz_target!(|input: &[u8]| {
     let Ok(frame) = Frame::decode(&Bytes::copy_from_slice(input), &Limits::default()) else { return };
     let payload = encode(&frame);
-    let again = Frame::decode(&payload, &Limits::default()).expect("what was encoded can be decoded");
+    let again = Frame::decode(&payload, &Limits::default()).expect("an encoded frame decodes");
     assert_eq!(format!("{frame:?}"), format!("{again:?}"));
     assert_eq!(encode(&again), payload);
 });
@@ -22,11 +22,11 @@ fn encode(frame: &Frame) -> Bytes {
         Frame::Request(frame) => frame
             .head
             .encode(&frame.parts, edit, &frame.body[..], frame.trailers.as_ref(), &limits)
-            .expect("what was within the limits still is"),
+            .expect("the frame is still within the limits"),
         Frame::Response(frame) => frame
             .head
             .encode(&frame.parts, edit, &frame.body[..], frame.trailers.as_ref(), &limits)
-            .expect("what was within the limits still is"),
+            .expect("the frame is still within the limits"),
         Frame::Accept(frame) => frame.encode(),
         Frame::Data(frame) => frame.encode(),
         Frame::Credit(frame) => frame.encode(),

@@ -1,4 +1,4 @@
-//! A RESPONSE decodes within its limits, however tight, with nothing in it that concerns one connection only.
+//! A decoded RESPONSE is within the limits, however tight, and has no hop-by-hop field.
 
 #![no_main]
 

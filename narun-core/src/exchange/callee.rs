@@ -179,8 +179,8 @@ impl<A: Clone + PartialEq> Callee<A> {
             });
         }
         match reply {
-            Some(reply) if reply == self.gateway => self.admitted(now, frame),
-            Some(other) => self.transmit(other, reset(ResetCode::Gone, true), false),
+            Some(reply) if reply == self.gateway => self.on_frame(now, frame),
+            Some(other) => self.transmit(other, encode_reset(ResetCode::Gone, true), false),
             None => {}
         }
     }
@@ -259,7 +259,7 @@ impl<A: Clone + PartialEq> Callee<A> {
     /// Ends the exchange with a RESET to the gateway and an event for the consumer.
     fn break_off(&mut self, code: ResetCode, why: Cancelled) {
         if !self.ended {
-            self.transmit(self.gateway.clone(), reset(code, true), false);
+            self.transmit(self.gateway.clone(), encode_reset(code, true), false);
             self.cancelled(why);
         }
     }
@@ -290,7 +290,7 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 }
 
-fn reset(code: ResetCode, ran: bool) -> Bytes {
+fn encode_reset(code: ResetCode, ran: bool) -> Bytes {
     Reset { code, text: String::new(), ran }.encode()
 }
 

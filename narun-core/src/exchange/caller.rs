@@ -139,13 +139,13 @@ impl<A: Clone + PartialEq> Caller<A> {
             return;
         }
         match frame {
-            Frame::Response(response) => self.answered(now, attempt, response),
-            Frame::Refused(refused) => self.refused(now, attempt, &refused),
-            Frame::Reset(reset) => self.reset(now, attempt, reset),
+            Frame::Response(response) => self.on_response(now, attempt, response),
+            Frame::Refused(refused) => self.on_refused(now, attempt, &refused),
+            Frame::Reset(reset) => self.on_reset(now, attempt, reset),
             Frame::Probe => self.transmit(reply, self.standing().encode(), Some(attempt)),
-            Frame::Accept(accept) => self.accepted(now, attempt, &accept),
-            Frame::Credit(credit) => self.credited(now, attempt, &credit),
-            Frame::Data(data) => self.received(now, data),
+            Frame::Accept(accept) => self.on_accept(now, attempt, &accept),
+            Frame::Credit(credit) => self.on_credit(now, attempt, &credit),
+            Frame::Data(data) => self.on_data(now, data),
             Frame::Working(_) => {}
             Frame::Request(_) => self.fail_out_of_order(ResetCode::Internal),
         }
@@ -173,7 +173,7 @@ impl<A: Clone + PartialEq> Caller<A> {
                 return self.lose(now, attempt, FailureKind::NoConsumer.into());
             }
             Some(Attempt::Taken { .. }) if returning => {
-                self.watch.ask_at(again);
+                self.watch.probe_at(again);
                 return;
             }
             Some(Attempt::Sent) => FailureKind::NoConsumer,
@@ -258,7 +258,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.ended
     }
 
-    fn answered(&mut self, now: Time, attempt: u8, response: Box<ResponseFrame>) {
+    fn on_response(&mut self, now: Time, attempt: u8, response: Box<ResponseFrame>) {
         if self.has_responded() {
             return;
         }
@@ -277,7 +277,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end(event, ResetCode::Cancel, BodyErrorKind::Reset);
     }
 
-    fn reset(&mut self, now: Time, attempt: u8, reset: Reset) {
+    fn on_reset(&mut self, now: Time, attempt: u8, reset: Reset) {
         let failure = match reset.code {
             ResetCode::Draining if !reset.ran => {
                 return self.try_later(now, attempt, FailureKind::Draining.into());
@@ -303,7 +303,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     fn end(&mut self, event: Option<CallerEvent>, code: ResetCode, broken: BodyErrorKind) {
         let consumers: Vec<A> = self.attempts().filter_map(Attempt::consumer).cloned().collect();
         for to in consumers {
-            self.transmit(Some(to), reset(code), None);
+            self.transmit(Some(to), encode_reset(code), None);
         }
         self.ended = true;
         self.event = self.event.take().or(event);
@@ -324,7 +324,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         for (attempt, to) in asked {
             self.transmit(Some(to), encode_probe(), Some(attempt));
         }
-        self.watch.asked(now);
+        self.watch.probed(now);
     }
 
     fn transmit(&mut self, to: Option<A>, payload: Bytes, reply: Option<u8>) {
@@ -345,7 +345,7 @@ const fn broken_by(kind: FailureKind, code: ResetCode) -> BodyErrorKind {
     }
 }
 
-fn reset(code: ResetCode) -> Bytes {
+fn encode_reset(code: ResetCode) -> Bytes {
     Reset { code, text: String::new(), ran: true }.encode()
 }
 

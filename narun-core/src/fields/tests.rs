@@ -21,7 +21,7 @@ fn left(mut fields: HeaderMap) -> Vec<String> {
 }
 
 #[test]
-fn fields_of_one_connection_are_known() {
+fn hop_by_hop_fields_are_recognized() {
     for name in [
         "Connection",
         "Keep-Alive",
@@ -44,7 +44,7 @@ fn fields_of_one_connection_are_known() {
 }
 
 #[test]
-fn trailers_are_about_what_they_follow() {
+fn fields_that_frame_or_describe_a_message_are_forbidden_in_trailers() {
     for name in
         [header::CONTENT_LENGTH, header::HOST, header::SET_COOKIE, header::AUTHORIZATION, header::TRAILER]
     {
@@ -56,7 +56,7 @@ fn trailers_are_about_what_they_follow() {
 }
 
 #[test]
-fn what_connection_names_goes_with_it() {
+fn fields_that_connection_names_are_removed() {
     let fields = map(&[
         ("first", "1"),
         ("connection", " Named ,, close,\t"),
@@ -72,13 +72,13 @@ fn what_connection_names_goes_with_it() {
 }
 
 #[test]
-fn without_such_fields_all_stay_as_they_are() {
+fn other_fields_stay_unchanged() {
     let fields = map(&[("b", "1"), ("a", "2"), ("b", "3")]);
     assert_eq!(left(fields), ["b: 1", "b: 3", "a: 2"]);
 }
 
 #[test]
-fn options_are_the_fields_that_are_named_and_there() {
+fn connection_options_are_the_named_fields_of_the_message() {
     let options =
         ConnectionOptions::of(&map(&[("connection", "a, close, \u{e9}, b c, a"), ("a", ""), ("c", "")]));
     assert!(options.contain(&HeaderName::from_static("a")));
@@ -90,7 +90,7 @@ fn options_are_the_fields_that_are_named_and_there() {
 }
 
 #[test]
-fn timeouts_are_read_as_grpc_writes_them() {
+fn grpc_timeouts_are_parsed() {
     let timeout_of = |text: &str| grpc_timeout(&map(&[("grpc-timeout", text)]));
     for (text, timeout) in [
         ("1H", Duration::from_secs(3600)),

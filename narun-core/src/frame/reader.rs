@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
             true if self.payload.len() > self.limit => {
                 DecodeError::TooLarge { what: "head", limit: self.limit }
             }
-            true => Malformed("it ends too early"),
+            true => Malformed("the payload ends too early"),
             false => Malformed(expected),
         }
     }

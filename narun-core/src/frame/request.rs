@@ -233,7 +233,7 @@ impl RequestFrame {
         fields::check_trailers(trailers.as_ref(), head.end)?;
         let body = reader.body()?;
         if head.object.is_some() && !(head.end && body.is_empty()) {
-            return Err(DecodeError::Malformed("a body besides the object that holds it"));
+            return Err(DecodeError::Malformed("a request with a body and an object"));
         }
         Ok(Self { head, parts, body, trailers })
     }

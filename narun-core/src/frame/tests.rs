@@ -30,7 +30,7 @@ fn decode(payload: &[u8]) -> Result<Frame, DecodeError> {
 }
 
 #[test]
-fn a_request_crosses_with_everything() {
+fn a_request_crosses_with_all_its_parts() {
     let parts = request_parts(
         Request::post("https://example.com/a/b?c=%20d")
             .version(Version::HTTP_2)
@@ -99,7 +99,7 @@ fn an_attempt_is_replaced_in_place() {
 }
 
 #[test]
-fn a_response_crosses_with_everything() {
+fn a_response_crosses_with_all_its_parts() {
     let parts =
         response_parts(Response::builder().status(299).header("set-cookie", "a").header("set-cookie", "b"));
     let head = ResponseHead {
@@ -167,7 +167,7 @@ fn texts_are_cut_between_characters() {
 }
 
 #[test]
-fn fields_are_edited_on_the_way() {
+fn fields_are_edited_while_they_are_encoded() {
     let parts = request_parts(
         Request::get("/")
             .header("connection", "close, X-Mine")
@@ -234,8 +234,8 @@ fn a_foreign_version_is_recognized_whatever_follows() {
 }
 
 #[test]
-fn unknown_keys_are_passed_over() {
-    // Under 20 a nest of everything, under 1000 a number.
+fn unknown_keys_are_skipped() {
+    // Key 20 has a nest of all types, and key 1000 a number.
     let nest = b"\x85\x20\xf9\x3c\x00\xc1\x1a\x00\x00\x00\x01\xa1\x61a\x81\xf6\xf8\xff";
     let mut payload = b"\x82\x05\xa3\x14".to_vec();
     payload.extend_from_slice(nest);
@@ -244,7 +244,7 @@ fn unknown_keys_are_passed_over() {
 }
 
 #[test]
-fn what_is_no_frame_is_refused() {
+fn payloads_that_are_not_frames_are_refused() {
     for payload in [
         &b""[..],
         b"\x80",

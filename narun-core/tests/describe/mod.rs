@@ -1,4 +1,4 @@
-//! What a frame says, in the text form of the vectors, and its encoding.
+//! The description of a frame, in the text form of the vectors, and its encoding.
 
 use std::fmt::{Display, Write};
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) fn encode(frame: &Frame) -> Bytes {
     }
 }
 
-/// The lines that describe a frame of any kind.
+/// Returns the lines that describe a frame of any kind.
 pub(crate) fn describe(frame: &Frame) -> String {
     let mut lines = Lines::default();
     match frame {
@@ -141,7 +141,7 @@ struct Lines(String);
 
 impl Lines {
     fn line(&mut self, key: &str, value: impl Display) {
-        writeln!(self.0, "{key} {value}").expect("a string takes everything");
+        writeln!(self.0, "{key} {value}").expect("a string has no limit");
     }
 
     fn unless<T: PartialEq + Display>(&mut self, default: &T, key: &str, value: &T) {

@@ -1,4 +1,4 @@
-//! Applications at both ends of an exchange, which do what a handler, an HTTP client and a server may do.
+//! Applications at both ends of an exchange, which act as an HTTP client, a gateway and a handler may.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,7 +18,7 @@ use narun_core::{BodyErrorKind, Limits, Time};
 use crate::random::Random;
 use crate::world::{Address, CONSUMERS, Weather};
 
-/// Where a body comes from.
+/// The application that gives a body.
 #[derive(Clone, Debug)]
 struct Source {
     id: Address,
@@ -28,7 +28,7 @@ struct Source {
     finished: bool,
 }
 
-/// Where a body goes to.
+/// The application that reads a body.
 #[derive(Debug, Default)]
 struct Sink {
     read: usize,
@@ -36,7 +36,7 @@ struct Sink {
     end: Option<Result<(), BodyErrorKind>>,
 }
 
-/// Every byte of every body, so that none is taken for another.
+/// Returns the byte of a body at an offset. Bodies and offsets have different bytes, so that a mix-up shows.
 fn byte(id: Address, offset: usize) -> u8 {
     let mixed = (offset as u64).wrapping_add(u64::from(id) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as u8
@@ -67,7 +67,7 @@ impl Source {
 }
 
 impl Sink {
-    /// Takes what was read; false if there was nothing.
+    /// Takes the result of a read. Returns false if no part had arrived.
     fn take(&mut self, id: Address, read: Poll<Option<Result<Part<Bytes>, BodyErrorKind>>>) -> bool {
         assert!(self.end.is_none());
         match read {
@@ -90,7 +90,7 @@ impl Sink {
         }
     }
 
-    /// An end is seen only of what has come whole.
+    /// Asserts that only a complete body has an end.
     fn check(&self, source: &Source) {
         assert!(self.read <= source.given);
         if self.end == Some(Ok(())) {
@@ -121,7 +121,7 @@ pub(crate) struct Gateway {
     total: Option<Duration>,
     upload: Source,
     inline: Bytes,
-    /// Whose response is read, how much of it came inline, and what became of it.
+    /// The consumer whose response is read.
     winner: Option<Address>,
     download: Sink,
     inline_response: usize,
@@ -132,7 +132,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that is about to send a request with this head.
+    /// Creates a gateway that has not sent its request yet, and completes the head of that.
     pub(crate) fn new(random: &mut Random, weather: Weather, head: &mut RequestHead) -> Self {
         let flow = Arc::new(flow(random));
         let mut upload = Source::new(0, random, flow.window);
@@ -182,7 +182,7 @@ impl Gateway {
         self.crashed = true;
     }
 
-    /// Whether nobody has this token open.
+    /// Returns whether this token is not open.
     pub(crate) fn is_over_or_unknown(&self, _token: Address) -> bool {
         self.machine.is_ended()
     }
@@ -284,14 +284,14 @@ impl Gateway {
         }
     }
 
-    /// What holds at any time.
+    /// Asserts what holds at any time.
     pub(crate) fn check(&self, consumers: &[Consumer]) {
         let window = usize::try_from(self.flow.window).expect("small");
         assert!(self.machine.queued() <= window.max(2000) + self.inline_response);
         consumers.iter().for_each(Consumer::check);
     }
 
-    /// What holds at the end; whether the response came whole.
+    /// Asserts what holds at the end. Returns whether the whole response arrived.
     pub(crate) fn finish(&mut self, consumers: &[Consumer]) -> bool {
         if let Some(winner) = self.winner {
             let consumer = &consumers[usize::from(winner - CONSUMERS)];
@@ -314,7 +314,7 @@ pub(crate) struct Consumer {
     config: Arc<CalleeConfig>,
     address: Address,
     weather: Weather,
-    /// The request's body, and how many parts of it are read before the handler stops; all of them if none.
+    /// The request's body, and how many parts of it the handler reads before it stops; `None` means all.
     upload: Sink,
     inline: usize,
     reads: Option<u64>,
@@ -478,14 +478,14 @@ impl Consumer {
         }
     }
 
-    /// What holds at any time.
+    /// Asserts what holds at any time.
     fn check(&self) {
         let window = usize::try_from(self.config.flow.window).expect("small");
         assert!(self.machine.queued() <= window + self.inline);
         assert!(self.config.flow.budget.used() <= self.config.flow.window);
     }
 
-    /// What holds at the end.
+    /// Asserts what holds at the end.
     pub(crate) fn finish(self, (total, trailers, finished): (usize, bool, bool), weather: Weather) {
         if self.upload.end == Some(Ok(())) && self.reads != Some(0) {
             assert_eq!((self.upload.read, self.upload.trailers), (total, trailers));

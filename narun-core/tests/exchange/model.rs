@@ -1,12 +1,12 @@
-//! Both sides of an exchange, joined by a network that does what networks do.
+//! Both sides of an exchange, joined by a simulated network that delays, loses, repeats and reorders messages.
 //!
-//! `NARUN_SEED=n` plays one seed and says what happens; `NARUN_SEEDS=n` plays so many.
+//! `NARUN_SEED=n` plays one seed and prints its messages. `NARUN_SEEDS=n` plays `n` seeds.
 
 use std::env;
 
 use crate::world::World;
 
-/// How many are played normally.
+/// Number of seeds that are played by default.
 const SEEDS: u64 = 2500;
 
 fn number(name: &str) -> Option<u64> {

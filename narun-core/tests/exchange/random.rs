@@ -1,4 +1,4 @@
-/// A SplitMix64 sequence: the same for a seed wherever it is played.
+/// A SplitMix64 sequence, which is the same for a seed on every machine.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -14,7 +14,7 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// A number below this one, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }

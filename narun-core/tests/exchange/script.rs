@@ -17,10 +17,10 @@ use narun_core::frame::{
 };
 use narun_core::{ExchangeId, Limits, Time};
 
-/// The most attempts there can be: the first, three refused, one after silence and one after a lost connection.
+/// The largest number of attempts: the first, three after refusals, one after silence and one after a lost connection.
 const ATTEMPTS: u8 = 6;
 
-/// The window of bodies that are streamed, and what may be queued besides: inline bytes.
+/// The window of streamed bodies, and the inline bytes that may be queued in addition.
 const WINDOW: usize = 64;
 const INLINE: usize = 8;
 
@@ -32,23 +32,23 @@ fn flow() -> FlowConfig {
     flow
 }
 
-/// Part of a body, of a length that a byte chooses.
+/// Returns a part of a body, whose length a byte chooses.
 fn part(choice: u8) -> Bytes {
     Bytes::from(vec![choice; usize::from(choice) % 40])
 }
 
-/// Everything that a script may do to an exchange.
+/// Plays a script to both sides of an exchange.
 pub(crate) fn play(script: &[u8]) {
     play_caller(script);
     play_callee(script);
 }
 
-/// The gateway's side ends with one event at the most, in time, and sends no more requests than it may.
+/// Asserts that the gateway's side ends in time, with at most one event and no more requests than allowed.
 fn play_caller(mut script: &[u8]) {
     let byte = |script: &mut &[u8]| if script.has_remaining() { script.get_u8() } else { 0 };
     let mode = byte(&mut script);
     let head_timeout = Duration::from_secs(u64::from(byte(&mut script)) + 1);
-    // A streamed body may go on for ever, and a request's may put its deadline off, unless there is a limit.
+    // Without a total timeout, a streamed response may go on for ever, and a request's body may put the deadline off.
     let total_timeout = (mode & 6 != 0).then_some(head_timeout * 2);
     let mut config = CallerConfig::default();
     config.idempotent = mode & 1 == 1;
@@ -107,12 +107,12 @@ struct Seen {
     requests: u8,
     events: u8,
     aborted: bool,
-    /// Whether a body has come to its end, well or not.
+    /// Whether a body has ended, complete or not.
     read: bool,
 }
 
 impl Seen {
-    /// After an end there is nothing, and after an error only that.
+    /// Asserts that nothing follows the end of a body, and that only an error follows an error.
     fn read<T, E>(&mut self, part: &Poll<Option<Result<T, E>>>) {
         match part {
             Poll::Pending => assert!(!self.read),
@@ -139,7 +139,7 @@ impl Seen {
     }
 }
 
-/// The consumer's side is cancelled once at the most, and says nothing after its end.
+/// Asserts that the consumer's side is cancelled at most once, and publishes nothing after its end.
 fn play_callee(mut script: &[u8]) {
     let byte = |script: &mut &[u8]| if script.has_remaining() { script.get_u8() } else { 0 };
     let mode = byte(&mut script);
@@ -188,7 +188,7 @@ fn play_callee(mut script: &[u8]) {
         assert!(callee.is_ended() || callee.poll_timeout().is_some_and(|at| at > now));
         assert!(callee.queued() <= WINDOW + INLINE);
     }
-    // It is over in time, or for want of a sign of the gateway.
+    // By now the exchange has ended by its deadline, or because no frame of the gateway arrived.
     callee.handle_timeout(now + Duration::from_secs(600));
     assert!(callee.is_ended());
     assert!(cancelled <= 1);
@@ -196,7 +196,7 @@ fn play_callee(mut script: &[u8]) {
     assert_eq!(config.flow.budget.used(), 0);
 }
 
-/// One of each kind, by number.
+/// Returns a frame that a byte chooses, of any kind.
 fn frame(choice: u8) -> Frame {
     let limits = Limits::default();
     let version = narun_core::frame::VERSION;

@@ -1,4 +1,4 @@
-//! A gateway, some consumers and a network between them, all of it made up from a seed.
+//! A gateway, some consumers and a network between them, all generated from a seed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use narun_core::{ExchangeId, Limits, Time};
 use crate::actors::{Consumer, Gateway};
 use crate::random::Random;
 
-/// A token. The gateway's are the numbers of its attempts, the consumers' begin with [`CONSUMERS`].
+/// A token. The gateway's tokens are the numbers of its attempts; those of the consumers start at [`CONSUMERS`].
 pub(crate) type Address = u16;
 
 pub(crate) const CONSUMERS: Address = 1000;
 
-/// When everything must be over: applications are through in less than 100 s, and 30 s later nobody waits any more.
+/// When every exchange must be over: applications take less than 100 s, and 30 s later no side waits any more.
 const LIMIT: Time = Time::new(Duration::from_secs(300));
 
-/// What the network does to messages.
+/// How the network treats messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
-    /// Delays them, in order.
+    /// Messages are delayed, and stay in order.
     Fair,
-    /// Loses them when a connection is cut, as NATS does, and processes may crash; applications give up now and then.
+    /// Also, messages are lost when a connection is cut, as in NATS, processes may crash, and applications may give up.
     Rough,
-    /// Drops, repeats and reorders them besides.
+    /// Also, messages are dropped, repeated and reordered.
     Wild,
 }
 
@@ -34,13 +34,13 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) now: Time,
     pub(crate) weather: Weather,
-    /// What the request says.
+    /// The head of the request.
     pub(crate) head: RequestHead,
     gateway: Gateway,
     consumers: Vec<Consumer>,
     wire: BTreeMap<(Time, u64), Message>,
     order: u64,
-    /// Until when the connection of the gateway, and that of the consumers, is cut.
+    /// When the connection of the gateway, and that of the consumers, is cut and restored.
     cuts: [Option<(Time, Time)>; 2],
     crash: [Option<Time>; 2],
     last: [Time; 2],
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Plays it to its end, and says whether the response came whole.
+    /// Plays the exchange to its end, and returns whether the whole response arrived.
     pub(crate) fn play(mut self) -> bool {
         let mut steps = 0;
         loop {
@@ -115,14 +115,18 @@ impl World {
                 break;
             }
             let Some(next) = self.next() else { break };
-            assert!(next <= LIMIT, "nothing ends it\n{:?}\n{:?}", self.gateway, self.consumers);
+            assert!(next <= LIMIT, "the exchange does not end\n{:?}\n{:?}", self.gateway, self.consumers);
             self.now = self.now.max(next);
             steps += 1;
-            assert!(steps < 200_000, "it goes round in circles\n{:?}\n{:?}", self.gateway, self.consumers);
+            assert!(steps < 200_000, "the exchange loops\n{:?}\n{:?}", self.gateway, self.consumers);
             self.step();
         }
-        assert!(self.gateway.is_over(), "the gateway waits for nothing\n{:?}", self.gateway);
-        assert!(self.consumers.iter().all(Consumer::is_over), "a consumer waits\n{:?}", self.consumers);
+        assert!(self.gateway.is_over(), "the gateway waits without a timeout\n{:?}", self.gateway);
+        assert!(
+            self.consumers.iter().all(Consumer::is_over),
+            "a consumer waits without a timeout\n{:?}",
+            self.consumers
+        );
         let whole = self.gateway.finish(&self.consumers);
         for consumer in std::mem::take(&mut self.consumers) {
             consumer.finish(self.gateway.sent(), self.weather);
@@ -131,7 +135,7 @@ impl World {
         whole
     }
 
-    /// When something happens next.
+    /// Returns when the next thing happens, or `None` if nothing will.
     fn next(&self) -> Option<Time> {
         let wire = self.wire.keys().next().map(|(at, _)| *at);
         let cuts = self.cuts.iter().flatten().map(|(from, to)| if *from > self.now { *from } else { *to });
@@ -143,7 +147,7 @@ impl World {
     fn step(&mut self) {
         for side in 0..2 {
             if self.crash[side].take_if(|at| *at <= self.now).is_some() {
-                self.say(format_args!("side {side} crashes"));
+                self.trace(format_args!("side {side} crashes"));
                 self.crashed(side);
             }
             match self.cuts[side] {
@@ -172,9 +176,9 @@ impl World {
     }
 
     fn connection(&mut self, side: usize, connection: ConnectionChange) {
-        self.say(format_args!("side {side}: {connection:?}"));
+        self.trace(format_args!("side {side}: {connection:?}"));
         if connection == ConnectionChange::Lost {
-            // What is on the wire to or from this side is lost, or some of it.
+            // Some messages on the wire are lost.
             let random = &mut self.random;
             self.wire.retain(|_, _| !random.one_in(2));
         }
@@ -188,7 +192,7 @@ impl World {
         self.cuts[side].is_some_and(|(from, to)| from <= self.now && self.now < to)
     }
 
-    /// Puts what the machines want published on the wire.
+    /// Puts the messages that the machines publish on the wire.
     fn drain(&mut self) {
         while let Some(transmit) = self.gateway.transmit() {
             match transmit {
@@ -215,9 +219,9 @@ impl World {
             match content {
                 Content::Frame(payload) => {
                     let frame = Frame::decode(payload, &Limits::default());
-                    self.say(format_args!("{from} -> {to} ({reply:?}): {frame:?}"));
+                    self.trace(format_args!("{from} -> {to} ({reply:?}): {frame:?}"));
                 }
-                content => self.say(format_args!("{from} -> {to} ({reply:?}): {content:?}")),
+                content => self.trace(format_args!("{from} -> {to} ({reply:?}): {content:?}")),
             }
         }
         let mut copies = 1;
@@ -231,7 +235,7 @@ impl World {
             };
             ordered = !self.random.one_in(50);
         }
-        // What a client cannot send it keeps until it is connected again.
+        // A client queues messages until it is connected again.
         let sent = match self.cuts[from] {
             Some((_, to)) if self.is_cut(from) => to,
             _ => self.now,
@@ -252,7 +256,7 @@ impl World {
         let Message { to, reply, content } = message;
         let receiver = usize::from(to >= CONSUMERS - 1);
         if self.is_cut(receiver) || (receiver == 0 && self.gateway.is_crashed()) {
-            return self.nobody(reply, &content);
+            return self.no_responders(reply, &content);
         }
         match content {
             Content::Request { attempt } => self.request(attempt),
@@ -271,10 +275,10 @@ impl World {
                 let now = self.now;
                 match self.consumer(to).filter(|_| receiver == 1) {
                     Some(consumer) if consumer.is_crashed() => {
-                        self.nobody(reply, &Content::Frame(payload));
+                        self.no_responders(reply, &Content::Frame(payload));
                     }
                     Some(consumer) if !consumer.is_over() => consumer.frame(now, frame, reply),
-                    // The inbox knows no such token.
+                    // The inbox does not know the token.
                     _ if !matches!(frame, Frame::Reset(_)) => {
                         if let Some(reply) = reply {
                             let gone = Reset { code: ResetCode::Gone, text: String::new(), ran: true };
@@ -287,16 +291,16 @@ impl World {
         }
     }
 
-    fn nobody(&mut self, reply: Option<Address>, content: &Content) {
+    fn no_responders(&mut self, reply: Option<Address>, content: &Content) {
         if let (Some(reply), false) = (reply, matches!(content, Content::NoResponders)) {
-            // The server's answer.
+            // The server's response.
             self.order += 1;
             let message = Message { to: reply, reply: None, content: Content::NoResponders };
             self.wire.insert((self.now, self.order), message);
         }
     }
 
-    /// A request comes to a consumer, which takes it or refuses.
+    /// Delivers a request to a new consumer, which takes or refuses it.
     fn request(&mut self, attempt: u8) {
         let gateway = Address::from(attempt);
         if self.weather != Weather::Fair && self.random.one_in(12) {
@@ -304,7 +308,7 @@ impl World {
             return self.post(1, gateway, None, &Content::Frame(refused.encode()));
         }
         if self.consumers.iter().any(Consumer::is_crashed) {
-            return self.nobody(Some(gateway), &Content::Request { attempt });
+            return self.no_responders(Some(gateway), &Content::Request { attempt });
         }
         let number = Address::try_from(self.consumers.len()).expect("a few");
         let inline = self.gateway.inline();
@@ -323,7 +327,7 @@ impl World {
         self.consumers.get_mut(usize::from(address.checked_sub(CONSUMERS)?))
     }
 
-    fn say(&self, what: std::fmt::Arguments<'_>) {
+    fn trace(&self, what: std::fmt::Arguments<'_>) {
         if self.trace {
             eprintln!("{:>12?} {what}", self.now.since_origin());
         }

@@ -1,4 +1,4 @@
-//! Frames of every kind, plain ones and odd ones.
+//! Strategies for frames of every kind, with usual and unusual content.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::string::{RegexGeneratorStrategy, string_regex};
 
-/// Names that `http` knows, and some that it does not.
+/// Some names of fields that `http` knows, and some that it does not.
 const USUAL: &[&str] =
     &["host", "accept", "cookie", "content-type", "content-length", "x-request-id", "trailer", "grpc-status"];
 
-/// The head of a request about which nothing is special.
+/// Returns the head of a usual request.
 pub(crate) fn first_head() -> RequestHead {
     RequestHead::new(ExchangeId::from_bytes([7; 16]))
 }
@@ -32,12 +32,12 @@ pub(crate) fn body() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         1 => Just(Bytes::new()),
         4 => vec(any::<u8>(), 1..64).prop_map(Bytes::from),
-        // Around the widths of a length.
+        // Lengths around the limits of their encodings.
         1 => (any::<u8>(), select(&[255, 256, 65_535, 65_536][..])).prop_map(|(byte, length)| vec![byte; length].into()),
     ]
 }
 
-/// Parsed once; a regular expression that is a strategy itself is parsed for every value.
+/// Parses a regular expression once. A string as a strategy would be parsed for every value.
 fn matching(expression: &str) -> RegexGeneratorStrategy<String> {
     string_regex(expression).unwrap()
 }
@@ -126,7 +126,7 @@ pub(crate) fn response_parts() -> impl Strategy<Value = response::Parts> {
     })
 }
 
-/// Numbers of every width.
+/// Generates numbers of every encoded width.
 fn number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64_u32).prop_map(|(number, shift)| number >> shift)
 }
@@ -182,7 +182,7 @@ pub(crate) fn request_head() -> impl Strategy<Value = RequestHead> {
     )
 }
 
-/// A body that may be in a frame with this head.
+/// Returns the body, or an empty one if the head refers to an object.
 pub(crate) fn body_besides(head: &RequestHead, body: Bytes) -> Bytes {
     if head.object.is_some() { Bytes::new() } else { body }
 }
@@ -215,7 +215,7 @@ pub(crate) fn response_head() -> impl Strategy<Value = ResponseHead> {
     )
 }
 
-/// A frame as decoding would give it.
+/// Generates frames as decoding returns them.
 pub(crate) fn any_frame() -> impl Strategy<Value = Frame> {
     let request =
         (request_head(), request_parts(), body(), trailers()).prop_map(|(head, parts, body, trailers)| {

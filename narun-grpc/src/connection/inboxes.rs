@@ -4,7 +4,7 @@ use async_nats::{Client, Message, Subscriber};
 use futures::StreamExt;
 use tonic::Status;
 
-use super::Mark;
+use super::mark::Mark;
 use crate::status::OrStatus;
 
 /// Inboxes kept for reuse, at most.

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Inbox;
+use super::inboxes::Inbox;
 
 /// Pulls that are closed at a time, at most.
 const LEAVING: usize = 1024;
@@ -116,8 +116,8 @@ mod tests {
     use tokio::time::timeout;
 
     use super::{Due, Leaving, SAID};
-    use crate::connection::Mark;
     use crate::connection::inboxes::Inboxes;
+    use crate::connection::mark::Mark;
 
     #[tokio::test]
     async fn a_closed_inbox_ends_whatever_is_on_its_way() {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::State;
 use futures::StreamExt;
+use narun_nats::jetstream::Api;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Connection, ConnectionState};
+use super::requests::Requests;
 
 /// The time between two samples.
 const EVERY: Duration = Duration::from_secs(10);
@@ -67,8 +68,8 @@ impl Rates {
 
     /// Messages and bytes stored per second over the last minute, or since the first sample. Takes the given state as a
     /// sample, and has the stream sampled from now on.
-    pub(crate) fn of(&self, connection: &Connection, stream: &str, state: &State) -> (f64, f64) {
-        self.watch(connection);
+    pub(crate) fn of(&self, api: &Arc<Api<Requests>>, stream: &str, state: &State) -> (f64, f64) {
+        self.watch(api);
         let (mut streams, now) = (lock(&self.streams), Instant::now());
         if streams.len() >= STREAMS && !streams.contains_key(stream) {
             // Replace the stream that was not asked for the longest.
@@ -85,11 +86,11 @@ impl Rates {
     }
 
     /// Starts the sampler unless it runs.
-    fn watch(&self, connection: &Connection) {
+    fn watch(&self, api: &Arc<Api<Requests>>) {
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         if sampler.as_ref().is_none_or(JoinHandle::is_finished) {
-            let (connection, streams) = (Arc::downgrade(&connection.0), self.streams.clone());
-            *sampler = Some(tokio::spawn(sample(connection, streams, self.every)));
+            let (api, streams) = (Arc::downgrade(api), self.streams.clone());
+            *sampler = Some(tokio::spawn(sample(api, streams, self.every)));
         }
     }
 }
@@ -103,10 +104,10 @@ impl Drop for Rates {
 }
 
 /// Takes samples until no stream is left.
-async fn sample(connection: Weak<ConnectionState>, streams: Arc<Mutex<Streams>>, every: Duration) {
+async fn sample(api: Weak<Api<Requests>>, streams: Arc<Mutex<Streams>>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        let Some(connection) = connection.upgrade().map(Connection) else { return };
+        let Some(api) = api.upgrade() else { return };
         let names: Vec<_> = {
             let mut streams = lock(&streams);
             streams.retain(|_, watched| watched.asked.elapsed() < WATCHED);
@@ -115,8 +116,12 @@ async fn sample(connection: Weak<ConnectionState>, streams: Arc<Mutex<Streams>>,
         if names.is_empty() {
             return;
         }
+        // Without a connection the client would keep the requests for later.
+        if !api.requester().is_connected() {
+            continue;
+        }
         let infos = futures::stream::iter(names).map(async |name: String| {
-            let info = timeout(LIMIT, connection.stream_info(&name)).await;
+            let info = timeout(LIMIT, api.stream_info(&name)).await;
             (name, info)
         });
         let mut infos = infos.buffer_unordered(AT_ONCE);

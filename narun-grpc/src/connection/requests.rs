@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_nats::connection::State;
 use async_nats::{Client, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -43,6 +44,13 @@ impl Requests {
     /// Subscribes to nothing yet.
     pub(super) fn new(client: Client) -> Self {
         Self { client, replies: OnceCell::new() }
+    }
+}
+
+impl Requests {
+    /// Whether the client is connected.
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
     }
 }
 

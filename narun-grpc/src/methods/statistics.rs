@@ -73,7 +73,7 @@ impl Unary for pb::GetStreamStatsRequest {
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStreamStatsResponse, Status> {
         let (name, info) = call.stream(&self.stream_name).await?;
         let state = info.state;
-        let (message_rate, byte_rate) = call.connection().rates().of(call.connection(), &name, &state);
+        let (message_rate, byte_rate) = call.connection().rates(&name, &state);
         Ok(pb::GetStreamStatsResponse {
             stream_name: self.stream_name,
             messages: saturating(state.messages),

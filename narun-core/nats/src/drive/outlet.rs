@@ -23,7 +23,7 @@ pub trait Outlet<T> {
 }
 
 /// Messages of a gateway: the REQUEST of each attempt, and frames to consumers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CallerOutlet {
     /// The app's subject.
     to: Subject,
@@ -73,18 +73,6 @@ impl CallerOutlet {
             replies.push(registration.reply(attempt).into());
         }
         replies[usize::from(attempt)].clone()
-    }
-}
-
-impl Clone for CallerOutlet {
-    /// What is cloned before the first message has everything but the attempts.
-    fn clone(&self) -> Self {
-        Self {
-            to: self.to.clone(),
-            frame: self.frame.clone(),
-            replies: self.replies.clone(),
-            attempts: self.attempts,
-        }
     }
 }
 

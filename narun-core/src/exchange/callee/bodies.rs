@@ -134,7 +134,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             && connection == ConnectionChange::Restored
             && bodies.watch.at.is_some()
         {
-            bodies.watch.asked(now);
+            bodies.watch.probed(now);
             self.probe();
         }
     }
@@ -144,7 +144,7 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     /// Handles a frame of the gateway.
-    pub(super) fn admitted(&mut self, now: Time, frame: Frame) {
+    pub(super) fn on_frame(&mut self, now: Time, frame: Frame) {
         (self.unheard_since, self.unheard) = (None, false);
         if let Some(bodies) = &mut self.bodies {
             bodies.watch.heard(now);
@@ -152,13 +152,13 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
         match frame {
             Frame::Probe => self.transmit(self.gateway.clone(), self.standing().encode(), true),
-            Frame::Data(data) => self.received(now, data),
-            Frame::Credit(credit) => self.credited(now, &credit),
+            Frame::Data(data) => self.on_data(now, data),
+            Frame::Credit(credit) => self.on_credit(now, &credit),
             _ => {}
         }
     }
 
-    fn received(&mut self, now: Time, data: Data) {
+    fn on_data(&mut self, now: Time, data: Data) {
         // If the REQUEST had the whole body, further parts are invalid and would not be read: they are ignored.
         let Some(bodies) = self.bodies.as_mut().filter(|bodies| bodies.flow.receiver.is_some()) else {
             return;
@@ -176,7 +176,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    fn credited(&mut self, now: Time, credit: &Credit) {
+    fn on_credit(&mut self, now: Time, credit: &Credit) {
         let Some(bodies) = &mut self.bodies else { return };
         match bodies.flow.credit(credit) {
             Err(code) => self.break_off(code, Cancelled::Broken),
@@ -223,7 +223,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
         if bodies.watch.is_due(now) {
             if bodies.flow.is_waiting() || bodies.watch.silence(now) >= QUIET {
-                bodies.watch.asked(now);
+                bodies.watch.probed(now);
                 self.probe();
             } else {
                 bodies.watch.put_off(now);

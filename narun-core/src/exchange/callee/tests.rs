@@ -35,7 +35,7 @@ fn reset_frame(code: ResetCode) -> Frame {
 }
 
 #[test]
-fn says_that_it_works_after_250_ms_and_then_every_5_s() {
+fn working_is_sent_after_250_ms_and_then_every_5_s() {
     let config = CalleeConfig { instance: Some("me".to_owned()), ..CalleeConfig::default() };
     let mut callee = Callee::new(at(0), &head(None, None), GATEWAY, 0, Arc::new(config));
     for due in [250, 5250, 10_250] {
@@ -53,7 +53,7 @@ fn says_that_it_works_after_250_ms_and_then_every_5_s() {
 }
 
 #[test]
-fn the_smaller_budget_counts_from_receipt() {
+fn the_shorter_timeout_sets_the_deadline_from_receipt() {
     for (budgets, deadline) in [
         ((None, None), None),
         ((Some(10), None), Some(at(15))),
@@ -67,7 +67,7 @@ fn the_smaller_budget_counts_from_receipt() {
 }
 
 #[test]
-fn the_deadline_cancels_the_handler_and_tells_the_gateway() {
+fn the_deadline_cancels_the_handler_and_resets_the_gateway() {
     let mut callee = callee(Some(100));
     assert_eq!(callee.poll_timeout(), Some(at(100)));
     callee.handle_timeout(at(100));
@@ -79,7 +79,7 @@ fn the_deadline_cancels_the_handler_and_tells_the_gateway() {
 }
 
 #[test]
-fn a_reset_cancels_the_handler_and_is_not_answered() {
+fn a_reset_cancels_the_handler_and_gets_no_response() {
     for (code, why) in [
         (ResetCode::Cancel, Cancelled::ByCaller),
         (ResetCode::Gone, Cancelled::Gone),
@@ -96,7 +96,7 @@ fn a_reset_cancels_the_handler_and_is_not_answered() {
 #[test]
 fn a_gateway_whose_process_is_gone_cancels_the_handler() {
     let mut callee = callee(None);
-    // Told again every 250 ms, until the grace is over.
+    // WORKING is sent again every 250 ms, until the grace is over.
     for due in (250..2500).step_by(250) {
         assert_eq!(callee.poll_timeout(), Some(at(due)));
         callee.handle_timeout(at(due));
@@ -113,7 +113,7 @@ fn a_gateway_that_is_back_in_time_is_not_gone() {
     callee.handle_timeout(at(250));
     callee.handle_no_responders(at(251));
     callee.handle_timeout(at(501));
-    // This one is heard, and so is the next; then it is as before.
+    // This frame is received, and so is the next; from then on the usual interval counts.
     callee.handle_timeout(at(751));
     assert_eq!(callee.poll_timeout(), Some(at(5751)));
     callee.handle_timeout(at(5751));
@@ -123,29 +123,29 @@ fn a_gateway_that_is_back_in_time_is_not_gone() {
 }
 
 #[test]
-fn answers_the_gateways_probe_and_turns_strangers_away() {
+fn a_probe_of_the_gateway_gets_credit_and_another_sender_is_reset() {
     let mut callee = callee(None);
     callee.handle_frame(at(1), Frame::Probe, Some(GATEWAY));
     assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Credit(_), true)));
-    callee.handle_frame(at(1), Frame::Probe, Some("stranger"));
+    callee.handle_frame(at(1), Frame::Probe, Some("other"));
     assert!(
-        matches!(sent(&mut callee), ("stranger", Frame::Reset(reset), false) if reset.code == ResetCode::Gone)
+        matches!(sent(&mut callee), ("other", Frame::Reset(reset), false) if reset.code == ResetCode::Gone)
     );
     callee.handle_frame(at(1), Frame::Probe, None);
     assert_eq!(callee.poll_transmit(), None);
 }
 
 #[test]
-fn a_response_or_an_abort_ends_it() {
-    let mut answered = callee(Some(100));
-    answered.respond(at(0), Bytes::from_static(b"frame"));
+fn a_response_or_an_abort_ends_the_exchange() {
+    let mut responded = callee(Some(100));
+    responded.respond(at(0), Bytes::from_static(b"frame"));
     let mut aborted = callee(Some(100));
     aborted.abort(ResetCode::TooLarge, "over 5 bytes", true);
-    assert!(matches!(answered.poll_transmit(), Some(CalleeTransmit { to: GATEWAY, reply: false, .. })));
+    assert!(matches!(responded.poll_transmit(), Some(CalleeTransmit { to: GATEWAY, reply: false, .. })));
     assert!(
         matches!(sent(&mut aborted), (GATEWAY, Frame::Reset(reset), false) if reset.text == "over 5 bytes")
     );
-    for mut ended in [answered, aborted] {
+    for mut ended in [responded, aborted] {
         assert!(ended.is_ended());
         assert_eq!(ended.poll_timeout(), None);
         ended.handle_frame(at(1000), reset_frame(ResetCode::Cancel), None);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Caller, reset};
+use super::{Caller, encode_reset};
 use crate::frame::{Frame, Refusal, Refused, ResetCode};
 use crate::{Failure, FailureKind, Time};
 
@@ -37,14 +37,14 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Sent) => {
                 self.watch.heard(now);
                 if !matches!(frame, Frame::Refused(_) | Frame::Reset(_)) {
-                    self.taken(now, attempt, reply.cloned());
+                    self.mark_taken(now, attempt, reply.cloned());
                 }
                 return true;
             }
             Some(Attempt::Taken { by }) => match (by, reply) {
                 (Some(by), Some(reply)) if by != reply => ResetCode::Gone,
                 (None, Some(_)) => {
-                    self.taken(now, attempt, reply.cloned());
+                    self.mark_taken(now, attempt, reply.cloned());
                     return true;
                 }
                 _ => {
@@ -55,12 +55,12 @@ impl<A: Clone + PartialEq> Caller<A> {
             },
         };
         if !matches!(frame, Frame::Reset(_)) {
-            self.transmit(reply.cloned(), reset(rejection), None);
+            self.transmit(reply.cloned(), encode_reset(rejection), None);
         }
         false
     }
 
-    pub(super) fn taken(&mut self, now: Time, attempt: u8, by: Option<A>) {
+    pub(super) fn mark_taken(&mut self, now: Time, attempt: u8, by: Option<A>) {
         self.silence_at = None;
         self.grace_until = None;
         if by.is_some() && self.watch.at.is_none() {
@@ -71,7 +71,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    pub(super) fn refused(&mut self, now: Time, attempt: u8, refused: &Refused) {
+    pub(super) fn on_refused(&mut self, now: Time, attempt: u8, refused: &Refused) {
         let kind = match refused.reason {
             // This crate speaks one version, so there is no other to fall back to.
             Refusal::Version | Refusal::BadFrame => {
@@ -85,7 +85,7 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// Ends an attempt that was not executed. Another one follows after a backoff, if one is left.
     pub(super) fn try_later(&mut self, now: Time, attempt: u8, failure: Failure) {
-        let at = now + self.pause();
+        let at = now + self.backoff();
         if self.resends_left > 0 && at < self.deadline && self.is_repeatable() {
             self.resends_left -= 1;
             self.resend_at = Some(at);
@@ -129,13 +129,13 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     /// Draws a backoff between the two configured ones, from a SplitMix64 sequence.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(super) fn backoff(&mut self) -> Duration {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.random;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let fraction = ((bits ^ (bits >> 31)) >> 40) as f64 / f64::from(1_u32 << 24);
-        let (shortest, longest) = self.config.pause;
+        let (shortest, longest) = self.config.backoff;
         shortest + longest.saturating_sub(shortest).mul_f64(fraction)
     }
 }

@@ -10,7 +10,7 @@ use http_body::Frame;
 
 use super::super::FlowConfig;
 use super::super::flow::{Flow, RETRY, Receiver, Sender};
-use super::{Attempt, Caller, CallerEvent, CallerTransmit, reset};
+use super::{Attempt, Caller, CallerEvent, CallerTransmit, encode_reset};
 use crate::frame::{Accept, Credit, Data, Reset, ResetCode, ResponseFrame};
 use crate::{BodyErrorKind, Failure, FailureKind, Time};
 
@@ -146,7 +146,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.bodies.as_ref().map(|bodies| bodies.flow.standing()).unwrap_or_default()
     }
 
-    pub(super) fn accepted(&mut self, now: Time, attempt: u8, accept: &Accept) {
+    pub(super) fn on_accept(&mut self, now: Time, attempt: u8, accept: &Accept) {
         if !self.can_win(attempt) {
             return;
         }
@@ -155,10 +155,10 @@ impl<A: Clone + PartialEq> Caller<A> {
             sender.limit(accept.max_payload);
         }
         // ACCEPT does not say how many DATA its sender has sent: none were sent before it.
-        self.credited(now, attempt, &Credit { offset: accept.credit, stop: false, sent: 0 });
+        self.on_credit(now, attempt, &Credit { offset: accept.credit, stop: false, sent: 0 });
     }
 
-    pub(super) fn credited(&mut self, now: Time, attempt: u8, credit: &Credit) {
+    pub(super) fn on_credit(&mut self, now: Time, attempt: u8, credit: &Credit) {
         // CREDIT stands in for an ACCEPT that was lost.
         if credit.offset > 0 && self.is_repeatable() && self.sender().is_some() && self.can_win(attempt) {
             self.win(attempt);
@@ -176,7 +176,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    pub(super) fn received(&mut self, now: Time, data: Data) {
+    pub(super) fn on_data(&mut self, now: Time, data: Data) {
         let Some(bodies) = self.bodies.as_mut().filter(|bodies| bodies.responded) else {
             return self.fail_out_of_order(ResetCode::Gap);
         };
@@ -274,7 +274,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         for number in (0..=u8::MAX).take(self.others.len() + 1).filter(|number| *number != attempt) {
             let Some(state) = self.attempt_mut(number) else { continue };
             if let Attempt::Taken { by } = std::mem::replace(state, Attempt::Over) {
-                self.transmit(by, reset(ResetCode::Cancel), None);
+                self.transmit(by, encode_reset(ResetCode::Cancel), None);
             }
         }
     }

@@ -24,7 +24,7 @@ pub struct CallerConfig {
     pub resends: u8,
     /// Shortest and longest backoff before a refused request is sent again. Each backoff is drawn evenly between them.
     /// Default 5 to 50 ms.
-    pub pause: (Duration, Duration),
+    pub backoff: (Duration, Duration),
     /// The credit for the response's body that the REQUEST grants, as an offset in bytes. Default 0.
     pub credit: u64,
 }
@@ -39,7 +39,7 @@ impl Default for CallerConfig {
             idle: None,
             grace: Duration::from_secs(2),
             resends: 3,
-            pause: (Duration::from_millis(5), Duration::from_millis(50)),
+            backoff: (Duration::from_millis(5), Duration::from_millis(50)),
             credit: 0,
         }
     }

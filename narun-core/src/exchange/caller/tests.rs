@@ -40,7 +40,7 @@ fn reset_frame(code: ResetCode, ran: bool) -> Frame {
     Frame::Reset(Reset { code, text: String::new(), ran })
 }
 
-/// The failure that the exchange has ended with.
+/// Returns the failure with which the exchange has ended.
 fn failure(caller: &mut Caller<Subject>) -> Failure {
     assert!(caller.is_ended());
     assert_eq!(caller.poll_timeout(), None);
@@ -60,7 +60,7 @@ fn assert_open(caller: &mut Caller<Subject>) {
     assert!(!caller.is_ended());
 }
 
-/// Decodes what is to be published next, and to whom.
+/// Returns the next frame to publish, its address and its reply.
 fn sent(caller: &mut Caller<Subject>) -> (Subject, Frame, Option<u8>) {
     match caller.poll_transmit() {
         Some(CallerTransmit::Frame { to, payload, reply }) => {
@@ -79,7 +79,7 @@ fn assert_reset(caller: &mut Caller<Subject>, whom: Subject, code: ResetCode) {
 }
 
 #[test]
-fn a_response_ends_it_with_one_message_each_way() {
+fn a_whole_response_ends_the_exchange_with_one_message_each_way() {
     let mut caller = caller(false);
     caller.handle_frame(at(1), 0, response(true), None);
     assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(response)) if response.body == "body"));
@@ -88,7 +88,7 @@ fn a_response_ends_it_with_one_message_each_way() {
 }
 
 #[test]
-fn nothing_changes_it_after_its_end() {
+fn inputs_change_nothing_after_the_end() {
     let mut caller = caller(true);
     caller.handle_frame(at(1), 0, response(true), None);
     assert!(caller.poll_event().is_some());
@@ -104,7 +104,7 @@ fn nothing_changes_it_after_its_end() {
 }
 
 #[test]
-fn no_consumer_is_unavailable_at_once() {
+fn no_consumer_fails_the_exchange_at_once() {
     let mut caller = caller(true);
     caller.handle_no_responders(at(1), 0);
     assert_fails(&mut caller, FailureKind::NoConsumer);
@@ -135,7 +135,7 @@ fn a_refused_request_is_sent_again_three_times_whatever_the_method() {
 }
 
 #[test]
-fn a_consumer_that_stopped_before_it_began_is_as_good_as_a_refusal() {
+fn a_draining_consumer_that_did_not_run_the_handler_counts_as_a_refusal() {
     let mut caller = caller(false);
     caller.handle_frame(at(0), 0, working(), Some(CONSUMER));
     caller.handle_frame(at(1), 0, reset_frame(ResetCode::Draining, false), None);
@@ -145,14 +145,14 @@ fn a_consumer_that_stopped_before_it_began_is_as_good_as_a_refusal() {
 }
 
 #[test]
-fn a_consumer_that_stopped_after_it_began_is_not_asked_again() {
+fn a_request_is_not_sent_again_if_a_draining_consumer_ran_the_handler() {
     let mut caller = caller(true);
     caller.handle_frame(at(0), 0, reset_frame(ResetCode::Draining, true), None);
     assert_fails(&mut caller, FailureKind::BadResponse);
 }
 
 #[test]
-fn resends_stay_within_the_budget() {
+fn a_request_is_not_sent_again_after_the_deadline() {
     let config = CallerConfig { head_timeout: Duration::from_millis(4), ..CallerConfig::default() };
     let mut caller = Caller::<Subject>::new(at(0), config, 1);
     assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
@@ -161,7 +161,7 @@ fn resends_stay_within_the_budget() {
 }
 
 #[test]
-fn without_a_common_version_it_fails() {
+fn a_consumer_without_a_common_version_fails_the_exchange() {
     for reason in [Refusal::Version, Refusal::BadFrame] {
         let mut caller = caller(true);
         caller.handle_frame(at(0), 0, refused(reason), None);
@@ -170,7 +170,7 @@ fn without_a_common_version_it_fails() {
 }
 
 #[test]
-fn the_budget_ends_it_and_whoever_works_is_told() {
+fn the_deadline_ends_the_exchange_and_resets_the_consumer() {
     let mut caller = caller(false);
     assert_eq!(caller.poll_timeout(), Some(at(15_000)));
     caller.handle_frame(at(300), 0, working(), Some(CONSUMER));
@@ -180,7 +180,7 @@ fn the_budget_ends_it_and_whoever_works_is_told() {
 }
 
 #[test]
-fn a_total_budget_below_that_of_the_head_counts() {
+fn a_total_timeout_below_the_head_timeout_sets_the_deadline() {
     let config = CallerConfig { total_timeout: Some(Duration::from_millis(10)), ..CallerConfig::default() };
     let mut caller = Caller::<Subject>::new(at(5), config, 1);
     assert_eq!(caller.poll_timeout(), Some(at(15)));
@@ -189,7 +189,7 @@ fn a_total_budget_below_that_of_the_head_counts() {
 }
 
 #[test]
-fn a_head_may_take_as_long_as_its_consumer_gives_signs_of_life() {
+fn a_head_may_take_as_long_as_frames_of_the_consumer_arrive() {
     let config = CallerConfig {
         head_timeout: Duration::from_secs(3600),
         idle: Some(Duration::from_secs(30)),
@@ -215,25 +215,25 @@ fn a_head_may_take_as_long_as_its_consumer_gives_signs_of_life() {
 }
 
 #[test]
-fn a_consumer_that_ran_out_of_time_first_is_a_timeout_too() {
+fn a_deadline_reset_of_the_consumer_is_a_timeout() {
     let mut caller = caller(false);
     caller.handle_frame(at(1), 0, reset_frame(ResetCode::Deadline, true), None);
     assert_fails(&mut caller, FailureKind::TimedOut);
 }
 
 #[test]
-fn silence_makes_idempotent_requests_go_out_again_once() {
+fn an_idempotent_request_is_sent_again_once_after_silence() {
     let mut caller = caller(true);
     caller.handle_timeout(caller.poll_timeout().expect("silence"));
     assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     assert_eq!(caller.poll_timeout(), Some(at(15_000)));
-    // The first one is still good, if it comes.
+    // A response to the first attempt still counts.
     caller.handle_frame(at(1200), 0, response(true), None);
     assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
 }
 
 #[test]
-fn silence_is_borne_by_other_requests_and_after_any_sign_of_life() {
+fn silence_sends_no_other_request_again_nor_one_that_was_taken() {
     assert_eq!(caller(false).poll_timeout(), Some(at(15_000)));
     let mut caller = caller(true);
     caller.handle_frame(at(250), 0, working(), Some(CONSUMER));
@@ -242,7 +242,7 @@ fn silence_is_borne_by_other_requests_and_after_any_sign_of_life() {
 }
 
 #[test]
-fn the_first_answer_wins_and_the_other_consumer_is_told() {
+fn the_first_response_wins_and_the_other_consumer_is_reset() {
     let mut caller = caller(true);
     caller.handle_timeout(at(1000));
     assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
@@ -255,19 +255,19 @@ fn the_first_answer_wins_and_the_other_consumer_is_told() {
 }
 
 #[test]
-fn a_stranger_is_told_that_the_exchange_is_not_its_own() {
+fn a_second_consumer_on_an_attempt_is_reset() {
     let mut caller = caller(false);
     caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
     caller.handle_frame(at(2), 0, response(true), Some(OTHER));
     assert_open(&mut caller);
     assert_reset(&mut caller, OTHER, ResetCode::Gone);
-    // A RESET is never answered, and one from a stranger has no sender to tell it by.
+    // A RESET of another sender is ignored, and gets no response.
     caller.handle_frame(at(3), 0, reset_frame(ResetCode::Cancel, true), Some(OTHER));
     assert_eq!(caller.poll_transmit(), None);
 }
 
 #[test]
-fn whoever_took_a_lost_attempt_is_cancelled() {
+fn a_consumer_that_takes_a_lost_attempt_is_cancelled() {
     let mut caller = caller(false);
     caller.handle_frame(at(1), 0, refused(Refusal::Overloaded), None);
     caller.handle_frame(at(2), 0, working(), Some(CONSUMER));
@@ -277,7 +277,7 @@ fn whoever_took_a_lost_attempt_is_cancelled() {
 }
 
 #[test]
-fn probes_who_works_and_fails_if_nobody_is_there() {
+fn a_consumer_is_probed_and_no_responders_fails_the_exchange() {
     let mut caller = caller(true);
     caller.handle_frame(at(0), 0, working(), Some(CONSUMER));
     let mut now = at(0);
@@ -305,14 +305,14 @@ fn accept() -> Accept {
 }
 
 #[test]
-fn answers_a_probe() {
+fn a_probe_gets_credit() {
     let mut caller = caller(false);
     caller.handle_frame(at(0), 0, Frame::Probe, Some(CONSUMER));
     assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Credit(_), Some(0))));
 }
 
 #[test]
-fn a_lost_connection_is_forgiven_for_a_while() {
+fn a_lost_connection_is_forgiven_for_the_grace() {
     let mut caller = caller(false);
     caller.handle_connection(at(100), ConnectionChange::Lost);
     assert_eq!(caller.poll_timeout(), Some(at(2100)));
@@ -323,14 +323,14 @@ fn a_lost_connection_is_forgiven_for_a_while() {
 }
 
 #[test]
-fn an_idempotent_request_goes_out_again_once_connected() {
+fn an_idempotent_request_is_sent_again_once_the_connection_is_restored() {
     let mut caller = caller(true);
     caller.handle_connection(at(100), ConnectionChange::Lost);
     assert_eq!(caller.poll_transmit(), None);
     caller.handle_connection(at(200), ConnectionChange::Restored);
     assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
     assert_eq!(caller.poll_timeout(), Some(at(15_000)));
-    // Once: the next time it is a failure.
+    // The next loss is a failure.
     caller.handle_connection(at(300), ConnectionChange::Lost);
     caller.handle_connection(at(400), ConnectionChange::Restored);
     assert_eq!(caller.poll_transmit(), None);
@@ -339,7 +339,7 @@ fn an_idempotent_request_goes_out_again_once_connected() {
 }
 
 #[test]
-fn a_consumer_that_lives_on_after_a_lost_connection_is_waited_for() {
+fn a_consumer_that_responds_to_a_probe_after_a_lost_connection_may_go_on() {
     let mut caller = caller(false);
     caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
     caller.handle_connection(at(100), ConnectionChange::Lost);
@@ -353,11 +353,11 @@ fn a_consumer_that_lives_on_after_a_lost_connection_is_waited_for() {
 }
 
 #[test]
-fn consumers_that_connect_again_later_are_found() {
+fn a_request_is_sent_again_while_consumers_may_be_connecting_again() {
     let mut caller = caller(true);
     caller.handle_connection(at(100), ConnectionChange::Lost);
     caller.handle_connection(at(200), ConnectionChange::Restored);
-    // Once for the loss, and three more times.
+    // One attempt for the loss, and three more.
     for attempt in 1..5 {
         assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt }));
         assert_open(&mut caller);
@@ -371,7 +371,7 @@ fn consumers_that_connect_again_later_are_found() {
 }
 
 #[test]
-fn whoever_works_is_asked_again_until_it_is_connected_again() {
+fn a_consumer_is_probed_again_until_it_is_connected_again() {
     for idempotent in [false, true] {
         let mut caller = caller(idempotent);
         caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
@@ -388,7 +388,7 @@ fn whoever_works_is_asked_again_until_it_is_connected_again() {
 }
 
 #[test]
-fn whoever_works_and_does_not_connect_again_is_gone() {
+fn a_consumer_that_does_not_connect_again_fails_the_exchange() {
     let mut caller = caller(false);
     caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
     caller.handle_connection(at(100), ConnectionChange::Lost);
@@ -403,7 +403,7 @@ fn whoever_works_and_does_not_connect_again_is_gone() {
 }
 
 #[test]
-fn a_client_that_left_cancels_whoever_works() {
+fn a_client_that_leaves_cancels_the_consumer() {
     let mut caller = caller(false);
     caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
     caller.cancel();
@@ -415,7 +415,7 @@ fn a_client_that_left_cancels_whoever_works() {
 }
 
 #[test]
-fn an_unusable_answer_fails_it() {
+fn an_invalid_response_fails_the_exchange() {
     let mut malformed = caller(true);
     malformed.handle_malformed(at(0), 0, &DecodeError::Malformed("x"));
     assert_fails(&mut malformed, FailureKind::BadResponse);
@@ -441,7 +441,7 @@ fn an_unusable_answer_fails_it() {
 }
 
 #[test]
-fn another_attempt_keeps_it_alive_when_one_is_lost() {
+fn a_lost_attempt_does_not_end_the_exchange_while_another_is_open() {
     let mut caller = caller(true);
     caller.handle_frame(at(1), 0, working(), Some(CONSUMER));
     caller.handle_connection(at(2), ConnectionChange::Lost);
@@ -454,7 +454,7 @@ fn another_attempt_keeps_it_alive_when_one_is_lost() {
 }
 
 #[test]
-fn a_retry_that_meets_nobody_fails_at_once() {
+fn an_attempt_without_responders_fails_the_exchange_at_once() {
     let mut caller = caller(true);
     caller.handle_timeout(at(1000));
     assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
@@ -463,8 +463,8 @@ fn a_retry_that_meets_nobody_fails_at_once() {
 }
 
 #[test]
-fn pauses_differ_by_seed() {
-    let pause = |seed| Caller::<Subject>::new(at(0), CallerConfig::default(), seed).pause();
+fn backoffs_differ_by_seed() {
+    let pause = |seed| Caller::<Subject>::new(at(0), CallerConfig::default(), seed).backoff();
     let pauses: std::collections::HashSet<_> = (0..100).map(pause).collect();
     assert!(pauses.len() > 90);
 }

@@ -11,7 +11,7 @@ use crate::frame::{Data, ResetCode};
 
 /// Number of DATA after which credit is renewed although less than half of it was read: a sender of small DATA may send
 /// only a few hundred without new credit.
-const CROWD: u32 = 64;
+const RENEW_AFTER: u32 = 64;
 
 /// The receiving end of a body.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub(in crate::exchange) struct Receiver {
     /// Offset up to which the body may be sent.
     granted: u64,
     /// Bytes that were granted and not read when credit was last granted, and the offset read by then.
-    size: u64,
-    taken_then: u64,
+    unused_at_grant: u64,
+    taken_at_grant: u64,
     /// DATA since credit was last granted.
-    since: u32,
+    data_since_grant: u32,
     queue: Pieces,
     state: State,
     /// Whether the reader wants more than the inline bytes.
@@ -65,9 +65,9 @@ impl Receiver {
             taken: 0,
             inline: first,
             granted,
-            size: granted,
-            taken_then: 0,
-            since: 0,
+            unused_at_grant: granted,
+            taken_at_grant: 0,
+            data_since_grant: 0,
             queue,
             state: State::Open,
             asked: false,
@@ -95,7 +95,7 @@ impl Receiver {
         }
         self.last = data.sequence;
         self.received = end;
-        self.since = self.since.saturating_add(1);
+        self.data_since_grant = self.data_since_grant.saturating_add(1);
         if !matches!(self.state, State::Stopped) {
             self.queue.push(data.body);
         }
@@ -151,8 +151,8 @@ impl Receiver {
             return None;
         }
         let left = self.granted.saturating_sub(self.taken);
-        let urgent = left == 0 || (self.since >= CROWD && self.taken > self.taken_then);
-        if !urgent && left > self.size / 2 {
+        let urgent = left == 0 || (self.data_since_grant >= RENEW_AFTER && self.taken > self.taken_at_grant);
+        if !urgent && left > self.unused_at_grant / 2 {
             return None;
         }
         let from = self.granted.max(self.inline);
@@ -167,9 +167,9 @@ impl Receiver {
         }
         self.reserved += given;
         self.granted = from + given;
-        self.size = self.granted - self.taken;
-        self.taken_then = self.taken;
-        self.since = 0;
+        self.unused_at_grant = self.granted - self.taken;
+        self.taken_at_grant = self.taken;
+        self.data_since_grant = 0;
         Some(self.granted)
     }
 

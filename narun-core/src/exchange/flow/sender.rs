@@ -7,9 +7,9 @@ use crate::frame::Data;
 
 /// Number of DATA without new credit after which only full ones are sent, so that the queue of a reader that has stopped
 /// is bounded in frames, too.
-const MANY: u32 = 256;
+const PARTIAL_DATA: u32 = 256;
 
-/// Bytes that a DATA takes besides its body, at most.
+/// Bytes that a DATA takes in addition to its body, at most.
 const FRAMING: usize = 32;
 
 /// Largest DATA, in bytes. NATS clients, async-nats at least, read into buffers of 32 KiB; a message that does not fit
@@ -29,7 +29,7 @@ pub(in crate::exchange) struct Sender {
     frame: usize,
     chunk: usize,
     /// DATA since credit was last gained.
-    since: u32,
+    data_since_credit: u32,
     pending: Pieces,
     /// Whether only full DATA are sent, because more of the body may be available at once.
     corked: bool,
@@ -57,7 +57,7 @@ impl Sender {
             credit: credit.max(inline),
             frame: config.frame,
             chunk,
-            since: 0,
+            data_since_credit: 0,
             pending: Pieces::default(),
             corked: false,
             end: End::Open,
@@ -130,7 +130,7 @@ impl Sender {
         let more = offset > self.credit;
         if more {
             self.credit = offset;
-            self.since = 0;
+            self.data_since_credit = 0;
         }
         more
     }
@@ -165,7 +165,7 @@ impl Sender {
             }
         };
         self.last += 1;
-        self.since += 1;
+        self.data_since_credit += 1;
         Some(data)
     }
 
@@ -175,7 +175,7 @@ impl Sender {
         let most = room.min(self.chunk);
         let size = most.min(self.pending.len());
         let is_full = size == most || !matches!(self.end, End::Open);
-        if self.since >= MANY && !is_full { 0 } else { size }
+        if self.data_since_credit >= PARTIAL_DATA && !is_full { 0 } else { size }
     }
 }
 

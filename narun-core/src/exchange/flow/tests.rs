@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::*;
 use crate::Limits;
 
-/// Hands all that the sender has to the receiver, and returns how many DATA that were.
+/// Passes all DATA of the sender to the receiver, and returns their number.
 fn deliver(sender: &mut Sender, receiver: &mut Receiver) -> usize {
     let mut count = 0;
     while let Some(payload) = sender.poll() {
@@ -41,7 +41,7 @@ fn a_body_in_tiny_parts_goes_on_while_it_is_read() {
 }
 
 #[test]
-fn a_body_in_tiny_parts_that_nobody_reads_waits_in_few_frames() {
+fn an_unread_body_in_tiny_parts_is_queued_in_few_frames() {
     let config = FlowConfig::default();
     let (mut sender, mut receiver) = (Sender::new(&config, 0, 0), Receiver::new(&config, Bytes::new(), 0));
     receiver.ask();
@@ -57,7 +57,7 @@ fn a_body_in_tiny_parts_that_nobody_reads_waits_in_few_frames() {
 }
 
 #[test]
-fn a_closed_flow_holds_nothing_unless_all_has_come() {
+fn a_closed_flow_keeps_only_a_complete_body() {
     for end in [false, true] {
         let config = FlowConfig::default();
         let mut receiver = Receiver::new(&config, Bytes::new(), 1000);

@@ -8,7 +8,7 @@ pub(in crate::exchange) struct Watch {
     /// When to check whether a PROBE is due. `None` if the other side is not watched.
     pub(in crate::exchange) at: Option<Time>,
     /// Number of PROBEs since the last progress.
-    asked: u32,
+    probes: u32,
     /// When the last frame arrived, and when the exchange last made progress.
     heard: Time,
     moved: Time,
@@ -20,7 +20,7 @@ impl Watch {
 
     /// Starts to watch the other side.
     pub(in crate::exchange) fn begin(&mut self, now: Time) {
-        (self.heard, self.moved, self.asked) = (now, now, 0);
+        (self.heard, self.moved, self.probes) = (now, now, 0);
         self.schedule(now);
     }
 
@@ -33,18 +33,18 @@ impl Watch {
     /// off then.
     pub(in crate::exchange) fn moved(&mut self, now: Time) {
         self.moved = now;
-        if std::mem::take(&mut self.asked) > 0 && self.at.is_some() {
+        if std::mem::take(&mut self.probes) > 0 && self.at.is_some() {
             self.schedule(now);
         }
     }
 
-    /// Returns whether a PROBE is due. If it is, [`Watch::asked`] must follow.
+    /// Returns whether a PROBE is due. If it is, [`Watch::probed`] must follow.
     pub(in crate::exchange) fn is_due(&mut self, now: Time) -> bool {
         if self.at.is_none_or(|at| at > now) {
             return false;
         }
         let earliest = self.moved + pause(0);
-        if self.asked == 0 && earliest > now {
+        if self.probes == 0 && earliest > now {
             self.at = Some(earliest);
             return false;
         }
@@ -52,15 +52,15 @@ impl Watch {
     }
 
     /// Notes that a PROBE was sent.
-    pub(in crate::exchange) fn asked(&mut self, now: Time) {
-        self.asked += 1;
+    pub(in crate::exchange) fn probed(&mut self, now: Time) {
+        self.probes += 1;
         self.schedule(now);
     }
 
     /// Schedules a PROBE.
-    pub(in crate::exchange) fn ask_at(&mut self, at: Time) {
+    pub(in crate::exchange) fn probe_at(&mut self, at: Time) {
         self.at = Some(at);
-        self.asked = self.asked.max(1);
+        self.probes = self.probes.max(1);
     }
 
     /// Checks again later, without a PROBE.
@@ -79,13 +79,13 @@ impl Watch {
     }
 
     fn schedule(&mut self, now: Time) {
-        self.at = Some(now + pause(self.asked));
+        self.at = Some(now + pause(self.probes));
     }
 }
 
-fn pause(asked: u32) -> Duration {
-    match asked {
-        0..=3 => Duration::from_secs(1 << asked),
+fn pause(probes: u32) -> Duration {
+    match probes {
+        0..=3 => Duration::from_secs(1 << probes),
         _ => Watch::LONGEST,
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         for due in [1, 3, 7, 15, 25, 35] {
             assert_eq!(watch.at, Some(at(due)));
             assert!(watch.is_due(at(due)));
-            watch.asked(at(due));
+            watch.probed(at(due));
             watch.heard(at(due));
         }
         watch.moved(at(36));

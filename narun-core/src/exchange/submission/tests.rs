@@ -38,7 +38,7 @@ fn full() -> Failure {
 #[track_caller]
 fn assert_accepted(submission: &mut Submission, duplicate: bool) {
     match submission.poll_event() {
-        Some(SubmissionEvent::Accepted { duplicate: told }) => assert_eq!(told, duplicate),
+        Some(SubmissionEvent::Accepted { duplicate: actual }) => assert_eq!(actual, duplicate),
         event => panic!("{event:?}"),
     }
     assert!(submission.may_be_stored());
@@ -59,13 +59,13 @@ fn assert_fails(submission: &mut Submission, kind: FailureKind) -> String {
 }
 
 #[track_caller]
-fn assert_answered(submission: &mut Submission) {
+fn assert_responded(submission: &mut Submission) {
     let event = submission.poll_event();
     assert!(matches!(event, Some(SubmissionEvent::Response(response)) if response.body == "body"));
     assert_eq!(submission.poll_timeout(), None);
 }
 
-/// Lets time pass until this moment, which must be the next one that counts.
+/// Lets time pass until this moment, which must be the next timeout.
 #[track_caller]
 fn pass(submission: &mut Submission, millis: u64) {
     assert_eq!(submission.poll_timeout(), Some(at(millis)));
@@ -73,7 +73,7 @@ fn pass(submission: &mut Submission, millis: u64) {
 }
 
 #[test]
-fn accepted_then_answered() {
+fn a_request_is_accepted_and_then_gets_its_response() {
     let mut submission = submission();
     submission.handle_ack(at(0), Ok(FIRST));
     assert_accepted(&mut submission, false);
@@ -81,22 +81,22 @@ fn accepted_then_answered() {
     // Once accepted it is not published again.
     assert_eq!(submission.poll_timeout(), Some(at(15_000)));
     submission.handle_frame(at(0), response(true));
-    assert_answered(&mut submission);
+    assert_responded(&mut submission);
     assert_eq!(submission.published(), 1);
 }
 
 #[test]
-fn an_answer_is_a_confirmation_too() {
+fn a_response_counts_as_an_acknowledgement() {
     let mut submission = submission();
     submission.handle_frame(at(0), response(true));
     assert_accepted(&mut submission, false);
-    assert_answered(&mut submission);
+    assert_responded(&mut submission);
     submission.handle_ack(at(0), Ok(FIRST));
     assert!(submission.poll_event().is_none());
 }
 
 #[test]
-fn without_a_confirmation_it_is_published_again_until_the_deadline() {
+fn a_request_without_acknowledgement_is_published_again_until_the_deadline() {
     let mut submission = submission();
     for second in 1..15 {
         pass(&mut submission, second * 1000);
@@ -111,12 +111,12 @@ fn without_a_confirmation_it_is_published_again_until_the_deadline() {
 }
 
 #[test]
-fn it_is_not_published_again_where_the_stream_might_not_know_it_any_more() {
+fn a_request_is_not_published_again_near_the_end_of_the_duplicate_window() {
     let config = SubmissionConfig { retry_for: Duration::from_millis(1500), ..SubmissionConfig::default() };
     let mut submission = submission_with(config);
     pass(&mut submission, 1000);
     assert_eq!(submission.poll_transmit(), Some(PublishRequest));
-    // Not after a new connection either.
+    // A restored connection changes nothing.
     submission.handle_connection(at(1600), ConnectionChange::Lost);
     submission.handle_connection(at(1700), ConnectionChange::Restored);
     assert_eq!(submission.poll_transmit(), None);
@@ -124,7 +124,7 @@ fn it_is_not_published_again_where_the_stream_might_not_know_it_any_more() {
 }
 
 #[test]
-fn a_duplicate_is_told() {
+fn a_duplicate_is_reported() {
     let mut one = submission();
     one.handle_ack(at(0), Ok(AGAIN));
     assert_accepted(&mut one, true);
@@ -141,7 +141,7 @@ fn a_duplicate_is_told() {
 }
 
 #[test]
-fn accepted_but_not_answered_is_late() {
+fn an_accepted_request_without_a_response_is_late() {
     let mut submission = submission();
     submission.handle_ack(at(0), Ok(FIRST));
     assert_accepted(&mut submission, false);
@@ -151,7 +151,7 @@ fn accepted_but_not_answered_is_late() {
 }
 
 #[test]
-fn a_refusal_ends_it_if_nothing_else_was_published() {
+fn an_error_ends_the_exchange_if_no_other_publication_may_be_stored() {
     let mut refused = submission();
     refused.handle_ack(at(0), Err(full()));
     assert!(!refused.may_be_stored());
@@ -169,20 +169,20 @@ fn a_refusal_ends_it_if_nothing_else_was_published() {
 }
 
 #[test]
-fn a_refusal_is_not_believed_while_another_publication_may_be_stored() {
+fn an_error_does_not_count_while_another_publication_may_be_stored() {
     let mut submission = submission();
     pass(&mut submission, 1000);
     assert_eq!(submission.poll_transmit(), Some(PublishRequest));
     submission.handle_no_responders(at(0));
     assert!(submission.poll_event().is_none() && submission.may_be_stored());
-    // The other one was not stored either.
+    // The other publication was not stored either.
     submission.handle_ack(at(0), Err(full()));
     assert!(!submission.may_be_stored());
     assert_fails(&mut submission, FailureKind::StreamFull);
 }
 
 #[test]
-fn refused_after_a_lost_confirmation_it_is_tried_again() {
+fn a_request_is_published_again_after_a_lost_acknowledgement_and_an_error() {
     let mut submission = submission();
     pass(&mut submission, 1000);
     assert_eq!(submission.poll_transmit(), Some(PublishRequest));
@@ -194,7 +194,7 @@ fn refused_after_a_lost_confirmation_it_is_tried_again() {
 }
 
 #[test]
-fn it_is_published_again_once_connected_and_not_before() {
+fn a_request_is_published_again_when_the_connection_is_restored() {
     let mut submission = submission();
     submission.handle_connection(at(10), ConnectionChange::Lost);
     assert_eq!(submission.poll_transmit(), None);
@@ -207,7 +207,7 @@ fn it_is_published_again_once_connected_and_not_before() {
 }
 
 #[test]
-fn what_was_not_published_when_the_connection_broke_is_published_later() {
+fn a_request_not_yet_published_waits_for_the_restored_connection() {
     let mut submission = Submission::new(at(0), ExchangeId::from_bytes([7; 16]), SubmissionConfig::default());
     submission.handle_connection(at(0), ConnectionChange::Lost);
     assert_eq!(submission.poll_transmit(), None);
@@ -216,7 +216,7 @@ fn what_was_not_published_when_the_connection_broke_is_published_later() {
 }
 
 #[test]
-fn accepted_it_waits_through_a_lost_connection() {
+fn an_accepted_request_waits_through_a_lost_connection() {
     let mut submission = submission();
     submission.handle_ack(at(0), Ok(FIRST));
     assert_accepted(&mut submission, false);
@@ -224,11 +224,11 @@ fn accepted_it_waits_through_a_lost_connection() {
     submission.handle_connection(at(5000), ConnectionChange::Restored);
     assert_eq!(submission.poll_transmit(), None);
     submission.handle_frame(at(0), response(true));
-    assert_answered(&mut submission);
+    assert_responded(&mut submission);
 }
 
 #[test]
-fn an_unusable_answer_is_told_with_the_id() {
+fn an_invalid_response_fails_with_the_id() {
     let mut partial = submission();
     partial.handle_frame(at(0), response(false));
     assert_accepted(&mut partial, false);
@@ -252,7 +252,7 @@ fn other_frames_change_nothing() {
 }
 
 #[test]
-fn nothing_changes_it_after_its_end() {
+fn inputs_change_nothing_after_the_end() {
     let mut submission = submission();
     submission.handle_ack(at(0), Err(full()));
     assert_fails(&mut submission, FailureKind::StreamFull);

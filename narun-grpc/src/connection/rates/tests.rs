@@ -3,7 +3,9 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::stream::{Config, State};
 use narun_support::Server;
 
-use super::{Connection, Rates, STREAMS, Samples, lock};
+use crate::Connection;
+
+use super::{Rates, STREAMS, Samples, lock};
 
 fn state(messages: u64, bytes: u64, last_sequence: u64) -> State {
     let mut state: State = serde_json::from_str(
@@ -55,7 +57,7 @@ async fn samples_are_taken_in_the_background() {
     let config = Config { name: "s".into(), subjects: vec!["s".into()], ..Default::default() };
     connection.jetstream().expect("recent").create_stream(config).await.expect("a stream");
     let rates = Rates::sampled(Duration::from_millis(5));
-    assert_eq!(rates.of(&connection, "s", &state(0, 0, 0)), (0.0, 0.0));
+    assert_eq!(rates.of(&connection.0.api, "s", &state(0, 0, 0)), (0.0, 0.0));
     connection
         .jetstream()
         .expect("recent")
@@ -79,10 +81,10 @@ async fn sampled_streams_are_bounded() {
     let connection = Connection::new(async_nats::connect(server.url()).await.expect("a connection"));
     let rates = Rates::default();
     for number in 0..STREAMS {
-        rates.of(&connection, &number.to_string(), &state(0, 0, 0));
+        rates.of(&connection.0.api, &number.to_string(), &state(0, 0, 0));
     }
-    rates.of(&connection, "0", &state(0, 0, 0));
-    rates.of(&connection, "more", &state(0, 0, 0));
+    rates.of(&connection.0.api, "0", &state(0, 0, 0));
+    rates.of(&connection.0.api, "more", &state(0, 0, 0));
     let streams = lock(&rates.streams);
     assert_eq!(streams.len(), STREAMS);
     assert!(streams.contains_key("0") && streams.contains_key("more") && !streams.contains_key("1"));

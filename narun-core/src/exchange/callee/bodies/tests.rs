@@ -31,7 +31,7 @@ fn uploading() -> Callee<Subject> {
     Callee::new(at(0), &head, GATEWAY, 77, config()).with_body(at(0), head.head_timeout, "abc".into())
 }
 
-/// The same whose handler has read past what came inline.
+/// The same callee after its handler has read past the inline bytes.
 fn accepted() -> Callee<Subject> {
     let mut callee = uploading();
     assert_eq!(read(&mut callee), ("abc".to_owned(), Poll::Pending));
@@ -39,7 +39,7 @@ fn accepted() -> Callee<Subject> {
     callee
 }
 
-/// A callee that has answered a whole request, with "body" and more to come.
+/// A callee that has responded to a whole request with "body" and more to follow.
 fn responding(credit: u64) -> Callee<Subject> {
     let mut callee = Callee::new(at(0), &head(credit), GATEWAY, 77, config());
     callee.respond_with_body(at(0), Bytes::from_static(b"response"), 4);
@@ -96,7 +96,7 @@ fn assert_cancelled(callee: &mut Callee<Subject>, why: Cancelled, code: Option<R
 }
 
 #[test]
-fn accept_goes_out_when_the_handler_reads_past_the_inline_bytes() {
+fn accept_is_sent_when_the_handler_reads_past_the_inline_bytes() {
     let mut callee = uploading();
     assert_eq!(callee.poll_transmit(), None);
     assert!(callee.poll_read().is_ready());
@@ -119,7 +119,7 @@ fn accept_goes_out_when_the_handler_reads_past_the_inline_bytes() {
 }
 
 #[test]
-fn after_the_response_credit_does_what_accept_did() {
+fn credit_replaces_accept_after_the_response() {
     let mut callee = uploading();
     callee.respond_with_body(at(1), Bytes::from_static(b"response"), 0);
     assert!(callee.poll_transmit().is_some());
@@ -128,7 +128,7 @@ fn after_the_response_credit_does_what_accept_did() {
 }
 
 #[test]
-fn a_response_goes_out_as_far_as_there_is_credit() {
+fn a_response_body_is_sent_as_far_as_there_is_credit() {
     let mut callee = responding(0);
     assert!(!callee.wants_data());
     assert_eq!(callee.poll_transmit(), None);
@@ -146,7 +146,7 @@ fn a_response_goes_out_as_far_as_there_is_credit() {
 }
 
 #[test]
-fn credit_of_the_request_lets_the_response_begin_at_once() {
+fn credit_in_the_request_lets_the_response_body_start_at_once() {
     let mut callee = responding(100);
     assert!(callee.wants_data());
     callee.send(at(0), "tick".into());
@@ -175,21 +175,21 @@ fn a_body_that_is_not_read_is_stopped_only_if_it_was_asked_for() {
     assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.stop));
     callee.handle_frame(at(1), data(1, "def", false), Some(GATEWAY));
     assert_eq!(callee.queued(), 0);
-    // Should it have been lost, the answer to a PROBE says it again.
+    // In case that frame is lost, the response to a PROBE repeats it.
     callee.handle_frame(at(2), Frame::Probe, Some(GATEWAY));
     assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.stop));
     assert!(!callee.is_ended());
 }
 
 #[test]
-fn a_response_that_is_not_wanted_is_a_cancel() {
+fn a_stopped_response_cancels_the_handler() {
     let mut callee = responding(100);
     callee.handle_frame(at(1), credit(0, true, 0), Some(GATEWAY));
     assert_cancelled(&mut callee, Cancelled::ByCaller, None);
 }
 
 #[test]
-fn what_is_missing_or_too_much_cancels_the_handler() {
+fn missing_or_excess_data_cancels_the_handler() {
     for (frame, code) in [
         (data(2, "x", false), ResetCode::Gap),
         (credit(0, false, 1), ResetCode::Gap),
@@ -212,7 +212,7 @@ fn what_is_missing_or_too_much_cancels_the_handler() {
 }
 
 #[test]
-fn a_reset_breaks_the_request_off() {
+fn a_reset_breaks_the_request_body_off() {
     let mut callee = accepted();
     callee.handle_frame(at(1), data(1, "def", false), Some(GATEWAY));
     let cancel = Reset { code: ResetCode::Cancel, text: String::new(), ran: true };
@@ -222,13 +222,13 @@ fn a_reset_breaks_the_request_off() {
 }
 
 #[test]
-fn the_time_for_the_head_begins_anew_while_the_request_comes() {
+fn progress_of_the_request_body_restarts_the_head_timeout() {
     let mut callee = accepted();
     assert_eq!(callee.deadline(), Some(at(15_000)));
     callee.handle_frame(at(14_000), data(1, "def", false), Some(GATEWAY));
     assert_eq!(callee.deadline(), Some(at(29_000)));
     callee.handle_frame(at(20_000), data(1, "def", false), Some(GATEWAY));
-    assert_eq!(callee.deadline(), Some(at(29_000)), "it was known");
+    assert_eq!(callee.deadline(), Some(at(29_000)), "it was received before");
     callee.respond_with_body(at(21_000), Bytes::from_static(b"response"), 0);
     assert_eq!(callee.deadline(), None);
     callee.handle_frame(at(22_000), data(2, "ghi", false), Some(GATEWAY));
@@ -236,12 +236,12 @@ fn the_time_for_the_head_begins_anew_while_the_request_comes() {
 }
 
 #[test]
-fn who_waits_asks_and_gives_up_after_30_s() {
+fn a_waiting_callee_sends_probes_and_gives_up_after_30_s() {
     for mut callee in [accepted(), responding(0)] {
         while callee.poll_transmit().is_some() {}
         let mut asked = Vec::new();
         loop {
-            let now = callee.poll_timeout().expect("it asks");
+            let now = callee.poll_timeout().expect("a probe is due");
             callee.deadline = None;
             callee.handle_timeout(now);
             if callee.is_ended() {
@@ -260,7 +260,7 @@ fn who_waits_asks_and_gives_up_after_30_s() {
 }
 
 #[test]
-fn a_quiet_stream_waits_for_nothing_while_the_gateway_asks() {
+fn a_quiet_response_sends_no_probes_while_the_gateway_does() {
     let mut callee = responding(100);
     let mut now = at(0);
     while now < at(120_000) {
@@ -284,7 +284,7 @@ fn a_quiet_stream_waits_for_nothing_while_the_gateway_asks() {
 }
 
 #[test]
-fn a_gateway_that_nobody_finds_after_the_head_is_gone_after_the_grace() {
+fn a_gateway_without_responders_after_the_head_is_gone_after_the_grace() {
     let mut callee = responding(100);
     callee.send(at(0), "tick".into());
     assert!(matches!(sent(&mut callee), Frame::Data(_)));
@@ -307,7 +307,7 @@ fn a_gateway_that_nobody_finds_after_the_head_is_gone_after_the_grace() {
 }
 
 #[test]
-fn asks_once_connected_again() {
+fn a_probe_is_sent_when_the_connection_is_restored() {
     let mut callee = accepted();
     callee.handle_connection(at(1), ConnectionChange::Lost);
     assert_eq!(callee.poll_transmit(), None);
@@ -319,7 +319,7 @@ fn asks_once_connected_again() {
 }
 
 #[test]
-fn an_answer_to_a_probe_says_how_much_was_sent() {
+fn the_response_to_a_probe_states_how_much_was_sent() {
     let mut callee = responding(100);
     for _ in 0..3 {
         callee.send(at(0), "tick".into());
@@ -330,7 +330,7 @@ fn an_answer_to_a_probe_says_how_much_was_sent() {
 }
 
 #[test]
-fn nothing_is_made_for_exchanges_of_one_frame_each_way() {
+fn exchanges_of_one_frame_each_way_allocate_no_bodies() {
     let mut callee = Callee::new(at(0), &head(0), GATEWAY, 77, config());
     callee.respond(at(0), Bytes::from_static(b"response"));
     assert!(callee.poll_transmit().is_some() && callee.bodies.is_none());

@@ -21,7 +21,7 @@ fn flow() -> Arc<FlowConfig> {
     Arc::new(FlowConfig { window: WINDOW, ..FlowConfig::default() })
 }
 
-/// A caller of which three bytes of the request's body are out.
+/// A caller that has sent three bytes of the request's body inline.
 fn uploading(config: CallerConfig) -> Caller<Subject> {
     let mut caller = Caller::new(at(0), config, 7).with_body(at(0), 3, flow());
     assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
@@ -89,7 +89,7 @@ fn assert_data(caller: &mut Caller<Subject>, number: u64, bytes: &[u8], is_last:
     }
 }
 
-/// Reads what is there.
+/// Reads the bytes that have arrived, and returns whether the body has ended.
 fn read(caller: &mut Caller<Subject>) -> (String, Poll<Result<(), BodyErrorKind>>) {
     let mut text = String::new();
     loop {
@@ -132,7 +132,7 @@ fn the_request_body_waits_for_accept() {
 }
 
 #[test]
-fn credit_that_comes_with_the_response_or_later_does_as_well() {
+fn credit_in_a_response_or_a_credit_frame_replaces_accept() {
     let mut caller = uploading(CallerConfig::default());
     caller.handle_frame(at(1), 0, response(false, 5), Some(CONSUMER));
     assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
@@ -156,7 +156,7 @@ fn a_response_that_ends_closes_both_directions() {
 }
 
 #[test]
-fn an_early_response_goes_on_beside_the_request_until_it_ends() {
+fn a_request_body_goes_on_beside_an_early_response_until_that_ends() {
     let mut caller = uploading(CallerConfig::default());
     caller.handle_frame(at(1), 0, accept(1000), Some(CONSUMER));
     caller.handle_frame(at(2), 0, response(false, 0), Some(CONSUMER));
@@ -174,7 +174,7 @@ fn an_early_response_goes_on_beside_the_request_until_it_ends() {
 }
 
 #[test]
-fn a_stopped_request_body_is_dropped_and_the_response_awaited() {
+fn a_stopped_request_body_is_dropped_and_the_response_still_counts() {
     let mut caller = uploading(CallerConfig::default());
     caller.handle_frame(at(1), 0, accept(1000), Some(CONSUMER));
     caller.send(at(2), "abc".into());
@@ -186,7 +186,7 @@ fn a_stopped_request_body_is_dropped_and_the_response_awaited() {
 }
 
 #[test]
-fn it_is_sent_again_only_until_it_was_accepted() {
+fn a_request_is_not_sent_again_after_an_accept() {
     let refused =
         || Any::Refused(Refused { reason: Refusal::Overloaded, retry_after: None, versions: vec![] });
     let mut early = uploading(CallerConfig::default());
@@ -211,7 +211,7 @@ fn it_is_sent_again_only_until_it_was_accepted() {
 }
 
 #[test]
-fn the_first_accept_wins_and_the_others_are_told() {
+fn the_first_accept_wins_and_the_other_consumers_are_reset() {
     let mut caller = uploading(CallerConfig { idempotent: true, ..CallerConfig::default() });
     caller.handle_timeout(at(1000));
     assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
@@ -227,7 +227,7 @@ fn the_first_accept_wins_and_the_others_are_told() {
 }
 
 #[test]
-fn the_time_for_the_head_begins_anew_while_the_request_moves() {
+fn progress_of_the_request_body_restarts_the_head_timeout() {
     let mut caller = uploading(CallerConfig::default());
     caller.handle_frame(at(1), 0, accept(10), Some(CONSUMER));
     for now in [14_000, 28_000, 42_000] {
@@ -251,7 +251,7 @@ fn the_time_for_the_head_begins_anew_while_the_request_moves() {
 }
 
 #[test]
-fn after_the_head_only_the_total_and_silence_count() {
+fn silence_ends_a_response_after_its_head() {
     let mut caller = downloading(flow());
     while caller.poll_transmit().is_some() {}
     let mut now = at(0);
@@ -274,7 +274,7 @@ fn after_the_head_only_the_total_and_silence_count() {
 }
 
 #[test]
-fn the_total_ends_a_response_that_goes_on() {
+fn the_total_timeout_ends_a_response_that_goes_on() {
     let total_timeout = Some(Duration::from_secs(20));
     let config = CallerConfig { total_timeout, ..CallerConfig::default() };
     let mut caller = Caller::new(at(0), config, 7).streaming(flow());
@@ -349,7 +349,7 @@ fn a_reset_or_a_process_that_is_gone_breaks_the_body_off() {
 }
 
 #[test]
-fn a_client_that_leaves_or_a_body_that_breaks_off_resets_it() {
+fn a_client_that_leaves_or_a_body_that_breaks_off_resets_the_exchange() {
     let mut left = downloading(flow());
     while left.poll_transmit().is_some() {}
     left.cancel();
@@ -365,7 +365,7 @@ fn a_client_that_leaves_or_a_body_that_breaks_off_resets_it() {
 }
 
 #[test]
-fn reading_renews_credit_and_a_probe_is_answered_with_it() {
+fn reading_renews_credit_and_a_probe_repeats_it() {
     let mut caller = downloading(flow());
     assert!(matches!(sent(&mut caller), (CONSUMER, Any::Credit(credit), Some(0)) if credit.offset == WINDOW));
     let half = Data { sequence: 1, body: Bytes::from(vec![b'x'; 600]), end: false, trailers: None };
@@ -378,7 +378,7 @@ fn reading_renews_credit_and_a_probe_is_answered_with_it() {
 }
 
 #[test]
-fn without_budget_it_tries_again_after_a_while() {
+fn a_body_without_credit_retries_the_budget_after_a_while() {
     let budget = Arc::new(Budget::new(1024));
     let flow = Arc::new(FlowConfig { window: 2048, budget: budget.clone(), ..FlowConfig::default() });
     let mut first = downloading(flow.clone());
@@ -404,7 +404,7 @@ fn a_response_without_a_token_cannot_go_on() {
 }
 
 #[test]
-fn nothing_is_made_for_exchanges_of_one_frame_each_way() {
+fn exchanges_of_one_frame_each_way_allocate_no_bodies() {
     let mut caller = Caller::new(at(0), CallerConfig::default(), 7).streaming(flow());
     caller.poll_transmit();
     caller.handle_frame(at(1), 0, response(true, 0), Some(CONSUMER));

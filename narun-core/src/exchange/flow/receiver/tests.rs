@@ -20,7 +20,7 @@ fn end(sequence: u64, trailers: Option<HeaderMap>) -> Data {
     Data { sequence, body: Bytes::new(), end: true, trailers }
 }
 
-/// Reads all that is there, and returns how much that was and whether the body goes on.
+/// Reads all queued bytes, and returns their number and whether the body goes on.
 fn read(receiver: &mut Receiver) -> (usize, bool) {
     let mut read = 0;
     loop {
@@ -33,7 +33,7 @@ fn read(receiver: &mut Receiver) -> (usize, bool) {
 }
 
 #[test]
-fn asks_for_more_only_when_the_reader_does() {
+fn credit_is_granted_only_when_the_reader_asks_for_more() {
     let config = config(1_000_000);
     let mut receiver = receiver(&config, 10);
     assert_eq!(receiver.poll_grant(), None);
@@ -45,14 +45,14 @@ fn asks_for_more_only_when_the_reader_does() {
 }
 
 #[test]
-fn credit_is_renewed_when_half_of_it_was_taken() {
+fn credit_is_renewed_when_half_of_it_was_read() {
     let config = config(1_000_000);
     let mut receiver = receiver(&config, 0);
     receiver.ask();
     assert_eq!(receiver.poll_grant(), Some(WINDOW));
     for (sequence, size) in [(1, 499), (2, 1), (3, 400)] {
         assert_eq!(receiver.data(data(sequence, size)), Ok(true));
-        assert_eq!(receiver.poll_grant(), None, "nothing of it was read");
+        assert_eq!(receiver.poll_grant(), None, "nothing was read");
     }
     assert!(receiver.read().is_ready());
     assert_eq!(receiver.poll_grant(), None);
@@ -73,7 +73,7 @@ fn inline_bytes_need_no_credit_but_count() {
 }
 
 #[test]
-fn numbers_seen_are_ignored_and_gaps_are_not() {
+fn repeated_data_is_ignored_and_a_gap_is_an_error() {
     let config = config(1_000_000);
     let mut receiver = Receiver::new(&config, Bytes::new(), 100);
     assert_eq!(receiver.data(data(1, 10)), Ok(true));
@@ -96,7 +96,7 @@ fn more_than_was_granted_is_refused() {
 }
 
 #[test]
-fn trailers_come_after_the_last_byte_and_then_nothing() {
+fn trailers_follow_the_last_byte_and_end_the_body() {
     let config = config(1_000_000);
     let mut receiver = receiver(&config, 5);
     let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("x"))]);
@@ -110,10 +110,10 @@ fn trailers_come_after_the_last_byte_and_then_nothing() {
 }
 
 #[test]
-fn a_stopped_body_is_passed_over_and_holds_nothing() {
+fn a_stopped_body_is_discarded_and_uses_no_budget() {
     let config = config(1_000_000);
     let mut unasked = receiver(&config, 5);
-    assert!(!unasked.stop(), "nothing was asked for that could be stopped");
+    assert!(!unasked.stop(), "no credit was asked for");
     let mut receiver = receiver(&config, 5);
     receiver.ask();
     receiver.poll_grant();
@@ -127,7 +127,7 @@ fn a_stopped_body_is_passed_over_and_holds_nothing() {
 }
 
 #[test]
-fn the_budget_counts_what_may_come_or_waits() {
+fn the_budget_counts_bytes_that_may_arrive_or_are_queued() {
     let config = config(1_000_000);
     let mut receiver = receiver(&config, 50);
     receiver.ask();
@@ -147,7 +147,7 @@ fn the_budget_counts_what_may_come_or_waits() {
 }
 
 #[test]
-fn without_budget_it_waits_and_tries_again() {
+fn a_body_without_credit_waits_and_retries_the_budget() {
     let config = config(1024);
     let mut first = receiver(&config, 0);
     let mut second = receiver(&config, 0);
@@ -161,10 +161,10 @@ fn without_budget_it_waits_and_tries_again() {
     assert!(third.is_starved() && !second.is_starved());
     first.data(data(1, 600)).expect("allowed");
     assert_eq!(read(&mut first), (600, true));
-    assert_eq!(third.poll_grant(), None, "not before it is told to try");
+    assert_eq!(third.poll_grant(), None, "only after a retry");
     third.retry();
     assert_eq!(third.poll_grant(), Some(600));
-    // Who still has some credit gets none of the little that is left.
+    // A body that still has credit gets none from the last quarter.
     assert_eq!(first.poll_grant(), None);
     assert!(!first.is_starved());
 }
@@ -175,7 +175,7 @@ fn many_small_parts_renew_credit_early_if_they_are_read() {
     let mut receiver = receiver(&config, 0);
     receiver.ask();
     assert_eq!(receiver.poll_grant(), Some(1 << 20));
-    for sequence in 1..=u64::from(CROWD) {
+    for sequence in 1..=u64::from(RENEW_AFTER) {
         assert_eq!(receiver.poll_grant(), None);
         receiver.data(data(sequence, 1)).expect("allowed");
     }

@@ -25,7 +25,7 @@ fn trailers(length: usize) -> HeaderMap {
 }
 
 #[test]
-fn takes_bytes_only_with_credit_for_them() {
+fn bytes_are_wanted_and_sent_only_within_the_credit() {
     let mut sender = sender(100, 0);
     assert!(!sender.wants_data() && sender.is_stalled());
     assert!(!sender.credit(100));
@@ -41,7 +41,7 @@ fn takes_bytes_only_with_credit_for_them() {
 }
 
 #[test]
-fn sends_a_quarter_of_the_window_at_most() {
+fn a_frame_has_a_quarter_of_the_window_at_most() {
     let mut sender = sender(0, u64::MAX);
     sender.push(Bytes::from(vec![1; 2 * CHUNK + 1]));
     assert!(!sender.wants_data());
@@ -53,7 +53,7 @@ fn sends_a_quarter_of_the_window_at_most() {
 }
 
 #[test]
-fn what_comes_at_once_shares_a_frame() {
+fn parts_that_are_added_together_share_a_frame() {
     let mut sender = sender(0, 1000);
     for _ in 0..10 {
         assert!(sender.wants_data());
@@ -63,7 +63,7 @@ fn what_comes_at_once_shares_a_frame() {
 }
 
 #[test]
-fn waits_for_more_to_fill_a_frame_if_there_may_be_more_at_once() {
+fn a_corked_sender_sends_only_full_frames() {
     let mut sender = sender(0, 3 * CHUNK as u64);
     sender.cork();
     sender.push(Bytes::from(vec![1; CHUNK + 10]));
@@ -71,7 +71,7 @@ fn waits_for_more_to_fill_a_frame_if_there_may_be_more_at_once() {
     assert!(sent(&mut sender).is_none() && sender.wants_data());
     assert!(sender.uncork() && !sender.uncork());
     assert_eq!(sent(&mut sender).map(|data| data.body.len()), Some(10));
-    // Without credit for more, nothing is waited for; nor after the end.
+    // Without credit for more, and after the end, the rest is sent at once.
     sender.cork();
     sender.push(Bytes::from(vec![1; 2 * CHUNK]));
     let sizes: Vec<_> = std::iter::from_fn(|| sent(&mut sender)).map(|data| data.body.len()).collect();
@@ -83,7 +83,7 @@ fn waits_for_more_to_fill_a_frame_if_there_may_be_more_at_once() {
 }
 
 #[test]
-fn the_last_part_says_so_and_needs_no_credit_if_it_is_empty() {
+fn the_last_part_has_end_and_needs_no_credit_if_it_is_empty() {
     let mut whole = sender(0, 10);
     whole.push(Bytes::from_static(b"0123456789"));
     assert!(whole.finish(None));
@@ -97,7 +97,7 @@ fn the_last_part_says_so_and_needs_no_credit_if_it_is_empty() {
 }
 
 #[test]
-fn trailers_come_in_a_frame_of_their_own() {
+fn trailers_have_a_frame_of_their_own() {
     let mut sender = sender(0, 10);
     sender.push(Bytes::from_static(b"abc"));
     assert!(sender.finish(Some(trailers(5))));
@@ -107,7 +107,7 @@ fn trailers_come_in_a_frame_of_their_own() {
 }
 
 #[test]
-fn trailers_that_fit_no_frame_are_told_apart() {
+fn trailers_that_do_not_fit_a_frame_are_reported() {
     assert!(sender(0, 0).finish(Some(trailers(65_000))));
     assert!(!sender(0, 0).finish(Some(trailers(65_536))));
 }
@@ -126,7 +126,7 @@ fn nothing_is_sent_after_a_stop() {
 #[test]
 fn many_small_parts_in_a_row_wait_for_credit_or_a_full_one() {
     let mut sender = sender(0, 1_000_000);
-    for _ in 0..MANY {
+    for _ in 0..PARTIAL_DATA {
         sender.push(Bytes::from_static(b"a"));
         assert!(sent(&mut sender).is_some());
     }
@@ -138,8 +138,8 @@ fn many_small_parts_in_a_row_wait_for_credit_or_a_full_one() {
     assert!(sent(&mut sender).is_none());
     sender.credit(1_000_001);
     assert!(sent(&mut sender).is_some());
-    // Nor does the end wait.
-    for _ in 0..MANY {
+    // The end does not wait either.
+    for _ in 0..PARTIAL_DATA {
         sender.push(Bytes::from_static(b"a"));
         sent(&mut sender);
     }
