@@ -21,7 +21,7 @@ pub(super) struct Requests {
     replies: OnceCell<Replies>,
 }
 
-/// The inbox, and who waits for a reply in it.
+/// The inbox, and the requests that wait for a reply in it.
 #[derive(Debug)]
 struct Replies {
     inbox: String,
@@ -143,7 +143,7 @@ mod tests {
             assert!(timeout(Duration::from_millis(1), request).await.is_err());
         }
         assert_eq!(waiting(), 0);
-        let reply = requests.send("nobody".to_owned(), Bytes::new()).await;
+        let reply = requests.send("unused".to_owned(), Bytes::new()).await;
         assert_eq!(reply.expect_err("no reply"), ApiError::NoResponders);
         assert_eq!(waiting(), 0);
     }

@@ -10,7 +10,7 @@ use super::compare;
 /// Why a stream, consumer or bucket does not exist as it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeclareError {
-    /// It exists with a configuration that breaks a guarantee: somebody has to change it.
+    /// It exists with a configuration that breaks a guarantee: an operator has to change it.
     #[error("{what} has {difference}")]
     Mismatch {
         /// Such as "stream TASK".
@@ -24,7 +24,7 @@ pub enum DeclareError {
         /// Such as "stream TASK".
         what: String,
     },
-    /// The server refused: somebody has to change something.
+    /// The server refused: an operator has to change something.
     #[error("{what} cannot be declared: {why}")]
     Refused {
         /// Such as "stream TASK".
@@ -43,7 +43,7 @@ pub enum DeclareError {
 }
 
 impl DeclareError {
-    /// Whether a retry may succeed although nobody changes anything.
+    /// Whether a retry may succeed without a change by an operator.
     pub const fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }

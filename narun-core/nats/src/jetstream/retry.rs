@@ -1,6 +1,6 @@
 //! The one retry rule for what is asked of JetStream.
 //!
-//! An error is **temporary** if the same request may succeed later although nobody changes anything: there was no response
+//! An error is **temporary** if the same request may succeed later without a change by an operator: there was no response
 //! in time, no connection, or a cluster without a leader ([`ApiError::is_temporary`](super::ApiError::is_temporary); the
 //! errors made of it say the same). Only requests that may be done twice are sent again, only after temporary errors, and
 //! with pauses that double from a first to a longest one.

@@ -37,7 +37,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Whether the same request may succeed later although nobody changes anything. It may have been done already.
+    /// Whether the same request may succeed later without a change by an operator. It may have been done already.
     ///
     /// This is the case unless the server refuses it for what it is. The server's errors that are temporary are those of
     /// a cluster without a leader or with servers missing.
