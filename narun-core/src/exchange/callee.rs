@@ -1,4 +1,5 @@
 mod bodies;
+mod streaming;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
+mod attempt;
 mod attempts;
 mod bodies;
 mod config;
+mod streaming;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use super::flow::Watch;
 use super::{ConnectionChange, FlowConfig};
 use crate::frame::{DecodeError, Frame, Reset, ResetCode, ResponseFrame, encode_probe};
 use crate::{BodyErrorKind, Failure, FailureKind, Time};
-use attempts::Attempt;
+use attempt::Attempt;
 use bodies::Bodies;
 
 pub use config::CallerConfig;

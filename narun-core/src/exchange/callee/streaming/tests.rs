@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::exchange::FlowConfig;
 use crate::frame::{RequestHead, Reset};
 use crate::{ExchangeId, Limits};
 
