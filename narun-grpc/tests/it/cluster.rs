@@ -112,7 +112,13 @@ async fn replicated_data_outlives_a_server() {
     for (method, request) in requests() {
         calls.spawn(insist(channel.clone(), method, request, Duration::from_secs(2), progress.clone()));
     }
-    let leader = block_in_place(|| cluster.stream_leader("user-u-s")).expect("a leader");
+    let mut leader = None;
+    eventually("a leader", async || {
+        leader = block_in_place(|| cluster.stream_leader("user-u-s"));
+        leader.is_some()
+    })
+    .await;
+    let leader = leader.expect("a leader");
     block_in_place(|| cluster.server(leader).kill()).expect("a dead server");
     progress.last.store(true, Ordering::Release);
     soon("all methods", calls.join_all()).await;

@@ -1,5 +1,6 @@
 //! Three servers in one cluster.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use narun_support::Cluster;
@@ -12,6 +13,16 @@ fn ask(cluster: &Cluster, number: usize, subject: &str, payload: &str) -> String
     cluster.servers()[number].request(subject, payload).expect("a response")
 }
 
+/// The number of the server that leads the stream, once there is one.
+fn leader(cluster: &Cluster) -> usize {
+    let leader = Cell::new(None);
+    eventually("a leader", || {
+        leader.set(cluster.stream_leader("S"));
+        leader.get().is_some()
+    });
+    leader.get().expect("a leader")
+}
+
 #[test]
 fn a_stream_survives_its_leader() {
     let mut cluster = Cluster::start().expect("a cluster");
@@ -22,11 +33,11 @@ fn a_stream_survives_its_leader() {
 
     let created = ask(&cluster, 0, "$JS.API.STREAM.CREATE.S", STREAM);
     assert!(!created.contains("\"error\""), "{created}");
-    eventually("a leader", || cluster.stream_leader("S").is_some());
+    leader(&cluster);
     let stored = ask(&cluster, 1, "s", "x");
     assert!(stored.contains("\"seq\":1"), "{stored}");
 
-    let leader = cluster.stream_leader("S").expect("a leader");
+    let leader = leader(&cluster);
     cluster.server(leader).kill().expect("a dead server");
     eventually("another leader", || cluster.stream_leader("S").is_some_and(|other| other != leader));
     cluster.wait().expect("a cluster of two");
@@ -44,8 +55,7 @@ fn a_stream_survives_its_leader() {
 fn a_request_is_answered_once_there_is_a_leader() {
     let mut cluster = Cluster::start().expect("a cluster");
     ask(&cluster, 0, "$JS.API.STREAM.CREATE.S", STREAM);
-    eventually("a leader", || cluster.stream_leader("S").is_some());
-    let leader = cluster.stream_leader("S").expect("a leader");
+    let leader = leader(&cluster);
     cluster.server(leader).kill().expect("a dead server");
     let others = [(leader + 1) % 3, (leader + 2) % 3];
     let found = others.map(|other| ask(&cluster, other, "$JS.API.STREAM.INFO.S", ""));
