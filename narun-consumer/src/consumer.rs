@@ -47,7 +47,7 @@ pub(crate) struct ReceivedMessage {
 }
 
 impl Consumer {
-    /// Reads the request in a message. Returns `None` if it was refused, or is not worth handling any more.
+    /// Reads the request in a message. Returns `None` if it was refused, or its deadline has passed.
     pub(crate) fn read(&self, message: ReceivedMessage) -> Option<Admitted> {
         let ReceivedMessage { message, received, place } = message;
         let Self { endpoint, exchange, metrics, .. } = self;

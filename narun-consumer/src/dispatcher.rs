@@ -51,9 +51,9 @@ pub(crate) async fn dispatch<S, B>(
         };
         let Some(received) = received else { break };
         let Some(admitted) = consumer.read(received) else { continue };
-        let mut exchange = Box::pin(Handling::new(consumer.clone(), service.clone(), admitted));
-        if !(consumer.admission.is_prompt() && exchange.as_mut().try_finish()) {
-            spawned.spawn(exchange);
+        let mut handling = Box::pin(Handling::new(consumer.clone(), service.clone(), admitted));
+        if !(consumer.admission.is_prompt() && handling.as_mut().try_finish()) {
+            spawned.spawn(handling);
         }
     }
     while spawned.join_next().await.is_some() {}

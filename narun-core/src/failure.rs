@@ -288,7 +288,7 @@ impl std::error::Error for Failure {}
 mod tests {
     use super::*;
 
-    /// All kinds, for want of a way to iterate over the variants.
+    /// All kinds, as Rust cannot list the variants of an enum.
     const ALL: [FailureKind; 28] = {
         use FailureKind::*;
         [

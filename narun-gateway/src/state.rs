@@ -131,7 +131,7 @@ impl GatewayState {
         &self.status
     }
 
-    /// Whether requests are to be refused at once: there is no connection, or there will never be one again.
+    /// Returns whether requests must be refused at once, as there is no connection or the client is dead.
     pub(crate) fn is_disconnected(&self) -> bool {
         !self.endpoint.is_connected() || *self.closed.borrow()
     }

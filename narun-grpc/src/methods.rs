@@ -2,8 +2,6 @@
 //! [`pull`](crate::pull).
 
 mod ack;
-#[cfg(test)]
-mod attack;
 mod consume_messages;
 mod consumers;
 pub(crate) mod health;
@@ -16,3 +14,6 @@ mod request;
 mod statistics;
 mod streams;
 mod subscribe;
+
+#[cfg(test)]
+mod tests;

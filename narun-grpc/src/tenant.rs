@@ -52,7 +52,7 @@ pub enum TenantError {
     /// It has a character that NATS does not allow.
     #[error("{what} has the invalid character {character:?}")]
     BadCharacter {
-        /// What has it.
+        /// The name with that character.
         what: &'static str,
         /// The first such character. A dot in a subject means an empty token.
         character: char,

@@ -2334,7 +2334,7 @@ type PurgeStreamRequest struct {
 	OrganizationId string `protobuf:"bytes,2,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// The name.
 	StreamName string `protobuf:"bytes,3,opt,name=stream_name,json=streamName,proto3" json:"stream_name,omitempty"`
-	// Delivers only messages of this subject. Wildcards are allowed. Empty means all.
+	// Deletes only messages of this subject. Wildcards are allowed. Empty means all.
 	Subject       string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3801,7 +3801,7 @@ func (x *KVPutRequest) GetExpectedRevision() int64 {
 // Of KVPut.
 type KVPutResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Always true: the message is stored.
+	// Always true: the key is stored.
 	Success bool `protobuf:"varint,1,opt,name=success,proto3" json:"success,omitempty"`
 	// The revision of the key.
 	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -4257,7 +4257,7 @@ type KVEntry struct {
 	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// When it happened.
 	Created *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
-	// The payload.
+	// The kind of change.
 	Operation KVOperation `protobuf:"varint,5,opt,name=operation,proto3,enum=isa.nats.KVOperation" json:"operation,omitempty"`
 	// Of KVWatch: true in one entry that has no other field set. Initial entries, if requested, come before it; changes come
 	// after it.
@@ -4642,7 +4642,7 @@ func (x *ObjectPutRequest) GetMetadata() map[string]string {
 // Of ObjectPut and ObjectUpload.
 type ObjectPutResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Always true: the message is stored.
+	// Always true: the object is stored.
 	Success bool `protobuf:"varint,1,opt,name=success,proto3" json:"success,omitempty"`
 	// The id of this version of the object.
 	ObjectId      string `protobuf:"bytes,2,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`

@@ -7,9 +7,9 @@ mod pins;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use self::environment::Environment;
+use self::pins::Pin;
 use crate::{Error, Release};
 
 /// A nats-server program on this machine: its path and version. It has run once, to print its version.
@@ -70,14 +70,8 @@ impl Binary {
     /// [`Error::Run`] if it cannot be run, [`Error::NotNats`] if it is another program.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        let output = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
-        match output {
-            Ok(output) => match Release::from_banner(&String::from_utf8_lossy(&output.stdout)) {
-                Some(release) => Ok(Self { path, release }),
-                None => Err(Error::NotNats { path }),
-            },
-            Err(source) => Err(Error::Run { path, source }),
-        }
+        let release = Release::of(&path)?;
+        Ok(Self { path, release })
     }
 
     /// The path of the program.
@@ -103,8 +97,7 @@ impl Binary {
         {
             return Ok(found);
         }
-        fetch::cached_or_fetched(environment, &pins::PINS[0])
-            .map_err(|error| Error::NotFound { source: Box::new(error) })
+        fetched(environment, &pins::PINS[0]).map_err(|error| Error::NotFound { source: Box::new(error) })
     }
 
     fn version_in(environment: &Environment, version: &str) -> Result<Self, Error> {
@@ -114,7 +107,12 @@ impl Binary {
                 known: Self::known().collect(),
             });
         };
-        fetch::cached_or_fetched(environment, pin)
+        fetched(environment, pin)
             .map_err(|error| Error::Fetch { version: version.to_owned(), source: Box::new(error) })
     }
+}
+
+fn fetched(environment: &Environment, pin: &Pin) -> Result<Binary, Error> {
+    let (path, release) = fetch::cached_or_fetched(environment, pin)?;
+    Ok(Binary { path, release })
 }

@@ -1,6 +1,10 @@
 //! Version numbers of nats-server.
 
 use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::Error;
 
 /// A version of nats-server, ordered by its three numbers. A suffix (`-RC.1`, `-beta`) is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,8 +24,16 @@ impl Release {
         Self { major, minor, patch }
     }
 
+    /// The version of the program at `path`, which is run to print it.
+    pub(crate) fn of(path: &Path) -> Result<Self, Error> {
+        let output = Command::new(path).arg("--version").stdin(Stdio::null()).output();
+        let output = output.map_err(|source| Error::Run { path: path.to_owned(), source })?;
+        let release = Self::from_banner(&String::from_utf8_lossy(&output.stdout));
+        release.ok_or_else(|| Error::NotNats { path: path.to_owned() })
+    }
+
     /// Parses the output of `nats-server --version`: `nats-server: v2.15.1`. Returns `None` if it is invalid.
-    pub(crate) fn from_banner(banner: &str) -> Option<Self> {
+    fn from_banner(banner: &str) -> Option<Self> {
         let (_, version) = banner.split_once("nats-server: v")?;
         let numbers = version.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
         let mut numbers = numbers.split('.').map(|number| number.parse().ok());

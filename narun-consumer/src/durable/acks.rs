@@ -52,8 +52,8 @@ impl AckKind {
 }
 
 impl DeliveryInfo {
-    /// Reads an ack subject. Returns `None` if it does not belong to this consumer of this stream: nobody must be able to
-    /// make a consumer publish to another subject with its permissions.
+    /// Reads an ack subject. Returns `None` if it does not belong to this consumer of this stream: otherwise a
+    /// client could make the consumer publish to another subject with its permissions.
     ///
     /// The format of servers up to 2.11, and of later ones by default: `$JS.ACK.<stream>.<consumer>.<count>.<stream sequence>.<consumer
     /// sequence>.<time>.<pending>`. Otherwise `<domain>.<account>.` comes before the stream, and more tokens may follow at the end.

@@ -96,7 +96,7 @@ impl DeliveredRequest {
         })
     }
 
-    /// Encodes a 502 that tells why the response cannot be sent.
+    /// Encodes a 502 that says why the response cannot be sent.
     pub(super) fn error_response(&self, problem: String, context: &FailureContext) -> Bytes {
         let response = Failure::new(FailureKind::BadResponse).with_detail(problem).to_response(context);
         encode(&HandlerResponse::from(response), &self.state.consumer, usize::MAX).unwrap_or_default()

@@ -81,7 +81,7 @@ async fn a_handler_is_dropped_when_its_gateway_is_gone() {
     let app = new_app();
     let gate = consumer(&app).await;
     let manual = ManualGateway::new(&app).await;
-    // Gone before the first frame: nobody receives WORKING.
+    // The client leaves before the first frame: WORKING has no receiver.
     let exchange = manual.get("/").await;
     eventually("a started handler", async || gate.started() == 1).await;
     exchange.leave().await;
@@ -104,7 +104,7 @@ async fn a_handler_survives_a_short_absence_of_its_gateway() {
     let manual = ManualGateway::new(&app).await;
     let exchange = manual.get("/").await;
     eventually("a started handler", async || gate.started() == 1).await;
-    // Nobody receives the first WORKING.
+    // The first WORKING has no receiver.
     let mut exchange = exchange.away(Duration::from_millis(600)).await;
     exchange.working().await;
     gate.open(1);

@@ -191,6 +191,6 @@ impl Exchange {
 }
 
 fn decode(message: Message) -> (Frame, Option<Subject>) {
-    assert_eq!(message.status, None, "nobody listens");
+    assert_eq!(message.status, None, "no subscriber");
     (Frame::decode(&message.payload, &Limits::default()).expect("a frame"), message.reply)
 }

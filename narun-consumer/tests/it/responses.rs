@@ -114,7 +114,7 @@ async fn responses_without_content_have_the_right_content_length() {
             "/content" => answer(200, "content", None),
             // If the service drops the content itself, only the service knows the length.
             "/dropped" => answer(200, "", None),
-            "/told" => answer(200, "", Some("7")),
+            "/with-length" => answer(200, "", Some("7")),
             "/204" => answer(204, "content", None),
             "/304" => answer(304, "content", None),
             _ => answer(304, "", Some("7")),
@@ -126,17 +126,17 @@ async fn responses_without_content_have_the_right_content_length() {
     for (method, path, length) in [
         (Method::HEAD, "/content", Some("7")),
         (Method::HEAD, "/dropped", None),
-        (Method::HEAD, "/told", Some("7")),
+        (Method::HEAD, "/with-length", Some("7")),
         // RFC 9110 8.6: never with 204. With 304 only the length that 200 would have had, which is unknown here.
         (Method::GET, "/204", None),
         (Method::HEAD, "/204", None),
         (Method::GET, "/304", None),
-        (Method::GET, "/304-told", Some("7")),
+        (Method::GET, "/304-with-length", Some("7")),
     ] {
         let answer = send(&gateway, request(method.clone(), path, "")).await;
         assert!(answer.body.is_empty(), "{method} {path}");
-        let told = answer.headers.get("content-length").map(|length| length.to_str().expect("text"));
-        assert_eq!(told, length, "{method} {path}");
+        let announced = answer.headers.get("content-length").map(|length| length.to_str().expect("text"));
+        assert_eq!(announced, length, "{method} {path}");
     }
 }
 

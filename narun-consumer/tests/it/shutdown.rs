@@ -96,7 +96,7 @@ async fn a_shutdown_waits_for_handlers() {
     queued.working().await;
     signal.notify_one();
     // There is no other consumer, so it is known when this one has left.
-    eventually("nobody listening", async || {
+    eventually("no subscriber", async || {
         matches!(manual.client().request(format!("call.TASK.{app}"), "".into()).await,
             Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders)
     })
@@ -227,7 +227,7 @@ async fn a_dropped_consumer_notifies_its_gateways() {
     assert_eq!(running.reset().await, (ResetCode::Draining, true));
     assert_eq!(queued.reset().await, (ResetCode::Draining, false));
     eventually("a dropped handler", async || gate.dropped() == 1).await;
-    eventually("nobody listening", async || {
+    eventually("no subscriber", async || {
         matches!(manual.client().request(format!("call.TASK.{app}"), "".into()).await,
             Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders)
     })

@@ -182,7 +182,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Taken { .. }) => FailureKind::ConsumerGone,
             Some(Attempt::Over) | None => return,
         };
-        // If nobody subscribes now, no consumer is left that could have taken an earlier attempt in silence.
+        // Without a subscriber, no consumer can have taken an earlier attempt unnoticed.
         if kind == FailureKind::NoConsumer && !self.attempts().any(|attempt| attempt.is_taken()) {
             return self.fail(kind.into(), ResetCode::Cancel);
         }
@@ -270,7 +270,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.end_well(attempt, Some(CallerEvent::Response(response)));
     }
 
-    /// Ends the exchange with the end of its response.
+    /// Ends the exchange after a complete response.
     fn end_well(&mut self, attempt: u8, event: Option<CallerEvent>) {
         // Other consumers that have taken the request must stop. The one that responded has ended by itself.
         if let Some(state) = self.attempt_mut(attempt) {

@@ -81,7 +81,7 @@ pub(super) fn head_len(parts: &request::Parts) -> usize {
         + fields.sum::<usize>()
 }
 
-/// The length of the body. Returns `None` if neither the body nor `Content-Length` tells it.
+/// The length of the body. Returns `None` if neither the body nor `Content-Length` says it.
 pub(super) fn announced<B: http_body::Body>(parts: &request::Parts, body: &B) -> Option<u64> {
     let field = || parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
     body.size_hint().exact().or_else(field)

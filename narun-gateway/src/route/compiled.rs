@@ -11,7 +11,7 @@ use super::table::RouteTable;
 use crate::grpc;
 use crate::metrics::RouteMetrics;
 
-/// The longest timeout: as good as none, and short enough for any clock.
+/// The longest timeout: ten years, which no clock overflows.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// How long a gRPC call without `grpc-timeout` may hear nothing from its consumer before the response's head. A consumer

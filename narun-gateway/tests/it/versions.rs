@@ -23,7 +23,7 @@ async fn the_main_rows_hold_on_2_10() {
     consumer.request().await.ok("hello").await;
     assert_eq!(response.await.expect("no panic").body, "hello");
 
-    // Silence, then an response to what was sent again.
+    // The first attempt gets no frame, the second a response.
     let response = spawn(&gateway, get("/"));
     consumer.request().await;
     consumer.request().await.ok("again").await;

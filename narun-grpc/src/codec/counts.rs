@@ -23,7 +23,7 @@ const MOST_IN_ALL: usize = 3 * MOST;
 /// A repeated field, or one with repeated fields in it.
 struct Field {
     number: u32,
-    /// The limit in words: what has how many of what. `None` if only its own fields are counted.
+    /// Owner, maximum and unit, for the error. `None` if only its own fields are counted.
     most: Option<(&'static str, usize, &'static str)>,
     fields: &'static [Self],
 }

@@ -463,7 +463,7 @@ pub struct PurgeStreamRequest {
     /// The name.
     #[prost(string, tag = "3")]
     pub stream_name: ::prost::alloc::string::String,
-    /// Delivers only messages of this subject. Wildcards are allowed. Empty means all.
+    /// Deletes only messages of this subject. Wildcards are allowed. Empty means all.
     #[prost(string, tag = "4")]
     pub subject: ::prost::alloc::string::String,
 }
@@ -778,7 +778,7 @@ pub struct KvPutRequest {
 /// Of KVPut.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KvPutResponse {
-    /// Always true: the message is stored.
+    /// Always true: the key is stored.
     #[prost(bool, tag = "1")]
     pub success: bool,
     /// The revision of the key.
@@ -881,7 +881,7 @@ pub struct KvEntry {
     /// When it happened.
     #[prost(message, optional, tag = "4")]
     pub created: ::core::option::Option<::prost_types::Timestamp>,
-    /// The payload.
+    /// The kind of change.
     #[prost(enumeration = "KvOperation", tag = "5")]
     pub operation: i32,
     /// Of KVWatch: true in one entry that has no other field set. Initial entries, if requested, come before it; changes come
@@ -962,7 +962,7 @@ pub struct ObjectPutRequest {
 /// Of ObjectPut and ObjectUpload.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ObjectPutResponse {
-    /// Always true: the message is stored.
+    /// Always true: the object is stored.
     #[prost(bool, tag = "1")]
     pub success: bool,
     /// The id of this version of the object.

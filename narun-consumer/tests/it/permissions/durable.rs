@@ -68,7 +68,7 @@ struct Scenario {
     /// How often the handler ran.
     runs: Arc<AtomicUsize>,
     /// Whether the failing request succeeds from now on.
-    mended: Arc<AtomicBool>,
+    fixed: Arc<AtomicBool>,
 }
 
 impl Scenario {
@@ -93,14 +93,14 @@ impl Scenario {
             gateway,
             letters: DeadLetters::new(letters, "TASK").expect("a name"),
             runs: Arc::default(),
-            mended: Arc::default(),
+            fixed: Arc::default(),
         };
         let client = refusals.connect(server, "hello", "_CONSUMER.hello").await;
         let (ready, is_ready) = oneshot::channel();
         let signal = Arc::new(Notify::new());
         let shutdown = signal.clone();
-        let (runs, mended) = (world.runs.clone(), world.mended.clone());
-        let consumer = serve(client, "hello", service_fn(move |request| handle(request, &runs, &mended)))
+        let (runs, fixed) = (world.runs.clone(), world.fixed.clone());
+        let consumer = serve(client, "hello", service_fn(move |request| handle(request, &runs, &fixed)))
             .stream("TASK")
             .stream_settings(settings)
             .max_deliveries(2)
@@ -136,11 +136,11 @@ impl Scenario {
 
     async fn bury(&self) {
         let (location, letter) = self.dead_letter().await;
-        self.mended.store(true, Ordering::SeqCst);
+        self.fixed.store(true, Ordering::SeqCst);
         self.letters.put_back(letter.sequence()).await.expect("it is put back");
         assert_eq!(self.fetch(&location, StatusCode::OK).await.body, LARGE.to_string());
         self.has_no_bodies().await;
-        self.mended.store(false, Ordering::SeqCst);
+        self.fixed.store(false, Ordering::SeqCst);
         let (_, letter) = self.dead_letter().await;
         self.letters.delete(letter.sequence()).await.expect("it is deleted");
         self.has_no_bodies().await;
@@ -204,12 +204,12 @@ impl Scenario {
 fn handle(
     request: Request<Body>,
     runs: &AtomicUsize,
-    mended: &Arc<AtomicBool>,
+    fixed: &Arc<AtomicBool>,
 ) -> impl Future<Output = Result<Response<Body>, BoxError>> + use<> {
     runs.fetch_add(1, Ordering::SeqCst);
-    let mended = mended.clone();
+    let fixed = fixed.clone();
     async move {
-        if request.uri().path() == "/fails" && !mended.load(Ordering::SeqCst) {
+        if request.uri().path() == "/fails" && !fixed.load(Ordering::SeqCst) {
             return Err("on purpose".into());
         }
         let body = request.into_body().collect().await?.to_bytes();

@@ -54,14 +54,14 @@ async fn invalid_frames_reset_their_exchange_and_no_other() {
         for frame in frames {
             exchange.send_frame(&consumer, frame).await;
         }
-        let told = loop {
+        let received = loop {
             match exchange.next_frame().await.0 {
                 Frame::Reset(reset) => break reset.code,
                 Frame::Credit(_) => {}
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(told, code, "{first:?}");
+        assert_eq!(received, code, "{first:?}");
         soon("a dropped handler", answer.closed()).await;
         soon("an end of the body", reading).await.expect("no panic");
         lies += 1.0;

@@ -29,7 +29,7 @@ pub(super) async fn handed(
         let sender = sender.clone();
         async move {
             let (answer, answered) = oneshot::channel();
-            sender.send((request, answer)).map_err(|_| "nobody takes it")?;
+            sender.send((request, answer)).map_err(|_| "no receiver")?;
             Ok::<_, BoxError>(Response::new(answered.await?))
         }
     });
@@ -45,7 +45,7 @@ async fn the_rest_of_a_body_is_requested_when_it_is_read() {
     assert_eq!(body.frame().await.expect("a part").expect("no error").into_data().expect("data"), "abc");
     settle(manual.client()).await;
     while let Some(frame) = exchange.waiting_frame() {
-        assert!(matches!(frame, Frame::Working(_)), "asked for what nobody reads: {frame:?}");
+        assert!(matches!(frame, Frame::Working(_)), "asked for a body that is not read: {frame:?}");
     }
     let rest = tokio::spawn(body.collect());
     let (credit, token) = exchange.accepted().await;

@@ -51,7 +51,7 @@ impl DurableCall {
     pub fn new(endpoint: Arc<Endpoint>, request: DurableRequest<'_>, config: SubmissionConfig) -> Self {
         let machine = Owned(Submission::new(endpoint.now(), request.id, config));
         let mut registration = endpoint.register();
-        // Opened even if no response arrives there: it is also how changes of the connection are learnt.
+        // Opened even if no response is wanted: changes of the connection arrive with it too.
         let inbox = registration.reply(RESPONSE);
         let mut headers = HeaderMap::new();
         let mut insert = |name, value: &str| headers.insert(HeaderName::from_static(name), value);

@@ -42,7 +42,7 @@ pub trait Hold<M> {
     /// Runs one step of the machine.
     fn with<R>(&mut self, step: impl FnOnce(&mut M) -> R) -> R;
 
-    /// Wakes the reader of the other side's body, unless that is the task of `here`, which is about to look by itself.
+    /// Wakes the reader of the other side's body, unless it is the task of `here`, which polls it next.
     fn wake_reader(&self, here: &Waker);
 
     /// From now on this task is woken when the reader has read something or is dropped; `None`: no task is woken. Returns

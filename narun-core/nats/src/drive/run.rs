@@ -12,8 +12,8 @@ use crate::clock::Timer;
 use crate::inbox::{Endpoint, Registration};
 use crate::link::{Outgoing, PublishError};
 
-/// How many times in a row an exchange goes round before other tasks get their turn. The client's task is among them: what
-/// was published until then waits for it in memory.
+/// How many rounds an exchange makes before it yields to other tasks. The client's task is among them: published messages wait
+/// for it in memory.
 const ROUNDS: usize = 4;
 
 /// How many messages are handed to the machine in each round.
@@ -31,13 +31,12 @@ pub struct Drive<H, O> {
     timer: Timer,
 }
 
-/// What happens at this end of an exchange beside its frames: a handler runs, a body is read.
+/// The part of an exchange at this end that is no frame: a handler that runs, a body that is read.
 pub trait Application<M: Machine> {
     /// The result of the exchange at this end.
     type Output;
 
-    /// Lets it proceed as far as the machine permits. Pending if it waits for something else than the machine, which wakes
-    /// the task.
+    /// Proceeds as far as the machine permits. Pending if it waits for anything but the machine; the task is woken then.
     fn poll_advance(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -100,7 +99,7 @@ impl<H, O> Drive<H, O> {
         O: Outlet<M::Transmit>,
         A: Application<M>,
     {
-        // What has arrived is there when the application proceeds.
+        // Messages that have arrived are handled before the application proceeds.
         self.as_mut().take_mail(cx);
         for _ in 0..ROUNDS {
             let waits = self.as_mut().poll_advance(cx, app.as_mut()).is_pending();
@@ -119,7 +118,7 @@ impl<H, O> Drive<H, O> {
             if this.machine.with(|machine| machine.is_ended()) {
                 return app.ended().map_or(Poll::Pending, Poll::Ready);
             }
-            // What was sent has made room, which wakes nobody.
+            // Messages that were sent have made room for more of the body. Nothing wakes this task for that.
             let proceeds = !waits && this.machine.with(|machine| machine.wants_data());
             if self.as_mut().take_mail(cx) || proceeds {
                 continue;
@@ -145,9 +144,9 @@ impl<H, O> Drive<H, O> {
         self.as_mut().machine().with(|machine| machine.is_ended()) && self.poll_transmit(&mut cx).is_ready()
     }
 
-    /// Publishes what the machine still has to say, as far as that needs no waiting: nobody is left to wait.
+    /// Publishes the remaining output of the machine without waiting for room in the client's queue.
     ///
-    /// For use on drop, after the machine was ended. A peer that misses it learns with its next frame that nobody is here.
+    /// For use on drop, after the machine was ended. A peer that misses a frame gets RESET(gone) for its next one.
     pub fn abandon<M>(self: Pin<&mut Self>, here: &Waker)
     where
         M: Machine,
@@ -172,7 +171,7 @@ impl<H, O> Drive<H, O> {
         if this.machine.with(|machine| machine.is_ended()) {
             return Poll::Pending;
         }
-        // While the application runs in this task, nobody needs to wake it: it looks before it rests.
+        // While the application runs in this task, the reader need not wake it: output is published before it returns.
         this.machine.set_driver(None);
         let advanced = app.poll_advance(cx, this.endpoint, this.machine);
         if this.machine.set_driver(Some(cx.waker())) {

@@ -19,7 +19,7 @@ pub type Serving = Drive<HeldCallee, CalleeOutlet>;
 /// A request's body that is streamed.
 pub type IncomingRequest = IncomingBody<Callee<Subject>>;
 
-/// The machine of the serving side: shared if the request's body is streamed, and somebody else may read it.
+/// The machine of the serving side: shared with the reader of the request's body if that is streamed.
 pub enum HeldCallee {
     /// The request was complete.
     Own(Callee<Subject>),

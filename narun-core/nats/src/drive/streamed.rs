@@ -28,8 +28,8 @@ type SharedCaller = Arc<SharedMachine<Caller<Subject>, ResponseStart>>;
 
 /// An exchange of a gateway with a streamed body: a future to be spawned, which ends with the exchange.
 ///
-/// Its own task keeps it going whatever the HTTP client does with the response: it sends the request's body, answers PROBEs
-/// and enforces the time limits. It ends when the response is complete, when the exchange fails, or when the
+/// It runs in a task of its own, whatever the HTTP client does with the response: it sends the request's body, responds to
+/// PROBEs and enforces the time limits. It ends when the response is complete, when the exchange fails, or when the
 /// [`IncomingResponse`] is dropped. Dropped before that, it notifies the consumer, and the response breaks off.
 #[pin_project(PinnedDrop)]
 pub struct StreamedExchange<B> {
@@ -72,7 +72,7 @@ where
     /// The head is not given again. The call must not be polled again. The type `B` of the request's body is the caller's
     /// choice, as the request was complete.
     pub fn continue_call(call: Pin<&mut Call>) -> (Self, IncomingResponse) {
-        // Nothing asks this machine for anything.
+        // A placeholder, which is never driven.
         let replacement = Caller::new(Time::ZERO, CallerConfig::default(), 0);
         let (mut drive, incoming) = call.pinned_drive().share(replacement);
         drive.outlet = drive.outlet.of_many();

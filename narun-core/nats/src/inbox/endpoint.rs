@@ -163,7 +163,7 @@ impl Endpoint {
 
     /// Publishes a message that has no reply, or drops it if the client's queue is full.
     pub fn publish_or_drop(&self, to: Subject, payload: Bytes) {
-        // Whoever needs it asks again with a PROBE.
+        // A peer that misses it sends a PROBE.
         let _ = self.link.try_publish(&OutgoingMessage { to, reply: None, headers: None, payload });
     }
 

@@ -89,7 +89,7 @@ impl<R: Requester> Api<R> {
     ///
     /// # Errors
     ///
-    /// [`ApiError::Server`] if the server says no; otherwise the operation may have been done or not.
+    /// [`ApiError::Server`] if the server returned an error; otherwise the operation may have been done or not.
     pub async fn request<T: DeserializeOwned>(
         &self,
         operation: &str,

@@ -30,7 +30,7 @@ impl<F: Into<Failure>> From<F> for DurableFailure {
     }
 }
 
-/// The way of one durable request, which its parts are methods of.
+/// Handles one durable request. Each step is a method.
 pub(super) struct DurableDelivery<'a> {
     pub(super) state: &'a GatewayState,
     pub(super) route: &'a CompiledRoute,

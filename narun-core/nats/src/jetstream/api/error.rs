@@ -39,7 +39,7 @@ pub enum ApiError {
 impl ApiError {
     /// Whether the same request may succeed later without a change by an operator. It may have been done already.
     ///
-    /// This is the case unless the server refuses it for what it is. The server's errors that are temporary are those of
+    /// This is the case unless the server rejected the request itself. The server's errors that are temporary are those of
     /// a cluster without a leader or with servers missing.
     pub fn is_temporary(&self) -> bool {
         match self {

@@ -6,8 +6,8 @@ use super::ApiError;
 
 /// Sends requests and receives the replies.
 ///
-/// Two things do: a JetStream context of the client, and the multiplexer of narun-grpc, which forgets a request once
-/// nothing waits for its reply. The client never does, which matters where callers set the number of requests.
+/// Implemented by the JetStream context of async-nats, and by the multiplexer of narun-grpc. The context keeps an entry for
+/// each request without a reply; the multiplexer drops it with the future, as clients decide how many requests there are.
 pub trait Requester: Sync {
     /// Sends a request and returns the reply to it. Needs no limit of its own.
     ///
