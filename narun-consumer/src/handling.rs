@@ -103,6 +103,7 @@ where
     /// Polls the handler, and gives its result, if any, to the machine.
     fn poll_handler(self: Pin<&mut Self>, cx: &mut Context<'_>, machine: &mut impl Hold<Callee<Subject>>) {
         let mut this = self.project();
+        let _entered = this.span.enter();
         let consumer = this.consumer.as_ref();
         let Consumer { endpoint, admission, metrics, .. } = consumer;
         let queued = !this.handler.has_started();
@@ -151,6 +152,7 @@ where
         machine: &mut impl Hold<Callee<Subject>>,
     ) -> Poll<()> {
         let mut this = self.project();
+        let _entered = this.span.enter();
         let Consumer { endpoint, metrics, .. } = this.consumer.as_ref();
         while machine.with(|callee| callee.wants_data()) {
             match this.handler.as_mut().poll_body(cx) {
@@ -192,8 +194,6 @@ where
         _endpoint: &Endpoint,
         machine: &mut impl Hold<Callee<Subject>>,
     ) -> Poll<()> {
-        let span = self.span.clone();
-        let _entered = span.enter();
         if !self.has_returned {
             self.as_mut().poll_handler(cx, machine);
         }

@@ -16,7 +16,7 @@ use crate::link::{Outgoing, PublishError};
 /// for it in memory.
 const ROUNDS: usize = 4;
 
-/// How many messages are handed to the machine in each round.
+/// How many messages are handed to the machine in each round, and while the client's queue is full.
 const BATCH: usize = 64;
 
 /// One exchange being driven: its machine, its tokens and mail, its timer, and the message that waits for room.
@@ -27,6 +27,8 @@ pub struct Drive<H, O> {
     pub(super) outlet: O,
     registration: Option<Registration>,
     outgoing: Outgoing,
+    /// How many messages were handled since the client's queue is full.
+    taken_while_full: usize,
     #[pin]
     timer: Timer,
 }
@@ -68,7 +70,15 @@ impl<H, O> Drive<H, O> {
         registration: Option<Registration>,
     ) -> Self {
         let timer = endpoint.timer();
-        Self { endpoint, machine, outlet, registration, outgoing: Outgoing::default(), timer }
+        Self {
+            endpoint,
+            machine,
+            outlet,
+            registration,
+            outgoing: Outgoing::default(),
+            taken_while_full: 0,
+            timer,
+        }
     }
 
     /// Where the machine is kept.
@@ -91,6 +101,8 @@ impl<H, O> Drive<H, O> {
 
     /// Drives the exchange until the application has its result.
     ///
+    /// Timeouts elapse and events are handled while the client's queue is full, too.
+    ///
     /// Cancel safe: it can be polled again with another application.
     pub fn poll<M, A>(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut app: Pin<&mut A>) -> Poll<A::Output>
     where
@@ -103,12 +115,17 @@ impl<H, O> Drive<H, O> {
         self.as_mut().take_mail(cx);
         for _ in 0..ROUNDS {
             let waits = self.as_mut().poll_advance(cx, app.as_mut()).is_pending();
-            while let Err(error) = ready!(self.as_mut().poll_transmit(cx)) {
-                let this = self.as_mut().project();
-                if let Some(output) = app.as_mut().unsent(error, this.endpoint, this.machine) {
-                    return Poll::Ready(output);
+            let is_full = loop {
+                match self.as_mut().poll_transmit(cx) {
+                    Poll::Ready(Err(error)) => {
+                        let this = self.as_mut().project();
+                        if let Some(output) = app.as_mut().unsent(error, this.endpoint, this.machine) {
+                            return Poll::Ready(output);
+                        }
+                    }
+                    published => break published.is_pending(),
                 }
-            }
+            };
             let this = self.as_mut().project();
             if let Some(event) = this.machine.with(M::poll_event)
                 && let Some(output) = app.as_mut().event(event)
@@ -116,10 +133,11 @@ impl<H, O> Drive<H, O> {
                 return Poll::Ready(output);
             }
             if this.machine.with(|machine| machine.is_ended()) {
-                return app.ended().map_or(Poll::Pending, Poll::Ready);
+                // The last frames are not dropped: this waits until they have been published.
+                return if is_full { Poll::Pending } else { app.ended().map_or(Poll::Pending, Poll::Ready) };
             }
             // Messages that were sent have made room for more of the body. Nothing wakes this task for that.
-            let proceeds = !waits && this.machine.with(|machine| machine.wants_data());
+            let proceeds = !waits && !is_full && this.machine.with(|machine| machine.wants_data());
             if self.as_mut().take_mail(cx) || proceeds {
                 continue;
             }
@@ -204,12 +222,21 @@ impl<H, O> Drive<H, O> {
     {
         let this = self.project();
         let Some(registration) = this.registration else { return false };
+        // Each message may cause another frame. While none can be published, few are handled, and the others stay in the
+        // mailbox, which is bounded.
+        if !this.outgoing.is_waiting() {
+            *this.taken_while_full = 0;
+        }
+        let most = BATCH - *this.taken_while_full;
         let mut taken = 0;
-        while taken < BATCH
+        while taken < most
             && let Poll::Ready(mail) = registration.mailbox().poll_take(cx)
         {
             M::handle_mail(this.machine, this.endpoint.now(), mail, this.endpoint.limits());
             taken += 1;
+        }
+        if this.outgoing.is_waiting() {
+            *this.taken_while_full += taken;
         }
         if taken > 0 {
             this.machine.wake_reader(cx.waker());

@@ -253,3 +253,112 @@ async fn a_request_that_breaks_off_gives_its_error_to_the_reader() {
     assert_eq!(start.expect_err("no response").kind(), FailureKind::Disconnected);
     assert_eq!(endpoint.open_tokens(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_times_out_while_the_queue_is_full() {
+    let (link, endpoint) = endpoint();
+    link.set_full(true);
+    let started = Instant::now();
+    let failure = call(&endpoint, CallerConfig::default()).await.expect_err("no response");
+    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::TimedOut, seconds(15)));
+    link.set_full(false);
+    assert_eq!(link.take(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_durable_call_times_out_while_the_queue_is_full() {
+    let (link, endpoint) = endpoint();
+    link.set_full(true);
+    let started = Instant::now();
+    let failure = durable_call(&endpoint).accepted().await.expect_err("no PubAck");
+    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::NotConfirmed, seconds(15)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_is_returned_while_another_attempt_waits_for_room() {
+    let (link, endpoint) = endpoint();
+    let mut config = CallerConfig::default();
+    config.idempotent = true;
+    let call = tokio::spawn(call(&endpoint, config));
+    tokio::task::yield_now().await;
+    let first = link.take().and_then(|sent| sent.reply).expect("a token");
+    link.set_full(true);
+    advance(seconds(2)).await;
+    endpoint.deliver(&first, response(true), None);
+    assert!(call.await.expect("no panic").is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_cause_few_frames_while_the_queue_is_full() {
+    let (link, endpoint) = endpoint();
+    let flow = Arc::new(FlowConfig::default());
+    let mut call = pin!(call(&endpoint, CallerConfig::default()).streaming(flow));
+    assert!(call.as_mut().now_or_never().is_none());
+    let reply = link.take().and_then(|sent| sent.reply).expect("a token");
+    endpoint.deliver(&reply, response(false), Some(CONSUMER));
+    assert!(!call.as_mut().await.expect("a head").head.end);
+    let (exchange, _incoming) =
+        StreamedExchange::<UnsyncBoxBody<Bytes, Failure>>::continue_call(call.as_mut());
+    let mut exchange = pin!(exchange);
+    link.set_full(true);
+    for _ in 0..10_000 {
+        endpoint.deliver(&reply, narun_core::frame::encode_probe(), Some(CONSUMER));
+        assert!(exchange.as_mut().now_or_never().is_none());
+    }
+    link.set_full(false);
+    assert!(exchange.as_mut().now_or_never().is_none());
+    let frames = std::iter::from_fn(|| link.take()).count();
+    assert!((1..=2000).contains(&frames), "{frames}");
+}
+
+/// A handler that responds at once.
+struct AtOnce;
+
+impl Application<Callee<Subject>> for AtOnce {
+    type Output = ();
+
+    fn poll_advance(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        endpoint: &Endpoint,
+        machine: &mut impl Hold<Callee<Subject>>,
+    ) -> Poll<()> {
+        let now = endpoint.now();
+        machine.with(|callee| callee.respond(now, response(true)));
+        Poll::Pending
+    }
+
+    fn event(self: Pin<&mut Self>, _event: CalleeEvent) -> Option<()> {
+        None
+    }
+
+    fn unsent(
+        self: Pin<&mut Self>,
+        error: PublishError,
+        _endpoint: &Endpoint,
+        _machine: &mut impl Hold<Callee<Subject>>,
+    ) -> Option<()> {
+        panic!("{error}")
+    }
+
+    fn ended(self: Pin<&mut Self>) -> Option<()> {
+        Some(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_waits_for_room_in_the_queue() {
+    let (link, endpoint) = endpoint();
+    let head = RequestFrame::decode(&request(), &Limits::default()).expect("valid").head;
+    let callee = Callee::new(endpoint.now(), &head, GATEWAY, 0, Arc::new(CalleeConfig::default()));
+    let mut serving = Box::pin(Serving::serve(endpoint.clone(), HeldCallee::Own(callee)));
+    link.set_full(true);
+    let served = tokio::spawn(async move {
+        std::future::poll_fn(|cx| serving.as_mut().poll(cx, Pin::new(&mut AtOnce))).await;
+    });
+    advance(seconds(60)).await;
+    assert!(!served.is_finished());
+    link.set_full(false);
+    served.await.expect("no panic");
+    assert!(matches!(frame(&link.take().expect("the response")), Frame::Response(_)));
+}

@@ -22,6 +22,11 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns whether a message waits for room in the client's queue.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Publishes a message. Must not be called before [`Outgoing::poll_ready`] is ready.
     pub fn send(&mut self, link: &dyn Link, message: OutgoingMessage<'_>) -> Result<(), PublishError> {
         match link.try_publish(&message) {
