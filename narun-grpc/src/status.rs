@@ -190,6 +190,11 @@ pub(crate) fn jetstream_late() -> Status {
     Status::deadline_exceeded("JetStream did not respond in time")
 }
 
+/// A consumer was deleted and created again while a call used it.
+pub(crate) fn replaced() -> Status {
+    Status::aborted("the consumer was created again meanwhile")
+}
+
 /// A stream or consumer has no leader, as during an election in a cluster.
 pub(crate) fn no_leader() -> Status {
     Status::unavailable("there is no leader at the moment")

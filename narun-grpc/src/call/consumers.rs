@@ -48,6 +48,15 @@ impl MethodCall<'_> {
 
     /// As [`unanswered`](Self::unanswered), for a consumer by its NATS names.
     pub(crate) async fn unanswered_consumer(&self, stream: &str, consumer: &str) -> Status {
-        self.unanswered(self.connection().consumer_info(stream, consumer)).await
+        let look = async {
+            let info = self.connection().consumer_info(stream, consumer).await?;
+            // Without a cluster there are no elections: another call has deleted and created the consumer in between.
+            Ok(info.cluster.is_none().then(status::replaced))
+        };
+        match timeout(LOOK.min(self.time_to_wait()), look).await {
+            Ok(Ok(Some(replaced))) => replaced,
+            Ok(found) => self.unanswered(std::future::ready(found)).await,
+            Err(_) => status::no_leader(),
+        }
     }
 }

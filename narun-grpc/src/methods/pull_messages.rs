@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Status};
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
 
 use crate::call::consumers::consumer_name;
 use crate::call::{MethodCall, Unary};
@@ -22,9 +22,6 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// How long the end of a pull may be late.
 const SLACK: Duration = Duration::from_secs(5);
-
-/// The pause before a pull without a subscriber is tried once more.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// The room in a response for a message's fields other than its payload.
 const OVERHEAD: usize = 256;
@@ -51,16 +48,8 @@ impl Unary for pb::PullMessagesRequest {
         // First the messages that wait already; only if there are none, wait for one. The server ends both pulls by
         // itself: to stop listening earlier would lose messages on their way.
         let batch = usize::try_from(batch).unwrap_or_default();
-        let request = format!("\"batch\":{batch},\"no_wait\":true");
-        pull.ask(Due::AtOnce(batch), &request).await?;
-        let mut taken = take(&mut pull, call, batch, Instant::now() + SLACK).await;
-        if taken.as_ref().is_err_and(|status| status.code() == Code::Unavailable) {
-            // A consumer that others delete and create again meanwhile has no subscriber for a moment.
-            sleep(RETRY).await;
-            pull.ask(Due::AtOnce(batch), &request).await?;
-            taken = take(&mut pull, call, batch, Instant::now() + SLACK).await;
-        }
-        let mut taken = taken?;
+        pull.ask(Due::AtOnce(batch), &format!("\"batch\":{batch},\"no_wait\":true")).await?;
+        let mut taken = take(&mut pull, call, batch, Instant::now() + SLACK).await?;
         if taken.0.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if !left.is_zero() {
