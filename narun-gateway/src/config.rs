@@ -2,6 +2,7 @@
 
 mod listen;
 mod route;
+mod stream;
 mod value;
 
 #[cfg(test)]
@@ -11,11 +12,13 @@ use std::fmt;
 use std::time::Duration;
 
 use narun_core::Namespace;
+use narun_nats::jetstream::StreamSettings;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
+use self::stream::StreamKeys;
 use self::value::{NatsUrl, Seconds, given, given_text};
 use crate::Route;
 
@@ -49,7 +52,22 @@ use crate::Route;
 /// | `metrics_addr` | the address of the metrics | `:9090` |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `stream` | a map: how the streams and buckets of durable requests are declared; needs `nats_stream` | the defaults below |
 /// | `routes` | a list of routes | empty |
+///
+/// | key of `stream` | meaning | default |
+/// |---|---|---|
+/// | `storage` | `file` or `memory`, see [`StreamSettings::storage`] | `file` |
+/// | `replicas` | how many servers of a cluster keep each message, 1 to 5 | 1 |
+/// | `max_bytes` | the most bytes of requests that wait | 268,435,456 (256 MiB) |
+/// | `bodies_max_bytes` | the most bytes of bodies that do not fit a message | 268,435,456 (256 MiB) |
+/// | `outcomes_max_bytes` | the most bytes of outcomes | 134,217,728 (128 MiB) |
+/// | `dead_letters_max_bytes` | the most bytes of dead letters | 67,108,864 (64 MiB) |
+/// | `max_messages` | the most requests that wait | no limit |
+/// | `max_age_seconds` | the age at which the server drops a waiting request | never |
+/// | `duplicate_window_seconds` | how long the server recognises a request that is published twice | 120 |
+/// | `outcome_ttl_seconds` | how long outcomes are kept | 86,400 (24 hours) |
+/// | `declare` | whether to create what is missing, see [`StreamSettings::declare`] | `true` |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
@@ -85,6 +103,7 @@ pub struct Config {
     metrics_addr: ListenAddr,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
+    stream: StreamSettings,
     routes: Vec<Route>,
 }
 
@@ -119,6 +138,12 @@ impl Config {
         self.nats_stream.clone().unwrap_or_default()
     }
 
+    /// `stream`: how the streams and buckets of durable requests are declared, for
+    /// [`GatewayBuilder::stream_settings`](crate::GatewayBuilder::stream_settings).
+    pub fn stream_settings(&self) -> &StreamSettings {
+        &self.stream
+    }
+
     /// The routes.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -134,6 +159,7 @@ impl Default for Config {
             metrics_addr: ListenAddr::all(9090),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
+            stream: StreamSettings::new(),
             routes: Vec::new(),
         }
     }
@@ -153,6 +179,8 @@ struct Keys {
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given")]
+    stream: Option<StreamKeys>,
     #[serde(default, deserialize_with = "given")]
     routes: Option<Routes>,
 }
@@ -175,6 +203,9 @@ impl<'de> Visitor<'de> for ConfigVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
         let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
+        if keys.stream.is_some() && keys.nats_stream.is_none() {
+            return Err(A::Error::custom("`stream` needs the key `nats_stream`, which is missing"));
+        }
         let default = Config::default();
         let entries = keys.routes.map_or(Vec::new(), Vec::from);
         let routes = entries.into_iter().enumerate().map(|(number, entry)| {
@@ -189,6 +220,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
+            stream: keys.stream.map_or(default.stream, Into::into),
         })
     }
 
