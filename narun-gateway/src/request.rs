@@ -28,7 +28,7 @@ use crate::state::GatewayState;
 use collect::Collecting;
 use context::RequestContext;
 use direct::{Sent, converse, send};
-use durable::{DurableFailure, DurableFuture, DurableInput};
+use durable::{DurableFailure, DurableFuture, DurableReceiving};
 use failures::too_large;
 use prefix::{RequestBody, RequestPrefix, head_len};
 
@@ -55,8 +55,10 @@ pub(crate) struct RequestFuture<B> {
 enum Stage<B> {
     /// The request cannot be sent.
     Refused(Failure),
-    /// The whole body is being collected.
+    /// The whole body of a direct request is being collected.
     Collecting(#[pin] Collecting<B>),
+    /// The whole body of a durable request is being received.
+    Receiving(DurableReceiving),
     /// The first bytes are taken of a body that may not fit a frame.
     Starting(ExchangeId, request::Parts, RequestPrefix<B>),
     /// The request is with a consumer.
@@ -69,7 +71,11 @@ enum Stage<B> {
     Done,
 }
 
-impl<B: http_body::Body> RequestFuture<B> {
+impl<B> RequestFuture<B>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     pub(crate) fn new(state: Arc<GatewayState>, route: Arc<CompiledRoute>, request: Request<B>) -> Self {
         let id = ExchangeId::from_bytes(rand::random());
         let (parts, body) = request.into_parts();
@@ -94,13 +100,17 @@ impl<B: http_body::Body> RequestFuture<B> {
     }
 }
 
-impl<B: http_body::Body> Stage<B> {
+impl<B> Stage<B>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     fn first(
         id: ExchangeId,
         parts: request::Parts,
         body: B,
-        state: &GatewayState,
-        route: &CompiledRoute,
+        state: &Arc<GatewayState>,
+        route: &Arc<CompiledRoute>,
     ) -> Self {
         let announced = prefix::announced(&parts, &body);
         if is_tunnel(&parts) {
@@ -113,7 +123,7 @@ impl<B: http_body::Body> Stage<B> {
             return Self::Refused(too_large(route.max_body()));
         }
         if route.durable().is_some() {
-            return Self::collecting(id, parts, body, route.max_body(), state, route);
+            return Self::Receiving(DurableReceiving::new(state.clone(), route.clone(), id, parts, body));
         }
         if body.is_end_stream() {
             return Self::collecting(id, parts, body, 0, state, route);
@@ -172,11 +182,6 @@ where
                         true => Err(FailureKind::Disconnected.into()),
                         false => whole.and_then(|(body, trailers)| {
                             let (id, parts) = (collecting.id, collecting.take_parts());
-                            if route.durable().is_some() {
-                                let input = DurableInput { id, parts, body, trailers };
-                                let future = DurableFuture::new(state.clone(), route.clone(), input);
-                                return Ok(Stage::Durable(future));
-                            }
                             let body = RequestBody::<B>::whole(body, trailers);
                             send(state, route, id, &parts, body, this.started.elapsed()).map(Stage::from)
                         }),
@@ -189,6 +194,14 @@ where
                         }
                     }
                 }
+                StageProj::Receiving(receiving) => match ready!(Pin::new(receiving).poll(cx)) {
+                    Err(failure) => Err(failure.into()),
+                    Ok(input) => {
+                        let future = DurableFuture::new(state.clone(), route.clone(), input);
+                        this.stage.set(Stage::Durable(future));
+                        continue;
+                    }
+                },
                 StageProj::Starting(id, parts, prefix) => {
                     let body = match expects_continue(parts) {
                         true => Ok(prefix.skip()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use async_nats::Client;
-use http::{Response, request};
+use http::{HeaderMap, Response, request};
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::frame::RequestHead;
 use narun_core::{Body, ExchangeId, Failure, FailureContext, Limits};
@@ -16,8 +16,10 @@ use tokio::time::timeout;
 
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
+use crate::held::BodyBudget;
 use crate::jetstream::DurableStore;
 use crate::metrics;
+use crate::pace::PaceLimits;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
 use crate::route::table::RouteTable;
 use crate::route::{Route, RouteError};
@@ -38,6 +40,7 @@ pub(crate) struct GatewayState {
     closed: watch::Receiver<bool>,
     /// The flow control of streamed bodies, which depends on the server that the client is connected to.
     flow: ArcSwap<FlowConfig>,
+    bodies: BodyBudget,
     /// The tasks of exchanges with streamed bodies.
     streaming: Mutex<JoinSet<()>>,
     /// The task that reads the inbox.
@@ -74,9 +77,11 @@ impl GatewayState {
         let mut flow = FlowConfig::default();
         (flow.window, flow.budget) = (settings.window, budget);
         let flow = ArcSwap::from_pointee(flow);
+        let bodies = BodyBudget::new(settings.body_budget);
         let streaming = Mutex::default();
         let state =
-            Arc::new(Self { endpoint, table, store, settings, status, closed, flow, streaming, reader });
+            Self { endpoint, table, store, settings, status, closed, flow, bodies, streaming, reader };
+        let state = Arc::new(state);
         if let Some(needs) = needs {
             state.status.start();
             let declared = state.store.declare(needs.outcomes).await;
@@ -139,6 +144,21 @@ impl GatewayState {
     /// The size of the largest frame of a direct exchange.
     pub(crate) fn room(&self) -> usize {
         self.endpoint.max_frame()
+    }
+
+    /// The memory of the bodies of durable requests.
+    pub(crate) const fn bodies(&self) -> &BodyBudget {
+        &self.bodies
+    }
+
+    /// How fast the client of a durable request with these fields must send its body.
+    pub(crate) fn pace(&self, route: &CompiledRoute, fields: &HeaderMap) -> PaceLimits {
+        let total = route.total_timeout(fields).unwrap_or(MAX_TIMEOUT);
+        PaceLimits {
+            max_pause: route.timeout().min(total),
+            least_rate: self.settings.body_rate,
+            total: self.settings.body_timeout,
+        }
     }
 
     /// The flow control of streamed bodies.

@@ -23,9 +23,9 @@ mod settings;
 mod task_streams;
 
 pub use api::{Api, ApiError, Requester};
-pub use bodies::{BodyStore, BodyStoreError};
+pub use bodies::{BodyChunk, BodyReader, BodyStore, BodyStoreError, BodyUpload};
 pub use declare::DeclareError;
-pub use digest::{caller_scope, keyed_id, request_digest};
+pub use digest::{body_digest, caller_scope, keyed_id, request_digest};
 pub use outcomes::{Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
 pub use retry::{Backoff, retry};
 pub use settings::{Storage, StreamSettings};
