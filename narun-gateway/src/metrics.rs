@@ -177,6 +177,7 @@ impl RouteMetrics {
             Some(Err(FailureKind::TimedOut | FailureKind::NotConfirmed | FailureKind::AnsweredLate)) => {
                 "timeout"
             }
+            Some(Err(FailureKind::RequestTimedOut)) => "client_timeout",
             Some(Err(FailureKind::NoConsumer)) => "no_responders",
             Some(Err(FailureKind::Overloaded | FailureKind::Draining)) => "refused",
             Some(Err(_)) => "error",
