@@ -11,6 +11,7 @@ use crate::error::BuildError;
 use crate::failure::FailureHook;
 use crate::forward::{ForwardedPolicy, PeerHook};
 use crate::idempotency::CallerHook;
+use crate::linger::Linger;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::state::GatewayState;
@@ -145,6 +146,13 @@ impl GatewayBuilder {
     /// How long a client may take to send the body of a durable request. Default 1 hour. A slower client gets 408.
     pub const fn body_timeout(mut self, timeout: Duration) -> Self {
         self.settings.body_timeout = timeout;
+        self
+    }
+
+    /// How long to read the rest of a request's body after an early response. Default [`Linger::new`]: 30 s, pauses of 5 s,
+    /// 64 MiB.
+    pub const fn linger(mut self, linger: Linger) -> Self {
+        self.settings.linger = linger;
         self
     }
 

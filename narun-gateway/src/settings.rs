@@ -7,6 +7,7 @@ use narun_nats::jetstream::StreamSettings;
 use crate::failure::{DefaultFailureHook, FailureHook};
 use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::idempotency::{CallerHook, DefaultCallerHook};
+use crate::linger::Linger;
 
 /// The settings of a gateway, as its builder gathers them.
 pub(crate) struct Settings {
@@ -23,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) body_budget: u64,
     pub(crate) body_rate: u64,
     pub(crate) body_timeout: Duration,
+    pub(crate) linger: Linger,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
             body_budget: 48 * 1024 * 1024,
             body_rate: 1024,
             body_timeout: Duration::from_secs(60 * 60),
+            linger: Linger::new(),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
 use crate::held::BodyBudget;
 use crate::jetstream::DurableStore;
+use crate::linger::Lingering;
 use crate::metrics;
 use crate::pace::PaceLimits;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
@@ -43,6 +44,8 @@ pub(crate) struct GatewayState {
     bodies: BodyBudget,
     /// The tasks of exchanges with streamed bodies.
     streaming: Mutex<JoinSet<()>>,
+    /// The bodies that are read on after an early response.
+    lingering: Arc<Lingering>,
     /// The task that reads the inbox.
     reader: AbortHandle,
 }
@@ -79,9 +82,20 @@ impl GatewayState {
         let flow = ArcSwap::from_pointee(flow);
         let bodies = BodyBudget::new(settings.body_budget);
         let streaming = Mutex::default();
-        let state =
-            Self { endpoint, table, store, settings, status, closed, flow, bodies, streaming, reader };
-        let state = Arc::new(state);
+        let lingering = Arc::new(Lingering::new(settings.linger));
+        let state = Arc::new(Self {
+            endpoint,
+            table,
+            store,
+            settings,
+            status,
+            closed,
+            flow,
+            bodies,
+            streaming,
+            lingering,
+            reader,
+        });
         if let Some(needs) = needs {
             state.status.start();
             let declared = state.store.declare(needs.outcomes).await;
@@ -116,6 +130,7 @@ impl GatewayState {
         if timeout(limit, ended).await.is_err() {
             streaming.shutdown().await;
         }
+        self.lingering.end();
         // Without a connection the consumers cannot be notified.
         let _ = timeout(FLUSH, self.endpoint.round_trip()).await;
     }
@@ -134,6 +149,10 @@ impl GatewayState {
 
     pub(crate) const fn status(&self) -> &StatusPaths {
         &self.status
+    }
+
+    pub(crate) const fn lingering(&self) -> &Arc<Lingering> {
+        &self.lingering
     }
 
     /// Returns whether requests must be refused at once, as there is no connection or the client is dead.

@@ -16,6 +16,7 @@ use super::delivery::{DurableBody, DurableInput};
 use super::upload::Upload;
 use crate::body::BoxError;
 use crate::pace::Pace;
+use crate::request::client_body::ClientBody;
 use crate::request::failures::too_large;
 use crate::request::prefix::{announced, head_len};
 use crate::route::compiled::CompiledRoute;
@@ -44,7 +45,7 @@ impl DurableReceiving {
         B: http_body::Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let body = Box::pin(body);
+        let body = ClientBody::new(&parts, body, state.lingering());
         Self(Box::pin(async move { receive(&state, &route, id, parts, body).await }))
     }
 }
@@ -54,7 +55,7 @@ async fn receive<B>(
     route: &CompiledRoute,
     id: ExchangeId,
     parts: request::Parts,
-    mut body: Pin<Box<B>>,
+    mut body: ClientBody<B>,
 ) -> Result<DurableInput, Failure>
 where
     B: http_body::Body + Send + 'static,
