@@ -161,7 +161,7 @@ async fn the_parts_of_a_body_whose_client_leaves_are_deleted() {
     response.abort();
     assert!(response.await.is_err_and(|error| error.is_cancelled()));
     eventually("an empty bucket", async || worker.stored_bodies().await == Some(0)).await;
-    assert!(client.is_closed());
+    drop(client);
 }
 
 #[tokio::test]
