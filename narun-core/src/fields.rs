@@ -72,6 +72,11 @@ impl ConnectionOptions {
         Self(names)
     }
 
+    /// Returns the names, each once.
+    pub fn iter(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter()
+    }
+
     /// Returns whether a `Connection` field names this field.
     #[inline]
     pub fn contain(&self, name: &HeaderName) -> bool {

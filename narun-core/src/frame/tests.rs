@@ -210,7 +210,10 @@ fn fields_are_left_out_by_the_beginning_of_their_names() {
 #[test]
 fn fields_to_keep_cross_although_connection_names_them() {
     let parts = request_parts(
-        Request::get("/").header("connection", "x-kept, x-other").header("x-kept", "1").header("x-other", "2"),
+        Request::get("/")
+            .header("connection", "x-kept, x-other")
+            .header("x-kept", "1")
+            .header("x-other", "2"),
     );
     let keep = [http::HeaderName::from_static("x-kept")];
     assert_eq!(edited(&parts, Edit { keep: &keep, ..Edit::default() }), ["x-kept: 1"]);
@@ -219,9 +222,9 @@ fn fields_to_keep_cross_although_connection_names_them() {
 #[test]
 fn an_edit_replaces_the_host() {
     for hosts in [&[][..], &["a.example"], &["a.example", "b.example"]] {
-        let request = hosts.iter().fold(Request::get("/").header("a", "1"), |request, host| {
-            request.header("host", *host)
-        });
+        let request = hosts
+            .iter()
+            .fold(Request::get("/").header("a", "1"), |request, host| request.header("host", *host));
         let parts = request_parts(request.header("connection", "host"));
         assert_eq!(edited(&parts, Edit { host: Some("c:1"), ..Edit::default() }), ["host: c:1", "a: 1"]);
     }
@@ -237,9 +240,9 @@ fn cookies_are_joined() {
         (&["a=1", "b=2", ""], Some("a=1; b=2; ".to_owned())),
         (&["a=1", &long], Some(format!("a=1; {long}"))),
     ] {
-        let request = cookies.iter().fold(Request::get("/").header("a", "1"), |request, cookie| {
-            request.header("cookie", *cookie)
-        });
+        let request = cookies
+            .iter()
+            .fold(Request::get("/").header("a", "1"), |request, cookie| request.header("cookie", *cookie));
         let parts = request_parts(request.header("z", "2"));
         let fields = edited(&parts, Edit { join_cookies: true, ..Edit::default() });
         let cookie = joined.map(|joined| format!("cookie: {joined}"));

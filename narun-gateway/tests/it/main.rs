@@ -13,6 +13,7 @@ mod durable;
 mod durable_bodies;
 mod durable_failures;
 mod durable_streams;
+mod edge;
 mod ending;
 mod fields;
 mod grpc;
@@ -21,6 +22,8 @@ mod limits;
 mod metrics;
 mod no_response;
 mod outcomes;
+#[cfg(feature = "axum")]
+mod placement;
 mod refused;
 mod responses;
 mod routing;
