@@ -1,5 +1,6 @@
 //! The way of one request over NATS: its body taken, encoded, sent or published, its response received.
 
+mod client_body;
 mod collect;
 mod context;
 mod direct;
@@ -27,6 +28,7 @@ use crate::body::BoxError;
 use crate::forward::request_id;
 use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
+use client_body::expects_continue;
 use collect::Collecting;
 use context::RequestContext;
 use direct::{DirectHead, Sent, converse, send};
@@ -34,8 +36,7 @@ use durable::{DurableFailure, DurableFuture, DurableInput};
 use failures::too_large;
 use prefix::{RequestBody, RequestPrefix, head_len};
 
-/// How long to wait for each part of a request's body while the gateway is disconnected.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) use client_body::ClientBody;
 
 /// A future of the response to a request that matched a route. Failures become responses through the gateway's hook.
 #[pin_project(PinnedDrop)]
@@ -71,7 +72,7 @@ enum Stage<B> {
     Done,
 }
 
-impl<B: http_body::Body> RequestFuture<B> {
+impl<B: http_body::Body + Send + 'static> RequestFuture<B> {
     /// `problem` says what is wrong with the request's host. `None` if nothing is.
     pub(crate) fn new(
         state: Arc<GatewayState>,
@@ -98,28 +99,26 @@ impl<B: http_body::Body> RequestFuture<B> {
         let started = Instant::now();
         let context = RequestContext::new(&parts, &id, &route, started);
         let problem = problem.map(|problem| Failure::new(FailureKind::InvalidHead).with_detail(problem));
-        let stage = match problem.or_else(|| head::refusal(&parts)) {
-            Some(failure) => Stage::Refused(failure),
-            None => Stage::first(id, parts, body, &state, &route),
-        };
+        let refused = problem.or_else(|| head::refusal(&parts));
+        let stage = Stage::first(id, parts, body, refused, &state, &route);
         Self { state, route, context, started, span, stage, counted: false }
     }
 }
 
-impl<B: http_body::Body> Stage<B> {
+impl<B: http_body::Body + Send + 'static> Stage<B> {
     fn first(
         id: ExchangeId,
         parts: request::Parts,
         body: B,
+        refused: Option<Failure>,
         state: &GatewayState,
         route: &CompiledRoute,
     ) -> Self {
         let announced = prefix::announced(&parts, &body);
-        if expects_continue(&parts) && state.is_disconnected() {
-            return Self::Refused(FailureKind::Disconnected.into());
-        }
-        if announced.unwrap_or(body.size_hint().lower()) > route.max_body() as u64 {
-            return Self::Refused(too_large(route.max_body()));
+        let length = announced.unwrap_or(body.size_hint().lower());
+        if let Some(failure) = refused.or_else(|| refusal(length, state, route)) {
+            ClientBody::discard(&parts, body, state.lingering());
+            return Self::Refused(failure);
         }
         if route.durable().is_some() {
             return Self::collecting(id, parts, body, route.max_body(), state, route);
@@ -130,7 +129,10 @@ impl<B: http_body::Body> Stage<B> {
         let room = state.room().saturating_sub(head_len(&parts));
         match announced.filter(|length| *length <= room as u64 && !expects_continue(&parts)) {
             Some(_) => Self::collecting(id, parts, body, room, state, route),
-            None => Self::Starting(id, parts, RequestPrefix::new(body, room, route.max_body())),
+            None => {
+                let body = ClientBody::new(&parts, body, state.lingering());
+                Self::Starting(id, parts, RequestPrefix::new(body, room, route.max_body()))
+            }
         }
     }
 
@@ -142,10 +144,8 @@ impl<B: http_body::Body> Stage<B> {
         state: &GatewayState,
         route: &CompiledRoute,
     ) -> Self {
-        // A response before the client has sent its body would close the connection, and the client might not see it.
-        let lingers = state.is_disconnected();
         let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
-        let max_pause = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
+        let max_pause = route.timeout().min(total);
         Self::Collecting(Collecting::new(id, parts, body, limit, state.endpoint(), max_pause))
     }
 }
@@ -296,8 +296,10 @@ impl<B> PinnedDrop for RequestFuture<B> {
     }
 }
 
-/// Whether the client waits for 100 before it sends its body.
-fn expects_continue(parts: &request::Parts) -> bool {
-    let expect = parts.headers.get(header::EXPECT);
-    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+/// Why a request whose body has this length, or more, cannot be sent. Returns `None` if it can.
+fn refusal(length: u64, state: &GatewayState, route: &CompiledRoute) -> Option<Failure> {
+    if state.is_disconnected() {
+        return Some(FailureKind::Disconnected.into());
+    }
+    (length > route.max_body() as u64).then(|| too_large(route.max_body()))
 }

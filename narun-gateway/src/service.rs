@@ -12,7 +12,7 @@ use crate::body::{BoxError, ResponseBody};
 use crate::forward::request_id;
 use crate::future::ResponseFuture;
 use crate::original;
-use crate::request::RequestFuture;
+use crate::request::{ClientBody, RequestFuture};
 use crate::route::host;
 use crate::state::GatewayState;
 use crate::status;
@@ -77,7 +77,11 @@ where
         let state = self.state.clone();
         match route {
             Some(route) => ResponseFuture::request(RequestFuture::new(state, route, request, problem)),
-            None => ResponseFuture::status(status::respond(state, request.into_parts().0, problem)),
+            None => {
+                let (parts, body) = request.into_parts();
+                ClientBody::discard(&parts, body, state.lingering());
+                ResponseFuture::status(status::respond(state, parts, problem))
+            }
         }
     }
 }
@@ -95,7 +99,7 @@ impl NotFound {
     }
 }
 
-impl<B> Service<Request<B>> for NotFound {
+impl<B: http_body::Body + Send + 'static> Service<Request<B>> for NotFound {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -122,6 +126,8 @@ impl<B> Service<Request<B>> for NotFound {
         if let Some(allowed) = allowed {
             response.headers_mut().insert(http::header::ALLOW, allowed.to_value());
         }
+        let (parts, body) = request.into_parts();
+        ClientBody::discard(&parts, body, self.state.lingering());
         ready(Ok(response))
     }
 }

@@ -8,6 +8,7 @@ use narun_nats::jetstream::StreamSettings;
 use crate::failure::{DefaultFailureHook, FailureHook};
 use crate::forward::{DefaultPeerHook, Forwarding, PeerHook};
 use crate::idempotency::{CallerHook, DefaultCallerHook};
+use crate::linger::Linger;
 
 /// The settings of a gateway, as its builder gathers them.
 pub(crate) struct Settings {
@@ -22,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) status_prefix: Option<String>,
     pub(crate) window: u64,
     pub(crate) budget: u64,
+    pub(crate) linger: Linger,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             status_prefix: None,
             window: 1024 * 1024,
             budget: Budget::DEFAULT,
+            linger: Linger::new(),
         }
     }
 }
