@@ -1,5 +1,6 @@
 //! The configuration file of a gateway.
 
+mod forwarded;
 mod listen;
 mod route;
 mod server;
@@ -15,12 +16,13 @@ use narun_core::Namespace;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use self::forwarded::Blocks;
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
 use self::server::ServerKeys;
 pub use self::server::ServerLimits;
 use self::value::{NatsUrl, Seconds, given, given_text};
-use crate::Route;
+use crate::{Cidr, ForwardedPolicy, Route};
 
 /// The configuration file of a gateway.
 ///
@@ -53,6 +55,8 @@ use crate::Route;
 /// | `server` | a map: what the HTTP server permits its clients | the defaults below |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
+/// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
 /// | `routes` | a list of routes | empty |
 ///
 /// | key of `server` | meaning | default |
@@ -64,7 +68,7 @@ use crate::Route;
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
-/// | `path` | a path in the syntax of [`Route`]; if it ends in `/`, it is a [prefix](Route::prefix) | required, or `grpc` |
+/// | `path` | a path in the syntax of [`Route`]; if it ends in `/`, it is a [prefix](Route::prefix), which in code is said with `.prefix()` | required, or `grpc` |
 /// | `grpc` | a gRPC service, `package.Service`, instead of `path` and `method`, see [`Route::grpc`] | none |
 /// | `app` | the app's name | required |
 /// | `method` or `methods` | one, or a list, in upper case | any |
@@ -97,6 +101,8 @@ pub struct Config {
     server: ServerLimits,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
+    forwarded: ForwardedPolicy,
+    trusted_proxies: Vec<Cidr>,
     routes: Vec<Route>,
 }
 
@@ -136,6 +142,16 @@ impl Config {
         self.nats_stream.clone().unwrap_or_default()
     }
 
+    /// `forwarded`: how to treat `Forwarded` and the `X-Forwarded-` fields.
+    pub fn forwarded(&self) -> ForwardedPolicy {
+        self.forwarded
+    }
+
+    /// `trusted_proxies`: whose `Forwarded` and `X-Forwarded-` fields are believed.
+    pub fn trusted_proxies(&self) -> &[Cidr] {
+        &self.trusted_proxies
+    }
+
     /// The routes.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -152,6 +168,8 @@ impl Default for Config {
             server: ServerLimits::default(),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
+            forwarded: ForwardedPolicy::default(),
+            trusted_proxies: Vec::new(),
             routes: Vec::new(),
         }
     }
@@ -173,6 +191,10 @@ struct Keys {
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given_text")]
+    forwarded: Option<ForwardedPolicy>,
+    #[serde(default, deserialize_with = "given")]
+    trusted_proxies: Option<Blocks>,
     #[serde(default, deserialize_with = "given")]
     routes: Option<Routes>,
 }
@@ -196,6 +218,10 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
         let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
         let default = Config::default();
+        let forwarded = keys.forwarded.unwrap_or_default();
+        if keys.trusted_proxies.is_some() && forwarded != ForwardedPolicy::Append {
+            return Err(A::Error::custom("trusted_proxies: only `forwarded: append` uses them"));
+        }
         let entries = keys.routes.map_or(Vec::new(), Vec::from);
         let routes = entries.into_iter().enumerate().map(|(number, entry)| {
             entry
@@ -210,6 +236,8 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             server: keys.server.map_or(default.server, ServerLimits::from),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
+            forwarded,
+            trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),
         })
     }
 

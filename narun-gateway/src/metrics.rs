@@ -174,7 +174,7 @@ impl RouteMetrics {
                 self.common().success.0.increment(1);
                 return;
             }
-            Some(Err(FailureKind::TimedOut | FailureKind::NotConfirmed | FailureKind::AnsweredLate)) => {
+            Some(Err(FailureKind::TimedOut | FailureKind::NotConfirmed | FailureKind::ResponseLate)) => {
                 "timeout"
             }
             Some(Err(FailureKind::RequestTimedOut)) => "client_timeout",

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, header, request};
+use http::{HeaderMap, request};
 use narun_core::Failure;
-use narun_nats::body::{BodyPrefix, Prefix};
+use narun_nats::body::{BodyPrefix, Prefix, content_length};
 
 use super::client_body::ClientBody;
 use super::failures::{body_failed, too_large};
@@ -84,8 +84,7 @@ pub(super) fn head_len(parts: &request::Parts) -> usize {
 
 /// The length of the body. Returns `None` if neither the body nor `Content-Length` says it.
 pub(super) fn announced<B: http_body::Body>(parts: &request::Parts, body: &B) -> Option<u64> {
-    let field = || parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-    body.size_hint().exact().or_else(field)
+    body.size_hint().exact().or_else(|| content_length(&parts.headers).ok()?)
 }
 
 #[cfg(test)]
