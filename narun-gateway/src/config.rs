@@ -1,7 +1,9 @@
 //! The configuration file of a gateway.
 
+mod forwarded;
 mod listen;
 mod route;
+mod server;
 mod stream;
 mod value;
 
@@ -16,11 +18,14 @@ use narun_nats::jetstream::StreamSettings;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use self::forwarded::Blocks;
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
+use self::server::ServerKeys;
+pub use self::server::ServerLimits;
 use self::stream::StreamKeys;
 use self::value::{NatsUrl, Seconds, given, given_text};
-use crate::Route;
+use crate::{Cidr, ForwardedPolicy, Route};
 
 /// The configuration file of a gateway.
 ///
@@ -49,11 +54,21 @@ use crate::Route;
 /// |---|---|---|
 /// | `nats_url` | the NATS server | `nats://localhost:4222` |
 /// | `server_addr` | the address of the HTTP server, `:port` or `host:port` | `:8080` |
-/// | `metrics_addr` | the address of the metrics | `:9090` |
+/// | `metrics_addr` | the address of the metrics | `127.0.0.1:9090` |
+/// | `server` | a map: what the HTTP server permits its clients | the defaults below |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
 /// | `stream` | a map: how the streams and buckets of durable requests are declared; needs `nats_stream` | the defaults below |
+/// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
+/// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
 /// | `routes` | a list of routes | empty |
+///
+/// | key of `server` | meaning | default |
+/// |---|---|---|
+/// | `keep_alive_seconds` | how long a connection may stay open without a request: a number over 0, at most 86,400 | 75 |
+/// | `head_timeout_seconds` | how long the head of a request may take, likewise | 30 |
+/// | `max_connections` | how many connections may be open: a number over 0 | 16,384 |
+/// | `max_streams` | how many requests an HTTP/2 connection may have in flight: a number over 0 | 200 |
 ///
 /// | key of `stream` | meaning | default |
 /// |---|---|---|
@@ -71,7 +86,7 @@ use crate::Route;
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
-/// | `path` | a path in the syntax of [`Route`]; if it ends in `/`, it is a [prefix](Route::prefix) | required, or `grpc` |
+/// | `path` | a path in the syntax of [`Route`]; if it ends in `/`, it is a [prefix](Route::prefix), which in code is said with `.prefix()` | required, or `grpc` |
 /// | `grpc` | a gRPC service, `package.Service`, instead of `path` and `method`, see [`Route::grpc`] | none |
 /// | `app` | the app's name | required |
 /// | `method` or `methods` | one, or a list, in upper case | any |
@@ -101,9 +116,12 @@ pub struct Config {
     nats_url: NatsUrl,
     server_addr: ListenAddr,
     metrics_addr: ListenAddr,
+    server: ServerLimits,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
     stream: StreamSettings,
+    forwarded: ForwardedPolicy,
+    trusted_proxies: Vec<Cidr>,
     routes: Vec<Route>,
 }
 
@@ -121,6 +139,11 @@ impl Config {
     /// `metrics_addr`: the address of the metrics.
     pub fn metrics_addr(&self) -> &ListenAddr {
         &self.metrics_addr
+    }
+
+    /// What the HTTP server permits its clients.
+    pub fn server_limits(&self) -> &ServerLimits {
+        &self.server
     }
 
     /// `request_timeout_seconds`: how long to wait for the response's head, for routes without `timeout_seconds`.
@@ -144,6 +167,16 @@ impl Config {
         &self.stream
     }
 
+    /// `forwarded`: how to treat `Forwarded` and the `X-Forwarded-` fields.
+    pub fn forwarded(&self) -> ForwardedPolicy {
+        self.forwarded
+    }
+
+    /// `trusted_proxies`: whose `Forwarded` and `X-Forwarded-` fields are believed.
+    pub fn trusted_proxies(&self) -> &[Cidr] {
+        &self.trusted_proxies
+    }
+
     /// The routes.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -156,10 +189,13 @@ impl Default for Config {
         Self {
             nats_url: NatsUrl::default(),
             server_addr: ListenAddr::all(8080),
-            metrics_addr: ListenAddr::all(9090),
+            metrics_addr: ListenAddr::local(9090),
+            server: ServerLimits::default(),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
             stream: StreamSettings::new(),
+            forwarded: ForwardedPolicy::default(),
+            trusted_proxies: Vec::new(),
             routes: Vec::new(),
         }
     }
@@ -176,9 +212,15 @@ struct Keys {
     #[serde(default, deserialize_with = "given")]
     metrics_addr: Option<ListenAddr>,
     #[serde(default, deserialize_with = "given")]
+    server: Option<ServerKeys>,
+    #[serde(default, deserialize_with = "given")]
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given_text")]
+    forwarded: Option<ForwardedPolicy>,
+    #[serde(default, deserialize_with = "given")]
+    trusted_proxies: Option<Blocks>,
     #[serde(default, deserialize_with = "given")]
     stream: Option<StreamKeys>,
     #[serde(default, deserialize_with = "given")]
@@ -207,6 +249,10 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             return Err(A::Error::custom("`stream` needs the key `nats_stream`, which is missing"));
         }
         let default = Config::default();
+        let forwarded = keys.forwarded.unwrap_or_default();
+        if keys.trusted_proxies.is_some() && forwarded != ForwardedPolicy::Append {
+            return Err(A::Error::custom("trusted_proxies: only `forwarded: append` uses them"));
+        }
         let entries = keys.routes.map_or(Vec::new(), Vec::from);
         let routes = entries.into_iter().enumerate().map(|(number, entry)| {
             entry
@@ -218,9 +264,12 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             nats_url: keys.nats_url.unwrap_or(default.nats_url),
             server_addr: keys.server_addr.unwrap_or(default.server_addr),
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
+            server: keys.server.map_or(default.server, ServerLimits::from),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
             stream: keys.stream.map_or(default.stream, Into::into),
+            forwarded,
+            trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),
         })
     }
 

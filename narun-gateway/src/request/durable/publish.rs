@@ -1,7 +1,7 @@
 //! Publishes a request to its stream, and stores its body as an object if it is large.
 
 use bytes::Bytes;
-use http::{HeaderMap, request};
+use http::{HeaderMap, HeaderValue, request};
 use narun_core::exchange::SubmissionConfig;
 use narun_core::frame::RequestHead;
 use narun_core::{ExchangeId, Failure, FailureKind};
@@ -97,9 +97,10 @@ impl DurableDelivery<'_> {
         input: DurableInput,
         deadline: Instant,
     ) -> Result<(Bytes, Option<StoredBody>, Option<HeldBytes>), Failure> {
-        let DurableInput { id, parts, body, trailers } = input;
-        let encode =
-            |head: &mut RequestHead, body: &Bytes| self.encode(head, id, &parts, body, trailers.as_ref());
+        let DurableInput { request_id, parts, body, trailers, .. } = input;
+        let encode = |head: &mut RequestHead, body: &Bytes| {
+            self.encode(head, &request_id, &parts, body, trailers.as_ref())
+        };
         let stored = match body {
             DurableBody::Stored(stored) => stored,
             DurableBody::Inline { data, held } => match encode(head, &data)? {
@@ -133,7 +134,7 @@ impl DurableDelivery<'_> {
     fn encode(
         &self,
         head: &mut RequestHead,
-        id: ExchangeId,
+        request_id: &HeaderValue,
         parts: &request::Parts,
         body: &Bytes,
         trailers: Option<&HeaderMap>,
@@ -143,7 +144,7 @@ impl DurableDelivery<'_> {
         if body.len() > room {
             return Ok(None);
         }
-        let fields = self.state.complete(head, parts, id);
+        let fields = self.state.complete(head, parts, request_id);
         let frame = head
             .encode(parts, fields.edit(), body.clone(), trailers, endpoint.limits())
             .map_err(|error| unsendable(&error))?;

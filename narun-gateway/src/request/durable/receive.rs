@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::delivery::{DurableBody, DurableInput};
 use super::upload::Upload;
 use crate::body::BoxError;
+use crate::forward::request_id;
 use crate::pace::Pace;
 use crate::request::client_body::ClientBody;
 use crate::request::failures::too_large;
@@ -110,7 +111,8 @@ where
     if state.is_disconnected() {
         return Err(FailureKind::Disconnected.into());
     }
-    Ok(DurableInput { id, parts, body, trailers })
+    let request_id = request_id::of_request(&parts.headers, &id);
+    Ok(DurableInput { id, request_id, parts, body, trailers })
 }
 
 impl Future for DurableReceiving {
