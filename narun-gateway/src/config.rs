@@ -17,7 +17,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
 use self::value::{NatsUrl, Seconds, given, given_text};
-use crate::Route;
+use crate::{FieldCallerHook, Route};
 
 /// The configuration file of a gateway.
 ///
@@ -49,6 +49,7 @@ use crate::Route;
 /// | `metrics_addr` | the address of the metrics | `:9090` |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `caller_field` | the field whose value separates callers, see [`FieldCallerHook`], or `none` | `authorization` |
 /// | `routes` | a list of routes | empty |
 ///
 /// | key of a route | meaning | default |
@@ -85,6 +86,7 @@ pub struct Config {
     metrics_addr: ListenAddr,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
+    caller_field: FieldCallerHook,
     routes: Vec<Route>,
 }
 
@@ -119,6 +121,11 @@ impl Config {
         self.nats_stream.clone().unwrap_or_default()
     }
 
+    /// `caller_field`: how to separate callers, for [`GatewayBuilder::caller`](crate::GatewayBuilder::caller).
+    pub fn caller_field(&self) -> &FieldCallerHook {
+        &self.caller_field
+    }
+
     /// The routes.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -134,6 +141,7 @@ impl Default for Config {
             metrics_addr: ListenAddr::all(9090),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
+            caller_field: FieldCallerHook::default(),
             routes: Vec::new(),
         }
     }
@@ -153,6 +161,8 @@ struct Keys {
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given_text")]
+    caller_field: Option<FieldCallerHook>,
     #[serde(default, deserialize_with = "given")]
     routes: Option<Routes>,
 }
@@ -189,6 +199,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
+            caller_field: keys.caller_field.unwrap_or(default.caller_field),
         })
     }
 

@@ -34,7 +34,7 @@ pub use failure::{DefaultFailureHook, FailureHook};
 pub use forward::{DefaultPeerHook, ForwardedPolicy, Peer, PeerHook};
 pub use future::ResponseFuture;
 pub use gateway::Gateway;
-pub use idempotency::{CallerHook, DefaultCallerHook};
+pub use idempotency::{CallerHook, DefaultCallerHook, FieldCallerHook};
 pub use layer::GatewayLayer;
 pub use narun_core::{App, Body, Failure, FailureContext, FailureKind, Namespace};
 pub use narun_nats::jetstream::{Storage, StreamSettings};

@@ -20,7 +20,10 @@ pub(crate) async fn respond(state: Arc<GatewayState>, parts: request::Parts) -> 
         if is_read { status(&state, &parts).await } else { Err(FailureKind::MethodNotAllowed.into()) };
     let mut response = outcome.unwrap_or_else(|failure| {
         tracing::debug!(%failure, path = parts.uri.path(), "the status cannot be returned");
-        state.respond(&failure, &FailureContext::of_request(&parts.method, &parts.headers))
+        let mut response =
+            state.respond(&failure, &FailureContext::of_request(&parts.method, &parts.headers));
+        response::not_cached(response.headers_mut());
+        response
     });
     if !is_read {
         response.headers_mut().insert(header::ALLOW, ALLOW);
