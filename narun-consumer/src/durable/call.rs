@@ -49,9 +49,8 @@ impl DeliveredRequest {
                 (status, response)
             }
             Some(Err(HandlerError::TooLarge)) => {
-                let problem = too_large(self.state.room());
-                unsendable(&problem, &consumer.metrics);
-                (StatusCode::BAD_GATEWAY, Ok(self.error_response(problem, context)))
+                unsendable(&too_large(self.state.room()), &consumer.metrics);
+                (StatusCode::BAD_GATEWAY, Ok(self.error_response(context)))
             }
             Some(Err(error)) => {
                 report(&error, &consumer.metrics);

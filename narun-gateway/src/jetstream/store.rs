@@ -125,7 +125,7 @@ impl DurableStore {
             },
             _ => "the stream is not declared yet".to_owned(),
         };
-        Err(Failure::new(FailureKind::JetStreamUnavailable).with_detail(why))
+        Err(Failure::new(FailureKind::JetStreamUnavailable).with_cause(why))
     }
 
     pub(crate) fn tasks(&self) -> &TaskStreams {
@@ -150,7 +150,7 @@ impl DurableStore {
 }
 
 fn unavailable(error: &DeclareError) -> Failure {
-    Failure::new(FailureKind::JetStreamUnavailable).with_detail(error.to_string())
+    Failure::new(FailureKind::JetStreamUnavailable).with_cause(error.to_string())
 }
 
 impl StoreState {
