@@ -14,6 +14,7 @@ mod grpc;
 mod idempotency;
 mod jetstream;
 mod layer;
+mod log;
 mod metrics;
 mod prefer;
 mod request;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
 use crate::jetstream::DurableStore;
+use crate::log::{FailureLog, RouteList};
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
 use crate::route::table::RouteTable;
@@ -40,7 +41,8 @@ pub(crate) struct GatewayState {
     flow: ArcSwap<FlowConfig>,
     /// The tasks of exchanges with streamed bodies.
     streaming: Mutex<JoinSet<()>>,
-    /// The task that reads the inbox.
+    failures: Arc<FailureLog>,
+    /// The task that reads the inbox, and logs how often failures repeat.
     reader: AbortHandle,
 }
 
@@ -53,6 +55,7 @@ impl GatewayState {
         replies: ReplyPolicy,
         limits: Limits,
     ) -> Result<Arc<Self>, BuildError> {
+        let list = RouteList::new(&routes);
         let table = RouteTable::compile(routes, &settings.namespace, settings.timeout)?;
         let status = StatusPaths::new(settings.status_prefix.clone()).ok_or(BuildError::Setting(
             "the prefix of the status resource is no path that begins and ends with a slash",
@@ -62,8 +65,13 @@ impl GatewayState {
         let opened = narun_nats::open(client, replies, limits, metrics::inbox).await;
         let (endpoint, inbox_reader) = opened.map_err(|_| BuildError::ClientLost)?;
         let (sender, closed) = watch::channel(false);
+        let failures = Arc::new(FailureLog::default());
+        let logged = failures.clone();
         let reader = tokio::spawn(async move {
-            let lost = inbox_reader.run().await;
+            let lost = tokio::select! {
+                lost = inbox_reader.run() => lost,
+                () = logged.summarize() => return,
+            };
             tracing::error!(%lost, "the gateway is closed");
             sender.send_replace(true);
         });
@@ -75,8 +83,19 @@ impl GatewayState {
         (flow.window, flow.budget) = (settings.window, budget);
         let flow = ArcSwap::from_pointee(flow);
         let streaming = Mutex::default();
-        let state =
-            Arc::new(Self { endpoint, table, store, settings, status, closed, flow, streaming, reader });
+        let state = Arc::new(Self {
+            endpoint,
+            table,
+            store,
+            settings,
+            status,
+            closed,
+            flow,
+            streaming,
+            failures,
+            reader,
+        });
+        list.log(&state.settings.namespace);
         if let Some(needs) = needs {
             state.status.start();
             let declared = state.store.declare(needs.outcomes).await;
@@ -87,7 +106,10 @@ impl GatewayState {
 
     /// Replaces all routes, and declares what the new ones need in the background.
     pub(crate) fn replace_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<(), RouteError> {
+        let routes: Vec<Route> = routes.into_iter().collect();
+        let list = RouteList::new(&routes);
         let table = RouteTable::compile(routes, &self.settings.namespace, self.settings.timeout)?;
+        list.log(&self.settings.namespace);
         if let Some(needs) = table.durable_needs() {
             self.store.need(needs.outcomes);
             self.status.start();
@@ -125,6 +147,10 @@ impl GatewayState {
 
     pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    pub(crate) fn failures(&self) -> &FailureLog {
+        &self.failures
     }
 
     pub(crate) const fn status(&self) -> &StatusPaths {

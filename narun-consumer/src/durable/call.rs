@@ -49,11 +49,11 @@ impl DeliveredRequest {
                 (status, response)
             }
             Some(Err(HandlerError::TooLarge)) => {
-                unsendable(&too_large(self.state.room()), &consumer.metrics);
+                unsendable(&too_large(self.state.room()), consumer, context);
                 (StatusCode::BAD_GATEWAY, Ok(self.error_response(context)))
             }
             Some(Err(error)) => {
-                report(&error, &consumer.metrics);
+                report(&error, consumer, context);
                 (StatusCode::INTERNAL_SERVER_ERROR, Err(DeliveryFailure::from(error)))
             }
             None => (StatusCode::INTERNAL_SERVER_ERROR, Err(DeliveryFailure::TimedOut)),

@@ -92,7 +92,7 @@ impl DeliveredRequest {
     pub(super) fn encode(&self, response: &HandlerResponse, context: &FailureContext) -> Bytes {
         let consumer = &self.state.consumer;
         encode(response, consumer, self.state.room()).unwrap_or_else(|problem| {
-            unsendable(&problem, &consumer.metrics);
+            unsendable(&problem, consumer, context);
             self.error_response(context)
         })
     }

@@ -13,7 +13,7 @@ use narun_nats::body::{Measured, has_content};
 use narun_nats::drive::IncomingResponse;
 use tokio::time::Instant;
 
-use super::context::RequestContext;
+use super::context::{RequestContext, RequestIdentity};
 use crate::grpc;
 use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
@@ -46,8 +46,9 @@ pub(super) fn streamed(
     let content = StreamedContent {
         incoming: Some(Measured::new(incoming, length, BodyErrorKind::Length)),
         deadline: context.deadline,
+        identity: context.identity().clone(),
         route: route.clone(),
-        _state: state.clone(),
+        state: state.clone(),
     };
     Ok(Response::from_parts(frame.parts, Body::streaming(content)))
 }
@@ -72,9 +73,10 @@ struct StreamedContent {
     /// `None` after the end and after an error.
     incoming: Option<Measured<IncomingResponse>>,
     deadline: Option<Instant>,
+    identity: RequestIdentity,
     route: Arc<CompiledRoute>,
-    /// Keeps the tasks of exchanges alive.
-    _state: Arc<GatewayState>,
+    /// Also keeps the tasks of exchanges alive.
+    state: Arc<GatewayState>,
 }
 
 impl StreamedContent {
@@ -88,7 +90,7 @@ impl StreamedContent {
     /// Logs and counts an error, and cancels the exchange.
     fn fail(&mut self, kind: BodyErrorKind) {
         self.incoming = None;
-        tracing::debug!(%kind, route = self.route.template(), "the response was aborted");
+        self.state.failures().aborted(kind, &self.route, &self.identity.request_id());
         self.route.metrics().reset(match kind {
             BodyErrorKind::Gap => "gap",
             BodyErrorKind::TimedOut => "timeout",

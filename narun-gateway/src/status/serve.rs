@@ -19,7 +19,7 @@ pub(crate) async fn respond(state: Arc<GatewayState>, parts: request::Parts) -> 
     let outcome =
         if is_read { status(&state, &parts).await } else { Err(FailureKind::MethodNotAllowed.into()) };
     let mut response = outcome.unwrap_or_else(|failure| {
-        tracing::debug!(%failure, path = parts.uri.path(), "the status cannot be returned");
+        tracing::debug!(%failure, cause = failure.cause(), path = parts.uri.path(), "the status cannot be returned");
         let mut response =
             state.respond(&failure, &FailureContext::of_request(&parts.method, &parts.headers));
         response::not_cached(response.headers_mut());

@@ -4,5 +4,5 @@ mod callers;
 mod keys;
 mod recovery;
 mod respond_async;
-mod site;
+pub(crate) mod site;
 mod status;
