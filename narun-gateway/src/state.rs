@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
 use crate::jetstream::DurableStore;
+use crate::linger::Lingering;
 use crate::log::{FailureLog, RouteList};
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
@@ -41,6 +42,8 @@ pub(crate) struct GatewayState {
     flow: ArcSwap<FlowConfig>,
     /// The tasks of exchanges with streamed bodies.
     streaming: Mutex<JoinSet<()>>,
+    /// The bodies that are read on after an early response.
+    lingering: Arc<Lingering>,
     failures: Arc<FailureLog>,
     /// The task that reads the inbox, and logs how often failures repeat.
     reader: AbortHandle,
@@ -83,6 +86,7 @@ impl GatewayState {
         (flow.window, flow.budget) = (settings.window, budget);
         let flow = ArcSwap::from_pointee(flow);
         let streaming = Mutex::default();
+        let lingering = Arc::new(Lingering::new(settings.linger));
         let state = Arc::new(Self {
             endpoint,
             table,
@@ -92,6 +96,7 @@ impl GatewayState {
             closed,
             flow,
             streaming,
+            lingering,
             failures,
             reader,
         });
@@ -133,6 +138,7 @@ impl GatewayState {
         if timeout(limit, ended).await.is_err() {
             streaming.shutdown().await;
         }
+        self.lingering.end();
         // Without a connection the consumers cannot be notified.
         let _ = timeout(FLUSH, self.endpoint.round_trip()).await;
     }
@@ -155,6 +161,10 @@ impl GatewayState {
 
     pub(crate) const fn status(&self) -> &StatusPaths {
         &self.status
+    }
+
+    pub(crate) const fn lingering(&self) -> &Arc<Lingering> {
+        &self.lingering
     }
 
     /// Returns whether requests must be refused at once, as there is no connection or the client is dead.
