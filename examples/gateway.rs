@@ -51,6 +51,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
         .caller(config.caller_field().clone())
+        .forwarded(config.forwarded())
+        .trusted_proxies(config.trusted_proxies().to_vec())
         .build()
         .await?;
     println!("ready http://{}", listener.local_addr()?);

@@ -5,22 +5,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
-use narun_nats::body::{Measured, content_length, has_content};
+use narun_nats::body::{Measured, content_length, has_content, remove_length};
 use narun_nats::drive::IncomingResponse;
 use tokio::time::Instant;
 
-use super::context::{RequestContext, RequestIdentity};
+use super::context::RequestContext;
 use crate::grpc;
 use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
 
 /// The response of an exchange that ended with its RESPONSE frame.
-pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
+pub(super) fn whole(method: &Method, mut frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
     if !has_content(method, frame.parts.status) {
+        remove_length(frame.parts.status, &mut frame.parts.headers);
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     if announced(&frame.parts.headers)?.is_some_and(|length| length != frame.body.len() as u64) {
@@ -35,18 +36,19 @@ pub(super) fn streamed(
     state: &Arc<GatewayState>,
     route: &Arc<CompiledRoute>,
     context: &RequestContext,
-    frame: Box<ResponseFrame>,
+    mut frame: Box<ResponseFrame>,
     incoming: IncomingResponse,
 ) -> Result<Response<Body>, Failure> {
     // Dropping the reader cancels the exchange.
     if !has_content(&context.method, frame.parts.status) {
+        remove_length(frame.parts.status, &mut frame.parts.headers);
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     let length = announced(&frame.parts.headers)?;
     let content = StreamedContent {
         incoming: Some(Measured::new(incoming, length, BodyErrorKind::Length)),
         deadline: context.deadline,
-        identity: context.identity().clone(),
+        request_id: context.request_id.clone(),
         route: route.clone(),
         state: state.clone(),
     };
@@ -65,7 +67,7 @@ struct StreamedContent {
     /// `None` after the end and after an error.
     incoming: Option<Measured<IncomingResponse>>,
     deadline: Option<Instant>,
-    identity: RequestIdentity,
+    request_id: HeaderValue,
     route: Arc<CompiledRoute>,
     /// Also keeps the tasks of exchanges alive.
     state: Arc<GatewayState>,
@@ -82,7 +84,7 @@ impl StreamedContent {
     /// Logs and counts an error, and cancels the exchange.
     fn fail(&mut self, kind: BodyErrorKind) {
         self.incoming = None;
-        self.state.failures().aborted(kind, &self.route, &self.identity.request_id());
+        self.state.failures().aborted(kind, &self.route, &self.request_id);
         self.route.metrics().reset(match kind {
             BodyErrorKind::Gap => "gap",
             BodyErrorKind::TimedOut => "timeout",
