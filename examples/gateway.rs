@@ -51,6 +51,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .stream_settings(config.stream_settings().clone())
         .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
+        .caller(config.caller_field().clone())
         .forwarded(config.forwarded())
         .trusted_proxies(config.trusted_proxies().to_vec())
         .build()

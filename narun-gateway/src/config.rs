@@ -25,7 +25,7 @@ use self::server::ServerKeys;
 pub use self::server::ServerLimits;
 use self::stream::StreamKeys;
 use self::value::{NatsUrl, Seconds, given, given_text};
-use crate::{Cidr, ForwardedPolicy, Route};
+use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 
 /// The configuration file of a gateway.
 ///
@@ -59,6 +59,7 @@ use crate::{Cidr, ForwardedPolicy, Route};
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
 /// | `stream` | a map: how the streams and buckets of durable requests are declared; needs `nats_stream` | the defaults below |
+/// | `caller_field` | the field whose value separates callers, see [`FieldCallerHook`], or `none` | `authorization` |
 /// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
 /// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
 /// | `routes` | a list of routes | empty |
@@ -120,6 +121,7 @@ pub struct Config {
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
     stream: StreamSettings,
+    caller_field: FieldCallerHook,
     forwarded: ForwardedPolicy,
     trusted_proxies: Vec<Cidr>,
     routes: Vec<Route>,
@@ -167,6 +169,11 @@ impl Config {
         &self.stream
     }
 
+    /// `caller_field`: how to separate callers, for [`GatewayBuilder::caller`](crate::GatewayBuilder::caller).
+    pub fn caller_field(&self) -> &FieldCallerHook {
+        &self.caller_field
+    }
+
     /// `forwarded`: how to treat `Forwarded` and the `X-Forwarded-` fields.
     pub fn forwarded(&self) -> ForwardedPolicy {
         self.forwarded
@@ -194,6 +201,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
             stream: StreamSettings::new(),
+            caller_field: FieldCallerHook::default(),
             forwarded: ForwardedPolicy::default(),
             trusted_proxies: Vec::new(),
             routes: Vec::new(),
@@ -217,6 +225,8 @@ struct Keys {
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given_text")]
+    caller_field: Option<FieldCallerHook>,
     #[serde(default, deserialize_with = "given_text")]
     forwarded: Option<ForwardedPolicy>,
     #[serde(default, deserialize_with = "given")]
@@ -268,6 +278,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
             stream: keys.stream.map_or(default.stream, Into::into),
+            caller_field: keys.caller_field.unwrap_or(default.caller_field),
             forwarded,
             trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),
         })
