@@ -1,6 +1,6 @@
 mod record;
 
-pub use record::{Outcome, OutcomeState};
+pub use record::{Outcome, OutcomeState, decode as decode_outcome, encode as encode_outcome};
 
 use std::time::{Duration, SystemTime};
 
