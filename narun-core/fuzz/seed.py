@@ -25,6 +25,8 @@ TEXTS = {
                "nats_stream: TASK\nroutes:\n- {path: '/a/{id}', host: '*.example.com', methods: [GET, PUT], app: a}\n"
                "- {grpc: a.B, app: a, timeout_seconds: 0.5}\n- {path: /b, app: b, respond_async: true, expiry_seconds: 1}\n"],
     "dead_letter": ["\x0f\x0d\x06\x01dead.TASK.hello1500000000000reason5"],
+    "forwarded": ["\x03\x00for=198.51.100.1\n\x01198.51.100.1, 10.0.0.1\n\x06x-forwarded-for\n\x07example.com"],
+    "host": ["\x04example.com:8080", "\x05http://[2001:db8::1]:80/\nexample.com", "\x08a\nb"],
     "outcome": ["\x01\x01" + "d" * 32 + "\x00", "\x01\x02" + "d" * 32 + "\x01" + "s" * 32 + "response"],
 }
 for target, texts in TEXTS.items():

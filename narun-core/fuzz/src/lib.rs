@@ -6,7 +6,9 @@ pub mod ack_token;
 pub mod config;
 pub mod dead_letter;
 pub mod exchange;
+pub mod forwarded;
 pub mod frame;
+pub mod host;
 pub mod outcome;
 pub mod request;
 pub mod response;
@@ -15,12 +17,14 @@ pub mod response;
 pub type Check = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: [(&str, Check); 10] = [
     ("ack_token", ack_token::check),
     ("config", config::check),
     ("dead_letter", dead_letter::check),
     ("exchange", exchange::check),
+    ("forwarded", forwarded::check),
     ("frame", frame::check),
+    ("host", host::check),
     ("outcome", outcome::check),
     ("request", request::check),
     ("response", response::check),
