@@ -3,6 +3,7 @@
 mod forwarded;
 mod listen;
 mod route;
+mod server;
 mod value;
 
 #[cfg(test)]
@@ -18,6 +19,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use self::forwarded::Blocks;
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
+use self::server::ServerKeys;
+pub use self::server::ServerLimits;
 use self::value::{NatsUrl, Seconds, given, given_text};
 use crate::{Cidr, ForwardedPolicy, Route};
 
@@ -48,12 +51,20 @@ use crate::{Cidr, ForwardedPolicy, Route};
 /// |---|---|---|
 /// | `nats_url` | the NATS server | `nats://localhost:4222` |
 /// | `server_addr` | the address of the HTTP server, `:port` or `host:port` | `:8080` |
-/// | `metrics_addr` | the address of the metrics | `:9090` |
+/// | `metrics_addr` | the address of the metrics | `127.0.0.1:9090` |
+/// | `server` | a map: what the HTTP server permits its clients | the defaults below |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
 /// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
 /// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
 /// | `routes` | a list of routes | empty |
+///
+/// | key of `server` | meaning | default |
+/// |---|---|---|
+/// | `keep_alive_seconds` | how long a connection may stay open without a request: a number over 0, at most 86,400 | 75 |
+/// | `head_timeout_seconds` | how long the head of a request may take, likewise | 30 |
+/// | `max_connections` | how many connections may be open: a number over 0 | 16,384 |
+/// | `max_streams` | how many requests an HTTP/2 connection may have in flight: a number over 0 | 200 |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
@@ -87,6 +98,7 @@ pub struct Config {
     nats_url: NatsUrl,
     server_addr: ListenAddr,
     metrics_addr: ListenAddr,
+    server: ServerLimits,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
     forwarded: ForwardedPolicy,
@@ -108,6 +120,11 @@ impl Config {
     /// `metrics_addr`: the address of the metrics.
     pub fn metrics_addr(&self) -> &ListenAddr {
         &self.metrics_addr
+    }
+
+    /// What the HTTP server permits its clients.
+    pub fn server_limits(&self) -> &ServerLimits {
+        &self.server
     }
 
     /// `request_timeout_seconds`: how long to wait for the response's head, for routes without `timeout_seconds`.
@@ -147,7 +164,8 @@ impl Default for Config {
         Self {
             nats_url: NatsUrl::default(),
             server_addr: ListenAddr::all(8080),
-            metrics_addr: ListenAddr::all(9090),
+            metrics_addr: ListenAddr::local(9090),
+            server: ServerLimits::default(),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
             forwarded: ForwardedPolicy::default(),
@@ -167,6 +185,8 @@ struct Keys {
     server_addr: Option<ListenAddr>,
     #[serde(default, deserialize_with = "given")]
     metrics_addr: Option<ListenAddr>,
+    #[serde(default, deserialize_with = "given")]
+    server: Option<ServerKeys>,
     #[serde(default, deserialize_with = "given")]
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
@@ -213,6 +233,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             nats_url: keys.nats_url.unwrap_or(default.nats_url),
             server_addr: keys.server_addr.unwrap_or(default.server_addr),
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
+            server: keys.server.map_or(default.server, ServerLimits::from),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
             forwarded,
