@@ -90,7 +90,7 @@ fn functions(folder: &Path, names: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("a source file");
             let rest = text.lines().filter_map(|line| line.trim_start().split_once("fn "));
-            names.extend(rest.filter_map(|(_, rest)| Some(rest.split_once("()")?.0.to_owned())));
+            names.extend(rest.filter_map(|(_, rest)| Some(rest.split_once('(')?.0.to_owned())));
         }
     }
 }
