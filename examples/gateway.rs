@@ -50,6 +50,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .namespace(config.namespace())
         .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
+        .caller(config.caller_field().clone())
         .forwarded(config.forwarded())
         .trusted_proxies(config.trusted_proxies().to_vec())
         .build()

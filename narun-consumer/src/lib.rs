@@ -14,6 +14,7 @@ mod error;
 mod extensions;
 mod handler;
 mod handling;
+mod log;
 mod metrics;
 mod reader;
 mod response;

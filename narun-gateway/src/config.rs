@@ -22,7 +22,7 @@ use self::route::Routes;
 use self::server::ServerKeys;
 pub use self::server::ServerLimits;
 use self::value::{NatsUrl, Seconds, given, given_text};
-use crate::{Cidr, ForwardedPolicy, Route};
+use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 
 /// The configuration file of a gateway.
 ///
@@ -55,6 +55,7 @@ use crate::{Cidr, ForwardedPolicy, Route};
 /// | `server` | a map: what the HTTP server permits its clients | the defaults below |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `caller_field` | the field whose value separates callers, see [`FieldCallerHook`], or `none` | `authorization` |
 /// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
 /// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
 /// | `routes` | a list of routes | empty |
@@ -101,6 +102,7 @@ pub struct Config {
     server: ServerLimits,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
+    caller_field: FieldCallerHook,
     forwarded: ForwardedPolicy,
     trusted_proxies: Vec<Cidr>,
     routes: Vec<Route>,
@@ -142,6 +144,11 @@ impl Config {
         self.nats_stream.clone().unwrap_or_default()
     }
 
+    /// `caller_field`: how to separate callers, for [`GatewayBuilder::caller`](crate::GatewayBuilder::caller).
+    pub fn caller_field(&self) -> &FieldCallerHook {
+        &self.caller_field
+    }
+
     /// `forwarded`: how to treat `Forwarded` and the `X-Forwarded-` fields.
     pub fn forwarded(&self) -> ForwardedPolicy {
         self.forwarded
@@ -168,6 +175,7 @@ impl Default for Config {
             server: ServerLimits::default(),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
+            caller_field: FieldCallerHook::default(),
             forwarded: ForwardedPolicy::default(),
             trusted_proxies: Vec::new(),
             routes: Vec::new(),
@@ -191,6 +199,8 @@ struct Keys {
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given_text")]
+    caller_field: Option<FieldCallerHook>,
     #[serde(default, deserialize_with = "given_text")]
     forwarded: Option<ForwardedPolicy>,
     #[serde(default, deserialize_with = "given")]
@@ -236,6 +246,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             server: keys.server.map_or(default.server, ServerLimits::from),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
+            caller_field: keys.caller_field.unwrap_or(default.caller_field),
             forwarded,
             trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),
         })

@@ -25,9 +25,10 @@ mod task_streams;
 pub use api::{Api, ApiError, Requester};
 pub use bodies::{BodyStore, BodyStoreError};
 pub use declare::DeclareError;
-pub use digest::{caller_scope, keyed_id, request_digest};
+pub use digest::{caller_scope, request_digest};
 pub use outcomes::{
-    Created, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome, decode_outcome, encode_outcome,
+    Created, KeySecret, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome, decode_outcome,
+    encode_outcome,
 };
 pub use retry::{Backoff, retry};
 pub use settings::{Storage, StreamSettings};

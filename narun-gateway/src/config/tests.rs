@@ -52,7 +52,20 @@ fn every_key_has_a_default() {
         assert_eq!(config.request_timeout(), Duration::from_secs(15));
         assert_eq!(config.nats_stream(), None);
         assert_eq!(config.namespace(), Namespace::default());
+        assert_eq!(*config.caller_field(), FieldCallerHook::default());
         assert_eq!(config.routes(), []);
+    }
+}
+
+#[test]
+fn a_field_or_none_separates_callers() {
+    let field = |name: &'static str| FieldCallerHook::new(http::HeaderName::from_static(name));
+    for (text, expected) in [
+        ("authorization", FieldCallerHook::default()),
+        ("X-User", field("x-user")),
+        ("none", FieldCallerHook::none()),
+    ] {
+        assert_eq!(*read(&format!("caller_field: {text}")).unwrap().caller_field(), expected);
     }
 }
 
@@ -205,6 +218,8 @@ fn errors_name_the_key_and_the_place() {
         ("request_timeout_seconds: 15s", &["request_timeout_seconds: ", "15s", "line 1 column 26"]),
         ("request_timeout_seconds: '15'", &["request_timeout_seconds: ", "line 1 column 26"]),
         ("nats_stream: [a]", &["nats_stream: ", "the name of a stream", "line 1 column 14"]),
+        ("caller_field: 'a b'", &["caller_field: ", "`a b`", "line 1 column 15"]),
+        ("caller_field:", &["caller_field: ", "the name of a field, or `none`", "line 1"]),
         ("\nnats_url: nats://a\nnats_url: nats://b", &["duplicate", "`nats_url`", "line 2"]),
         ("routes: 5", &["routes: ", "a list of routes", "line 1 column 9"]),
         ("routes:\n- 5", &["routes[0]: ", "`path` and `app`", "line 2 column 3"]),
