@@ -1,6 +1,9 @@
 //! Stores the body of a durable request as an object while it is received.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,7 +93,18 @@ where
                 upload.write(part).await.map_err(|error| storing_failed(&error))?;
                 held.shrink_to(upload.held());
             }
-            let frame = unless_closed(client, pace.next(&mut body)).await?;
+            // What the client has sent already is taken from the connection when there is room for it.
+            make_room(upload, &mut held, PART).await?;
+            unless_closed(client, held.grow(PART, patience)).await?;
+            let mut next = pin!(pace.next(&mut body));
+            let frame = match poll_once(next.as_mut()).await {
+                Some(frame) => frame?,
+                None => {
+                    held.shrink_to(upload.held());
+                    unless_closed(client, next).await?
+                }
+            };
+            held.shrink_to(upload.held());
             match frame.map(http_body::Frame::into_data) {
                 None => break,
                 Some(Ok(data)) => {
@@ -115,6 +129,17 @@ async fn make_room(upload: &mut BodyUpload, held: &mut HeldBytes, bytes: usize) 
         held.shrink_to(upload.held());
     }
     Ok(())
+}
+
+/// Polls a future once. Returns `None` if it is pending.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// Waits for the result, or for the client to leave.
