@@ -5,10 +5,12 @@ pub mod drive;
 pub mod inbox;
 pub mod jetstream;
 
+mod access;
 mod client;
 mod clock;
 mod link;
 
+pub use access::{AccessError, NatsAccess};
 pub use async_nats;
 pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;
