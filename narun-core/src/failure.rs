@@ -34,7 +34,7 @@ pub use response::FailureContext;
 /// | [`StreamMissing`](FailureKind::StreamMissing) | 503, Retry-After | unavailable |
 /// | [`JetStreamUnavailable`](FailureKind::JetStreamUnavailable) | 503, Retry-After | unavailable |
 /// | [`NotConfirmed`](FailureKind::NotConfirmed) | 504 | deadline exceeded |
-/// | [`AnsweredLate`](FailureKind::AnsweredLate) | 504 | deadline exceeded |
+/// | [`ResponseLate`](FailureKind::ResponseLate) | 504 | deadline exceeded |
 /// | [`Expired`](FailureKind::Expired) | 504 | deadline exceeded |
 /// | [`KeyReused`](FailureKind::KeyReused) | 422 | failed precondition |
 /// | [`InProgress`](FailureKind::InProgress) | 409 | aborted |
@@ -96,7 +96,7 @@ pub enum FailureKind {
     /// Durable: the stream did not acknowledge the request in time. The request may be stored.
     NotConfirmed,
     /// Durable: the request is stored and will be executed, but its response did not arrive in time.
-    AnsweredLate,
+    ResponseLate,
     /// Durable: the request expired before it was executed.
     Expired,
     /// Durable: the same `Idempotency-Key` was used for another request.
@@ -195,7 +195,7 @@ impl FailureKind {
                 false,
                 "no confirmation in time: the request may have been accepted",
             ),
-            Self::AnsweredLate => (
+            Self::ResponseLate => (
                 S::GATEWAY_TIMEOUT,
                 G::DEADLINE_EXCEEDED,
                 false,
@@ -314,7 +314,7 @@ mod tests {
             StreamMissing,
             JetStreamUnavailable,
             NotConfirmed,
-            AnsweredLate,
+            ResponseLate,
             Expired,
             KeyReused,
             InProgress,

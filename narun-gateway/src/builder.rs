@@ -11,6 +11,7 @@ use crate::error::BuildError;
 use crate::failure::FailureHook;
 use crate::forward::{ForwardedPolicy, PeerHook};
 use crate::idempotency::CallerHook;
+use crate::linger::Linger;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::state::GatewayState;
@@ -119,6 +120,13 @@ impl GatewayBuilder {
     /// than `max_pending` bytes waiting, 64 MB by default: stay well below.
     pub const fn budget(mut self, bytes: u64) -> Self {
         self.settings.budget = bytes;
+        self
+    }
+
+    /// How long to read the rest of a request's body after an early response. Default [`Linger::new`]: 30 s, pauses of 5 s,
+    /// 64 MiB.
+    pub const fn linger(mut self, linger: Linger) -> Self {
+        self.settings.linger = linger;
         self
     }
 

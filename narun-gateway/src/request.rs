@@ -1,5 +1,6 @@
 //! The way of one request over NATS: its body taken, encoded, sent or published, its response received.
 
+mod client_body;
 mod collect;
 mod context;
 mod direct;
@@ -25,6 +26,7 @@ use tracing::{Span, field};
 use crate::body::BoxError;
 use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
+use client_body::expects_continue;
 use collect::Collecting;
 use context::RequestContext;
 use direct::{Sent, converse, send};
@@ -32,8 +34,7 @@ use durable::{DurableFailure, DurableFuture, DurableInput};
 use failures::too_large;
 use prefix::{RequestBody, RequestPrefix, head_len};
 
-/// How long to wait for each part of a request's body while the gateway is disconnected.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) use client_body::ClientBody;
 
 /// A future of the response to a request that matched a route. Failures become responses through the gateway's hook.
 #[pin_project(PinnedDrop)]
@@ -69,7 +70,7 @@ enum Stage<B> {
     Done,
 }
 
-impl<B: http_body::Body> RequestFuture<B> {
+impl<B: http_body::Body + Send + 'static> RequestFuture<B> {
     pub(crate) fn new(state: Arc<GatewayState>, route: Arc<CompiledRoute>, request: Request<B>) -> Self {
         let id = ExchangeId::from_bytes(rand::random());
         let (parts, body) = request.into_parts();
@@ -94,7 +95,7 @@ impl<B: http_body::Body> RequestFuture<B> {
     }
 }
 
-impl<B: http_body::Body> Stage<B> {
+impl<B: http_body::Body + Send + 'static> Stage<B> {
     fn first(
         id: ExchangeId,
         parts: request::Parts,
@@ -103,14 +104,10 @@ impl<B: http_body::Body> Stage<B> {
         route: &CompiledRoute,
     ) -> Self {
         let announced = prefix::announced(&parts, &body);
-        if is_tunnel(&parts) {
-            return Self::Refused(FailureKind::NotImplemented.into());
-        }
-        if expects_continue(&parts) && state.is_disconnected() {
-            return Self::Refused(FailureKind::Disconnected.into());
-        }
-        if announced.unwrap_or(body.size_hint().lower()) > route.max_body() as u64 {
-            return Self::Refused(too_large(route.max_body()));
+        let length = announced.unwrap_or(body.size_hint().lower());
+        if let Some(failure) = refusal(&parts, length, state, route) {
+            ClientBody::discard(&parts, body, state.lingering());
+            return Self::Refused(failure);
         }
         if route.durable().is_some() {
             return Self::collecting(id, parts, body, route.max_body(), state, route);
@@ -121,7 +118,10 @@ impl<B: http_body::Body> Stage<B> {
         let room = state.room().saturating_sub(head_len(&parts));
         match announced.filter(|length| *length <= room as u64 && !expects_continue(&parts)) {
             Some(_) => Self::collecting(id, parts, body, room, state, route),
-            None => Self::Starting(id, parts, RequestPrefix::new(body, room, route.max_body())),
+            None => {
+                let body = ClientBody::new(&parts, body, state.lingering());
+                Self::Starting(id, parts, RequestPrefix::new(body, room, route.max_body()))
+            }
         }
     }
 
@@ -133,10 +133,8 @@ impl<B: http_body::Body> Stage<B> {
         state: &GatewayState,
         route: &CompiledRoute,
     ) -> Self {
-        // A response before the client has sent its body would close the connection, and the client might not see it.
-        let lingers = state.is_disconnected();
         let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
-        let max_pause = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
+        let max_pause = route.timeout().min(total);
         Self::Collecting(Collecting::new(id, parts, body, limit, state.endpoint(), max_pause))
     }
 }
@@ -283,6 +281,22 @@ impl<B> PinnedDrop for RequestFuture<B> {
     }
 }
 
+/// Why a request whose body has this length, or more, cannot be sent. Returns `None` if it can.
+fn refusal(
+    parts: &request::Parts,
+    length: u64,
+    state: &GatewayState,
+    route: &CompiledRoute,
+) -> Option<Failure> {
+    if is_tunnel(parts) {
+        return Some(FailureKind::NotImplemented.into());
+    }
+    if state.is_disconnected() {
+        return Some(FailureKind::Disconnected.into());
+    }
+    (length > route.max_body() as u64).then(|| too_large(route.max_body()))
+}
+
 /// Whether the request asks for a tunnel: CONNECT, or an upgrade to WebSocket.
 fn is_tunnel(parts: &request::Parts) -> bool {
     parts.method == Method::CONNECT
@@ -290,10 +304,4 @@ fn is_tunnel(parts: &request::Parts) -> bool {
             let upgrade = upgrade.as_bytes().split(|byte| *byte == b',');
             upgrade.into_iter().any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
         })
-}
-
-/// Whether the client waits for 100 before it sends its body.
-fn expects_continue(parts: &request::Parts) -> bool {
-    let expect = parts.headers.get(header::EXPECT);
-    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

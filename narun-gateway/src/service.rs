@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::body::{BoxError, ResponseBody};
 use crate::future::ResponseFuture;
-use crate::request::RequestFuture;
+use crate::request::{ClientBody, RequestFuture};
 use crate::route::host;
 use crate::state::GatewayState;
 use crate::status;
@@ -54,7 +54,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if self.state.status().serve(request.uri().path()) {
-            let (parts, _) = request.into_parts();
+            let (parts, body) = request.into_parts();
+            ClientBody::discard(&parts, body, self.state.lingering());
             return ResponseFuture::status(status::respond(self.state.clone(), parts));
         }
         let table = self.state.table();
@@ -78,7 +79,7 @@ impl NotFound {
     }
 }
 
-impl<B> Service<Request<B>> for NotFound {
+impl<B: http_body::Body + Send + 'static> Service<Request<B>> for NotFound {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -102,6 +103,8 @@ impl<B> Service<Request<B>> for NotFound {
         if let Some(allowed) = allowed {
             response.headers_mut().insert(http::header::ALLOW, allowed.to_value());
         }
+        let (parts, body) = request.into_parts();
+        ClientBody::discard(&parts, body, self.state.lingering());
         ready(Ok(response))
     }
 }

@@ -7,6 +7,7 @@ use narun_nats::jetstream::StreamSettings;
 use crate::failure::{DefaultFailureHook, FailureHook};
 use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
 use crate::idempotency::{CallerHook, DefaultCallerHook};
+use crate::linger::Linger;
 
 /// The settings of a gateway, as its builder gathers them.
 pub(crate) struct Settings {
@@ -20,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) status_prefix: Option<String>,
     pub(crate) window: u64,
     pub(crate) budget: u64,
+    pub(crate) linger: Linger,
 }
 
 impl Default for Settings {
@@ -35,6 +37,7 @@ impl Default for Settings {
             status_prefix: None,
             window: 1024 * 1024,
             budget: Budget::DEFAULT,
+            linger: Linger::new(),
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
 use crate::jetstream::DurableStore;
+use crate::linger::Lingering;
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
 use crate::route::table::RouteTable;
@@ -40,6 +41,8 @@ pub(crate) struct GatewayState {
     flow: ArcSwap<FlowConfig>,
     /// The tasks of exchanges with streamed bodies.
     streaming: Mutex<JoinSet<()>>,
+    /// The bodies that are read on after an early response.
+    lingering: Arc<Lingering>,
     /// The task that reads the inbox.
     reader: AbortHandle,
 }
@@ -75,8 +78,19 @@ impl GatewayState {
         (flow.window, flow.budget) = (settings.window, budget);
         let flow = ArcSwap::from_pointee(flow);
         let streaming = Mutex::default();
-        let state =
-            Arc::new(Self { endpoint, table, store, settings, status, closed, flow, streaming, reader });
+        let lingering = Arc::new(Lingering::new(settings.linger));
+        let state = Arc::new(Self {
+            endpoint,
+            table,
+            store,
+            settings,
+            status,
+            closed,
+            flow,
+            streaming,
+            lingering,
+            reader,
+        });
         if let Some(needs) = needs {
             state.status.start();
             let declared = state.store.declare(needs.outcomes).await;
@@ -111,6 +125,7 @@ impl GatewayState {
         if timeout(limit, ended).await.is_err() {
             streaming.shutdown().await;
         }
+        self.lingering.end();
         // Without a connection the consumers cannot be notified.
         let _ = timeout(FLUSH, self.endpoint.round_trip()).await;
     }
@@ -129,6 +144,10 @@ impl GatewayState {
 
     pub(crate) const fn status(&self) -> &StatusPaths {
         &self.status
+    }
+
+    pub(crate) const fn lingering(&self) -> &Arc<Lingering> {
+        &self.lingering
     }
 
     /// Returns whether requests must be refused at once, as there is no connection or the client is dead.

@@ -1,6 +1,7 @@
 //! Bodies: collected, taken in parts, cut to fit a frame, measured.
 
 mod collect;
+mod content_length;
 mod fit;
 mod measured;
 mod prefix;
@@ -9,6 +10,7 @@ mod segments;
 use http::{Method, StatusCode};
 
 pub use collect::{Collect, CollectError};
+pub use content_length::{InvalidContentLength, content_length};
 pub use fit::{Fitted, fit};
 pub use measured::Measured;
 pub use prefix::{BodyPart, BodyPrefix, Prefix};

@@ -11,6 +11,7 @@ use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::body::{BodyPrefix, Fitted, fit};
 use narun_nats::drive::{Call, IncomingResponse, StreamedExchange};
 
+use super::client_body::ClientBody;
 use super::failures::unsendable;
 use super::prefix::RequestBody;
 use super::remaining::RemainingBody;
@@ -87,7 +88,7 @@ where
     B::Error: Into<BoxError>,
 {
     // The type of the body is that of `send`, so that there is one type of task.
-    let (exchange, incoming) = StreamedExchange::<RemainingBody<Pin<Box<B>>>>::continue_call(call);
+    let (exchange, incoming) = StreamedExchange::<RemainingBody<ClientBody<B>>>::continue_call(call);
     state.spawn(exchange);
     incoming
 }

@@ -4,15 +4,18 @@
 
 mod consumer;
 mod harness;
+mod http_server;
 mod proxy;
 mod streaming;
 mod worker;
 
+mod client_pauses;
 mod connection;
 mod durable;
 mod durable_bodies;
 mod durable_failures;
 mod durable_streams;
+mod early_responses;
 mod ending;
 mod fields;
 mod grpc;
