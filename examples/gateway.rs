@@ -57,8 +57,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .build()
         .await?;
     println!("listening http://{}", listener.local_addr()?);
-    println!("metrics http://{}/metrics", metrics.local_addr()?);
-    let ready = format!("ready http://{}", listener.local_addr()?);
+    let ready =
+        format!("ready http://{}\nmetrics http://{}/metrics", listener.local_addr()?, metrics.local_addr()?);
 
     let metrics = tokio::spawn(metrics::serve(metrics, recorder, shutdown.begun()));
     let watch = async {
