@@ -15,6 +15,7 @@ pub use response::FailureContext;
 /// | [`NoRoute`](FailureKind::NoRoute) | 404 | unimplemented |
 /// | [`MethodNotAllowed`](FailureKind::MethodNotAllowed) | 405 | unimplemented |
 /// | [`NotImplemented`](FailureKind::NotImplemented) | 501 | unimplemented |
+/// | [`InvalidHead`](FailureKind::InvalidHead) | 400 | internal |
 /// | [`BadRequest`](FailureKind::BadRequest) | 400 | internal |
 /// | [`RequestTimedOut`](FailureKind::RequestTimedOut) | 408 | deadline exceeded |
 /// | [`ContentTooLarge`](FailureKind::ContentTooLarge) | 413 | resource exhausted |
@@ -55,8 +56,10 @@ pub enum FailureKind {
     NoRoute,
     /// Routes have this host and path, but not the method.
     MethodNotAllowed,
-    /// The request is a CONNECT or an `Upgrade: websocket`.
+    /// The request is a CONNECT or an `Upgrade: websocket`, or has a transfer coding other than `chunked`.
     NotImplemented,
+    /// The request's `Host` or target is missing, repeated or invalid.
+    InvalidHead,
     /// The request's body broke off before its end.
     BadRequest,
     /// The request's body did not arrive in time.
@@ -150,6 +153,7 @@ impl FailureKind {
                 (S::METHOD_NOT_ALLOWED, G::UNIMPLEMENTED, false, "method not allowed here")
             }
             Self::NotImplemented => (S::NOT_IMPLEMENTED, G::UNIMPLEMENTED, false, "not implemented"),
+            Self::InvalidHead => (S::BAD_REQUEST, G::INTERNAL, false, "the request's head is invalid"),
             Self::BadRequest => (S::BAD_REQUEST, G::INTERNAL, false, "the request's body broke off"),
             Self::RequestTimedOut => {
                 (S::REQUEST_TIMEOUT, G::DEADLINE_EXCEEDED, false, "the request's body did not come in time")
@@ -289,12 +293,13 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 28] = {
+    const ALL: [FailureKind; 29] = {
         use FailureKind::*;
         [
             NoRoute,
             MethodNotAllowed,
             NotImplemented,
+            InvalidHead,
             BadRequest,
             RequestTimedOut,
             ContentTooLarge,

@@ -16,6 +16,7 @@ mod jetstream;
 mod layer;
 mod linger;
 mod metrics;
+mod original;
 mod prefer;
 mod request;
 mod route;
@@ -23,6 +24,7 @@ mod service;
 mod settings;
 mod state;
 mod status;
+mod strip;
 
 #[doc = include_str!("../DURABLE.md")]
 pub mod durable_requests {}
@@ -32,7 +34,7 @@ pub use body::{BoxError, ResponseBody};
 pub use builder::GatewayBuilder;
 pub use error::BuildError;
 pub use failure::{DefaultFailureHook, FailureHook};
-pub use forward::{DefaultPeerHook, ForwardedPolicy, Peer, PeerHook};
+pub use forward::{Cidr, DefaultPeerHook, ForwardedPolicy, ParseCidrError, Peer, PeerHook};
 pub use future::ResponseFuture;
 pub use gateway::Gateway;
 pub use idempotency::{CallerHook, DefaultCallerHook};
@@ -43,3 +45,4 @@ pub use narun_nats::jetstream::{Storage, StreamSettings};
 pub use narun_nats::{AccessError, NatsAccess};
 pub use route::{Route, RouteError};
 pub use service::{GatewayService, NotFound};
+pub use strip::{StripHopByHop, StripHopByHopLayer};

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use async_nats::Client;
-use http::{Response, request};
+use http::{HeaderValue, Response, request};
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::frame::RequestHead;
-use narun_core::{Body, ExchangeId, Failure, FailureContext, Limits};
+use narun_core::{Body, Failure, FailureContext, Limits};
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
 use narun_nats::jetstream::caller_scope;
 use tokio::sync::watch;
@@ -197,14 +197,15 @@ impl GatewayState {
 
     /// Adds to the head what is known of the request's sender, and returns the changes to the request's fields. `id` becomes
     /// the `X-Request-Id` of a request without a valid one.
-    pub(crate) fn complete(
-        &self,
+    pub(crate) fn complete<'a>(
+        &'a self,
         head: &mut RequestHead,
-        parts: &request::Parts,
-        id: ExchangeId,
-    ) -> FieldChanges {
-        let peer = self.settings.peer.peer(parts);
-        let changes = FieldChanges::new(parts, peer.as_ref(), self.settings.forwarded, &id);
+        parts: &'a request::Parts,
+        id: &HeaderValue,
+    ) -> FieldChanges<'a> {
+        let Settings { peer, forwarding, kept_fields, .. } = &self.settings;
+        let peer = peer.peer(parts);
+        let changes = FieldChanges::new(parts, peer.as_ref(), forwarding, kept_fields, id);
         if let Some(peer) = peer {
             head.scheme = peer.scheme().clone();
             head.peer = Some(peer.address());

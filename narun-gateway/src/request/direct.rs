@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request;
+use http::{HeaderValue, request};
 use narun_core::exchange::Caller;
 use narun_core::frame::RequestHead;
 use narun_core::{ExchangeId, Failure, FailureKind};
@@ -28,12 +28,19 @@ pub(super) enum Sent {
     Streaming(IncomingResponse),
 }
 
+/// The head of a request that is sent.
+#[derive(Debug)]
+pub(super) struct DirectHead<'a> {
+    pub(super) id: ExchangeId,
+    pub(super) request_id: &'a HeaderValue,
+    pub(super) parts: &'a request::Parts,
+}
+
 /// Encodes a request that came in `elapsed` ago, with as much of its body as fits the frame, and begins its exchange.
 pub(super) fn send<B>(
     state: &GatewayState,
     route: &Arc<CompiledRoute>,
-    id: ExchangeId,
-    parts: &request::Parts,
+    direct: &DirectHead<'_>,
     body: RequestBody<B>,
     elapsed: Duration,
 ) -> Result<Sent, Failure>
@@ -41,13 +48,14 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let DirectHead { id, request_id, parts } = *direct;
     let endpoint = state.endpoint();
     let config = route.caller_config(parts, elapsed);
     if config.total_timeout.is_some_and(|left| left.is_zero()) {
         return Err(FailureKind::TimedOut.into());
     }
     let mut head = RequestHead::new(id);
-    let fields = state.complete(&mut head, parts, id);
+    let fields = state.complete(&mut head, parts, request_id);
     head.head_timeout = Some(config.head_timeout).filter(|_| config.idle.is_none());
     head.total_timeout = config.total_timeout;
     head.credit = config.credit;

@@ -16,6 +16,7 @@ mod durable_bodies;
 mod durable_failures;
 mod durable_streams;
 mod early_responses;
+mod edge;
 mod ending;
 mod fields;
 mod grpc;
@@ -24,6 +25,8 @@ mod limits;
 mod metrics;
 mod no_response;
 mod outcomes;
+#[cfg(feature = "axum")]
+mod placement;
 mod refused;
 mod responses;
 mod routing;
