@@ -195,11 +195,11 @@ impl Authority {
 async fn certificates_authenticate_server_and_client() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (cert, key) = authority.sign("server");
-    let config = format!(
+    let tls = format!(
         "tls {{ cert_file: {cert:?}, key_file: {key:?}, ca_file: {:?}, verify: true }}",
         authority.file("ca.pem")
     );
-    let nats = Server::builder().config(config).start().expect("a nats-server");
+    let nats = Server::builder().config(tls).start().expect("a nats-server");
     let access = |ca: &Authority, client: Option<(PathBuf, PathBuf)>| {
         let (tls_cert, tls_key) = client.unzip();
         NatsAccess { tls_ca: Some(ca.file("ca.pem")), tls_cert, tls_key, ..Default::default() }
