@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use narun_examples::http::{listen, serve};
+use narun_examples::http::{HttpLimits, listen, serve_with};
 use narun_examples::signal::Shutdown;
 use narun_examples::{metrics, nats};
 use narun_gateway::Gateway;
@@ -54,6 +54,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .namespace(config.namespace())
         .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
+        .caller(config.caller_field().clone())
         .forwarded(config.forwarded())
         .trusted_proxies(config.trusted_proxies().to_vec())
         .build()
@@ -62,6 +63,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let ready =
         format!("ready http://{}\nmetrics http://{}/metrics", listener.local_addr()?, metrics.local_addr()?);
 
+    let limits = config.server_limits();
+    let limits = HttpLimits {
+        keep_alive: limits.keep_alive(),
+        head: limits.head_timeout(),
+        connections: limits.max_connections() as usize,
+        streams: limits.max_streams(),
+    };
     let metrics = tokio::spawn(metrics::serve(metrics, recorder, shutdown.begun()));
     let watch = async {
         connection.made().await?;
@@ -72,7 +80,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         std::future::pending().await
     };
     tokio::select! {
-        () = serve(listener, gateway.service(), shutdown.begun()) => {}
+        () = serve_with(limits, listener, gateway.service(), shutdown.begun()) => {}
         () = gateway.closed() => bail!("the connection to NATS is dead"),
         failed = watch => return failed,
     }

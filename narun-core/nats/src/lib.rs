@@ -8,10 +8,12 @@ pub mod jetstream;
 mod access;
 mod client;
 mod clock;
+mod events;
 mod link;
 
 pub use access::{AccessError, NatsAccess};
 pub use async_nats;
 pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;
+pub use events::{RepeatedEvents, Summary};
 pub use link::{Link, Outgoing, OutgoingMessage, PublishError};

@@ -9,6 +9,7 @@ use narun_nats::{AccessError, NatsAccess};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use super::variable::expand;
+use crate::FieldCallerHook;
 
 /// The longest timeout: one day.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -147,6 +148,19 @@ impl FromText for Namespace {
 
     fn from_text(text: &str) -> Result<Self, String> {
         Self::new(text).map_err(|error| format!("`{text}` cannot be the name of a stream: {error}"))
+    }
+}
+
+impl FromText for FieldCallerHook {
+    const EXPECTED: &'static str = "the name of a field, or `none`";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::none()),
+            name => {
+                name.parse().map(Self::new).map_err(|_| format!("`{text}` cannot be the name of a field"))
+            }
+        }
     }
 }
 
