@@ -8,16 +8,13 @@ use bytes::Bytes;
 use narun_core::frame::ObjectRef;
 use tracing::warn;
 
-use super::{BodyStore, BodyStoreError, SMALLEST_CHUNK};
+use super::{BodyStore, BodyStoreError, LIMIT, SMALLEST_CHUNK};
 use crate::jetstream::api::{Api, ApiError};
 use crate::jetstream::objects::{self, CHUNK, ChunkSink, ChunkWriter, name_token};
 use crate::jetstream::retry::{Backoff, retry};
 
 /// How many chunks are sent before the first of them is stored.
 const IN_FLIGHT: usize = 8;
-
-/// How long a chunk may take to be stored: many uploads at once wait for one disk.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// How long it is tried to delete the parts of a body that is discarded, and the pauses meanwhile.
 const PERSISTENCE: Duration = Duration::from_secs(120);
