@@ -175,7 +175,7 @@ impl Machine for Submission {
                 }
             }
             Mail::Frame { payload, .. } => {
-                let frame = Frame::decode(&payload, limits);
+                let frame = Frame::decode(&payload, &limits.stored());
                 hold.with(|submission| match frame {
                     Ok(frame) => submission.handle_frame(now, frame),
                     Err(error) => submission.handle_malformed(now, &error),
