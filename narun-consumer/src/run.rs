@@ -47,6 +47,7 @@ where
     let (endpoint, inbox_reader) = opened.map_err(|_| ServeError::ClientLost)?;
     let mut exchange = CalleeConfig::default();
     exchange.instance = settings.instance;
+    exchange.grace = settings.reconnect_grace;
     exchange.flow = settings.bodies.flow();
     let consumer = Arc::new(Consumer {
         app: app.clone(),

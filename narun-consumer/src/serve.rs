@@ -165,6 +165,15 @@ impl<S> Serve<S> {
         self
     }
 
+    /// Sets how long a gateway may be absent before its requests are dropped, after a message to it first met "no
+    /// responders" and after the own connection was restored: the gateway may connect later. Default 5 s.
+    ///
+    /// Meanwhile handlers go on, and responses are sent again until the gateway has received them.
+    pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
+        self.settings.reconnect_grace = grace;
+        self
+    }
+
     /// Sets a name for this process, which its responses carry for debugging. Default: no name.
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.settings.instance = Some(name.into());

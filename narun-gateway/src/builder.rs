@@ -75,6 +75,14 @@ impl GatewayBuilder {
         self
     }
 
+    /// How long a lost connection to NATS may take to be restored before requests that wait for a response get 502, and how
+    /// long after it is back "no responders" does not mean that a consumer is gone: consumers may connect later than the
+    /// gateway. Default 5 s, for which requests to an app without consumers get their 503 late.
+    pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
+        self.settings.reconnect_grace = grace;
+        self
+    }
+
     /// How to treat `Forwarded` and the `X-Forwarded-` fields. Default [`ForwardedPolicy::Append`].
     pub const fn forwarded(mut self, policy: ForwardedPolicy) -> Self {
         self.settings.forwarded = policy;

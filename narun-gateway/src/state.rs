@@ -131,6 +131,10 @@ impl GatewayState {
         &self.status
     }
 
+    pub(crate) const fn reconnect_grace(&self) -> Duration {
+        self.settings.reconnect_grace
+    }
+
     /// Returns whether requests must be refused at once, as there is no connection or the client is dead.
     pub(crate) fn is_disconnected(&self) -> bool {
         !self.endpoint.is_connected() || *self.closed.borrow()

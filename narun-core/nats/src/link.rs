@@ -22,7 +22,8 @@ pub trait Link: Send + Sync + 'static {
     /// [`PublishError::Full`] if the client's queue has no room now; see [`Link::publish`].
     fn try_publish(&self, message: &OutgoingMessage<'_>) -> Result<(), PublishError>;
 
-    /// Publishes a message, and waits for room in the client's queue. Slow: for use after [`PublishError::Full`] alone.
+    /// Publishes a message, and waits for a connection and for room in the client's queue. Slow: for use after
+    /// [`PublishError::Full`], or while the client is disconnected.
     fn publish(&self, message: OutgoingMessage<'_>) -> BoxFuture<'static, Result<(), PublishError>>;
 
     /// Returns whether the client is connected.

@@ -41,7 +41,8 @@ where
     B::Error: Into<BoxError>,
 {
     let endpoint = state.endpoint();
-    let config = route.caller_config(parts, elapsed);
+    let mut config = route.caller_config(parts, elapsed);
+    config.grace = state.reconnect_grace();
     if config.total_timeout.is_some_and(|left| left.is_zero()) {
         return Err(FailureKind::TimedOut.into());
     }

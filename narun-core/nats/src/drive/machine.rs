@@ -76,7 +76,7 @@ impl Machine for Caller<Subject> {
                 let frame = Frame::decode(&payload, limits);
                 hold.with(|caller| match frame {
                     Ok(frame) => caller.handle_frame(now, attempt, frame, reply),
-                    Err(error) => caller.handle_malformed(now, attempt, &error),
+                    Err(error) => caller.handle_malformed(now, attempt, &error, reply),
                 });
             }
             Mail::NoResponders { token } => hold.with(|caller| caller.handle_no_responders(now, token)),

@@ -3,13 +3,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use narun_core::exchange::ConnectionChange;
 use pin_project::pin_project;
 
 use super::machine::{Hold, Machine, Owned};
 use super::outlet::Outlet;
 use super::shared::{IncomingBody, ReadBody, SharedMachine};
 use crate::clock::Timer;
-use crate::inbox::{Endpoint, Registration};
+use crate::inbox::{Endpoint, Mail, Registration};
 use crate::link::{Outgoing, PublishError};
 
 /// How many rounds an exchange makes before it yields to other tasks. The client's task is among them: published messages wait
@@ -26,6 +27,8 @@ pub struct Drive<H, O> {
     machine: H,
     pub(super) outlet: O,
     registration: Option<Registration>,
+    /// The epoch of the connection on which it began.
+    epoch: u64,
     outgoing: Outgoing,
     /// How many messages were handled since the client's queue is full.
     taken_while_full: usize,
@@ -69,12 +72,13 @@ impl<H, O> Drive<H, O> {
         outlet: O,
         registration: Option<Registration>,
     ) -> Self {
-        let timer = endpoint.timer();
+        let (timer, epoch) = (endpoint.timer(), endpoint.epoch());
         Self {
             endpoint,
             machine,
             outlet,
             registration,
+            epoch,
             outgoing: Outgoing::default(),
             taken_while_full: 0,
             timer,
@@ -188,6 +192,19 @@ impl<H, O> Drive<H, O> {
         let this = self.project();
         if this.machine.with(|machine| machine.is_ended()) {
             return Poll::Pending;
+        }
+        let endpoint = &*this.endpoint;
+        if this.registration.is_none() && !(endpoint.is_connected() && endpoint.epoch() == *this.epoch) {
+            // Without a token it gets no mail. From now on it does.
+            this.registration.insert(endpoint.register()).reply(0);
+            let now = endpoint.now();
+            let mut notify = |change| {
+                M::handle_mail(this.machine, now, Mail::Connection(change), endpoint.limits());
+            };
+            notify(ConnectionChange::Lost);
+            if endpoint.is_connected() {
+                notify(ConnectionChange::Restored);
+            }
         }
         // While the application runs in this task, the reader need not wake it: output is published before it returns.
         this.machine.set_driver(None);

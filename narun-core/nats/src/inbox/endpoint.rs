@@ -15,7 +15,7 @@ use super::{Mail, Mailbox, Registration, ReplyPolicy};
 use crate::clock::{Clock, Timer};
 use crate::link::{Link, Outgoing, OutgoingMessage, PublishError};
 
-/// How many RESET(gone) are sent in a second at most.
+/// How many RESET are sent in a second at most to senders that name no open token.
 const GONE_PER_SECOND: u64 = 1000;
 
 /// A NATS client with an inbox: one end of many exchanges.
@@ -25,8 +25,10 @@ pub struct Endpoint {
     inbox: Arc<Inbox>,
     replies: ReplyPolicy,
     limits: Limits,
-    /// The current second, and how many RESET(gone) were sent in it.
+    /// The current second, and how many of these RESET were sent in it.
     gone: (AtomicU64, AtomicU64),
+    /// The last epoch of which exchanges were notified, and when that was: nanoseconds of the clock, 0 if never.
+    restored: (AtomicU64, AtomicU64),
     observe: Box<dyn Fn(Notice) + Send + Sync>,
 }
 
@@ -53,6 +55,7 @@ impl Endpoint {
         observe: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Self {
         let gone = (AtomicU64::new(0), AtomicU64::new(0));
+        let restored = (AtomicU64::new(link.epoch()), AtomicU64::new(0));
         Self {
             link: Box::new(link),
             clock: Clock::start(),
@@ -60,6 +63,7 @@ impl Endpoint {
             replies,
             limits,
             gone,
+            restored,
             observe: Box::new(observe),
         }
     }
@@ -77,6 +81,18 @@ impl Endpoint {
     /// How many connections the client has made. The number changes with every reconnect.
     pub fn epoch(&self) -> u64 {
         self.link.epoch()
+    }
+
+    /// When the connection was last restored. `None` if it was never lost.
+    pub fn restored_at(&self) -> Option<Time> {
+        let (epoch, at) = &self.restored;
+        if epoch.load(Ordering::Relaxed) != self.epoch() {
+            return Some(self.now());
+        }
+        match at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Time::new(Duration::from_nanos(at))),
+        }
     }
 
     /// The largest payload that the server accepts now, in bytes.
@@ -154,6 +170,11 @@ impl Endpoint {
 
     /// Notifies all exchanges that began before `epoch` of a change of the connection.
     pub fn deliver_connection(&self, change: ConnectionChange, epoch: u64) {
+        if change == ConnectionChange::Restored {
+            let now = u64::try_from(self.now().since_origin().as_nanos()).unwrap_or(u64::MAX);
+            self.restored.1.store(now.max(1), Ordering::Relaxed);
+            self.restored.0.store(self.epoch(), Ordering::Relaxed);
+        }
         for mailbox in self.inbox.mailboxes() {
             if mailbox.is_older_than(epoch) && !mailbox.put(Mail::Connection(change)) {
                 self.notice(Notice::Overflow);
@@ -191,22 +212,21 @@ impl Endpoint {
     }
 
     fn unknown(&self, payload: &Bytes, reply: Option<Subject>) {
-        match Frame::decode(payload, &self.limits) {
-            Err(_) => self.notice(Notice::Junk),
-            Ok(frame) => {
-                self.notice(Notice::Unknown);
-                if let Some(reply) = reply
-                    && !matches!(frame, Frame::Reset(_))
-                    && self.may_tell_gone()
-                {
-                    let gone = Reset { code: ResetCode::Gone, text: String::new(), ran: true };
-                    self.publish_or_drop(reply, gone.encode());
-                }
-            }
+        let (notice, code) = match Frame::decode(payload, &self.limits.stored()) {
+            Err(_) => (Notice::Junk, Some(ResetCode::Internal)),
+            Ok(Frame::Reset(_)) => (Notice::Unknown, None),
+            Ok(_) => (Notice::Unknown, Some(ResetCode::Gone)),
+        };
+        self.notice(notice);
+        if let (Some(reply), Some(code)) = (reply, code)
+            && self.may_tell_gone()
+        {
+            let reset = Reset { code, text: String::new(), ran: true };
+            self.publish_or_drop(reply, reset.encode());
         }
     }
 
-    /// Returns whether another RESET(gone) may be sent in this second.
+    /// Returns whether another of these RESET may be sent in this second.
     fn may_tell_gone(&self) -> bool {
         let (second, count) = &self.gone;
         let now = Duration::as_secs(&self.now().since_origin());

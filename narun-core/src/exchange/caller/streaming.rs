@@ -209,7 +209,7 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// Returns the next DATA or CREDIT to publish.
     pub(super) fn poll_bodies(&mut self) -> Option<CallerTransmit<A>> {
-        let bodies = self.bodies.as_mut().filter(|_| !self.ended)?;
+        let bodies = self.bodies.as_mut().filter(|_| !self.ended && !self.unheard)?;
         let attempt = bodies.winner?;
         let payload = match bodies.flow.poll_grant() {
             Some(_) => bodies.flow.standing().encode(),
