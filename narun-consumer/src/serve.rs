@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response, request};
 use narun_core::{App, Body};
 use narun_nats::inbox::ReplyPolicy;
+use narun_nats::NatsEvents;
 use narun_nats::jetstream::StreamSettings;
 use tower_service::Service;
 use tracing::Span;
@@ -171,6 +172,21 @@ impl<S> Serve<S> {
     /// Meanwhile handlers go on, and responses are sent again until the gateway has received them.
     pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
         self.settings.reconnect_grace = grace;
+        self
+    }
+
+    /// Sets the events of the client, whose [callback](NatsEvents::callback) is that of the client's options. Default: none.
+    ///
+    /// With them, `serve` fails at once without the permission to subscribe to the app's subject. Otherwise such a consumer
+    /// receives no requests.
+    pub fn nats_events(mut self, events: NatsEvents) -> Self {
+        self.settings.events = events;
+        self
+    }
+
+    /// Sets how long to wait at the start, with a connection, until the inbox receives messages. Default 10 s.
+    pub const fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = timeout;
         self
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use narun_core::{Limits, Namespace};
+use narun_nats::NatsEvents;
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 
@@ -80,6 +81,21 @@ impl GatewayBuilder {
     /// gateway. Default 5 s, for which requests to an app without consumers get their 503 late.
     pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
         self.settings.reconnect_grace = grace;
+        self
+    }
+
+    /// The events of the client, whose [callback](NatsEvents::callback) is that of the client's options. Default: none.
+    ///
+    /// With them, a request that NATS does not permit gets 503 at once, and [`build`](Self::build) fails at once without the
+    /// permission to subscribe. Otherwise such a request times out.
+    pub fn nats_events(mut self, events: NatsEvents) -> Self {
+        self.settings.events = events;
+        self
+    }
+
+    /// How long to wait, with a connection, until the inbox receives messages. Default 10 s.
+    pub const fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = timeout;
         self
     }
 

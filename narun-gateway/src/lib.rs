@@ -38,5 +38,6 @@ pub use idempotency::{CallerHook, DefaultCallerHook};
 pub use layer::GatewayLayer;
 pub use narun_core::{App, Body, Failure, FailureContext, FailureKind, Namespace};
 pub use narun_nats::jetstream::{Storage, StreamSettings};
+pub use narun_nats::{Denied, NatsEvents, Permission};
 pub use route::{Route, RouteError};
 pub use service::{GatewayService, NotFound};

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use narun_core::Namespace;
 use narun_core::exchange::Budget;
+use narun_nats::NatsEvents;
 use narun_nats::jetstream::StreamSettings;
 
 use crate::failure::{DefaultFailureHook, FailureHook};
@@ -14,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) stream: StreamSettings,
     pub(crate) timeout: Duration,
     pub(crate) reconnect_grace: Duration,
+    pub(crate) start_timeout: Duration,
+    pub(crate) events: NatsEvents,
     pub(crate) forwarded: ForwardedPolicy,
     pub(crate) peer: Box<dyn PeerHook>,
     pub(crate) failure: Box<dyn FailureHook>,
@@ -30,6 +33,8 @@ impl Default for Settings {
             stream: StreamSettings::new(),
             timeout: Duration::from_secs(15),
             reconnect_grace: Duration::from_secs(5),
+            start_timeout: Duration::from_secs(10),
+            events: NatsEvents::new(),
             forwarded: ForwardedPolicy::default(),
             peer: Box::new(DefaultPeerHook),
             failure: Box::new(DefaultFailureHook),

@@ -58,6 +58,9 @@ pub enum PublishError {
     /// The payload exceeds the server's limit.
     #[error("the payload exceeds the server's limit")]
     TooLarge,
+    /// The user lacks the permission to publish to the subject.
+    #[error("the user may not publish to the subject")]
+    Denied,
     /// The client has closed, or rejected the subject.
     #[error("the client does not accept messages")]
     Closed,

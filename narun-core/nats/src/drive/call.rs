@@ -103,6 +103,7 @@ impl Application<Caller<Subject>> for AwaitResponse {
 pub(super) fn undeliverable(error: PublishError) -> Failure {
     match error {
         PublishError::TooLarge => FailureKind::ContentTooLarge.into(),
+        PublishError::Denied => FailureKind::NotPermitted.into(),
         PublishError::Full | PublishError::Closed => FailureKind::Disconnected.into(),
     }
 }

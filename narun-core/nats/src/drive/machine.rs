@@ -19,7 +19,7 @@ pub trait Machine: Sized {
     /// What the application is notified of.
     type Event;
 
-    /// Hands a message, or a change of the connection, to the machine.
+    /// Hands a message, or a change of the connection, to the machine. Never [`Mail::Denied`], which the loop handles.
     fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits);
     /// The next output.
     fn poll_transmit(&mut self) -> Option<Self::Transmit>;
@@ -81,6 +81,7 @@ impl Machine for Caller<Subject> {
             }
             Mail::NoResponders { token } => hold.with(|caller| caller.handle_no_responders(now, token)),
             Mail::Connection(change) => hold.with(|caller| caller.handle_connection(now, change)),
+            Mail::Denied(_) => {}
         }
     }
 
@@ -129,6 +130,7 @@ impl Machine for Callee<Subject> {
             }
             Mail::NoResponders { .. } => hold.with(|callee| callee.handle_no_responders(now)),
             Mail::Connection(change) => hold.with(|callee| callee.handle_connection(now, change)),
+            Mail::Denied(_) => {}
         }
     }
 
@@ -187,6 +189,7 @@ impl Machine for Submission {
             // Nothing is published with the other token as reply.
             Mail::NoResponders { .. } => {}
             Mail::Connection(change) => hold.with(|submission| submission.handle_connection(now, change)),
+            Mail::Denied(_) => {}
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Drive<H, O> {
     /// The epoch of the connection on which it began.
     epoch: u64,
     outgoing: Outgoing,
+    /// Whether the server has dropped a message of the exchange for want of a permission.
+    denied: bool,
     /// How many messages were handled since the client's queue is full.
     taken_while_full: usize,
     #[pin]
@@ -80,6 +82,7 @@ impl<H, O> Drive<H, O> {
             registration,
             epoch,
             outgoing: Outgoing::default(),
+            denied: false,
             taken_while_full: 0,
             timer,
         }
@@ -225,8 +228,14 @@ impl<H, O> Drive<H, O> {
         let this = self.project();
         loop {
             ready!(this.outgoing.poll_ready(cx))?;
+            if std::mem::take(this.denied) {
+                return Poll::Ready(Err(PublishError::Denied));
+            }
             let Some(transmit) = this.machine.with(M::poll_transmit) else { return Poll::Ready(Ok(())) };
             let message = this.outlet.message(this.endpoint, this.registration, transmit);
+            if this.endpoint.is_denied(&message.to) {
+                return Poll::Ready(Err(PublishError::Denied));
+            }
             this.outgoing.send(this.endpoint.link(), message)?;
         }
     }
@@ -236,6 +245,7 @@ impl<H, O> Drive<H, O> {
     where
         M: Machine,
         H: Hold<M>,
+        O: Outlet<M::Transmit>,
     {
         let this = self.project();
         let Some(registration) = this.registration else { return false };
@@ -249,7 +259,10 @@ impl<H, O> Drive<H, O> {
         while taken < most
             && let Poll::Ready(mail) = registration.mailbox().poll_take(cx)
         {
-            M::handle_mail(this.machine, this.endpoint.now(), mail, this.endpoint.limits());
+            match mail {
+                Mail::Denied(subject) => *this.denied |= this.outlet.depends_on(&subject),
+                mail => M::handle_mail(this.machine, this.endpoint.now(), mail, this.endpoint.limits()),
+            }
             taken += 1;
         }
         if this.outgoing.is_waiting() {
