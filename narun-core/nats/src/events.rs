@@ -226,8 +226,10 @@ mod tests {
         let own = ["_INBOX.a.*".to_owned(), "call.TASK.app".to_owned()];
         events.handle(&error(r#"Permissions Violation for Subscription to "other""#));
         assert!(events.subscription_denied(&own).now_or_never().is_none());
-        events.callback()(error(r#"Permissions Violation for Subscription to "call.TASK.app" using queue "app""#))
-            .await;
+        events.callback()(error(
+            r#"Permissions Violation for Subscription to "call.TASK.app" using queue "app""#,
+        ))
+        .await;
         let denied = events.subscription_denied(&own).await;
         assert_eq!(denied, Denied::new(Permission::Subscribe, own[1].clone()));
         events.handle(&Event::Connected);

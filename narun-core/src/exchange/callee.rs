@@ -97,7 +97,7 @@ pub enum CalleeEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cancelled {
-    /// The gateway cancelled the exchange: its HTTP client left, or another attempt won.
+    /// The exchange is of no use any more: the HTTP client left or is late with its body, or another attempt won.
     ByCaller,
     /// The gateway is gone, or does not know the exchange any more.
     Gone,
@@ -246,10 +246,11 @@ impl<A: Clone + PartialEq> Callee<A> {
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return match self.is_confirming() {
-                true => self.end(BodyErrorKind::Reset),
-                false => self.break_off(ResetCode::Deadline, Cancelled::Deadline),
-            };
+            if self.is_confirming() {
+                return self.end(BodyErrorKind::Reset);
+            }
+            let why = if self.waits_for_client() { Cancelled::ByCaller } else { Cancelled::Deadline };
+            return self.break_off(ResetCode::Deadline, why);
         }
         if self.working_at <= now {
             self.working_due(now);

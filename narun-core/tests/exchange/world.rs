@@ -268,7 +268,8 @@ impl World {
                 }
             }
             Content::Frame(payload) => {
-                let frame = Frame::decode(&payload, &Limits::default().stored()).expect("own frames are valid");
+                let frame =
+                    Frame::decode(&payload, &Limits::default().stored()).expect("own frames are valid");
                 if receiver == 0 && !self.gateway.is_over_or_unknown(to) {
                     return self.gateway.frame(self.now, to, frame, reply);
                 }

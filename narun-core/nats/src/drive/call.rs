@@ -54,7 +54,7 @@ impl Call {
 
     /// How many attempts of the request have been published.
     pub const fn attempts(&self) -> u8 {
-        self.drive.outlet().attempts()
+        self.drive.outlet.attempts()
     }
 }
 

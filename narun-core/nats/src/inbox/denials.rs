@@ -42,8 +42,7 @@ impl Denials {
 
     /// Returns whether a message to this subject would be dropped, probably.
     pub(super) fn is_denied(&self, now: Time, subject: &str) -> bool {
-        self.any.load(Ordering::Acquire)
-            && self.subjects().get(subject).is_some_and(|at| now - *at < VALID)
+        self.any.load(Ordering::Acquire) && self.subjects().get(subject).is_some_and(|at| now - *at < VALID)
     }
 
     fn note_inbox(&self, now: Time) -> bool {
