@@ -23,7 +23,7 @@ const ECHO: Duration = Duration::from_secs(1);
 /// The pause between two checks for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many RESET are sent in a second at most to senders that name no open token.
+/// How many RESET(gone) are sent in a second at most.
 const GONE_PER_SECOND: u64 = 1000;
 
 /// A NATS client with an inbox: one end of many exchanges.
@@ -33,7 +33,7 @@ pub struct Endpoint {
     inbox: Arc<Inbox>,
     replies: ReplyPolicy,
     limits: Limits,
-    /// The current second, and how many of these RESET were sent in it.
+    /// The current second, and how many RESET(gone) were sent in it.
     gone: (AtomicU64, AtomicU64),
     /// The last epoch of which exchanges were notified, and when that was: nanoseconds of the clock, 0 if never.
     restored: (AtomicU64, AtomicU64),
@@ -285,21 +285,22 @@ impl Endpoint {
     }
 
     fn unknown(&self, payload: &Bytes, reply: Option<Subject>) {
-        let (notice, code) = match Frame::decode(payload, &self.limits.stored()) {
-            Err(_) => (Notice::Junk, Some(ResetCode::Internal)),
-            Ok(Frame::Reset(_)) => (Notice::Unknown, None),
-            Ok(_) => (Notice::Unknown, Some(ResetCode::Gone)),
-        };
-        self.notice(notice);
-        if let (Some(reply), Some(code)) = (reply, code)
-            && self.may_tell_gone()
-        {
-            let reset = Reset { code, text: String::new(), ran: true };
-            self.publish_or_drop(reply, reset.encode());
+        match Frame::decode(payload, &self.limits.stored()) {
+            Err(_) => self.notice(Notice::Junk),
+            Ok(frame) => {
+                self.notice(Notice::Unknown);
+                if let Some(reply) = reply
+                    && !matches!(frame, Frame::Reset(_))
+                    && self.may_tell_gone()
+                {
+                    let gone = Reset { code: ResetCode::Gone, text: String::new(), ran: true };
+                    self.publish_or_drop(reply, gone.encode());
+                }
+            }
         }
     }
 
-    /// Returns whether another of these RESET may be sent in this second.
+    /// Returns whether another RESET(gone) may be sent in this second.
     fn may_tell_gone(&self) -> bool {
         let (second, count) = &self.gone;
         let now = Duration::as_secs(&self.now().since_origin());
