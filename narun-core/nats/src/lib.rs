@@ -7,11 +7,11 @@ pub mod jetstream;
 
 mod client;
 mod clock;
-mod events;
+mod permissions;
 mod link;
 
 pub use async_nats;
 pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;
-pub use events::{Denied, NatsEvents, Permission};
+pub use permissions::{Denied, NatsEvents, Permission};
 pub use link::{Link, Outgoing, OutgoingMessage, PublishError};

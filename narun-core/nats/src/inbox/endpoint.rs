@@ -14,7 +14,7 @@ use super::denials::Denials;
 use super::tokens::Inbox;
 use super::{Mail, Mailbox, Registration, ReplyPolicy};
 use crate::clock::{Clock, Timer};
-use crate::events::{Denied, Permission};
+use crate::permissions::{Denied, Permission};
 use crate::link::{Link, Outgoing, OutgoingMessage, PublishError};
 
 /// How long to wait for a message of a round trip before it is sent again: a lost connection takes it along.
