@@ -17,6 +17,7 @@ use crate::consumer::Consumer;
 use crate::dispatcher::dispatch;
 use crate::durable;
 use crate::error::{BoxError, ServeError};
+use crate::log::FailureLog;
 use crate::metrics::{self, Metrics};
 use crate::reader::Reader;
 use crate::settings::{Settings, Slots};
@@ -53,13 +54,20 @@ where
         admission: Admission::new(slots.direct, slots.queue),
         exchange: Arc::new(exchange),
         metrics: Metrics::new(app.as_str()),
+        failures: FailureLog::new(app.clone()),
     });
 
     // Dropping this future aborts all three tasks, which drops all handlers.
     let mut inbox = JoinSet::new();
     let mut dispatcher = JoinSet::new();
     let mut worker = JoinSet::new();
-    inbox.spawn(inbox_reader.run());
+    let logged = consumer.clone();
+    inbox.spawn(async move {
+        tokio::select! {
+            _ = inbox_reader.run() => {}
+            () = logged.failures.summarize() => {}
+        }
+    });
     let (sender, receiver) = mpsc::channel(settings.concurrency + settings.queue);
     dispatcher.spawn(dispatch(service.clone(), receiver, consumer.clone()));
 
@@ -68,6 +76,11 @@ where
     let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
     events.listen(&endpoint);
     let subjects = [endpoint.subject(), namespace.call_subject(&app)];
+    let names = Names {
+        direct: namespace.call_subject(&app),
+        durable: settings.from_stream.then(|| namespace.task_subject(&app)),
+        namespace: namespace.clone(),
+    };
     let (pulls, pulling) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let (leaves, left) = oneshot::channel();
@@ -96,7 +109,13 @@ where
         if let Err(denied) = started {
             return denied;
         }
-        tracing::debug!(%app, "serving");
+        tracing::info!(
+            %app,
+            namespace = %names.namespace,
+            subject = names.direct,
+            durable_subject = names.durable,
+            "serving"
+        );
         if let Some(on_ready) = on_ready {
             on_ready();
         }
@@ -140,6 +159,15 @@ where
         tracing::warn!(%app, "the server did not confirm that it has the last responses");
     }
     Ok(())
+}
+
+/// What a consumer serves, for the log.
+struct Names {
+    namespace: Namespace,
+    /// The subject of direct requests.
+    direct: String,
+    /// The subject of durable requests, if it serves these.
+    durable: Option<String>,
 }
 
 /// Closes the slots for direct requests when dropped.

@@ -7,11 +7,13 @@ pub mod jetstream;
 
 mod client;
 mod clock;
-mod permissions;
+mod events;
 mod link;
+mod permissions;
 
 pub use async_nats;
 pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;
-pub use permissions::{Denied, NatsEvents, Permission};
+pub use events::{RepeatedEvents, Summary};
 pub use link::{Link, Outgoing, OutgoingMessage, PublishError};
+pub use permissions::{Denied, NatsEvents, Permission};

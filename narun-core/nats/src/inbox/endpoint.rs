@@ -14,8 +14,8 @@ use super::denials::Denials;
 use super::tokens::Inbox;
 use super::{Mail, Mailbox, Registration, ReplyPolicy};
 use crate::clock::{Clock, Timer};
-use crate::permissions::{Denied, Permission};
 use crate::link::{Link, Outgoing, OutgoingMessage, PublishError};
+use crate::permissions::{Denied, Permission};
 
 /// How long to wait for a message of a round trip before it is sent again: a lost connection takes it along.
 const ECHO: Duration = Duration::from_secs(1);
