@@ -145,6 +145,8 @@ impl<A: Clone + PartialEq> Callee<A> {
         let Some(bodies) = &mut self.bodies else { return false };
         if let Some(until) = &mut bodies.confirm_until {
             *until = now + self.config.grace;
+            // All that is still to be sent is made again.
+            self.outbox.clear();
             return true;
         }
         if bodies.watch.at.is_some() {
