@@ -3,6 +3,9 @@
 #[cfg(feature = "config")]
 pub mod config;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod body;
 mod builder;
 mod error;
@@ -29,6 +32,9 @@ mod strip;
 
 #[doc = include_str!("../DURABLE.md")]
 pub mod durable_requests {}
+
+#[doc = include_str!("../THREATS.md")]
+pub mod threats {}
 
 pub use async_nats;
 pub use body::{BoxError, ResponseBody};

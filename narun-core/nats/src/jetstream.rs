@@ -26,7 +26,10 @@ pub use api::{Api, ApiError, Requester};
 pub use bodies::{BodyStore, BodyStoreError};
 pub use declare::DeclareError;
 pub use digest::{caller_scope, request_digest};
-pub use outcomes::{Created, KeySecret, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
+pub use outcomes::{
+    Created, KeySecret, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome, decode_outcome,
+    encode_outcome,
+};
 pub use retry::{Backoff, retry};
 pub use settings::{Storage, StreamSettings};
 pub use task_streams::TaskStreams;
