@@ -5,12 +5,14 @@ pub mod drive;
 pub mod inbox;
 pub mod jetstream;
 
+mod access;
 mod client;
 mod clock;
 mod events;
 mod link;
 mod permissions;
 
+pub use access::{AccessError, NatsAccess};
 pub use async_nats;
 pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;

@@ -1,15 +1,18 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
 use narun_core::{App, Namespace};
+use narun_nats::{AccessError, NatsAccess};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+use super::variable::expand;
 use crate::FieldCallerHook;
 
-/// The longest timeout: one day.
-const MAX_SECONDS: f64 = 86_400.0;
+/// One day.
+const DAY: u64 = 86_400;
 
 /// A value that is a text in the file. Checked while it is read, so that errors have their place.
 pub(super) trait FromText: Sized {
@@ -23,6 +26,12 @@ pub(super) trait FromText: Sized {
 /// Reads a text.
 pub(super) fn text<'de, T: FromText, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_str(TextVisitor(PhantomData))
+}
+
+/// Parses a text of the file, after its environment variables are replaced.
+pub(super) fn parse<T: FromText, E: Error>(text: &str) -> Result<T, E> {
+    let text = expand(text, |name| std::env::var(name).ok()).map_err(E::custom)?;
+    T::from_text(&text).map_err(E::custom)
 }
 
 /// Reads the text of an optional key. A key without a value is an error.
@@ -39,17 +48,20 @@ pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// The URL of a NATS server. It may contain a password, which neither debug output nor errors show.
+/// The URL of a NATS server. While it is read it may have a password, which neither debug output nor errors show.
 #[derive(Clone, PartialEq)]
 pub(super) struct NatsUrl(String);
 
-/// A timeout.
+/// A duration of at most `MAX` seconds. The longest timeout is one day.
 #[derive(Clone, Copy)]
-pub(super) struct Seconds(Duration);
+pub(super) struct Seconds<const MAX: u64 = DAY>(Duration);
+
+/// How long something is kept, at most ten years.
+pub(super) type Age = Seconds<{ 3650 * DAY }>;
 
 struct TextVisitor<T>(PhantomData<T>);
 
-struct SecondsVisitor;
+struct SecondsVisitor<const MAX: u64>;
 
 impl<T: FromText> Visitor<'_> for TextVisitor<T> {
     type Value = T;
@@ -59,13 +71,21 @@ impl<T: FromText> Visitor<'_> for TextVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        T::from_text(text).map_err(E::custom)
+        parse(text)
     }
 }
 
 impl NatsUrl {
     pub(super) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Moves user and password, if the URL has them, into the other settings.
+    pub(super) fn without_user(self, access: &mut NatsAccess) -> Result<Self, AccessError> {
+        match access.take_from([self.as_str()])?.pop() {
+            Some(address) if self.0.contains('@') => Ok(Self(address.as_url_str().to_owned())),
+            _ => Ok(self),
+        }
     }
 }
 
@@ -92,6 +112,28 @@ impl FromText for NatsUrl {
             Ok(address) if !address.host().is_empty() => Ok(Self(text.to_owned())),
             Ok(_) => Err("the URL of a NATS server has no host".to_owned()),
             Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl FromText for String {
+    const EXPECTED: &'static str = "a text";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("the text is empty: leave out the key".to_owned()),
+            text => Ok(text.to_owned()),
+        }
+    }
+}
+
+impl FromText for PathBuf {
+    const EXPECTED: &'static str = "the path of a file";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("the path is empty: leave out the key".to_owned()),
+            path => Ok(Self::from(path)),
         }
     }
 }
@@ -125,42 +167,44 @@ impl FromText for FieldCallerHook {
     }
 }
 
-impl From<Seconds> for Duration {
-    fn from(Seconds(duration): Seconds) -> Self {
+impl<const MAX: u64> From<Seconds<MAX>> for Duration {
+    fn from(Seconds(duration): Seconds<MAX>) -> Self {
         duration
     }
 }
 
-impl<'de> Deserialize<'de> for Seconds {
+impl<'de, const MAX: u64> Deserialize<'de> for Seconds<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SecondsVisitor)
     }
 }
 
-impl Visitor<'_> for SecondsVisitor {
-    type Value = Seconds;
+impl<const MAX: u64> Visitor<'_> for SecondsVisitor<MAX> {
+    type Value = Seconds<MAX>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of seconds over 0, at most 86400")
+        write!(f, "a number of seconds over 0, at most {MAX}")
     }
 
-    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Seconds, E> {
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Seconds<MAX>, E> {
         match Duration::from_secs(seconds) {
-            duration if !duration.is_zero() && duration.as_secs_f64() <= MAX_SECONDS => Ok(Seconds(duration)),
+            duration if !duration.is_zero() && duration.as_secs() <= MAX => Ok(Seconds(duration)),
             _ => Err(E::invalid_value(Unexpected::Unsigned(seconds), &self)),
         }
     }
 
-    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Seconds, E> {
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Seconds<MAX>, E> {
         match u64::try_from(seconds) {
             Ok(seconds) => self.visit_u64(seconds),
             Err(_) => Err(E::invalid_value(Unexpected::Signed(seconds), &self)),
         }
     }
 
-    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
+    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds<MAX>, E> {
         match Duration::try_from_secs_f64(seconds) {
-            Ok(duration) if !duration.is_zero() && seconds <= MAX_SECONDS => Ok(Seconds(duration)),
+            Ok(duration) if !duration.is_zero() && duration <= Duration::from_secs(MAX) => {
+                Ok(Seconds(duration))
+            }
             _ => Err(E::invalid_value(Unexpected::Float(seconds), &self)),
         }
     }
