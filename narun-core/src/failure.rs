@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 30] = {
+    const ALL: [FailureKind; 31] = {
         use FailureKind::*;
         [
             NoRoute,
