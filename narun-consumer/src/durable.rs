@@ -1,6 +1,7 @@
 //! Durable requests: those from the namespace's stream.
 
 mod acks;
+mod body;
 mod call;
 mod conclude;
 mod dead_letter;

@@ -23,9 +23,9 @@ mod settings;
 mod task_streams;
 
 pub use api::{Api, ApiError, Requester};
-pub use bodies::{BodyStore, BodyStoreError};
+pub use bodies::{BodyChunk, BodyReader, BodyStore, BodyStoreError, BodyUpload};
 pub use declare::DeclareError;
-pub use digest::{caller_scope, request_digest};
+pub use digest::{body_digest, caller_scope, request_digest};
 pub use outcomes::{
     Created, KeySecret, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome, decode_outcome,
     encode_outcome,
