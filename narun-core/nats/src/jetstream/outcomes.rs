@@ -64,7 +64,10 @@ pub enum OutcomeError {
     /// The bucket is full.
     #[error("the bucket of outcomes is full")]
     Full,
-    /// There was no response, no connection or no leader, or the server refused: a retry may succeed.
+    /// The bucket has no leader: a retry may succeed once enough servers are back.
+    #[error("the bucket of outcomes has no leader")]
+    NoLeader,
+    /// There was no response or no connection, or the server refused: a retry may succeed.
     #[error("the bucket of outcomes cannot be reached: {0}")]
     Unavailable(String),
 }
@@ -166,6 +169,7 @@ impl From<ApiError> for OutcomeError {
             error if error.is_too_large() => Self::TooLarge,
             error if error.is_conflict() => Self::Conflict,
             error if error.is_full() => Self::Full,
+            error if error.is_leaderless() => Self::NoLeader,
             error => Self::Unavailable(error.to_string()),
         }
     }

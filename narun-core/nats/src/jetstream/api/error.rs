@@ -62,6 +62,11 @@ impl ApiError {
         self.code() == Some(expected.0)
     }
 
+    /// Whether JetStream, or the stream, has no leader.
+    pub fn is_leaderless(&self) -> bool {
+        matches!(self.code(), Some(10008 | 10009))
+    }
+
     /// Whether there is no room, in the stream or on the server.
     pub fn is_full(&self) -> bool {
         // Maximum messages and bytes are both "store failed".
