@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 pub use self::builder::ServerBuilder;
@@ -133,7 +134,7 @@ impl Server {
         let Some(mut process) = self.process.take() else {
             return Ok(());
         };
-        process.terminate().map_err(Error::process)?;
+        process.signal(Signal::TERM).map_err(Error::process)?;
         let deadline = Instant::now() + LIMIT;
         while process.exited().map_err(Error::process)?.is_none() {
             if Instant::now() > deadline {
@@ -142,6 +143,34 @@ impl Server {
             thread::sleep(PAUSE);
         }
         Ok(())
+    }
+
+    /// Has the server read this configuration in place of the one of [`ServerBuilder::config`]: SIGHUP. The server does so
+    /// soon, and keeps the old one if the new one is invalid. Does nothing if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] and [`Error::Process`] if the system refuses.
+    pub fn reload(&mut self, config: impl Into<String>) -> Result<(), Error> {
+        self.setup.config = Some(config.into());
+        self.write_configuration()?;
+        self.signal(Signal::HUP)
+    }
+
+    /// Has the server send its clients away and then end: lame duck mode, SIGUSR2. Does nothing if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Process`] if the system refuses.
+    pub fn lame_duck(&mut self) -> Result<(), Error> {
+        self.signal(Signal::USR2)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<(), Error> {
+        match &mut self.process {
+            Some(process) => process.signal(signal).map_err(Error::process),
+            None => Ok(()),
+        }
     }
 
     /// Starts the server again, on the same port and with the same store. Kills it first if it runs.
@@ -220,12 +249,18 @@ impl Server {
         if self.setup.jetstream {
             arguments.push("-js".into());
         }
-        if let Some(text) = self.setup.configuration() {
-            let path = scratch.join("nats-server.conf");
-            fs::write(&path, text).map_err(Error::file(&path))?;
+        if let Some(path) = self.write_configuration()? {
             arguments.extend(["-c".into(), path.into()]);
         }
         Ok(arguments)
+    }
+
+    /// Writes the configuration file. Returns `None` if the server needs none.
+    fn write_configuration(&self) -> Result<Option<PathBuf>, Error> {
+        let Some(text) = self.setup.configuration() else { return Ok(None) };
+        let path = self.scratch.path().join("nats-server.conf");
+        fs::write(&path, text).map_err(Error::file(&path))?;
+        Ok(Some(path))
     }
 
     fn log_since(&self, start: u64) -> String {
