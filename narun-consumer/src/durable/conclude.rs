@@ -66,7 +66,7 @@ impl DeliveredRequest {
         tracing::warn!(id, deliveries = self.delivered.count, %reason, "the request is now a dead letter");
         metrics.dead_lettered(reason.label());
         let Some(RequestContext { head, failure }) = context else { return Verdict::DeadLetter };
-        let response = Failure::new(FailureKind::HandlerFailed).to_response(failure);
+        let response = Failure::new(FailureKind::from(&reason)).to_response(failure);
         let response = self.encode(&HandlerResponse::from(response), failure);
         if let Some(outcome) = head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome)) {
             // The dead letter is stored. If this fails, later requests with the same key do not get the outcome.

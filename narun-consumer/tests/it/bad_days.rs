@@ -204,7 +204,8 @@ async fn in_lame_duck_mode_nothing_accepted_is_lost() {
     let [gateway, consumer] = clients.clone();
     let pair = Pair::new(gateway, consumer, [of_hub(), of_hub()]).await;
     pair.does(1).await;
-    first.lame_duck().expect("a signal sent");
+    // It blocks until the server has ended.
+    let leaving = tokio::task::spawn_blocking(move || first.lame_duck());
     let mut accepted = 0;
     eventually("clients on the other server", async || {
         let response = pair.post(1, &[("prefer", "respond-async")]).await;
@@ -217,6 +218,7 @@ async fn in_lame_duck_mode_nothing_accepted_is_lost() {
     .await;
     eventually("all runs", async || pair.runs.load(Ordering::SeqCst) > accepted).await;
     pair.does(1).await;
+    soon("the first server's end", leaving).await.expect("no panic").expect("an end");
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ async fn without_a_leader_the_response_says_so() {
     let settings = StreamSettings::new().replicas(3);
     let gateway = durable_builder(client, &new_namespace())
         .stream_settings(settings)
-        .route(durable_route(&new_app()).respond_async())
+        .route(durable_route(&new_app()).respond_async().timeout(Duration::from_secs(2)))
         .build()
         .await
         .expect("a gateway");
@@ -140,6 +140,8 @@ async fn without_a_leader_the_response_says_so() {
     let without_a_leader = async || {
         let response = send(&gateway, post("/")).await;
         let text = String::from_utf8_lossy(&response.body).into_owned();
+        // Shown if the test fails.
+        println!("{text}");
         response.status == StatusCode::SERVICE_UNAVAILABLE && text.contains("JetStream has no leader")
     };
     eventually("no leader", without_a_leader).await;

@@ -32,6 +32,23 @@ pub enum DeclareError {
         /// The server's error.
         why: String,
     },
+    /// The server or the account has no room for the bytes that it may hold: an operator has to lower the setting or raise
+    /// the limit.
+    #[error(
+        "{what} cannot be declared, as there is no room for {bytes} bytes ({why}): lower StreamSettings::{setting} \
+         (in the gateway's configuration `stream.{setting}`), or raise the limit of the account or the server"
+    )]
+    NoRoom {
+        /// Such as "stream TASK".
+        what: String,
+        /// The method of [`StreamSettings`](super::StreamSettings), which is also the key of the configuration: such as
+        /// "max_bytes".
+        setting: &'static str,
+        /// Its value. -1 means no limit.
+        bytes: i64,
+        /// The server's error.
+        why: String,
+    },
     /// JetStream, or the stream, has no leader: a retry may succeed once enough servers are back.
     #[error("{what} has no leader")]
     NoLeader {
@@ -63,10 +80,12 @@ impl DeclareError {
     }
 }
 
-/// Checks a stream, and creates it first if it is missing and `create` is set. `what` names it in errors.
+/// Checks a stream, and creates it first if it is missing and `create` is set. `what` names it in errors, and `setting`
+/// how many bytes it may have.
 pub(super) async fn declare_stream(
     api: &Api<Context>,
     what: &str,
+    setting: &'static str,
     wanted: &stream::Config,
     create: bool,
 ) -> Result<(), DeclareError> {
@@ -82,6 +101,12 @@ pub(super) async fn declare_stream(
     }
     let found = found.map_err(|error| match error.is(ErrorCode::STREAM_NOT_FOUND) {
         true => DeclareError::Missing { what: what.to_owned() },
+        false if error.is_out_of_room() => DeclareError::NoRoom {
+            what: what.to_owned(),
+            setting,
+            bytes: wanted.max_bytes,
+            why: error.to_string(),
+        },
         false => DeclareError::from_api(what, &error),
     })?;
     if let Some(difference) = compare::stream_difference(wanted, &found) {
@@ -129,7 +154,12 @@ pub(super) async fn declare_consumer(
 }
 
 async fn stream(api: &Api<Context>, name: &str) -> Result<stream::Config, ApiError> {
-    Ok(api.stream_info(name).await?.config)
+    let info = api.stream_info(name).await?;
+    // A member of a group without a leader still returns what it knows of the stream.
+    match info.cluster {
+        Some(cluster) if cluster.leader.as_deref().is_none_or(str::is_empty) => Err(ApiError::NoLeader),
+        _ => Ok(info.config),
+    }
 }
 
 async fn create_stream(api: &Api<Context>, wanted: &stream::Config) -> Result<stream::Config, ApiError> {

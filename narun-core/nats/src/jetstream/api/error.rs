@@ -25,6 +25,9 @@ pub enum ApiError {
     /// Nothing subscribes to the API: JetStream is turned off, or the server has no contact with one that runs it.
     #[error("JetStream is not available")]
     NoResponders,
+    /// The stream has no leader.
+    #[error("the stream has no leader")]
+    NoLeader,
     /// There is no connection to a server.
     #[error("no connection to NATS")]
     Disconnected,
@@ -51,6 +54,7 @@ impl ApiError {
             Self::TooLarge | Self::InvalidSubject | Self::Encode(_) => false,
             Self::TimedOut(_)
             | Self::NoResponders
+            | Self::NoLeader
             | Self::Disconnected
             | Self::Malformed
             | Self::Client(_) => true,
@@ -64,13 +68,24 @@ impl ApiError {
 
     /// Whether JetStream, or the stream, has no leader.
     pub fn is_leaderless(&self) -> bool {
-        matches!(self.code(), Some(10008 | 10009))
+        matches!(self, Self::NoLeader) || matches!(self.code(), Some(10008 | 10009))
     }
 
     /// Whether there is no room, in the stream or on the server.
     pub fn is_full(&self) -> bool {
         // Maximum messages and bytes are both "store failed".
         matches!(self.code(), Some(10002 | 10023 | 10028 | 10047 | 10077))
+    }
+
+    /// Whether there is no room for the bytes that a stream reserves.
+    pub(in crate::jetstream) fn is_out_of_room(&self) -> bool {
+        match self.code() {
+            // Limits of the account, of servers, and of the size of one stream.
+            Some(10002 | 10023 | 10028 | 10047 | 10122) => true,
+            // A cluster says for each server why it cannot take the stream.
+            Some(10005) => self.to_string().contains("insufficient"),
+            _ => false,
+        }
     }
 
     /// Whether the message is over a limit, of the server, of the stream or of headers.
