@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 31] = {
+    const ALL: [FailureKind; 32] = {
         use FailureKind::*;
         [
             NoRoute,
