@@ -7,6 +7,7 @@ use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use narun_nats::ClientLost;
+use narun_nats::jetstream::TaskStreams;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
@@ -39,7 +40,12 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) async fn open(owner: &Consumer, stream: &str, consumer: &str) -> Result<Self, ClientLost> {
+    pub(super) async fn open(
+        owner: &Consumer,
+        tasks: &TaskStreams,
+        consumer: &str,
+    ) -> Result<Self, ClientLost> {
+        let stream = tasks.namespace().task_stream();
         let client = owner.client.clone();
         // Not guessable: anyone who knows this subject can make the consumer handle requests.
         let prefix = owner.endpoint.register().reply(0);
@@ -47,7 +53,7 @@ impl Lanes {
         let [one, other] = [subscribe(0), subscribe(1)];
         let subscribers = [one.await.map_err(|_| ClientLost)?, other.await.map_err(|_| ClientLost)?];
         Ok(Self {
-            next: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}").into(),
+            next: tasks.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}")).into(),
             stream: stream.to_owned(),
             consumer: consumer.to_owned(),
             prefix,

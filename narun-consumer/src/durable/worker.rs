@@ -59,8 +59,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let stream = state.tasks.namespace().task_stream();
-    let lanes = Lanes::open(&state.consumer, stream, state.consumer.app.as_str())
+    let lanes = Lanes::open(&state.consumer, &state.tasks, state.consumer.app.as_str())
         .await
         .map_err(|_| ServeError::ClientLost)?;
     let ack_wait = tokio::select! {
