@@ -144,6 +144,21 @@ impl Server {
         Ok(())
     }
 
+    /// Replaces the text of its [configuration](ServerBuilder::config), and makes the server read it. Returns before the
+    /// server has done that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] and [`Error::Process`] if the system refuses.
+    pub fn reload(&mut self, config: impl Into<String>) -> Result<(), Error> {
+        self.setup.config = Some(config.into());
+        self.write_configuration()?;
+        match &mut self.process {
+            Some(process) => process.reload().map_err(Error::process),
+            None => Ok(()),
+        }
+    }
+
     /// Starts the server again, on the same port and with the same store. Kills it first if it runs.
     ///
     /// If the port is in use, this retries for 30 s. A client that tries to connect to a port of
@@ -220,12 +235,18 @@ impl Server {
         if self.setup.jetstream {
             arguments.push("-js".into());
         }
-        if let Some(text) = self.setup.configuration() {
-            let path = scratch.join("nats-server.conf");
-            fs::write(&path, text).map_err(Error::file(&path))?;
+        if let Some(path) = self.write_configuration()? {
             arguments.extend(["-c".into(), path.into()]);
         }
         Ok(arguments)
+    }
+
+    /// Writes the configuration file. Returns its path, or `None` if the server needs none.
+    fn write_configuration(&self) -> Result<Option<PathBuf>, Error> {
+        let Some(text) = self.setup.configuration() else { return Ok(None) };
+        let path = self.scratch.path().join("nats-server.conf");
+        fs::write(&path, text).map_err(Error::file(&path))?;
+        Ok(Some(path))
     }
 
     fn log_since(&self, start: u64) -> String {
