@@ -105,7 +105,7 @@ impl WorkerState {
         match retry("reading an outcome", get).await {
             Ok(stored) => Ok(stored.and_then(|stored| match stored.outcome.state {
                 OutcomeState::Done { response } => Some(response),
-                OutcomeState::Pending { .. } => None,
+                OutcomeState::Pending { .. } | OutcomeState::NotKept { .. } => None,
             })),
             // An unreadable outcome is overwritten when the request is done.
             Err(StoreError::Permanent(_)) => Ok(None),

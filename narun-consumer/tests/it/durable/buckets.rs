@@ -33,7 +33,7 @@ impl World {
             OutcomeState::Done { response } => {
                 Some(ResponseFrame::decode(&response, &Limits::default()).expect("a RESPONSE"))
             }
-            OutcomeState::Pending { .. } => None,
+            OutcomeState::Pending { .. } | OutcomeState::NotKept { .. } => None,
         }
     }
 

@@ -112,6 +112,17 @@ impl OutcomeStore {
         self.put(id, request, OutcomeState::Done { response }).await
     }
 
+    /// Stores that the request is done, without its response, in place of any other outcome. Needs little room, and none in a
+    /// full bucket that has the pending outcome.
+    pub async fn not_kept(
+        &self,
+        id: ExchangeId,
+        request: &OutcomeRef,
+        status: u16,
+    ) -> Result<(), OutcomeError> {
+        self.put(id, request, OutcomeState::NotKept { status }).await
+    }
+
     /// Makes the request pending and published again, whatever its outcome is. The caller is about to publish it.
     pub async fn reopen(&self, id: ExchangeId, request: &OutcomeRef) -> Result<(), OutcomeError> {
         self.put(id, request, OutcomeState::Pending { published: true }).await
