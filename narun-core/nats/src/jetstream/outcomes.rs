@@ -129,10 +129,13 @@ impl OutcomeStore {
     }
 
     /// Deletes an outcome if it still has this revision, because the request was never published.
+    ///
+    /// It is purged, not replaced by the marker of a deletion, for which there may be no room.
     pub async fn forget(&self, id: ExchangeId, revision: u64) -> Result<(), OutcomeError> {
-        let mut headers = expecting(revision);
-        headers.insert("KV-Operation", "DEL");
-        self.publish(id, headers, Bytes::new()).await.map(drop)
+        match self.api.purge_until(&self.stream, &self.subject(id), revision).await? {
+            0 => Err(OutcomeError::Conflict),
+            _ => Ok(()),
+        }
     }
 
     /// The name of the bucket. References to other buckets are not followed.
