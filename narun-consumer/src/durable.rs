@@ -1,9 +1,12 @@
 //! Durable requests: those from the namespace's stream.
 
+mod acker;
 mod acks;
 mod call;
 mod conclude;
 mod dead_letter;
+mod deliveries;
+mod full;
 mod job;
 mod lanes;
 mod pull;

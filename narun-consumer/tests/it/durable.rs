@@ -3,6 +3,8 @@
 mod buckets;
 mod dead_letters;
 mod failures;
+mod full;
+mod joined;
 mod refusals;
 mod responses;
 mod slots;
