@@ -16,17 +16,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::ConnectInfo;
 use axum::routing::get;
 use clap::Parser;
-use http::request::Parts;
-use http::uri::Scheme;
 use http::{StatusCode, Uri};
 use narun_examples::hello;
 use narun_examples::http::listen;
 use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
-use narun_gateway::{Gateway, Peer, Route};
+use narun_gateway::{Gateway, Route};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -59,7 +56,6 @@ async fn run(listener: TcpListener, nats_url: &str) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let gateway = Gateway::builder(nats::connect(nats_url, "axum_layer").await?)
         .route(Route::post(hello::PATH, "hello").prefix())
-        .peer(peer)
         .build()
         .await?;
 
@@ -85,6 +81,7 @@ async fn run(listener: TcpListener, nats_url: &str) -> anyhow::Result<()> {
             () = shutdown.begun() => return Ok(()),
         }
         println!("ready http://{address}");
+        // With the address of the client, which narun-gateway's feature `axum` reads.
         axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(shutdown.begun())
             .await?;
@@ -97,10 +94,4 @@ async fn run(listener: TcpListener, nats_url: &str) -> anyhow::Result<()> {
     }
     drop(stop);
     consumer.await?.context("the consumer ended")
-}
-
-/// The HTTP client's address, which axum puts into the extensions.
-fn peer(parts: &Parts) -> Option<Peer> {
-    let ConnectInfo(address) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    Some(Peer::new(*address, Scheme::HTTP))
 }

@@ -50,6 +50,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .namespace(config.namespace())
         .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
+        .forwarded(config.forwarded())
+        .trusted_proxies(config.trusted_proxies().to_vec())
         .build()
         .await?;
     println!("ready http://{}", listener.local_addr()?);

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use async_nats::{Client, Message};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request};
+use http::Request;
 use narun_core::exchange::{Callee, CalleeConfig};
 use narun_core::frame::{DecodeError, Refusal, Refused, RequestFrame, VERSIONS};
 use narun_core::{App, Body, BodyErrorKind, Time};
-use narun_nats::body::Measured;
+use narun_nats::body::{Measured, content_length};
 use narun_nats::drive::HeldCallee;
 use narun_nats::inbox::Endpoint;
 use tokio::time::Instant;
@@ -73,7 +72,7 @@ impl Consumer {
         } else {
             let machine = machine.with_body(received, frame.head.head_timeout, frame.body);
             let (machine, incoming) = HeldCallee::share(machine);
-            let length = content_length(&frame.parts.headers);
+            let length = content_length(&frame.parts.headers).ok().flatten();
             let body = Measured::new(incoming, length, BodyErrorKind::Gap);
             (machine, Body::streaming(body))
         };
@@ -112,9 +111,4 @@ pub(crate) fn refuse(endpoint: &Endpoint, message: Message, reason: Refusal) {
     let refused = Refused { reason, retry_after: None, versions };
     // If the client's queue is full, nothing is sent: the gateway retries when it times out.
     endpoint.publish_or_drop(reply, refused.encode());
-}
-
-/// Returns the length in the `Content-Length` field, or `None` if it is missing or invalid.
-fn content_length(fields: &HeaderMap) -> Option<u64> {
-    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

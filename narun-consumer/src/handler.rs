@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, response};
 use narun_core::Body;
-use narun_nats::body::{BodyPart, BodyPrefix, Collect, CollectError, Prefix, has_content};
+use narun_nats::body::{BodyPart, BodyPrefix, Collect, CollectError, Prefix, has_content, remove_length};
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -217,7 +217,8 @@ where
                     Err(error) => return Poll::Ready(Err(HandlerError::Service(error.into()))),
                     Ok(response) if !has_content(this.method, response.status()) => {
                         let length = omitted_length(&response);
-                        let (parts, _) = response.into_parts();
+                        let (mut parts, _) = response.into_parts();
+                        remove_length(parts.status, &mut parts.headers);
                         return Poll::Ready(Ok(HandlerResponse::whole(parts, Bytes::new(), None, length)));
                     }
                     Ok(response) => {

@@ -139,7 +139,7 @@ fn encode_any(
     let length: Option<(HeaderName, HeaderValue)> = length
         .filter(|_| !parts.headers.contains_key(CONTENT_LENGTH))
         .map(|length| (CONTENT_LENGTH, length.into()));
-    let edit = Edit { without: &[], with: length.as_slice() };
+    let edit = Edit { with: length.as_slice(), ..Edit::default() };
     let mut head = ResponseHead::new();
     head.instance.clone_from(&consumer.exchange.instance);
     head.max_payload = endpoint.max_payload() as u64;

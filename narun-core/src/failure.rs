@@ -15,6 +15,7 @@ pub use response::FailureContext;
 /// | [`NoRoute`](FailureKind::NoRoute) | 404 | unimplemented |
 /// | [`MethodNotAllowed`](FailureKind::MethodNotAllowed) | 405 | unimplemented |
 /// | [`NotImplemented`](FailureKind::NotImplemented) | 501 | unimplemented |
+/// | [`InvalidHead`](FailureKind::InvalidHead) | 400 | internal |
 /// | [`BadRequest`](FailureKind::BadRequest) | 400 | internal |
 /// | [`RequestTimedOut`](FailureKind::RequestTimedOut) | 408 | deadline exceeded |
 /// | [`ContentTooLarge`](FailureKind::ContentTooLarge) | 413 | resource exhausted |
@@ -34,7 +35,7 @@ pub use response::FailureContext;
 /// | [`StreamMissing`](FailureKind::StreamMissing) | 503, Retry-After | unavailable |
 /// | [`JetStreamUnavailable`](FailureKind::JetStreamUnavailable) | 503, Retry-After | unavailable |
 /// | [`NotConfirmed`](FailureKind::NotConfirmed) | 504 | deadline exceeded |
-/// | [`AnsweredLate`](FailureKind::AnsweredLate) | 504 | deadline exceeded |
+/// | [`ResponseLate`](FailureKind::ResponseLate) | 504 | deadline exceeded |
 /// | [`Expired`](FailureKind::Expired) | 504 | deadline exceeded |
 /// | [`KeyReused`](FailureKind::KeyReused) | 422 | failed precondition |
 /// | [`InProgress`](FailureKind::InProgress) | 409 | aborted |
@@ -56,8 +57,10 @@ pub enum FailureKind {
     NoRoute,
     /// Routes have this host and path, but not the method.
     MethodNotAllowed,
-    /// The request is a CONNECT or an `Upgrade: websocket`.
+    /// The request is a CONNECT or an `Upgrade: websocket`, or has a transfer coding other than `chunked`.
     NotImplemented,
+    /// The request's `Host` or target is missing, repeated or invalid.
+    InvalidHead,
     /// The request's body broke off before its end.
     BadRequest,
     /// The request's body did not arrive in time.
@@ -97,7 +100,7 @@ pub enum FailureKind {
     /// Durable: the stream did not acknowledge the request in time. The request may be stored.
     NotConfirmed,
     /// Durable: the request is stored and will be executed, but its response did not arrive in time.
-    AnsweredLate,
+    ResponseLate,
     /// Durable: the request expired before it was executed.
     Expired,
     /// Durable: the same `Idempotency-Key` was used for another request.
@@ -155,6 +158,7 @@ impl FailureKind {
                 (S::METHOD_NOT_ALLOWED, G::UNIMPLEMENTED, false, "method not allowed here")
             }
             Self::NotImplemented => (S::NOT_IMPLEMENTED, G::UNIMPLEMENTED, false, "not implemented"),
+            Self::InvalidHead => (S::BAD_REQUEST, G::INTERNAL, false, "the request's head is invalid"),
             Self::BadRequest => (S::BAD_REQUEST, G::INTERNAL, false, "the request's body broke off"),
             Self::RequestTimedOut => {
                 (S::REQUEST_TIMEOUT, G::DEADLINE_EXCEEDED, false, "the request's body did not come in time")
@@ -200,7 +204,7 @@ impl FailureKind {
                 false,
                 "no confirmation in time: the request may have been accepted",
             ),
-            Self::AnsweredLate => (
+            Self::ResponseLate => (
                 S::GATEWAY_TIMEOUT,
                 G::DEADLINE_EXCEEDED,
                 false,
@@ -300,12 +304,13 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 29] = {
+    const ALL: [FailureKind; 30] = {
         use FailureKind::*;
         [
             NoRoute,
             MethodNotAllowed,
             NotImplemented,
+            InvalidHead,
             BadRequest,
             RequestTimedOut,
             ContentTooLarge,
@@ -325,7 +330,7 @@ mod tests {
             StreamMissing,
             JetStreamUnavailable,
             NotConfirmed,
-            AnsweredLate,
+            ResponseLate,
             Expired,
             KeyReused,
             InProgress,

@@ -29,26 +29,41 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub struct Edit<'a> {
     /// Fields that are left out, in addition to the hop-by-hop fields. Default empty.
     pub without: &'a [HeaderName],
-    /// Fields that are added after the others. [`Edit::without`] and `Connection` do not affect them. Default empty.
+    /// Fields whose names, in lower case, begin with this are left out too. Default `None`.
+    pub without_prefix: Option<&'a str>,
+    /// Fields that `Connection` does not turn into hop-by-hop fields, beside those that [`ConnectionOptions`] never
+    /// contain. Default empty.
+    pub keep: &'a [HeaderName],
+    /// The value of `Host`, which becomes the first field and replaces the message's own. Default `None`: the own ones stay.
+    pub host: Option<&'a str>,
+    /// Whether several `Cookie` fields become one, joined with `; ` (RFC 9113, section 8.2.3). Default false.
+    pub join_cookies: bool,
+    /// Fields that are added after the others. The rest of this edit and `Connection` do not affect them. Default empty.
     pub with: &'a [(HeaderName, HeaderValue)],
 }
 
 /// The fields of a message that its own `Connection` fields name, which makes them hop-by-hop fields.
+///
+/// A client must not name fields that are meant for all recipients (RFC 9110, section 7.6.1). So the fields that tell an
+/// app whose request it is are never among them, whatever `Connection` says: `Host`, `Forwarded`, `X-Forwarded-…` and
+/// `X-Request-Id`.
 ///
 /// Empty, and without an allocation, if no `Connection` field names another field of the message.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionOptions(Vec<HeaderName>);
 
 impl ConnectionOptions {
-    /// Collects the names in `fields` that a `Connection` field among them lists.
-    pub fn of(fields: &HeaderMap) -> Self {
+    /// Collects the names in `fields` that a `Connection` field among them lists. `keep` are further names that are never
+    /// collected.
+    pub fn of(fields: &HeaderMap, keep: &[HeaderName]) -> Self {
         let mut names = Vec::new();
         for value in fields.get_all(header::CONNECTION) {
             for option in value.as_bytes().split(|byte| *byte == b',') {
                 let option = option.trim_ascii();
                 // The lookup comes first, because most options, such as `close`, name no field.
                 if std::str::from_utf8(option).is_ok_and(|option| fields.contains_key(option)) {
-                    names.extend(HeaderName::from_bytes(option));
+                    let name = HeaderName::from_bytes(option).ok();
+                    names.extend(name.filter(|name| !is_for_all(name.as_str()) && !keep.contains(name)));
                 }
             }
         }
@@ -57,11 +72,24 @@ impl ConnectionOptions {
         Self(names)
     }
 
+    /// Returns the names, each once.
+    pub fn iter(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter()
+    }
+
     /// Returns whether a `Connection` field names this field.
     #[inline]
     pub fn contain(&self, name: &HeaderName) -> bool {
         !self.0.is_empty() && self.0.binary_search_by(|named| named.as_str().cmp(name.as_str())).is_ok()
     }
+}
+
+/// The beginning of the names of fields such as `X-Forwarded-For`, in lower case.
+pub const X_FORWARDED: &str = "x-forwarded-";
+
+/// Returns whether a field of this name, in lower case, crosses even if `Connection` names it.
+fn is_for_all(name: &str) -> bool {
+    matches!(name, "host" | "forwarded" | "x-request-id") || name.starts_with(X_FORWARDED)
 }
 
 /// Returns whether a field of this name is a hop-by-hop field in every message (RFC 9110, section 7.6.1).
@@ -117,7 +145,7 @@ pub(crate) fn remove_hop_by_hop(fields: &mut HeaderMap) {
     if !fields.keys().any(is_hop_by_hop) {
         return;
     }
-    let options = ConnectionOptions::of(fields);
+    let options = ConnectionOptions::of(fields, &[]);
     // `HeaderMap::remove` would not keep the order.
     let mut kept = HeaderMap::with_capacity(fields.keys_len());
     let mut current = None;

@@ -3,14 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
+use http::HeaderName;
 use narun_core::{Limits, Namespace};
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 
 use crate::error::BuildError;
 use crate::failure::FailureHook;
-use crate::forward::{ForwardedPolicy, PeerHook};
+use crate::forward::{Cidr, ForwardedPolicy, PeerHook};
 use crate::idempotency::CallerHook;
+use crate::linger::Linger;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::state::GatewayState;
@@ -75,9 +77,30 @@ impl GatewayBuilder {
         self
     }
 
-    /// How to treat `Forwarded` and the `X-Forwarded-` fields. Default [`ForwardedPolicy::Append`].
+    /// How to treat `Forwarded` and the `X-Forwarded-` fields. Default [`ForwardedPolicy::Append`], which without
+    /// [trusted proxies](Self::trusted_proxies) replaces the fields of all clients.
     pub const fn forwarded(mut self, policy: ForwardedPolicy) -> Self {
-        self.settings.forwarded = policy;
+        self.settings.forwarding.policy = policy;
+        self
+    }
+
+    /// The addresses of the proxies in front of this gateway whose `Forwarded` and `X-Forwarded-` fields are believed.
+    /// Default: none.
+    ///
+    /// Only [`ForwardedPolicy::Append`] uses them. They are compared with the address of the [`Peer`](crate::Peer).
+    /// Without a peer, nothing is believed. A proxy must itself replace or check what its clients send.
+    pub fn trusted_proxies(mut self, blocks: impl IntoIterator<Item = Cidr>) -> Self {
+        self.settings.forwarding.trusted = blocks.into_iter().collect();
+        self
+    }
+
+    /// Fields that a client cannot remove by naming them in its `Connection` field, for those that an outer layer sets for
+    /// the app, such as `x-auth-user`. Default: none.
+    ///
+    /// `Host`, `Forwarded`, `X-Request-Id` and the `X-Forwarded-` fields are kept in any case. A layer that sets fields only
+    /// sometimes needs [`StripHopByHopLayer`](crate::StripHopByHopLayer) around it as well.
+    pub fn keep_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.kept_fields = names.into_iter().collect();
         self
     }
 
@@ -119,6 +142,13 @@ impl GatewayBuilder {
     /// than `max_pending` bytes waiting, 64 MB by default: stay well below.
     pub const fn budget(mut self, bytes: u64) -> Self {
         self.settings.budget = bytes;
+        self
+    }
+
+    /// How long to read the rest of a request's body after an early response. Default [`Linger::new`]: 30 s, pauses of 5 s,
+    /// 64 MiB.
+    pub const fn linger(mut self, linger: Linger) -> Self {
+        self.settings.linger = linger;
         self
     }
 

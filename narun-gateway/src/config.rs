@@ -1,5 +1,6 @@
 //! The configuration file of a gateway.
 
+mod forwarded;
 mod listen;
 mod route;
 mod value;
@@ -14,10 +15,11 @@ use narun_core::Namespace;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use self::forwarded::Blocks;
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
 use self::value::{NatsUrl, Seconds, given, given_text};
-use crate::Route;
+use crate::{Cidr, ForwardedPolicy, Route};
 
 /// The configuration file of a gateway.
 ///
@@ -49,11 +51,13 @@ use crate::Route;
 /// | `metrics_addr` | the address of the metrics | `:9090` |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
+/// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
 /// | `routes` | a list of routes | empty |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
-/// | `path` | a path in the syntax of [`Route`]; if it ends in `/`, it is a [prefix](Route::prefix) | required, or `grpc` |
+/// | `path` | a path in the syntax of [`Route`]; if it ends in `/`, it is a [prefix](Route::prefix), which in code is said with `.prefix()` | required, or `grpc` |
 /// | `grpc` | a gRPC service, `package.Service`, instead of `path` and `method`, see [`Route::grpc`] | none |
 /// | `app` | the app's name | required |
 /// | `method` or `methods` | one, or a list, in upper case | any |
@@ -85,6 +89,8 @@ pub struct Config {
     metrics_addr: ListenAddr,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
+    forwarded: ForwardedPolicy,
+    trusted_proxies: Vec<Cidr>,
     routes: Vec<Route>,
 }
 
@@ -119,6 +125,16 @@ impl Config {
         self.nats_stream.clone().unwrap_or_default()
     }
 
+    /// `forwarded`: how to treat `Forwarded` and the `X-Forwarded-` fields.
+    pub fn forwarded(&self) -> ForwardedPolicy {
+        self.forwarded
+    }
+
+    /// `trusted_proxies`: whose `Forwarded` and `X-Forwarded-` fields are believed.
+    pub fn trusted_proxies(&self) -> &[Cidr] {
+        &self.trusted_proxies
+    }
+
     /// The routes.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -134,6 +150,8 @@ impl Default for Config {
             metrics_addr: ListenAddr::all(9090),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
+            forwarded: ForwardedPolicy::default(),
+            trusted_proxies: Vec::new(),
             routes: Vec::new(),
         }
     }
@@ -153,6 +171,10 @@ struct Keys {
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given_text")]
+    forwarded: Option<ForwardedPolicy>,
+    #[serde(default, deserialize_with = "given")]
+    trusted_proxies: Option<Blocks>,
     #[serde(default, deserialize_with = "given")]
     routes: Option<Routes>,
 }
@@ -176,6 +198,10 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
         let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
         let default = Config::default();
+        let forwarded = keys.forwarded.unwrap_or_default();
+        if keys.trusted_proxies.is_some() && forwarded != ForwardedPolicy::Append {
+            return Err(A::Error::custom("trusted_proxies: only `forwarded: append` uses them"));
+        }
         let entries = keys.routes.map_or(Vec::new(), Vec::from);
         let routes = entries.into_iter().enumerate().map(|(number, entry)| {
             entry
@@ -189,6 +215,8 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
+            forwarded,
+            trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),
         })
     }
 

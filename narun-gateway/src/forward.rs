@@ -1,5 +1,6 @@
 //! Fields that describe the client: its address, the host and scheme of its request, and the request's id.
 
+mod cidr;
 mod element;
 pub(crate) mod fields;
 pub(crate) mod request_id;
@@ -12,23 +13,51 @@ use std::net::SocketAddr;
 use http::request::Parts;
 use http::uri::Scheme;
 
-/// How to treat `Forwarded` (RFC 7239), `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+pub use self::cidr::{Cidr, ParseCidrError};
+
+/// How to treat `Forwarded` (RFC 7239) and the `X-Forwarded-` fields.
 ///
-/// The client's address and scheme are those of the [`Peer`], without the port. The host is that of the request. Without a
-/// peer, only the host is added: the scheme in a request's target is only what the client claims.
+/// An app that reads them believes them, so a stranger must not be able to write them. By default only the gateway does:
+/// the client's address and scheme are those of the [`Peer`], without the port, and the host is that of the request.
+/// Without a peer, only the host is set, since the scheme in a request's target is only what the client claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardedPolicy {
-    /// Adds an element to `Forwarded` and `X-Forwarded-For`, as a further field line, which means the same as a further
-    /// element of the last line (RFC 9110, 5.3). Sets `X-Forwarded-Host` and `X-Forwarded-Proto` if they are missing.
+    /// Appends to the fields of the [trusted proxies](crate::GatewayBuilder::trusted_proxies), and
+    /// [replaces](Self::Replace) the fields of all other peers and of unknown ones. Without trusted proxies, which is the
+    /// default, the fields of all clients are replaced.
     ///
-    /// For a gateway behind trusted proxies. An app must know how many elements to trust.
+    /// To append means to add an element to `Forwarded` and `X-Forwarded-For`, as a further field line, which means the
+    /// same as a further element of the last line (RFC 9110, 5.3). `X-Forwarded-Host` and `X-Forwarded-Proto` are set if
+    /// they are missing, and others stay.
     #[default]
     Append,
-    /// Drops the client's fields, and sets what the gateway itself sees. For a gateway at the edge.
+    /// Drops `Forwarded` and all fields that begin with `X-Forwarded-`, whoever sent them. Sets `Forwarded`,
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` to what the gateway itself sees.
     Replace,
-    /// Passes the client's fields on unchanged.
+    /// Passes the fields on unchanged. The app then sees what any client claims, unless an outer layer checks it.
     Off,
+}
+
+/// The policy, and whose fields it believes.
+#[derive(Debug, Default)]
+pub(crate) struct Forwarding {
+    pub(crate) policy: ForwardedPolicy,
+    pub(crate) trusted: Vec<Cidr>,
+}
+
+impl Forwarding {
+    /// The policy for a request from this peer: to append only if it is trusted.
+    fn policy_for(&self, peer: Option<&Peer>) -> ForwardedPolicy {
+        let is_trusted = || {
+            let address = peer.map(|peer| peer.address().ip());
+            address.is_some_and(|address| self.trusted.iter().any(|block| block.contains(address)))
+        };
+        match self.policy {
+            ForwardedPolicy::Append if !is_trusted() => ForwardedPolicy::Replace,
+            policy => policy,
+        }
+    }
 }
 
 /// The client's end of an HTTP connection, as the server sees it.
@@ -101,11 +130,27 @@ where
 }
 
 /// The hook that takes the [`Peer`] from the request's extensions.
+///
+/// With the feature `axum`, and without a `Peer`, it takes axum's `ConnectInfo<SocketAddr>`, which requests have if the app
+/// is served with `into_make_service_with_connect_info::<SocketAddr>()`. The scheme then is `http`, as `axum::serve` does
+/// not encrypt: insert a `Peer` behind a server that does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultPeerHook;
 
 impl PeerHook for DefaultPeerHook {
     fn peer(&self, parts: &Parts) -> Option<Peer> {
-        parts.extensions.get().cloned()
+        parts.extensions.get().cloned().or_else(|| connected(parts))
     }
+}
+
+#[cfg(feature = "axum")]
+fn connected(parts: &Parts) -> Option<Peer> {
+    let axum::extract::ConnectInfo(address) =
+        parts.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()?;
+    Some(Peer::new(*address, Scheme::HTTP))
+}
+
+#[cfg(not(feature = "axum"))]
+fn connected(_parts: &Parts) -> Option<Peer> {
+    None
 }

@@ -29,6 +29,10 @@ impl Gateway {
     }
 
     /// A layer that puts this gateway in front of a service.
+    ///
+    /// It sees only the requests that reach it: in axum, add it after all routes and after the fallback. With the feature
+    /// `axum`, it also works in nested routers that have a fallback of their own. It does not work as a `route_layer`, nor
+    /// if `fallback` is called after `layer`. See [all placements](crate#in-an-axum-app).
     pub fn layer(&self) -> GatewayLayer {
         GatewayLayer::new(self.state.clone())
     }

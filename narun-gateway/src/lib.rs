@@ -14,7 +14,9 @@ mod grpc;
 mod idempotency;
 mod jetstream;
 mod layer;
+mod linger;
 mod metrics;
+mod original;
 mod prefer;
 mod request;
 mod route;
@@ -22,6 +24,7 @@ mod service;
 mod settings;
 mod state;
 mod status;
+mod strip;
 
 #[doc = include_str!("../DURABLE.md")]
 pub mod durable_requests {}
@@ -31,12 +34,14 @@ pub use body::{BoxError, ResponseBody};
 pub use builder::GatewayBuilder;
 pub use error::BuildError;
 pub use failure::{DefaultFailureHook, FailureHook};
-pub use forward::{DefaultPeerHook, ForwardedPolicy, Peer, PeerHook};
+pub use forward::{Cidr, DefaultPeerHook, ForwardedPolicy, ParseCidrError, Peer, PeerHook};
 pub use future::ResponseFuture;
 pub use gateway::Gateway;
 pub use idempotency::{CallerHook, DefaultCallerHook};
 pub use layer::GatewayLayer;
+pub use linger::Linger;
 pub use narun_core::{App, Body, Failure, FailureContext, FailureKind, Namespace};
 pub use narun_nats::jetstream::{Storage, StreamSettings};
 pub use route::{Route, RouteError};
 pub use service::{GatewayService, NotFound};
+pub use strip::{StripHopByHop, StripHopByHopLayer};

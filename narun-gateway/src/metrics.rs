@@ -174,9 +174,10 @@ impl RouteMetrics {
                 self.common().success.0.increment(1);
                 return;
             }
-            Some(Err(FailureKind::TimedOut | FailureKind::NotConfirmed | FailureKind::AnsweredLate)) => {
+            Some(Err(FailureKind::TimedOut | FailureKind::NotConfirmed | FailureKind::ResponseLate)) => {
                 "timeout"
             }
+            Some(Err(FailureKind::RequestTimedOut)) => "client_timeout",
             Some(Err(FailureKind::NoConsumer)) => "no_responders",
             Some(Err(FailureKind::Overloaded | FailureKind::Draining)) => "refused",
             Some(Err(_)) => "error",

@@ -1,10 +1,12 @@
 //! The way of one request over NATS: its body taken, encoded, sent or published, its response received.
 
+mod client_body;
 mod collect;
 mod context;
 mod direct;
 mod durable;
 mod failures;
+mod head;
 mod prefix;
 mod remaining;
 mod response;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Method, Request, Response, header, request};
+use http::{Request, Response, header, request};
 use http_body::Body as _;
 use narun_core::{Body, ExchangeId, Failure, FailureKind};
 use narun_nats::drive::{Call, IncomingResponse};
@@ -23,17 +25,18 @@ use tokio::time::Instant;
 use tracing::{Span, field};
 
 use crate::body::BoxError;
+use crate::forward::request_id;
 use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
+use client_body::expects_continue;
 use collect::Collecting;
 use context::RequestContext;
-use direct::{Sent, converse, send};
+use direct::{DirectHead, Sent, converse, send};
 use durable::{DurableFailure, DurableFuture, DurableInput};
 use failures::too_large;
 use prefix::{RequestBody, RequestPrefix, head_len};
 
-/// How long to wait for each part of a request's body while the gateway is disconnected.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) use client_body::ClientBody;
 
 /// A future of the response to a request that matched a route. Failures become responses through the gateway's hook.
 #[pin_project(PinnedDrop)]
@@ -69,8 +72,14 @@ enum Stage<B> {
     Done,
 }
 
-impl<B: http_body::Body> RequestFuture<B> {
-    pub(crate) fn new(state: Arc<GatewayState>, route: Arc<CompiledRoute>, request: Request<B>) -> Self {
+impl<B: http_body::Body + Send + 'static> RequestFuture<B> {
+    /// `problem` says what is wrong with the request's host. `None` if nothing is.
+    pub(crate) fn new(
+        state: Arc<GatewayState>,
+        route: Arc<CompiledRoute>,
+        request: Request<B>,
+        problem: Option<&'static str>,
+    ) -> Self {
         let id = ExchangeId::from_bytes(rand::random());
         let (parts, body) = request.into_parts();
         let span = tracing::info_span!(
@@ -88,29 +97,28 @@ impl<B: http_body::Body> RequestFuture<B> {
         );
         route.metrics().begin();
         let started = Instant::now();
-        let context = RequestContext::new(&parts, id, &route, started);
-        let stage = Stage::first(id, parts, body, &state, &route);
+        let context = RequestContext::new(&parts, &id, &route, started);
+        let problem = problem.map(|problem| Failure::new(FailureKind::InvalidHead).with_detail(problem));
+        let refused = problem.or_else(|| head::refusal(&parts));
+        let stage = Stage::first(id, parts, body, refused, &state, &route);
         Self { state, route, context, started, span, stage, counted: false }
     }
 }
 
-impl<B: http_body::Body> Stage<B> {
+impl<B: http_body::Body + Send + 'static> Stage<B> {
     fn first(
         id: ExchangeId,
         parts: request::Parts,
         body: B,
+        refused: Option<Failure>,
         state: &GatewayState,
         route: &CompiledRoute,
     ) -> Self {
         let announced = prefix::announced(&parts, &body);
-        if is_tunnel(&parts) {
-            return Self::Refused(FailureKind::NotImplemented.into());
-        }
-        if expects_continue(&parts) && state.is_disconnected() {
-            return Self::Refused(FailureKind::Disconnected.into());
-        }
-        if announced.unwrap_or(body.size_hint().lower()) > route.max_body() as u64 {
-            return Self::Refused(too_large(route.max_body()));
+        let length = announced.unwrap_or(body.size_hint().lower());
+        if let Some(failure) = refused.or_else(|| refusal(length, state, route)) {
+            ClientBody::discard(&parts, body, state.lingering());
+            return Self::Refused(failure);
         }
         if route.durable().is_some() {
             return Self::collecting(id, parts, body, route.max_body(), state, route);
@@ -121,7 +129,10 @@ impl<B: http_body::Body> Stage<B> {
         let room = state.room().saturating_sub(head_len(&parts));
         match announced.filter(|length| *length <= room as u64 && !expects_continue(&parts)) {
             Some(_) => Self::collecting(id, parts, body, room, state, route),
-            None => Self::Starting(id, parts, RequestPrefix::new(body, room, route.max_body())),
+            None => {
+                let body = ClientBody::new(&parts, body, state.lingering());
+                Self::Starting(id, parts, RequestPrefix::new(body, room, route.max_body()))
+            }
         }
     }
 
@@ -133,10 +144,8 @@ impl<B: http_body::Body> Stage<B> {
         state: &GatewayState,
         route: &CompiledRoute,
     ) -> Self {
-        // A response before the client has sent its body would close the connection, and the client might not see it.
-        let lingers = state.is_disconnected();
         let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
-        let max_pause = route.timeout().min(total).min(if lingers { LINGER } else { Duration::MAX });
+        let max_pause = route.timeout().min(total);
         Self::Collecting(Collecting::new(id, parts, body, limit, state.endpoint(), max_pause))
     }
 }
@@ -173,12 +182,14 @@ where
                         false => whole.and_then(|(body, trailers)| {
                             let (id, parts) = (collecting.id, collecting.take_parts());
                             if route.durable().is_some() {
-                                let input = DurableInput { id, parts, body, trailers };
+                                let request_id = context.request_id.clone();
+                                let input = DurableInput { id, request_id, parts, body, trailers };
                                 let future = DurableFuture::new(state.clone(), route.clone(), input);
                                 return Ok(Stage::Durable(future));
                             }
                             let body = RequestBody::<B>::whole(body, trailers);
-                            send(state, route, id, &parts, body, this.started.elapsed()).map(Stage::from)
+                            let head = DirectHead { id, request_id: &context.request_id, parts: &parts };
+                            send(state, route, &head, body, this.started.elapsed()).map(Stage::from)
                         }),
                     };
                     match next {
@@ -196,9 +207,10 @@ where
                     };
                     let next = match state.is_disconnected() {
                         true => Err(FailureKind::Disconnected.into()),
-                        false => {
-                            body.and_then(|body| send(state, route, *id, parts, body, this.started.elapsed()))
-                        }
+                        false => body.and_then(|body| {
+                            let head = DirectHead { id: *id, request_id: &context.request_id, parts };
+                            send(state, route, &head, body, this.started.elapsed())
+                        }),
                     };
                     match next {
                         Err(failure) => Err(failure.into()),
@@ -247,7 +259,7 @@ impl<B> RequestFuture<B> {
     fn finish(self: Pin<&mut Self>, outcome: Result<Response<Body>, DurableFailure>) -> Response<Body> {
         let mut this = self.project();
         this.stage.set(Stage::Done);
-        let response = outcome.unwrap_or_else(|DurableFailure { failure, location }| {
+        let mut response = outcome.unwrap_or_else(|DurableFailure { failure, location }| {
             tracing::debug!(%failure, route = this.route.template(), "the request failed");
             let mut response = this.state.respond(&failure, &this.context.of_failure());
             if let Some(location) = location {
@@ -255,6 +267,7 @@ impl<B> RequestFuture<B> {
             }
             response
         });
+        request_id::complete(&mut response, Some(&this.context.request_id));
         this.span.record("http.response.status_code", response.status().as_u16());
         if response.status().is_server_error() {
             this.span.record("otel.status_code", "ERROR");
@@ -283,17 +296,10 @@ impl<B> PinnedDrop for RequestFuture<B> {
     }
 }
 
-/// Whether the request asks for a tunnel: CONNECT, or an upgrade to WebSocket.
-fn is_tunnel(parts: &request::Parts) -> bool {
-    parts.method == Method::CONNECT
-        || parts.headers.get_all(header::UPGRADE).iter().any(|upgrade| {
-            let upgrade = upgrade.as_bytes().split(|byte| *byte == b',');
-            upgrade.into_iter().any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-        })
-}
-
-/// Whether the client waits for 100 before it sends its body.
-fn expects_continue(parts: &request::Parts) -> bool {
-    let expect = parts.headers.get(header::EXPECT);
-    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+/// Why a request whose body has this length, or more, cannot be sent. Returns `None` if it can.
+fn refusal(length: u64, state: &GatewayState, route: &CompiledRoute) -> Option<Failure> {
+    if state.is_disconnected() {
+        return Some(FailureKind::Disconnected.into());
+    }
+    (length > route.max_body() as u64).then(|| too_large(route.max_body()))
 }

@@ -53,8 +53,9 @@ use self::pattern::Pattern;
 /// | `{{`, `}}` | a brace |
 ///
 /// Request paths are matched without decoding: `/a%2Fb` is one segment, `/%61` is not `/a`, and dot segments and double
-/// slashes are not resolved. The app gets the same path. A trailing slash is part of the path, unless the route is a
-/// [`prefix`](Self::prefix).
+/// slashes are not resolved. The app gets the same path. A trailing slash is part of the path: `/hello/` matches only itself,
+/// and with [`prefix`](Self::prefix) also what is below it. (A configuration file has no such call, so there a path that ends
+/// in `/` is a prefix.)
 ///
 /// # Which route wins
 ///
@@ -182,7 +183,7 @@ impl Route {
     /// depth, but not `example.com` itself. Default: any host, or none.
     ///
     /// Case, and the port and a trailing dot of the request's host, are ignored. International names must have their ASCII
-    /// form (`xn--…`), and IPv6 addresses brackets.
+    /// form (`xn--…`), and IPv6 addresses brackets. IPv6 addresses are compared by value.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self

@@ -5,12 +5,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use narun_core::{Body, Failure, FailureContext, FailureKind};
+use narun_core::{Body, Failure, FailureKind};
 use tower_service::Service;
 
 use crate::body::{BoxError, ResponseBody};
+use crate::forward::request_id;
 use crate::future::ResponseFuture;
-use crate::request::RequestFuture;
+use crate::original;
+use crate::request::{ClientBody, RequestFuture};
 use crate::route::host;
 use crate::state::GatewayState;
 use crate::status;
@@ -52,21 +54,40 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.state.status().serve(request.uri().path()) {
-            let (parts, _) = request.into_parts();
-            return ResponseFuture::status(status::respond(self.state.clone(), parts));
-        }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let original = original::uri(&request).cloned();
+        let uri = original.as_ref().unwrap_or(request.uri());
+        let host = host::of_request(uri, request.version(), request.headers());
+        let is_status = self.state.status().serve(uri.path());
         let table = self.state.table();
-        let host = host::of_request(request.uri(), request.headers());
-        match table.find(host, request.method(), request.uri().path()).cloned() {
-            Some(route) => ResponseFuture::request(RequestFuture::new(self.state.clone(), route, request)),
-            None => ResponseFuture::service(self.inner.call(request)),
+        let route = match host {
+            _ if is_status => None,
+            Ok(host) => table.find(host, request.method(), uri.path()),
+            // What the inner service says about such a host is its own affair.
+            Err(_) => table.find_for_any_host(request.method(), uri.path()),
+        };
+        if route.is_none() && !is_status {
+            return ResponseFuture::service(self.inner.call(request));
+        }
+        let problem = host.err();
+        let route = route.cloned();
+        if let Some(original) = original {
+            *request.uri_mut() = original;
+        }
+        let state = self.state.clone();
+        match route {
+            Some(route) => ResponseFuture::request(RequestFuture::new(state, route, request, problem)),
+            None => {
+                let (parts, body) = request.into_parts();
+                ClientBody::discard(&parts, body, state.lingering());
+                ResponseFuture::status(status::respond(state, parts, problem))
+            }
         }
     }
 }
 
-/// Responds to requests that match no route: 404, 405 with `Allow` if only the method does not match, or 501 for CONNECT.
+/// Responds to requests that match no route: 404, 405 with `Allow` if only the method does not match, 501 for CONNECT, or 400
+/// if `Host` is missing, repeated or invalid.
 #[derive(Clone, Debug)]
 pub struct NotFound {
     state: Arc<GatewayState>,
@@ -78,7 +99,7 @@ impl NotFound {
     }
 }
 
-impl<B> Service<Request<B>> for NotFound {
+impl<B: http_body::Body + Send + 'static> Service<Request<B>> for NotFound {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -88,20 +109,25 @@ impl<B> Service<Request<B>> for NotFound {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let context = FailureContext::of_request(request.method(), request.headers());
+        let context = request_id::unrouted_context(request.method(), request.headers());
+        let uri = original::uri(&request).unwrap_or(request.uri());
         let table = self.state.table();
-        let host = host::of_request(request.uri(), request.headers());
-        let allowed = table.allowed(host, request.method(), request.uri().path());
-        let kind = match allowed {
-            Some(_) => FailureKind::MethodNotAllowed,
+        let host = host::of_request(uri, request.version(), request.headers());
+        let allowed = host.ok().and_then(|host| table.allowed(host, request.method(), uri.path()));
+        let failure = match (host, &allowed) {
+            (Err(problem), _) => Failure::new(FailureKind::InvalidHead).with_detail(problem),
+            (_, Some(_)) => FailureKind::MethodNotAllowed.into(),
             // The target of CONNECT has no path that a route could match.
-            None if *request.method() == Method::CONNECT => FailureKind::NotImplemented,
-            None => FailureKind::NoRoute,
+            _ if *request.method() == Method::CONNECT => FailureKind::NotImplemented.into(),
+            _ => FailureKind::NoRoute.into(),
         };
-        let mut response = self.state.respond(&Failure::new(kind), &context);
+        let mut response = self.state.respond(&failure, &context);
+        request_id::complete(&mut response, context.request_id.as_ref());
         if let Some(allowed) = allowed {
             response.headers_mut().insert(http::header::ALLOW, allowed.to_value());
         }
+        let (parts, body) = request.into_parts();
+        ClientBody::discard(&parts, body, self.state.lingering());
         ready(Ok(response))
     }
 }

@@ -1,25 +1,29 @@
 use std::time::Duration;
 
+use http::HeaderName;
 use narun_core::Namespace;
 use narun_core::exchange::Budget;
 use narun_nats::jetstream::StreamSettings;
 
 use crate::failure::{DefaultFailureHook, FailureHook};
-use crate::forward::{DefaultPeerHook, ForwardedPolicy, PeerHook};
+use crate::forward::{DefaultPeerHook, Forwarding, PeerHook};
 use crate::idempotency::{CallerHook, DefaultCallerHook};
+use crate::linger::Linger;
 
 /// The settings of a gateway, as its builder gathers them.
 pub(crate) struct Settings {
     pub(crate) namespace: Namespace,
     pub(crate) stream: StreamSettings,
     pub(crate) timeout: Duration,
-    pub(crate) forwarded: ForwardedPolicy,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) kept_fields: Vec<HeaderName>,
     pub(crate) peer: Box<dyn PeerHook>,
     pub(crate) failure: Box<dyn FailureHook>,
     pub(crate) caller: Box<dyn CallerHook>,
     pub(crate) status_prefix: Option<String>,
     pub(crate) window: u64,
     pub(crate) budget: u64,
+    pub(crate) linger: Linger,
 }
 
 impl Default for Settings {
@@ -28,13 +32,15 @@ impl Default for Settings {
             namespace: Namespace::default(),
             stream: StreamSettings::new(),
             timeout: Duration::from_secs(15),
-            forwarded: ForwardedPolicy::default(),
+            forwarding: Forwarding::default(),
+            kept_fields: Vec::new(),
             peer: Box::new(DefaultPeerHook),
             failure: Box::new(DefaultFailureHook),
             caller: Box::new(DefaultCallerHook),
             status_prefix: None,
             window: 1024 * 1024,
             budget: Budget::DEFAULT,
+            linger: Linger::new(),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use async_nats::Client;
-use http::{Response, request};
+use http::{HeaderValue, Response, request};
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::frame::RequestHead;
-use narun_core::{Body, ExchangeId, Failure, FailureContext, Limits};
+use narun_core::{Body, Failure, FailureContext, Limits};
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
 use narun_nats::jetstream::caller_scope;
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
 use crate::jetstream::DurableStore;
+use crate::linger::Lingering;
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
 use crate::route::table::RouteTable;
@@ -40,6 +41,8 @@ pub(crate) struct GatewayState {
     flow: ArcSwap<FlowConfig>,
     /// The tasks of exchanges with streamed bodies.
     streaming: Mutex<JoinSet<()>>,
+    /// The bodies that are read on after an early response.
+    lingering: Arc<Lingering>,
     /// The task that reads the inbox.
     reader: AbortHandle,
 }
@@ -75,8 +78,19 @@ impl GatewayState {
         (flow.window, flow.budget) = (settings.window, budget);
         let flow = ArcSwap::from_pointee(flow);
         let streaming = Mutex::default();
-        let state =
-            Arc::new(Self { endpoint, table, store, settings, status, closed, flow, streaming, reader });
+        let lingering = Arc::new(Lingering::new(settings.linger));
+        let state = Arc::new(Self {
+            endpoint,
+            table,
+            store,
+            settings,
+            status,
+            closed,
+            flow,
+            streaming,
+            lingering,
+            reader,
+        });
         if let Some(needs) = needs {
             state.status.start();
             let declared = state.store.declare(needs.outcomes).await;
@@ -111,6 +125,7 @@ impl GatewayState {
         if timeout(limit, ended).await.is_err() {
             streaming.shutdown().await;
         }
+        self.lingering.end();
         // Without a connection the consumers cannot be notified.
         let _ = timeout(FLUSH, self.endpoint.round_trip()).await;
     }
@@ -129,6 +144,10 @@ impl GatewayState {
 
     pub(crate) const fn status(&self) -> &StatusPaths {
         &self.status
+    }
+
+    pub(crate) const fn lingering(&self) -> &Arc<Lingering> {
+        &self.lingering
     }
 
     /// Returns whether requests must be refused at once, as there is no connection or the client is dead.
@@ -178,14 +197,15 @@ impl GatewayState {
 
     /// Adds to the head what is known of the request's sender, and returns the changes to the request's fields. `id` becomes
     /// the `X-Request-Id` of a request without a valid one.
-    pub(crate) fn complete(
-        &self,
+    pub(crate) fn complete<'a>(
+        &'a self,
         head: &mut RequestHead,
-        parts: &request::Parts,
-        id: ExchangeId,
-    ) -> FieldChanges {
-        let peer = self.settings.peer.peer(parts);
-        let changes = FieldChanges::new(parts, peer.as_ref(), self.settings.forwarded, &id);
+        parts: &'a request::Parts,
+        id: &HeaderValue,
+    ) -> FieldChanges<'a> {
+        let Settings { peer, forwarding, kept_fields, .. } = &self.settings;
+        let peer = peer.peer(parts);
+        let changes = FieldChanges::new(parts, peer.as_ref(), forwarding, kept_fields, id);
         if let Some(peer) = peer {
             head.scheme = peer.scheme().clone();
             head.peer = Some(peer.address());

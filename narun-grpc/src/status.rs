@@ -192,7 +192,7 @@ pub(crate) fn jetstream_late() -> Status {
 
 /// A consumer was deleted and created again while a call used it.
 pub(crate) fn replaced() -> Status {
-    Status::aborted("the consumer was created again meanwhile")
+    Status::aborted("the stream or consumer was created again meanwhile")
 }
 
 /// A stream or consumer has no leader, as during an election in a cluster.

@@ -112,7 +112,7 @@ impl Fate {
             StatusCode::OK if **body == *receipt.as_bytes() => Self::Answered,
             StatusCode::ACCEPTED if kind == RequestKind::Later => Self::Accepted,
             StatusCode::CONFLICT if kind == RequestKind::Keyed => Self::Late,
-            StatusCode::GATEWAY_TIMEOUT if says(FailureKind::AnsweredLate) => Self::Late,
+            StatusCode::GATEWAY_TIMEOUT if says(FailureKind::ResponseLate) => Self::Late,
             StatusCode::GATEWAY_TIMEOUT if says(FailureKind::NotConfirmed) => Self::Unconfirmed,
             StatusCode::SERVICE_UNAVAILABLE => Self::Refused,
             _ => Self::Wrong(format!("{status} {:.120}", String::from_utf8_lossy(body))),
@@ -148,7 +148,7 @@ mod tests {
             assert!(id_in(response.body()).is_some());
             Fate::of(RequestKind::Plain, response.status(), response.body(), "")
         };
-        assert_eq!(fate(FailureKind::AnsweredLate), Fate::Late);
+        assert_eq!(fate(FailureKind::ResponseLate), Fate::Late);
         assert_eq!(fate(FailureKind::NotConfirmed), Fate::Unconfirmed);
         assert_eq!(fate(FailureKind::StreamFull), Fate::Refused);
         assert!(matches!(fate(FailureKind::TimedOut), Fate::Wrong(_)));

@@ -92,6 +92,7 @@ impl fmt::Display for Exchanges {
 
 fn request() -> Request<Full<Bytes>> {
     Request::post("/soak")
+        .header("host", "narun.example")
         .header("content-type", "application/octet-stream")
         .body(Full::new(Bytes::from_static(&[b'x'; 200])))
         .expect("a valid request")

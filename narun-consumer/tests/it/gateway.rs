@@ -29,7 +29,8 @@ pub(crate) struct HttpResponse {
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-pub(crate) async fn send(gateway: &Gateway, request: Request<Body>) -> HttpResponse {
+pub(crate) async fn send(gateway: &Gateway, mut request: Request<Body>) -> HttpResponse {
+    request.headers_mut().entry("host").or_insert(http::HeaderValue::from_static("narun.example"));
     let Ok(response) = gateway.service().oneshot(request).await;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("a whole body");

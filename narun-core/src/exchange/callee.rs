@@ -92,7 +92,7 @@ pub enum CalleeEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cancelled {
-    /// The gateway cancelled the exchange: its HTTP client left, or another attempt won.
+    /// The exchange is of no use any more: the HTTP client left or is late with its body, or another attempt won.
     ByCaller,
     /// The gateway is gone, or does not know the exchange any more.
     Gone,
@@ -211,7 +211,8 @@ impl<A: Clone + PartialEq> Callee<A> {
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return self.break_off(ResetCode::Deadline, Cancelled::Deadline);
+            let why = if self.waits_for_client() { Cancelled::ByCaller } else { Cancelled::Deadline };
+            return self.break_off(ResetCode::Deadline, why);
         }
         if self.working_at <= now {
             if !std::mem::take(&mut self.unheard) {

@@ -220,7 +220,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
         let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         if self.deadline <= now {
-            return self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
+            return self.time_out();
         }
         if self.is_idle(now) {
             return self.fail(FailureKind::ConsumerGone.into(), ResetCode::Idle);
@@ -284,7 +284,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             ResetCode::Draining if !reset.ran => {
                 return self.try_later(now, attempt, FailureKind::Draining.into());
             }
-            ResetCode::Deadline => FailureKind::TimedOut.into(),
+            ResetCode::Deadline => self.timeout().0.into(),
             ResetCode::Gone => FailureKind::ConsumerGone.into(),
             _ if reset.text.is_empty() => FailureKind::BadResponse.into(),
             _ => Failure::new(FailureKind::BadResponse).with_detail(reset.text),
@@ -297,6 +297,20 @@ impl<A: Clone + PartialEq> Caller<A> {
         let broken = broken_by(failure.kind(), code);
         let event = (!self.has_responded()).then_some(CallerEvent::Failed(failure));
         self.end(event, code, broken);
+    }
+
+    /// Ends the exchange because its deadline has passed.
+    pub(super) fn time_out(&mut self) {
+        let (kind, code) = self.timeout();
+        self.fail(kind.into(), code);
+    }
+
+    /// Returns the failure of an exchange whose deadline has passed: that of the side that it waited for.
+    fn timeout(&self) -> (FailureKind, ResetCode) {
+        match self.waits_for_client() {
+            true => (FailureKind::RequestTimedOut, ResetCode::Cancel),
+            false => (FailureKind::TimedOut, ResetCode::Deadline),
+        }
     }
 
     fn fail_out_of_order(&mut self, code: ResetCode) {

@@ -191,7 +191,7 @@ impl Submission {
             return;
         }
         if self.deadline <= now {
-            let kind = if self.accepted { FailureKind::AnsweredLate } else { FailureKind::NotConfirmed };
+            let kind = if self.accepted { FailureKind::ResponseLate } else { FailureKind::NotConfirmed };
             return self.fail(kind, "");
         }
         if self.retry_at.is_some_and(|retry| retry <= now) {

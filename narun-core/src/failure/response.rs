@@ -13,8 +13,7 @@ use crate::fields::{GRPC_MESSAGE, GRPC_STATUS, X_REQUEST_ID};
 pub struct FailureContext {
     /// The request's method.
     pub method: Method,
-    /// The `X-Request-Id` that the request has, or that the gateway gave it. `None` if no route matched and the client sent
-    /// none.
+    /// The `X-Request-Id` that the request has, or that the gateway gave it. `None` if it has none.
     pub request_id: Option<HeaderValue>,
     /// Whether the client speaks gRPC: its content type is `application/grpc`, with or without a suffix.
     pub grpc: bool,

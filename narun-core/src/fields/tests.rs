@@ -80,13 +80,29 @@ fn other_fields_stay_unchanged() {
 #[test]
 fn connection_options_are_the_named_fields_of_the_message() {
     let options =
-        ConnectionOptions::of(&map(&[("connection", "a, close, \u{e9}, b c, a"), ("a", ""), ("c", "")]));
+        ConnectionOptions::of(&map(&[("connection", "a, close, \u{e9}, b c, a"), ("a", ""), ("c", "")]), &[]);
     assert!(options.contain(&HeaderName::from_static("a")));
     for name in ["b", "c", "close", "connection"] {
         assert!(!options.contain(&HeaderName::from_static(name)), "{name}");
     }
-    let none = ConnectionOptions::of(&map(&[("connection", "close"), ("a", "")]));
+    let none = ConnectionOptions::of(&map(&[("connection", "close"), ("a", "")]), &[]);
     assert!(!none.contain(&HeaderName::from_static("a")));
+}
+
+#[test]
+fn connection_does_not_remove_fields_that_are_for_all_recipients() {
+    let kept = ["host", "forwarded", "x-forwarded-for", "x-forwarded-port", "x-request-id", "x-auth-user"];
+    let mut fields: Vec<_> = kept.iter().map(|name| (*name, "1")).collect();
+    let all = "Host, Forwarded, X-Forwarded-For, X-Forwarded-Port, X-Request-Id, X-Auth-User, X-Mine";
+    fields.extend([("x-mine", "1"), ("connection", all)]);
+    let fields = map(&fields);
+    let options = ConnectionOptions::of(&fields, &[HeaderName::from_static("x-auth-user")]);
+    for name in kept {
+        assert!(!options.contain(&HeaderName::from_static(name)), "{name}");
+    }
+    assert!(options.contain(&HeaderName::from_static("x-mine")));
+    assert!(ConnectionOptions::of(&fields, &[]).contain(&HeaderName::from_static("x-auth-user")));
+    assert_eq!(left(fields).len(), kept.len() - 1, "the receiver keeps what it does not know by name");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! HTTP fields as the array `[name, value, name, value, …]`.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 
 use super::reader::Reader;
 use super::writer::{STRING, Writer};
@@ -9,6 +9,9 @@ use crate::Limits;
 use crate::fields::{
     ConnectionOptions, Edit, is_forbidden_in_trailers_name, is_hop_by_hop_name, remove_hop_by_hop,
 };
+
+/// Between the parts of a `Cookie` field (RFC 6265, section 4.2.1).
+const COOKIE_SEPARATOR: &[u8] = b"; ";
 
 /// Returns an upper bound of the encoded length of fields, in bytes.
 pub(super) fn encoded_len(fields: &HeaderMap, edit: &Edit<'_>) -> usize {
@@ -19,7 +22,7 @@ pub(super) fn encoded_len(fields: &HeaderMap, edit: &Edit<'_>) -> usize {
     for (name, value) in edit.with {
         length += name.as_str().len() + value.len() + 2 * STRING;
     }
-    length
+    length + edit.host.map_or(0, |host| HOST.as_str().len() + host.len() + 2 * STRING)
 }
 
 /// Returns an upper bound of the encoded length of trailers, in bytes.
@@ -34,17 +37,29 @@ pub(super) fn write(
     edit: &Edit<'_>,
     limits: &Limits,
 ) -> Result<(), EncodeError> {
-    let most = fields.len() + edit.with.len();
+    let most = fields.len() + edit.with.len() + usize::from(edit.host.is_some());
     if most == 0 {
         return Ok(());
     }
-    let options = ConnectionOptions::of(fields);
+    let options = ConnectionOptions::of(fields, edit.keep);
+    let mut cookies = edit.join_cookies.then(|| fields.get_all(COOKIE));
     let mut pairs = writer.begin_pairs(key::FIELDS, most);
+    if let Some(host) = edit.host {
+        writer.pair(&mut pairs, HOST.as_str(), host.as_bytes());
+    }
     for (name, value) in fields {
         let text = name.as_str();
-        if !is_hop_by_hop_name(text) && !options.contain(name) && !edit.without.contains(name) {
-            writer.pair(&mut pairs, text, value.as_bytes());
+        if is_hop_by_hop_name(text) || options.contain(name) || is_left_out(name, edit) {
+            continue;
         }
+        if edit.join_cookies && *name == COOKIE {
+            // The first one stands for all.
+            if let Some(cookies) = cookies.take() {
+                writer.joined_pair(&mut pairs, text, &cookies, COOKIE_SEPARATOR);
+            }
+            continue;
+        }
+        writer.pair(&mut pairs, text, value.as_bytes());
     }
     for (name, value) in edit.with {
         if !is_hop_by_hop_name(name.as_str()) {
@@ -52,6 +67,13 @@ pub(super) fn write(
         }
     }
     check_count(writer.end_pairs(pairs), limits)
+}
+
+/// Returns whether an edit leaves out, or replaces, the message's own field.
+fn is_left_out(name: &HeaderName, edit: &Edit<'_>) -> bool {
+    edit.without.contains(name)
+        || (edit.host.is_some() && *name == HOST)
+        || edit.without_prefix.is_some_and(|prefix| name.as_str().starts_with(prefix))
 }
 
 /// Writes the trailer fields that may cross and returns their number. Writes nothing if it is 0.

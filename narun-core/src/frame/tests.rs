@@ -182,12 +182,74 @@ fn fields_are_edited_while_they_are_encoded() {
             (http::HeaderName::from_static("x-mine"), "3".parse().unwrap()),
             (http::header::UPGRADE, "h2c".parse().unwrap()),
         ],
+        ..Edit::default()
     };
     let payload = RequestHead::new(ID).encode(&parts, edit, &b""[..], None, &Limits::default()).unwrap();
     let frame = RequestFrame::decode(&payload, &Limits::default()).unwrap();
     let fields: Vec<_> =
         frame.parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     assert_eq!(fields, [("x-other", &b"2"[..]), ("x-mine", b"3")]);
+}
+
+/// The fields of a request after it has crossed with this edit, as `name: value`.
+fn edited(parts: &request::Parts, edit: Edit<'_>) -> Vec<String> {
+    let payload = RequestHead::new(ID).encode(parts, edit, &b""[..], None, &Limits::default()).unwrap();
+    let fields = RequestFrame::decode(&payload, &Limits::default()).unwrap().parts.headers;
+    fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+}
+
+#[test]
+fn fields_are_left_out_by_the_beginning_of_their_names() {
+    let parts = request_parts(
+        Request::get("/").header("x-forwarded-for", "1").header("x-forwarded", "2").header("forwarded", "3"),
+    );
+    let edit = Edit { without_prefix: Some("x-forwarded-"), ..Edit::default() };
+    assert_eq!(edited(&parts, edit), ["x-forwarded: 2", "forwarded: 3"]);
+}
+
+#[test]
+fn fields_to_keep_cross_although_connection_names_them() {
+    let parts = request_parts(
+        Request::get("/")
+            .header("connection", "x-kept, x-other")
+            .header("x-kept", "1")
+            .header("x-other", "2"),
+    );
+    let keep = [http::HeaderName::from_static("x-kept")];
+    assert_eq!(edited(&parts, Edit { keep: &keep, ..Edit::default() }), ["x-kept: 1"]);
+}
+
+#[test]
+fn an_edit_replaces_the_host() {
+    for hosts in [&[][..], &["a.example"], &["a.example", "b.example"]] {
+        let request = hosts
+            .iter()
+            .fold(Request::get("/").header("a", "1"), |request, host| request.header("host", *host));
+        let parts = request_parts(request.header("connection", "host"));
+        assert_eq!(edited(&parts, Edit { host: Some("c:1"), ..Edit::default() }), ["host: c:1", "a: 1"]);
+    }
+}
+
+/// RFC 9113, 8.2.3.
+#[test]
+fn cookies_are_joined() {
+    let long = "c".repeat(300);
+    for (cookies, joined) in [
+        (&[][..], None),
+        (&["a=1"], Some("a=1".to_owned())),
+        (&["a=1", "b=2", ""], Some("a=1; b=2; ".to_owned())),
+        (&["a=1", &long], Some(format!("a=1; {long}"))),
+    ] {
+        let request = cookies
+            .iter()
+            .fold(Request::get("/").header("a", "1"), |request, cookie| request.header("cookie", *cookie));
+        let parts = request_parts(request.header("z", "2"));
+        let fields = edited(&parts, Edit { join_cookies: true, ..Edit::default() });
+        let cookie = joined.map(|joined| format!("cookie: {joined}"));
+        let expected = [Some("a: 1".to_owned()), cookie, Some("z: 2".to_owned())];
+        assert_eq!(fields, expected.into_iter().flatten().collect::<Vec<_>>());
+        assert_eq!(edited(&parts, Edit::default()).len(), 2 + cookies.len());
+    }
 }
 
 #[test]

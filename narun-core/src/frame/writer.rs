@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use bytes::{Buf, BufMut, Bytes};
+use http::header::{GetAll, HeaderValue};
 use minicbor::Encoder;
 use minicbor::encode::{Error, Write};
 
@@ -162,6 +163,26 @@ impl Writer {
         }
         if !self.short(BYTES, value) {
             written(self.cbor.bytes(value));
+        }
+        pairs.written += 1;
+    }
+
+    /// Writes a text and a byte string that consists of values with a separator between them.
+    pub(super) fn joined_pair(
+        &mut self,
+        pairs: &mut Pairs,
+        name: &str,
+        values: &GetAll<'_, HeaderValue>,
+        separator: &[u8],
+    ) {
+        let separators = values.iter().count().saturating_sub(1) * separator.len();
+        let length = values.iter().map(HeaderValue::len).sum::<usize>() + separators;
+        written(self.cbor.str(name));
+        written(self.cbor.bytes_len(length as u64));
+        let buffer = &mut self.cbor.writer_mut().0;
+        for (nth, value) in values.iter().enumerate() {
+            buffer.extend_from_slice(if nth == 0 { &[] } else { separator });
+            buffer.extend_from_slice(value.as_bytes());
         }
         pairs.written += 1;
     }

@@ -52,6 +52,27 @@ fn every_key_has_a_default() {
 }
 
 #[test]
+fn proxies_are_trusted_only_if_they_are_listed() {
+    let config = read("").unwrap();
+    assert_eq!((config.forwarded(), config.trusted_proxies()), (ForwardedPolicy::Append, &[][..]));
+    let config = read("forwarded: append\ntrusted_proxies: [10.0.0.0/8, '::1']").unwrap();
+    let blocks: Vec<Cidr> = ["10.0.0.0/8", "::1/128"].map(|block| block.parse().unwrap()).into();
+    assert_eq!((config.forwarded(), config.trusted_proxies()), (ForwardedPolicy::Append, &blocks[..]));
+    assert_eq!(read("forwarded: replace").unwrap().forwarded(), ForwardedPolicy::Replace);
+    assert_eq!(read("forwarded: off").unwrap().forwarded(), ForwardedPolicy::Off);
+    for (text, part) in [
+        ("forwarded: all", "forwarded: `all` is not `append`, `replace` or `off`"),
+        ("trusted_proxies: [10.0.0.1/8]", "the address has bits after the prefix"),
+        ("trusted_proxies: [localhost]", "`localhost` is not a block of addresses"),
+        ("trusted_proxies: 10.0.0.0/8", "trusted_proxies"),
+        ("forwarded: off\ntrusted_proxies: [10.0.0.0/8]", "only `forwarded: append` uses them"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
 fn a_route_has_the_settings_of_its_keys() {
     for (keys, expected) in [
         ("{path: /a, app: a}", Route::any("/a", "a")),

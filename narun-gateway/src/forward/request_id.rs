@@ -1,43 +1,46 @@
-use http::{HeaderMap, HeaderValue};
-use narun_core::ExchangeId;
+//! `X-Request-Id`: the client's if it is valid, or else an id that is made here. Requests and responses have it.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response};
 use narun_core::fields::X_REQUEST_ID;
+use narun_core::{ExchangeId, FailureContext};
 
 /// A longer id is replaced.
 const MAX_LEN: usize = 128;
 
-/// How to treat `X-Request-Id`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum RequestId {
-    /// Pass it on: it is one field of 1 to 128 bytes of visible ASCII.
-    Keep,
-    /// Add this one, because there is none.
-    Add(HeaderValue),
-    /// Replace it by this one, because it could do harm in logs.
-    Replace(HeaderValue),
+/// The id of a request with these fields: the client's if it is passed on, or else this one.
+pub(crate) fn of_request(headers: &HeaderMap, id: &ExchangeId) -> HeaderValue {
+    passed_on(headers).cloned().unwrap_or_else(|| made(id))
 }
 
-impl RequestId {
-    pub(super) fn new(headers: &HeaderMap, id: &ExchangeId) -> Self {
-        if Self::passed_on(headers).is_some() {
-            Self::Keep
-        } else if headers.contains_key(X_REQUEST_ID) {
-            Self::Replace(Self::made(id))
-        } else {
-            Self::Add(Self::made(id))
-        }
-    }
+/// The client's id: one field of 1 to 128 bytes of visible ASCII. Returns `None` if it is not passed on, since it could do
+/// harm in logs.
+pub(super) fn passed_on(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut ids = headers.get_all(X_REQUEST_ID).iter();
+    ids.next().filter(|id| is_valid(id.as_bytes()) && ids.next().is_none())
+}
 
-    /// The client's id. Returns `None` if it is not passed on.
-    pub(crate) fn passed_on(headers: &HeaderMap) -> Option<&HeaderValue> {
-        let mut ids = headers.get_all(X_REQUEST_ID).iter();
-        ids.next().filter(|id| is_valid(id.as_bytes()) && ids.next().is_none())
-    }
+/// What the failure of a request that matches no route depends on.
+pub(crate) fn unrouted_context(method: &Method, headers: &HeaderMap) -> FailureContext {
+    let id = of_request(headers, &ExchangeId::from_bytes(rand::random()));
+    FailureContext::new(method.clone(), Some(id), FailureContext::is_grpc(headers))
+}
 
-    /// The id that replaces the client's.
-    pub(crate) fn made(id: &ExchangeId) -> HeaderValue {
-        // Cannot fail: an id consists of letters and digits.
-        HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+/// Adds the request's id to its response, unless the response has one.
+pub(crate) fn complete<B>(response: &mut Response<B>, id: Option<&HeaderValue>) {
+    if let Some(id) = id {
+        response.headers_mut().entry(X_REQUEST_ID).or_insert_with(|| id.clone());
     }
+}
+
+/// Clones of it do not allocate.
+fn made(id: &ExchangeId) -> HeaderValue {
+    let mut text = [0; 26];
+    // Neither can fail: an id is 26 letters and digits.
+    let _ = write!(&mut text[..], "{id}");
+    HeaderValue::from_maybe_shared(Bytes::from_owner(text)).unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn is_valid(id: &[u8]) -> bool {

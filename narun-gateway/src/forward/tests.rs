@@ -19,6 +19,11 @@ fn request(target: &str, fields: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+/// The policy, and trusted proxies.
+fn forwarding(policy: ForwardedPolicy) -> Forwarding {
+    Forwarding { policy, trusted: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::1".parse().unwrap()] }
+}
+
 /// The fields that an app gets, as `name: value` in order, without the request's id and host.
 fn after(parts: &Parts, peer: Option<&Peer>, policy: ForwardedPolicy) -> Vec<String> {
     fields_after(parts, peer, policy)
@@ -33,19 +38,26 @@ fn fields_after(
     peer: Option<&Peer>,
     policy: ForwardedPolicy,
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let changes = FieldChanges::new(parts, peer, policy, &ID);
+    let id = request_id::of_request(&parts.headers, &ID);
+    let forwarding = forwarding(policy);
+    let changes = FieldChanges::new(parts, peer, &forwarding, &[], &id);
     let edit = changes.edit();
-    let kept = parts.headers.iter().filter(|(name, _)| !edit.without.contains(name));
+    let is_dropped = |name: &HeaderName| {
+        edit.without.contains(name)
+            || edit.without_prefix.is_some_and(|prefix| name.as_str().starts_with(prefix))
+    };
+    let kept = parts.headers.iter().filter(|(name, _)| !is_dropped(name));
     let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
     kept.chain(edit.with.iter().cloned()).collect()
 }
 
-const FORGED: [(&str, &str); 5] = [
+const FORGED: [(&str, &str); 6] = [
     ("host", "example.com"),
     ("forwarded", "for=198.51.100.1"),
     ("x-forwarded-for", "198.51.100.1"),
     ("x-forwarded-host", "other.example"),
     ("x-forwarded-proto", "gopher"),
+    ("x-forwarded-port", "70"),
 ];
 
 #[test]
@@ -75,10 +87,29 @@ fn append_adds_elements_and_keeps_single_values() {
             "x-forwarded-for: 198.51.100.1",
             "x-forwarded-host: other.example",
             "x-forwarded-proto: gopher",
+            "x-forwarded-port: 70",
             added[0],
             added[1],
         ]
     );
+}
+
+#[test]
+fn append_replaces_the_fields_of_strangers() {
+    let parts = request("/", &FORGED);
+    for address in ["198.51.100.9", "[2001:db8::2]"] {
+        let stranger = peer(address);
+        let fields = after(&parts, Some(&stranger), ForwardedPolicy::Append);
+        assert_eq!(fields, after(&parts, Some(&stranger), ForwardedPolicy::Replace));
+        assert_eq!(fields.len(), 4, "{fields:?}");
+        assert!(!fields.concat().contains("198.51.100.1;"), "{fields:?}");
+    }
+    // A peer that is not known is a stranger.
+    assert_eq!(
+        after(&parts, None, ForwardedPolicy::Append),
+        ["forwarded: host=example.com", "x-forwarded-host: example.com"]
+    );
+    assert!(Forwarding::default().trusted.is_empty());
 }
 
 #[test]
@@ -100,7 +131,9 @@ fn replace_drops_the_clients_fields() {
 #[test]
 fn off_changes_nothing() {
     let parts = request("/", &FORGED);
-    let changes = FieldChanges::new(&parts, Some(&peer("192.0.2.1")), ForwardedPolicy::Off, &ID);
+    let (forwarding, id) = (forwarding(ForwardedPolicy::Off), HeaderValue::from_static("theirs"));
+    let changes = FieldChanges::new(&parts, Some(&peer("192.0.2.1")), &forwarding, &[], &id);
+    assert_eq!(changes.edit().without_prefix, None);
     assert!(changes.edit().with.is_empty() && changes.edit().without.is_empty());
 }
 
@@ -134,16 +167,12 @@ fn addresses_have_the_form_of_rfc_7239() {
 #[test]
 fn hosts_are_quoted_if_needed() {
     for (host, forwarded, x_forwarded_host) in [
-        ("example.com", "host=example.com", Some("example.com")),
-        ("example.com:8080", "host=\"example.com:8080\"", Some("example.com:8080")),
-        ("[2001:db8::1]:80", "host=\"[2001:db8::1]:80\"", Some("[2001:db8::1]:80")),
-        ("a;proto=http", "host=\"a;proto=http\"", Some("a;proto=http")),
-        ("a\",for=b", "host=\"a\\\",for=b\"", None),
-        ("a\\", "host=\"a\\\\\"", None),
-        ("a, b", "host=\"a, b\"", None),
+        ("example.com", "host=example.com", "example.com"),
+        ("example.com:8080", "host=\"example.com:8080\"", "example.com:8080"),
+        ("[2001:db8::1]:80", "host=\"[2001:db8::1]:80\"", "[2001:db8::1]:80"),
+        ("a;proto=http", "host=\"a;proto=http\"", "a;proto=http"),
     ] {
-        let mut expected = vec![format!("forwarded: {forwarded}")];
-        expected.extend(x_forwarded_host.map(|host| format!("x-forwarded-host: {host}")));
+        let expected = [format!("forwarded: {forwarded}"), format!("x-forwarded-host: {x_forwarded_host}")];
         let parts = request("/", &[("host", host)]);
         assert_eq!(after(&parts, None, ForwardedPolicy::Append), expected);
     }
@@ -152,15 +181,15 @@ fn hosts_are_quoted_if_needed() {
 #[test]
 fn invalid_hosts_are_left_out() {
     let mut parts = request("/", &[]);
-    for host in [&b""[..], b"\xffhost"] {
+    for host in [&b""[..], b"\xffhost", b"a\",for=b", b"a, b", b"a\\"] {
         parts.headers.insert(header::HOST, HeaderValue::from_bytes(host).unwrap());
         assert!(after(&parts, None, ForwardedPolicy::Append).is_empty());
     }
 }
 
 #[test]
-fn the_host_of_the_target_wins_over_the_field_without_its_user() {
-    let parts = request("http://user:word@target.example:81/", &[("host", "field.example")]);
+fn the_host_of_the_target_wins_over_the_field() {
+    let parts = request("http://target.example:81/", &[("host", "field.example")]);
     assert_eq!(
         after(&parts, None, ForwardedPolicy::Append),
         ["forwarded: host=\"target.example:81\"", "x-forwarded-host: target.example:81"]
@@ -209,6 +238,12 @@ fn missing_and_invalid_request_ids_are_replaced_by_the_exchange_id() {
 fn the_default_hook_reads_the_extension() {
     let mut parts = request("/", &[]);
     assert_eq!(DefaultPeerHook.peer(&parts), None);
+    #[cfg(feature = "axum")]
+    {
+        let connected = SocketAddr::from(([192, 0, 2, 2], 80));
+        parts.extensions.insert(axum::extract::ConnectInfo(connected));
+        assert_eq!(DefaultPeerHook.peer(&parts), Some(Peer::new(connected, Scheme::HTTP)));
+    }
     parts.extensions.insert(peer("192.0.2.1"));
     assert_eq!(DefaultPeerHook.peer(&parts), Some(peer("192.0.2.1")));
 }

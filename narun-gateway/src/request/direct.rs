@@ -4,13 +4,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request;
+use http::{HeaderValue, request};
 use narun_core::exchange::Caller;
 use narun_core::frame::RequestHead;
 use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::body::{BodyPrefix, Fitted, fit};
 use narun_nats::drive::{Call, IncomingResponse, StreamedExchange};
 
+use super::client_body::ClientBody;
 use super::failures::unsendable;
 use super::prefix::RequestBody;
 use super::remaining::RemainingBody;
@@ -27,12 +28,19 @@ pub(super) enum Sent {
     Streaming(IncomingResponse),
 }
 
+/// The head of a request that is sent.
+#[derive(Debug)]
+pub(super) struct DirectHead<'a> {
+    pub(super) id: ExchangeId,
+    pub(super) request_id: &'a HeaderValue,
+    pub(super) parts: &'a request::Parts,
+}
+
 /// Encodes a request that came in `elapsed` ago, with as much of its body as fits the frame, and begins its exchange.
 pub(super) fn send<B>(
     state: &GatewayState,
     route: &Arc<CompiledRoute>,
-    id: ExchangeId,
-    parts: &request::Parts,
+    direct: &DirectHead<'_>,
     body: RequestBody<B>,
     elapsed: Duration,
 ) -> Result<Sent, Failure>
@@ -40,13 +48,14 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let DirectHead { id, request_id, parts } = *direct;
     let endpoint = state.endpoint();
     let config = route.caller_config(parts, elapsed);
     if config.total_timeout.is_some_and(|left| left.is_zero()) {
         return Err(FailureKind::TimedOut.into());
     }
     let mut head = RequestHead::new(id);
-    let fields = state.complete(&mut head, parts, id);
+    let fields = state.complete(&mut head, parts, request_id);
     head.head_timeout = Some(config.head_timeout).filter(|_| config.idle.is_none());
     head.total_timeout = config.total_timeout;
     head.credit = config.credit;
@@ -87,7 +96,7 @@ where
     B::Error: Into<BoxError>,
 {
     // The type of the body is that of `send`, so that there is one type of task.
-    let (exchange, incoming) = StreamedExchange::<RemainingBody<Pin<Box<B>>>>::continue_call(call);
+    let (exchange, incoming) = StreamedExchange::<RemainingBody<ClientBody<B>>>::continue_call(call);
     state.spawn(exchange);
     incoming
 }

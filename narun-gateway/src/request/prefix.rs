@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, header, request};
+use http::{HeaderMap, request};
 use narun_core::Failure;
-use narun_nats::body::{BodyPrefix, Prefix};
+use narun_nats::body::{BodyPrefix, Prefix, content_length};
 
+use super::client_body::ClientBody;
 use super::failures::{body_failed, too_large};
 use crate::body::BoxError;
 
@@ -20,7 +21,7 @@ pub(super) struct RequestBody<B> {
     /// The bytes that were received.
     pub(super) prefix: BodyPrefix,
     /// The body after them. `None` if they are all.
-    pub(super) following: Option<Pin<Box<B>>>,
+    pub(super) following: Option<ClientBody<B>>,
 }
 
 impl<B> RequestBody<B> {
@@ -34,16 +35,16 @@ impl<B> RequestBody<B> {
 #[derive(Debug)]
 pub(super) struct RequestPrefix<B> {
     /// `None` once they are taken.
-    prefix: Option<Prefix<Pin<Box<B>>>>,
+    prefix: Option<Prefix<ClientBody<B>>>,
     limit: usize,
 }
 
 impl<B: http_body::Body> RequestPrefix<B> {
     /// Takes up to `room` bytes of a body that may have up to `limit` bytes.
-    pub(super) fn new(body: B, room: usize, limit: usize) -> Self {
+    pub(super) fn new(body: ClientBody<B>, room: usize, limit: usize) -> Self {
         // The byte that is one too many ends the prefix.
         let room = room.min(limit.saturating_add(1));
-        Self { prefix: Some(Prefix::new(Box::pin(body), room).looking_twice()), limit }
+        Self { prefix: Some(Prefix::new(body, room).looking_twice()), limit }
     }
 
     /// Takes nothing, for a client that waits for 100 before it sends its body.
@@ -83,8 +84,7 @@ pub(super) fn head_len(parts: &request::Parts) -> usize {
 
 /// The length of the body. Returns `None` if neither the body nor `Content-Length` says it.
 pub(super) fn announced<B: http_body::Body>(parts: &request::Parts, body: &B) -> Option<u64> {
-    let field = || parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-    body.size_hint().exact().or_else(field)
+    body.size_hint().exact().or_else(|| content_length(&parts.headers).ok()?)
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, header};
+use http::{HeaderMap, Method, Response};
 use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
-use narun_nats::body::{Measured, has_content};
+use narun_nats::body::{Measured, content_length, has_content, remove_length};
 use narun_nats::drive::IncomingResponse;
 use tokio::time::Instant;
 
@@ -19,8 +19,9 @@ use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
 
 /// The response of an exchange that ended with its RESPONSE frame.
-pub(super) fn whole(method: &Method, frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
+pub(super) fn whole(method: &Method, mut frame: Box<ResponseFrame>) -> Result<Response<Body>, Failure> {
     if !has_content(method, frame.parts.status) {
+        remove_length(frame.parts.status, &mut frame.parts.headers);
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     if announced(&frame.parts.headers)?.is_some_and(|length| length != frame.body.len() as u64) {
@@ -35,11 +36,12 @@ pub(super) fn streamed(
     state: &Arc<GatewayState>,
     route: &Arc<CompiledRoute>,
     context: &RequestContext,
-    frame: Box<ResponseFrame>,
+    mut frame: Box<ResponseFrame>,
     incoming: IncomingResponse,
 ) -> Result<Response<Body>, Failure> {
     // Dropping the reader cancels the exchange.
     if !has_content(&context.method, frame.parts.status) {
+        remove_length(frame.parts.status, &mut frame.parts.headers);
         return Ok(Response::from_parts(frame.parts, Body::empty()));
     }
     let length = announced(&frame.parts.headers)?;
@@ -52,17 +54,9 @@ pub(super) fn streamed(
     Ok(Response::from_parts(frame.parts, Body::streaming(content)))
 }
 
-/// The `Content-Length` of a response. Returns `None` if it has none.
 fn announced(fields: &HeaderMap) -> Result<Option<u64>, Failure> {
-    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter().map(|length| {
-        let digits = length.to_str().ok().filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()));
-        digits.and_then(|digits| digits.parse::<u64>().ok())
-    });
-    let Some(first) = lengths.next() else { return Ok(None) };
-    match first.filter(|_| lengths.all(|other| other == first)) {
-        Some(length) => Ok(Some(length)),
-        None => Err(Failure::new(FailureKind::BadResponse).with_detail("an invalid content-length")),
-    }
+    content_length(fields)
+        .map_err(|error| Failure::new(FailureKind::BadResponse).with_detail(error.to_string()))
 }
 
 /// The content of a streamed response. A gRPC call that reaches its deadline ends with a status. Dropped before its end, it

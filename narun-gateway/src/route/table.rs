@@ -30,6 +30,8 @@ pub(crate) struct Hosts {
     /// The lengths of the keys of `below`, longest first, which bound the look-ups for a host with many dots.
     lengths: Vec<usize>,
     any: Tree,
+    /// All routes with a host, for requests whose host is invalid. Of those with the same path and method, it has one.
+    named: Tree,
 }
 
 impl<T> RouteTable<T> {
@@ -56,10 +58,16 @@ impl<T> RouteTable<T> {
 
     /// Finds the most specific route of a request. Returns `None` if no route has its host, path and method.
     ///
-    /// `host` is the target's authority or the `Host` field. Its user, port and trailing dot are ignored. `path` is matched
-    /// without decoding. Does not allocate.
+    /// `host` is a valid host. Its port and trailing dot are ignored. `path` is matched without decoding. Does not allocate.
     pub(crate) fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Option<&Arc<T>> {
         let number = self.hosts.visit(host, |tree| tree.find(path, method))?;
+        Some(&self.prepared[number])
+    }
+
+    /// Finds a route that has the path and method of a request, whatever its host is. Does not allocate.
+    pub(crate) fn find_for_any_host(&self, method: &Method, path: &str) -> Option<&Arc<T>> {
+        let Hosts { any, named, .. } = &self.hosts;
+        let number = any.find(path, method).or_else(|| named.find(path, method))?;
         Some(&self.prepared[number])
     }
 
@@ -87,6 +95,11 @@ impl Hosts {
     /// Inserts a route. The inner error is the number of the route that it conflicts with.
     pub(crate) fn insert(&mut self, route: &Route, number: usize) -> Result<Result<(), usize>, RouteError> {
         let checked = route.check()?;
+        if checked.host != HostPattern::Any {
+            for pattern in &checked.patterns {
+                self.named.insert_new(pattern, &route.methods, number);
+            }
+        }
         let tree = match checked.host {
             HostPattern::Any => &mut self.any,
             HostPattern::Exact(host) => self.exact.entry(host.into_boxed_bytes()).or_default(),
@@ -103,14 +116,10 @@ impl Hosts {
     /// Visits the trees of all patterns that match a host, the most specific first, until `visit` returns a route.
     fn visit(&self, host: Option<&str>, mut visit: impl FnMut(&Tree) -> Option<usize>) -> Option<usize> {
         if (!self.exact.is_empty() || !self.below.is_empty())
-            && let Some(host) = host.map(host::without_port)
-            && host.len() <= host::MAX_LEN
+            && let Some(host) = host
+            && let Some(lower) = host::key(host, &mut [0; host::MAX_LEN])
         {
-            let mut lower = [0; host::MAX_LEN];
-            let lower = &mut lower[..host.len()];
-            lower.copy_from_slice(host.as_bytes());
-            lower.make_ascii_lowercase();
-            if let Some(tree) = self.exact.get(&*lower)
+            if let Some(tree) = self.exact.get(lower)
                 && let Some(found) = visit(tree)
             {
                 return Some(found);

@@ -61,6 +61,11 @@ impl Tree {
         self.root.end_of(pattern).insert(methods, route)
     }
 
+    /// Inserts a route for those of its methods that no other route with this path has.
+    pub(crate) fn insert_new(&mut self, pattern: &Pattern, methods: &[Method], route: usize) {
+        self.root.end_of(pattern).insert_new(methods, route);
+    }
+
     /// The most specific route with this path and method.
     pub(crate) fn find(&self, path: &str, method: &Method) -> Option<usize> {
         let relative = path.strip_prefix('/')?;
@@ -171,6 +176,17 @@ impl Methods {
             }
         }
         Ok(())
+    }
+
+    fn insert_new(&mut self, methods: &[Method], route: usize) {
+        if methods.is_empty() {
+            self.any.get_or_insert(route);
+        }
+        for method in methods {
+            if self.named(method).is_none() {
+                self.named.push((method.clone(), route));
+            }
+        }
     }
 
     fn find(&self, method: &Method) -> Option<usize> {

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Response, header, request};
-use narun_core::{Body, ExchangeId, Failure, FailureContext, FailureKind};
+use narun_core::{Body, ExchangeId, Failure, FailureKind};
 use narun_nats::jetstream::OutcomeState;
 use tokio::time::{Instant, timeout_at};
 
 use super::response;
 use super::response::stored;
+use crate::forward::request_id;
 use crate::idempotency::{failure, not_kept};
 use crate::state::GatewayState;
 
@@ -14,14 +15,25 @@ use crate::state::GatewayState;
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
 /// Responds to a request for a status resource.
-pub(crate) async fn respond(state: Arc<GatewayState>, parts: request::Parts) -> Response<Body> {
+///
+/// `problem` says what is wrong with the request's host. `None` if nothing is.
+pub(crate) async fn respond(
+    state: Arc<GatewayState>,
+    parts: request::Parts,
+    problem: Option<&'static str>,
+) -> Response<Body> {
     let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
-    let outcome =
-        if is_read { status(&state, &parts).await } else { Err(FailureKind::MethodNotAllowed.into()) };
+    let outcome = match problem {
+        Some(problem) => Err(Failure::new(FailureKind::InvalidHead).with_detail(problem)),
+        None if is_read => status(&state, &parts).await,
+        None => Err(FailureKind::MethodNotAllowed.into()),
+    };
+    let context = request_id::unrouted_context(&parts.method, &parts.headers);
     let mut response = outcome.unwrap_or_else(|failure| {
         tracing::debug!(%failure, path = parts.uri.path(), "the status cannot be returned");
-        state.respond(&failure, &FailureContext::of_request(&parts.method, &parts.headers))
+        state.respond(&failure, &context)
     });
+    request_id::complete(&mut response, context.request_id.as_ref());
     if !is_read {
         response.headers_mut().insert(header::ALLOW, ALLOW);
     }

@@ -1,6 +1,5 @@
 //! Gateways that lose their connection to NATS, or never had one.
 
-use std::future::IntoFuture;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions};
@@ -8,9 +7,6 @@ use http::StatusCode;
 use narun_core::frame::Frame;
 use narun_gateway::Gateway;
 use narun_support::Server;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 
 use crate::consumer::Consumer;
 use crate::harness::{
@@ -188,36 +184,6 @@ async fn a_gateway_is_built_without_a_server() {
     server.restart().expect("the server");
     let mut consumer = Consumer::start(connect_to(server.url()).await, &app).await;
     serves_again(&gateway, &mut consumer).await;
-}
-
-#[tokio::test]
-async fn a_client_that_still_sends_its_body_sees_the_503() {
-    let mut server = Server::start().expect("a nats-server");
-    let gateway = builder(connect_to(server.url()).await, &new_app()).build().await.expect("a gateway");
-    server.kill().expect("a dead server");
-    eventually("a refusal", async || {
-        send(&gateway, get("/")).await.status == StatusCode::SERVICE_UNAVAILABLE
-    })
-    .await;
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let http = tokio::spawn(axum::serve(listener, axum::Router::new().layer(gateway.layer())).into_future());
-
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
-    stream.set_nodelay(true).expect("a socket");
-    let mut received = [0; 4096];
-    // Twice on one connection, which stays open only if the body was read.
-    for _ in 0..2 {
-        stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n").await.expect("sent");
-        let early = timeout(Duration::from_millis(100), stream.read(&mut received)).await;
-        assert!(early.is_err(), "responded before the body came");
-        stream.write_all(b"body").await.expect("the connection is open");
-        let read = timeout(Duration::from_secs(10), stream.read(&mut received)).await;
-        let length = read.expect("in time").expect("read");
-        let response = String::from_utf8_lossy(&received[..length]);
-        assert!(response.starts_with("HTTP/1.1 503"), "{response}");
-    }
-    http.abort();
 }
 
 async fn connect_to(url: &str) -> Client {

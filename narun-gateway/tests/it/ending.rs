@@ -7,7 +7,9 @@ use http::{Response, StatusCode};
 use narun_core::frame::{Frame, Reset, ResetCode, VERSION, Working};
 use narun_gateway::{Body, Failure, FailureContext, FailureKind};
 
-use crate::harness::{Metrics, eventually, get, grpc, open_tokens, pair, pair_with, post, send, spawn};
+use crate::harness::{
+    Metrics, eventually, get, grpc, open_tokens, pair, pair_with, post, send, spawn, with_host,
+};
 
 #[tokio::test]
 async fn a_client_that_leaves_cancels_its_consumer() {
@@ -50,8 +52,8 @@ async fn a_consumer_that_responds_after_the_client_left_gets_gone() {
 async fn a_request_that_is_never_polled_costs_nothing() {
     let (gateway, mut consumer) = pair().await;
     let mut service = gateway.service();
-    let mut polled = Box::pin(tower::Service::call(&mut service, get("/polled")));
-    drop(tower::Service::call(&mut service, get("/unpolled")));
+    let mut polled = Box::pin(tower::Service::call(&mut service, with_host(get("/polled"))));
+    drop(tower::Service::call(&mut service, with_host(get("/unpolled"))));
     assert!(polled.as_mut().now_or_never().is_none());
     assert_eq!(open_tokens(&gateway), 1);
     assert_eq!(consumer.request().await.request.parts.uri, "/polled");
@@ -65,7 +67,7 @@ async fn a_gateway_ends_with_its_last_clone() {
     let service = gateway.service();
     drop(gateway);
     let response = tokio::spawn(async move {
-        let Ok(response) = tower::ServiceExt::oneshot(service, get("/")).await;
+        let Ok(response) = tower::ServiceExt::oneshot(service, with_host(get("/"))).await;
         response.status()
     });
     let exchange = consumer.request().await;

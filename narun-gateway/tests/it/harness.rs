@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::Client;
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use narun_gateway::{Body, BoxError, Gateway, GatewayBuilder, Namespace, ResponseBody, Route};
@@ -96,13 +97,19 @@ pub(crate) fn grpc(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// Sends a request and waits for the whole response.
+/// Adds a `Host` if there is none: HTTP/1.1 needs one, and most tests do not care about it.
+pub(crate) fn with_host<B>(mut request: Request<B>) -> Request<B> {
+    request.headers_mut().entry(HOST).or_insert(http::HeaderValue::from_static("narun.example"));
+    request
+}
+
+/// Sends a request and waits for the whole response. A `Host` is added if there is none.
 pub(crate) async fn send<B>(gateway: &Gateway, request: Request<B>) -> HttpResponse
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Ok(response) = gateway.service().oneshot(request).await;
+    let Ok(response) = gateway.service().oneshot(with_host(request)).await;
     HttpResponse::of(response).await
 }
 
@@ -112,7 +119,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Ok(response) = gateway.service().oneshot(request).await;
+    let Ok(response) = gateway.service().oneshot(with_host(request)).await;
     response
 }
 

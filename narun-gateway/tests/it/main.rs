@@ -4,15 +4,19 @@
 
 mod consumer;
 mod harness;
+mod http_server;
 mod proxy;
 mod streaming;
 mod worker;
 
+mod client_pauses;
 mod connection;
 mod durable;
 mod durable_bodies;
 mod durable_failures;
 mod durable_streams;
+mod early_responses;
+mod edge;
 mod ending;
 mod fields;
 mod grpc;
@@ -21,6 +25,8 @@ mod limits;
 mod metrics;
 mod no_response;
 mod outcomes;
+#[cfg(feature = "axum")]
+mod placement;
 mod refused;
 mod responses;
 mod routing;

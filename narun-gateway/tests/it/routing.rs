@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use narun_gateway::Route;
 use tower::ServiceExt;
 
-use crate::harness::{HttpResponse, connect, get, grpc, pair, pair_with, request, send, spawn};
+use crate::harness::{HttpResponse, connect, get, grpc, pair, pair_with, request, send, spawn, with_host};
 
 #[tokio::test]
 async fn a_matching_request_goes_to_the_app_and_its_response_to_the_client() {
@@ -59,7 +59,7 @@ async fn a_layer_passes_other_requests_to_the_inner_service() {
         .layer(gateway.layer());
 
     let call = |request| async {
-        HttpResponse::of(router.clone().oneshot(request).await.expect("infallible")).await
+        HttpResponse::of(router.clone().oneshot(with_host(request)).await.expect("infallible")).await
     };
     assert_eq!(call(get("/local")).await.body, "local");
     // Only the method does not match: the layer does not respond with 405 for the inner service.

@@ -1,68 +1,14 @@
 //! Streamed bodies as an HTTP/1.1 client sees them, byte by byte.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use http::{HeaderMap, HeaderValue, Response, header};
 use narun_core::Body;
 use narun_core::exchange::Cancelled;
 use narun_core::frame::ResetCode;
-use narun_gateway::Gateway;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::io::AsyncWriteExt;
 
-use crate::harness::{eventually, open_tokens, pair, soon};
+use crate::harness::{eventually, open_tokens, pair};
+use crate::http_server::{Http, read_to_end, read_until};
 use crate::streaming::{Handler, noise, streamed_response};
-
-/// An HTTP server with a gateway.
-struct Http {
-    address: SocketAddr,
-    task: AbortHandle,
-}
-
-impl Http {
-    async fn start(gateway: &Gateway) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let app = axum::Router::new().fallback_service(gateway.service());
-        let task = tokio::spawn(async move { axum::serve(listener, app).await }).abort_handle();
-        Self { address, task }
-    }
-
-    /// Opens a connection and sends this.
-    async fn send(&self, request: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
-        stream.write_all(request.as_bytes()).await.expect("sent");
-        stream
-    }
-}
-
-impl Drop for Http {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Reads until `end`.
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut text = String::new();
-    soon(end, async {
-        while !text.ends_with(end) {
-            let byte = stream.read_u8().await.expect("a byte");
-            text.push(byte.into());
-        }
-    })
-    .await;
-    text
-}
-
-/// Reads until the connection ends.
-async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // Whether it ends with an error depends on TCP.
-    let _ = soon("the end of a connection", stream.read_to_end(&mut bytes)).await;
-    bytes
-}
 
 const UPLOAD: &str = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
 const DOWNLOAD: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";

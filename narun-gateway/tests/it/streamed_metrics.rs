@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use http::Response;
 use narun_core::frame::Data;
-use narun_gateway::Route;
+use narun_gateway::{Linger, Route};
 
-use crate::harness::{Metrics, eventually, get, pair, spawn, spawn_open};
+use crate::harness::{Metrics, eventually, get, pair_with, spawn, spawn_open};
 use crate::streaming::{Handler, broken, streamed_response, upload};
 
 #[tokio::test]
 async fn bytes_and_resets_are_counted() {
     let metrics = Metrics::install();
-    let (gateway, mut consumer) = pair().await;
+    let (gateway, mut consumer) = pair_with(|builder| builder.linger(Linger::off())).await;
     gateway.replace_routes([Route::any("/", consumer.app()).max_body(20)]).expect("routes");
     let bytes = |direction: &str| {
         metrics.value(&format!("http_gateway_{direction}_body_bytes_total"), &[("path", "/")])

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::stream::ClusterInfo;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
@@ -38,25 +39,36 @@ impl MethodCall<'_> {
     }
 
     /// The failure of a call to which JetStream had no responders, by a look-up: the stream or consumer does not exist,
-    /// or has no leader at the moment.
+    /// was created again, or has no leader at the moment.
     pub(crate) async fn unanswered<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
+        let known = [Code::NotFound, Code::FailedPrecondition, Code::Aborted];
         match timeout(LOOK.min(self.time_to_wait()), look).await {
-            Ok(Err(status)) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => status,
+            Ok(Err(status)) if known.contains(&status.code()) => status,
             _ => status::no_leader(),
         }
     }
 
     /// As [`unanswered`](Self::unanswered), for a consumer by its NATS names.
     pub(crate) async fn unanswered_consumer(&self, stream: &str, consumer: &str) -> Status {
-        let look = async {
+        self.unanswered(async {
             let info = self.connection().consumer_info(stream, consumer).await?;
-            // Without a cluster there are no elections: another call has deleted and created the consumer in between.
-            Ok(info.cluster.is_none().then(status::replaced))
-        };
-        match timeout(LOOK.min(self.time_to_wait()), look).await {
-            Ok(Ok(Some(replaced))) => replaced,
-            Ok(found) => self.unanswered(std::future::ready(found)).await,
-            Err(_) => status::no_leader(),
-        }
+            has_leader_elections(info.cluster.as_ref())
+        })
+        .await
     }
+
+    /// As [`unanswered`](Self::unanswered), for a message to a stream, by the client's name for it.
+    pub(crate) async fn unanswered_publish(&self, stream: &str, subject: &str) -> Status {
+        self.unanswered(async {
+            let (_, info) = self.stream(stream).await?;
+            self.stream_of(stream, subject).await?;
+            has_leader_elections(info.cluster.as_ref())
+        })
+        .await
+    }
+}
+
+/// Fails without a cluster: there are no elections, so another call has deleted and created what did not respond.
+fn has_leader_elections(cluster: Option<&ClusterInfo>) -> Result<(), Status> {
+    cluster.map(|_| ()).ok_or_else(status::replaced)
 }

@@ -30,7 +30,7 @@ impl Unary for pb::PublishToStreamRequest {
         let ack = match ack.await {
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 call.connection().verified().remove(&stream);
-                return Err(call.unanswered(call.stream_of(&self.stream_name, &subject)).await);
+                return Err(call.unanswered_publish(&self.stream_name, &subject).await);
             }
             result => result.or_status()?,
         };

@@ -56,7 +56,12 @@ impl Site {
 
     /// The size of a download; an error with the status if it failed, or if it was aborted.
     async fn download(&self, method: Method) -> Result<u64, Option<StatusCode>> {
-        let request = Request::builder().method(method).uri("/down").body(Body::empty()).expect("a request");
+        let request = Request::builder()
+            .method(method)
+            .uri("/down")
+            .header("host", "narun.example")
+            .body(Body::empty())
+            .expect("a request");
         let Ok(response) = soon("a response", self.gateway.service().oneshot(request)).await;
         match response.status() {
             StatusCode::OK => soon("a body", check(response.into_body())).await.map_err(|_| None),
@@ -66,7 +71,8 @@ impl Site {
 
     /// The response to an upload.
     async fn upload(&self) -> (StatusCode, Bytes) {
-        let request = Request::post("/up").body(content(SIZE)).expect("a request");
+        let request =
+            Request::post("/up").header("host", "narun.example").body(content(SIZE)).expect("a request");
         let Ok(response) = soon("a response", self.gateway.service().oneshot(request)).await;
         let status = response.status();
         let body = soon("a body", response.into_body().collect()).await;
@@ -153,7 +159,8 @@ async fn lost_credit_is_requested_again() {
 async fn a_client_that_leaves_is_noticed_if_its_reset_is_lost() {
     let (body, watch) = watched(content(u64::MAX));
     let site = Site::with(super::answering(Response::new(boxed(body)))).await;
-    let request = Request::get("/down").body(Body::empty()).expect("a request");
+    let request =
+        Request::get("/down").header("host", "narun.example").body(Body::empty()).expect("a request");
     let Ok(response) = soon("a response", site.gateway.service().oneshot(request)).await;
     site.from_gateway.lose(|frame| matches!(frame, Frame::Reset(_)));
     drop(response);

@@ -30,7 +30,7 @@ async fn post<B>(
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let request = Request::post(path).body(boxed(body)).expect("a request");
+    let request = Request::post(path).header("host", "narun.example").body(boxed(body)).expect("a request");
     let Ok(response) = soon("a response", gateway.service().oneshot(request)).await;
     response
 }

@@ -51,7 +51,7 @@ impl Call {
 
     /// How many attempts of the request have been published.
     pub const fn attempts(&self) -> u8 {
-        self.drive.outlet().attempts()
+        self.drive.outlet.attempts()
     }
 }
 

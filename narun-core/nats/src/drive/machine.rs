@@ -66,9 +66,36 @@ impl<M> Hold<M> for Owned<M> {
     }
 }
 
+/// What all machines do alike, by methods of their own.
+macro_rules! alike {
+    ($transmit:ty, $event:ty) => {
+        type Transmit = $transmit;
+        type Event = $event;
+
+        fn poll_transmit(&mut self) -> Option<$transmit> {
+            self.poll_transmit()
+        }
+
+        fn poll_event(&mut self) -> Option<$event> {
+            self.poll_event()
+        }
+
+        fn poll_timeout(&self) -> Option<Time> {
+            self.poll_timeout()
+        }
+
+        fn handle_timeout(&mut self, now: Time) {
+            self.handle_timeout(now);
+        }
+
+        fn is_ended(&self) -> bool {
+            self.is_ended()
+        }
+    };
+}
+
 impl Machine for Caller<Subject> {
-    type Transmit = CallerTransmit<Subject>;
-    type Event = CallerEvent;
+    alike!(CallerTransmit<Subject>, CallerEvent);
 
     fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits) {
         match mail {
@@ -84,22 +111,6 @@ impl Machine for Caller<Subject> {
         }
     }
 
-    fn poll_transmit(&mut self) -> Option<CallerTransmit<Subject>> {
-        self.poll_transmit()
-    }
-
-    fn poll_event(&mut self) -> Option<CallerEvent> {
-        self.poll_event()
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        self.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Time) {
-        self.handle_timeout(now);
-    }
-
     /// Without a reader the response is of no use.
     fn handle_reader_dropped(&mut self) {
         self.cancel();
@@ -108,15 +119,10 @@ impl Machine for Caller<Subject> {
     fn wants_data(&self) -> bool {
         self.wants_data()
     }
-
-    fn is_ended(&self) -> bool {
-        self.is_ended()
-    }
 }
 
 impl Machine for Callee<Subject> {
-    type Transmit = CalleeTransmit<Subject>;
-    type Event = CalleeEvent;
+    alike!(CalleeTransmit<Subject>, CalleeEvent);
 
     fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits) {
         match mail {
@@ -132,22 +138,6 @@ impl Machine for Callee<Subject> {
         }
     }
 
-    fn poll_transmit(&mut self) -> Option<CalleeTransmit<Subject>> {
-        self.poll_transmit()
-    }
-
-    fn poll_event(&mut self) -> Option<CalleeEvent> {
-        self.poll_event()
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        self.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Time) {
-        self.handle_timeout(now);
-    }
-
     /// The handler needs no more of the request, and may still respond.
     fn handle_reader_dropped(&mut self) {
         self.stop();
@@ -156,15 +146,10 @@ impl Machine for Callee<Subject> {
     fn wants_data(&self) -> bool {
         self.wants_data()
     }
-
-    fn is_ended(&self) -> bool {
-        self.is_ended()
-    }
 }
 
 impl Machine for Submission {
-    type Transmit = PublishRequest;
-    type Event = SubmissionEvent;
+    alike!(PublishRequest, SubmissionEvent);
 
     fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits) {
         match mail {
@@ -190,31 +175,11 @@ impl Machine for Submission {
         }
     }
 
-    fn poll_transmit(&mut self) -> Option<PublishRequest> {
-        self.poll_transmit()
-    }
-
-    fn poll_event(&mut self) -> Option<SubmissionEvent> {
-        self.poll_event()
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        self.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Time) {
-        self.handle_timeout(now);
-    }
-
     /// Its response is always complete.
     fn handle_reader_dropped(&mut self) {}
 
     /// Its request is always complete.
     fn wants_data(&self) -> bool {
         false
-    }
-
-    fn is_ended(&self) -> bool {
-        self.is_ended()
     }
 }

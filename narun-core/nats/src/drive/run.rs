@@ -86,17 +86,8 @@ impl<H, O> Drive<H, O> {
         self.project().machine
     }
 
-    /// The endpoint.
-    pub const fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-
     pub(super) const fn machine_ref(&self) -> &H {
         &self.machine
-    }
-
-    pub(super) const fn outlet(&self) -> &O {
-        &self.outlet
     }
 
     /// Drives the exchange until the application has its result.

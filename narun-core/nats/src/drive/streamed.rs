@@ -43,8 +43,11 @@ pub struct StreamedExchange<B> {
 #[pin_project]
 struct SendBody<B> {
     shared: SharedCaller,
+    /// The rest of the body. Kept until the response has begun, even if the consumer wants no more of it: an HTTP server may
+    /// close the connection when it is dropped.
     #[pin]
     body: Option<B>,
+    responded: bool,
 }
 
 impl<B> StreamedExchange<B>
@@ -64,7 +67,7 @@ where
         let registration = Some(endpoint.register());
         let outlet = CallerOutlet::new(to, frame).of_many();
         let drive = Drive::new(endpoint, shared.clone(), outlet, registration);
-        (Self { drive, app: SendBody { shared, body } }, incoming)
+        (Self { drive, app: SendBody { shared, body, responded: false } }, incoming)
     }
 
     /// Continues a call whose response does not end with its head. The call must have returned that head.
@@ -77,7 +80,7 @@ where
         let (mut drive, incoming) = call.pinned_drive().share(replacement);
         drive.outlet = drive.outlet.of_many();
         let shared = drive.machine_ref().clone();
-        (Self { drive, app: SendBody { shared, body: None } }, incoming)
+        (Self { drive, app: SendBody { shared, body: None, responded: true } }, incoming)
     }
 }
 
@@ -103,7 +106,7 @@ impl<B: http_body::Body<Error = Failure>> Application<Caller<Subject>> for SendB
         let mut this = self.project();
         loop {
             let (wanted, sent) = machine.with(|caller| (caller.wants_data(), caller.is_sent()));
-            if sent && this.body.is_some() {
+            if sent && *this.responded && this.body.is_some() {
                 this.body.set(None);
             }
             let Some(mut body) = this.body.as_mut().as_pin_mut().filter(|_| wanted) else {
@@ -140,10 +143,15 @@ impl<B: http_body::Body<Error = Failure>> Application<Caller<Subject>> for SendB
     }
 
     fn event(self: Pin<&mut Self>, event: CallerEvent) -> Option<()> {
-        self.shared.give_start(match event {
+        let mut this = self.project();
+        this.shared.give_start(match event {
             CallerEvent::Response(response) => Ok(response),
             CallerEvent::Failed(failure) => Err(failure),
         });
+        *this.responded = true;
+        if SharedMachine::with(this.shared, |caller| caller.is_sent()) {
+            this.body.set(None);
+        }
         None
     }
 

@@ -125,6 +125,12 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
+    /// Returns whether the handler waits for a part of the request's body that it has granted credit for.
+    pub(super) fn waits_for_client(&self) -> bool {
+        let receiver = self.bodies.as_ref().and_then(|bodies| bodies.flow.receiver.as_ref());
+        !self.has_responded() && receiver.is_some_and(Receiver::is_waiting)
+    }
+
     pub(super) fn has_responded(&self) -> bool {
         self.bodies.as_ref().is_some_and(|bodies| bodies.responded)
     }

@@ -80,7 +80,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         if !open && self.resend_at.is_none() {
             self.fail(failure, ResetCode::Cancel);
         } else if self.deadline <= now {
-            self.fail(FailureKind::TimedOut.into(), ResetCode::Deadline);
+            self.time_out();
         }
     }
 

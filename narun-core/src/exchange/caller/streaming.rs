@@ -43,6 +43,12 @@ impl<A: Clone + PartialEq> Caller<A> {
         !self.ended && self.bodies.as_ref().is_some_and(|bodies| bodies.flow.wants_data())
     }
 
+    /// Returns whether the response waits for the HTTP client: the consumer has granted credit for more of the request's
+    /// body, and the client has not sent it.
+    pub(super) fn waits_for_client(&self) -> bool {
+        !self.has_responded() && self.wants_data()
+    }
+
     /// Returns whether no more of the request's body will be sent. The rest of it can be dropped.
     pub fn is_sent(&self) -> bool {
         self.ended || self.bodies.as_ref().is_none_or(|bodies| bodies.flow.is_sent())

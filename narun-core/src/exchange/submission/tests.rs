@@ -146,7 +146,7 @@ fn an_accepted_request_without_a_response_is_late() {
     submission.handle_ack(at(0), Ok(FIRST));
     assert_accepted(&mut submission, false);
     pass(&mut submission, 15_000);
-    let text = assert_fails(&mut submission, FailureKind::AnsweredLate);
+    let text = assert_fails(&mut submission, FailureKind::ResponseLate);
     assert!(text.contains(&ExchangeId::from_bytes([7; 16]).to_string()), "{text}");
 }
 

@@ -9,8 +9,10 @@ use crate::state::GatewayState;
 /// A request that was received whole.
 #[derive(Debug)]
 pub(crate) struct DurableInput {
-    /// The id for logs and `X-Request-Id`. It is also the id of the durable request, unless that has an `Idempotency-Key`.
+    /// The id for logs. It is also the id of the durable request, unless that has an `Idempotency-Key`.
     pub(crate) id: ExchangeId,
+    /// The `X-Request-Id`.
+    pub(crate) request_id: HeaderValue,
     pub(crate) parts: request::Parts,
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,

@@ -97,7 +97,7 @@ impl DurableDelivery<'_> {
             let record = record.clone();
             self.in_background(async move { record.mark_published(revision).await });
         }
-        let late = if duplicate { FailureKind::InProgress } else { FailureKind::AnsweredLate };
+        let late = if duplicate { FailureKind::InProgress } else { FailureKind::ResponseLate };
         if !awaits_response {
             // Even an elapsed timer would take a millisecond.
             return self.unfinished(&record, terms, late);

@@ -125,7 +125,7 @@ impl DurableDelivery<'_> {
         if body.len() > room {
             return Ok(None);
         }
-        let fields = self.state.complete(head, &input.parts, input.id);
+        let fields = self.state.complete(head, &input.parts, &input.request_id);
         let trailers = input.trailers.as_ref();
         let frame = head
             .encode(&input.parts, fields.edit(), body.clone(), trailers, endpoint.limits())

@@ -24,7 +24,7 @@ fn prefix_of<S>(pieces: S, room: usize, limit: usize) -> Result<(Bytes, Bytes, b
 where
     S: futures::Stream<Item = Piece>,
 {
-    let mut prefix = RequestPrefix::new(StreamBody::new(pieces), room, limit);
+    let mut prefix = RequestPrefix::new(ClientBody::only(StreamBody::new(pieces)), room, limit);
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..3 {
         if let Poll::Ready(taken) = prefix.poll(&mut cx) {

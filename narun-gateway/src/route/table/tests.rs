@@ -338,7 +338,7 @@ fn a_less_specific_host_is_tried_if_nothing_matches() {
 }
 
 #[test]
-fn case_port_user_and_trailing_dot_of_hosts_are_ignored() {
+fn case_port_and_trailing_dot_of_hosts_are_ignored() {
     let routes = [
         Route::get("/", "name").host("Example.COM."),
         Route::get("/", "below").host("*.Example.com"),
@@ -354,12 +354,11 @@ fn case_port_user_and_trailing_dot_of_hosts_are_ignored() {
             ("example.com.", "GET", "/", "name"),
             ("example.com.:80", "GET", "/", "name"),
             ("example.com:", "GET", "/", "name"),
-            ("user:word@example.com:80", "GET", "/", "name"),
-            ("example.com@elsewhere", "GET", "/", ""),
             ("A.example.com:80", "GET", "/", "below"),
             ("127.0.0.1:80", "GET", "/", "v4"),
             ("[2001:db8::1]", "GET", "/", "v6"),
             ("[2001:DB8::1]:80", "GET", "/", "v6"),
+            ("[2001:0db8:0:0:0:0:0.0.0.1]", "GET", "/", "v6"),
             ("[2001:db8::2]", "GET", "/", ""),
             ("[2001:db8::1", "GET", "/", ""),
             ("[", "GET", "/", ""),
@@ -368,6 +367,28 @@ fn case_port_user_and_trailing_dot_of_hosts_are_ignored() {
             (long.as_str(), "GET", "/", ""),
         ],
     );
+}
+
+#[test]
+fn routes_are_found_by_path_and_method_alone() {
+    let routes = [
+        Route::get("/a", "1").host("a.example"),
+        Route::any("/a", "2").host("*.b.example"),
+        Route::new([Method::GET, Method::PUT], "/b/", "3").host("a.example").prefix(),
+        Route::get("/c", "4"),
+    ];
+    let table = RouteTable::new(routes, |route| Ok(route.app().to_owned())).unwrap();
+    for (method, path, expected) in [
+        (Method::GET, "/a", "1"),
+        (Method::POST, "/a", "2"),
+        (Method::PUT, "/b/x", "3"),
+        (Method::GET, "/c", "4"),
+        (Method::POST, "/b/x", ""),
+        (Method::GET, "/d", ""),
+    ] {
+        let found = table.find_for_any_host(&method, path).map_or("", |app| app.as_str());
+        assert_eq!(found, expected, "{method} {path}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use narun_support::Server;
 use tower::{ServiceBuilder, ServiceExt};
 
 use super::site::{Site, later, located, route, with};
-use crate::harness::{HttpResponse, connect, get, grpc, new_app, request, send};
+use crate::harness::{HttpResponse, connect, get, grpc, new_app, request, send, with_host};
 
 const UNKNOWN: ExchangeId = ExchangeId::from_bytes([9; 16]);
 
@@ -116,7 +116,7 @@ async fn ask_layered(gateway: &Gateway, target: &str) -> HttpResponse {
         Ok::<_, std::convert::Infallible>(Response::new(Body::from("the app")))
     });
     let service = ServiceBuilder::new().layer(gateway.layer()).service(app);
-    let Ok(response) = service.oneshot(get(target)).await;
+    let Ok(response) = service.oneshot(with_host(get(target))).await;
     HttpResponse::of(response).await
 }
 

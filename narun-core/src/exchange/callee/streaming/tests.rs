@@ -237,6 +237,22 @@ fn progress_of_the_request_body_restarts_the_head_timeout() {
 }
 
 #[test]
+fn a_client_that_is_late_is_not_a_handler_that_is() {
+    let mut waiting = accepted();
+    waiting.handle_timeout(at(15_000));
+    assert_cancelled(&mut waiting, Cancelled::ByCaller, Some(ResetCode::Deadline));
+
+    let mut unread = uploading();
+    unread.handle_timeout(at(15_000));
+    assert_cancelled(&mut unread, Cancelled::Deadline, Some(ResetCode::Deadline));
+
+    let mut whole = accepted();
+    whole.handle_frame(at(1), data(1, "d", true), Some(GATEWAY));
+    whole.handle_timeout(at(16_000));
+    assert_cancelled(&mut whole, Cancelled::Deadline, Some(ResetCode::Deadline));
+}
+
+#[test]
 fn a_waiting_callee_sends_probes_and_gives_up_after_30_s() {
     for mut callee in [accepted(), responding(0)] {
         while callee.poll_transmit().is_some() {}

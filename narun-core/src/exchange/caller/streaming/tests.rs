@@ -89,6 +89,14 @@ fn assert_data(caller: &mut Caller<Subject>, number: u64, bytes: &[u8], is_last:
     }
 }
 
+#[track_caller]
+fn assert_fails(caller: &mut Caller<Subject>, kind: FailureKind) {
+    match caller.poll_event() {
+        Some(CallerEvent::Failed(failure)) => assert_eq!(failure.kind(), kind),
+        event => panic!("{event:?}"),
+    }
+}
+
 /// Reads the bytes that have arrived, and returns whether the body has ended.
 fn read(caller: &mut Caller<Subject>) -> (String, Poll<Result<(), BodyErrorKind>>) {
     let mut text = String::new();
@@ -244,10 +252,56 @@ fn progress_of_the_request_body_restarts_the_head_timeout() {
     limited.send(at(14_000), "a".into());
     assert_eq!(limited.deadline, at(20_000));
     limited.handle_timeout(at(20_000));
-    assert!(
-        matches!(limited.poll_event(), Some(CallerEvent::Failed(failure)) if failure.kind() == FailureKind::TimedOut)
-    );
-    assert_reset(&mut limited, CONSUMER, ResetCode::Deadline);
+    assert_fails(&mut limited, FailureKind::RequestTimedOut);
+    while limited.poll_transmit().is_some() {}
+}
+
+#[test]
+fn a_timeout_is_the_clients_if_the_consumer_waits_for_its_body() {
+    // The consumer has asked for more, and the client pauses.
+    let mut caller = uploading(CallerConfig::default());
+    caller.handle_frame(at(1), 0, accept(10), Some(CONSUMER));
+    caller.handle_timeout(at(15_001));
+    assert_fails(&mut caller, FailureKind::RequestTimedOut);
+    assert_reset(&mut caller, CONSUMER, ResetCode::Cancel);
+
+    // The consumer notices it first.
+    let mut caller = uploading(CallerConfig::default());
+    caller.handle_frame(at(1), 0, accept(10), Some(CONSUMER));
+    let deadline = Reset { code: ResetCode::Deadline, text: String::new(), ran: true };
+    caller.handle_frame(at(15_000), 0, Any::Reset(deadline), None);
+    assert_fails(&mut caller, FailureKind::RequestTimedOut);
+}
+
+#[test]
+fn a_timeout_is_the_consumers_if_it_does_not_ask_for_more_or_has_the_whole_body() {
+    // It has not read past the inline bytes.
+    let mut unread = uploading(CallerConfig::default());
+    unread.handle_frame(at(1), 0, working(), Some(CONSUMER));
+    unread.handle_timeout(at(15_000));
+    assert_fails(&mut unread, FailureKind::TimedOut);
+    assert_reset(&mut unread, CONSUMER, ResetCode::Deadline);
+
+    // It has not read what was sent.
+    let mut full = uploading(CallerConfig::default());
+    full.handle_frame(at(1), 0, accept(6), Some(CONSUMER));
+    full.send(at(2), "abc".into());
+    assert_data(&mut full, 1, b"abc", false);
+    full.handle_timeout(at(15_002));
+    assert_fails(&mut full, FailureKind::TimedOut);
+
+    // It has got everything, or does not want it.
+    let mut whole = uploading(CallerConfig::default());
+    whole.handle_frame(at(1), 0, accept(10), Some(CONSUMER));
+    whole.finish(at(2), None);
+    assert_data(&mut whole, 1, b"", true);
+    whole.handle_timeout(at(15_002));
+    assert_fails(&mut whole, FailureKind::TimedOut);
+    let mut stopped = uploading(CallerConfig::default());
+    stopped.handle_frame(at(1), 0, accept(10), Some(CONSUMER));
+    stopped.handle_frame(at(2), 0, credit(10, true, 0), Some(CONSUMER));
+    stopped.handle_timeout(at(15_002));
+    assert_fails(&mut stopped, FailureKind::TimedOut);
 }
 
 #[test]
