@@ -89,6 +89,12 @@ impl Site {
         response
     }
 
+    /// The number of requests in the stream. `None` if the server does not respond.
+    async fn stored(&self) -> Option<u64> {
+        let stream = self.world.tasks.context().get_stream(self.world.namespace.task_stream()).await;
+        stream.ok().map(|stream| stream.cached_info().state.messages)
+    }
+
     async fn messages(&self, stream: &str) -> u64 {
         let stream = self.world.tasks.context().get_stream(stream).await.expect("a stream");
         stream.cached_info().state.messages
@@ -116,8 +122,17 @@ fn counting(
 
 #[tokio::test]
 async fn the_backlog_of_a_full_account_drains_by_itself() {
-    let server = server(200);
-    let site = Site::over(&server).await;
+    drains_by_itself(&server(200)).await;
+}
+
+#[tokio::test]
+async fn the_backlog_of_a_full_server_drains_by_itself() {
+    let server = Server::builder().config("jetstream { max_file_store: 200KB }").start();
+    drains_by_itself(&server.expect("a nats-server")).await;
+}
+
+async fn drains_by_itself(server: &Server) {
+    let site = Site::over(server).await;
     let accepted = site.fill(40).await;
     let runs = Arc::new(AtomicUsize::new(0));
     let client = async_nats::connect(server.url()).await.expect("a connection");
@@ -167,6 +182,8 @@ async fn dead_letters_wait_for_room_without_running_again() {
     .await;
     assert_eq!(runs.load(Ordering::SeqCst), accepted.len());
     server.reload(kilobytes(1000)).expect("a new limit");
+    // The server has no JetStream for a moment while it changes the limit.
+    eventually("an empty stream", async || site.stored().await == Some(0)).await;
     let dead = site.world.dead().await;
     assert_eq!(dead.len(), accepted.len());
     assert!(dead.iter().all(|letter| letter.reason().contains("on purpose")), "{dead:?}");
