@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use narun_examples::http::{listen, serve};
+use narun_examples::http::{HttpLimits, listen, serve_with};
 use narun_examples::signal::Shutdown;
 use narun_examples::{metrics, nats};
 use narun_gateway::Gateway;
@@ -50,6 +50,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .namespace(config.namespace())
         .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
+        .caller(config.caller_field().clone())
         .forwarded(config.forwarded())
         .trusted_proxies(config.trusted_proxies().to_vec())
         .build()
@@ -57,9 +58,16 @@ async fn run(args: Args) -> anyhow::Result<()> {
     println!("ready http://{}", listener.local_addr()?);
     println!("metrics http://{}/metrics", metrics.local_addr()?);
 
+    let limits = config.server_limits();
+    let limits = HttpLimits {
+        keep_alive: limits.keep_alive(),
+        head: limits.head_timeout(),
+        connections: limits.max_connections() as usize,
+        streams: limits.max_streams(),
+    };
     let metrics = tokio::spawn(metrics::serve(metrics, recorder, shutdown.begun()));
     tokio::select! {
-        () = serve(listener, gateway.service(), shutdown.begun()) => {}
+        () = serve_with(limits, listener, gateway.service(), shutdown.begun()) => {}
         () = gateway.closed() => bail!("the connection to NATS is dead"),
     }
     // Aborts the bodies that are still in flight, and notifies their consumers.

@@ -15,6 +15,7 @@ use tracing::Span;
 
 use crate::admission::{Admission, Place};
 use crate::extensions::{Delivery, Received};
+use crate::log::FailureLog;
 use crate::metrics::{self, Metrics};
 use crate::settings::MakeSpan;
 
@@ -27,6 +28,7 @@ pub(crate) struct Consumer {
     pub(crate) admission: Admission,
     pub(crate) exchange: Arc<CalleeConfig>,
     pub(crate) metrics: Metrics,
+    pub(crate) failures: FailureLog,
 }
 
 /// A request that has a place, and may be handled.
@@ -94,7 +96,7 @@ impl Consumer {
         reason: Refusal,
         why: impl std::fmt::Display,
     ) -> Option<Admitted> {
-        tracing::debug!(%why, "refused a message");
+        self.failures.refused("it cannot be read", Some(&why));
         self.metrics.refused(match reason {
             Refusal::Version => metrics::Refusal::Version,
             _ => metrics::Refusal::BadFrame,

@@ -21,7 +21,6 @@ use crate::admission::Place;
 use crate::consumer::{Admitted, Consumer};
 use crate::error::BoxError;
 use crate::handler::{Extent, Handler};
-use crate::metrics::Metrics;
 use crate::response::{EncodedOutcome, EncodedResponse, FollowingBody, report, unsendable};
 
 /// The handling of one request: a future that ends with its exchange, however that ends.
@@ -141,7 +140,7 @@ where
             send(callee, now, part)
         });
         if !fits {
-            report_trailers(metrics);
+            report_trailers(consumer, this.context);
         }
     }
 
@@ -162,11 +161,11 @@ where
                 }
                 Poll::Ready(Ok(part)) => {
                     if !machine.with(|callee| send(callee, endpoint.now(), part)) {
-                        report_trailers(metrics);
+                        report_trailers(this.consumer, this.context);
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    report(&error, metrics);
+                    report(&error, this.consumer, this.context);
                     metrics.stream_reset("failed");
                     let text = "the response's body broke off";
                     machine.with(|callee| callee.abort(ResetCode::Internal, text, true));
@@ -232,9 +231,9 @@ fn send(callee: &mut Callee<Subject>, now: Time, part: BodyPart) -> bool {
 }
 
 /// Logs and counts trailers that cannot be sent. What came before them has been sent.
-fn report_trailers(metrics: &Metrics) {
-    unsendable("the trailers do not fit one frame", metrics);
-    metrics.stream_reset("too_large");
+fn report_trailers(consumer: &Consumer, context: &FailureContext) {
+    unsendable("the trailers do not fit one frame", consumer, context);
+    consumer.metrics.stream_reset("too_large");
 }
 
 impl<S, B> Future for Handling<S, B>

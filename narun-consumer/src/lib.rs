@@ -11,6 +11,7 @@ mod error;
 mod extensions;
 mod handler;
 mod handling;
+mod log;
 mod metrics;
 mod reader;
 mod response;

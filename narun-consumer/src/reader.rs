@@ -58,6 +58,7 @@ impl Reader {
             Some(place) => drop(self.sender.try_send(ReceivedMessage { message, received, place })),
             None => {
                 self.consumer.metrics.refused(metrics::Refusal::Overloaded);
+                self.consumer.failures.refused("all slots and places are taken", None);
                 refuse(endpoint, message, Refusal::Overloaded);
             }
         }

@@ -1,5 +1,7 @@
 //! Encoding a handler's outcome as a RESPONSE.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -10,7 +12,7 @@ use narun_nats::body::{BodyPart, Fitted, fit};
 
 use crate::consumer::Consumer;
 use crate::handler::{HandlerError, HandlerResponse};
-use crate::metrics::{HandlerFailure, Metrics};
+use crate::metrics::HandlerFailure;
 
 /// The largest size of a `Content-Length` field in a frame.
 const LENGTH: usize = 40;
@@ -46,24 +48,23 @@ impl EncodedOutcome {
         context: &FailureContext,
         consumer: &Consumer,
     ) -> Self {
-        let Consumer { metrics, .. } = consumer;
         let room = consumer.endpoint.max_frame();
         let failure = match outcome {
             Ok(mut response) => match begin(&mut response, consumer, room) {
                 Ok(encoded) => return Self { status: response.parts.status, response: Ok(encoded) },
-                Err(problem) => return Self::unsendable(problem, metrics),
+                Err(problem) => return Self::unsendable(problem, consumer, context),
             },
-            Err(HandlerError::TooLarge) => return Self::unsendable(too_large(room), metrics),
+            Err(HandlerError::TooLarge) => return Self::unsendable(too_large(room), consumer, context),
             Err(error) => error,
         };
-        report(&failure, metrics);
+        report(&failure, consumer, context);
         let response = Failure::new(FailureKind::HandlerFailed).to_response(context);
         let status = response.status();
         Self { status, response: begin(&mut HandlerResponse::from(response), consumer, room) }
     }
 
-    fn unsendable(problem: String, metrics: &Metrics) -> Self {
-        unsendable(&problem, metrics);
+    fn unsendable(problem: String, consumer: &Consumer, context: &FailureContext) -> Self {
+        unsendable(&problem, consumer, context);
         Self { status: StatusCode::BAD_GATEWAY, response: Err(problem) }
     }
 }
@@ -94,32 +95,22 @@ fn begin(
 }
 
 /// Logs and counts a response that cannot be sent.
-pub(crate) fn unsendable(problem: &str, metrics: &Metrics) {
-    tracing::error!(problem, "the response cannot be sent");
-    metrics.failed(HandlerFailure::TooLarge);
+pub(crate) fn unsendable(problem: &str, consumer: &Consumer, context: &FailureContext) {
+    let request_id = context.request_id.as_ref();
+    consumer.failures.failed("the response cannot be sent", Some(&problem), request_id);
+    consumer.metrics.failed(HandlerFailure::TooLarge);
 }
 
 /// Logs and counts a handler that returned no response.
-pub(crate) fn report(error: &HandlerError, metrics: &Metrics) {
-    let failure = match error {
-        HandlerError::Panic => {
-            tracing::error!("the handler panicked");
-            HandlerFailure::Panic
-        }
-        HandlerError::Service(error) => {
-            tracing::error!(%error, "the handler's service failed");
-            HandlerFailure::Error
-        }
-        HandlerError::Body(error) => {
-            tracing::error!(%error, "the response's body failed");
-            HandlerFailure::Error
-        }
-        HandlerError::TooLarge => {
-            tracing::error!("the response cannot be sent");
-            HandlerFailure::TooLarge
-        }
+pub(crate) fn report(error: &HandlerError, consumer: &Consumer, context: &FailureContext) {
+    let (failure, what, cause): (_, _, Option<&dyn Display>) = match error {
+        HandlerError::Panic => (HandlerFailure::Panic, "the handler panicked", None),
+        HandlerError::Service(error) => (HandlerFailure::Error, "the handler's service failed", Some(error)),
+        HandlerError::Body(error) => (HandlerFailure::Error, "the response's body failed", Some(error)),
+        HandlerError::TooLarge => (HandlerFailure::TooLarge, "the response cannot be sent", None),
     };
-    metrics.failed(failure);
+    consumer.failures.failed(what, cause, context.request_id.as_ref());
+    consumer.metrics.failed(failure);
 }
 
 /// Encodes a response. The error is the reason why it cannot be sent, for the gateway.

@@ -18,6 +18,7 @@ use crate::consumer::Consumer;
 use crate::dispatcher::dispatch;
 use crate::durable;
 use crate::error::{BoxError, ServeError};
+use crate::log::FailureLog;
 use crate::metrics::{self, Metrics};
 use crate::reader::Reader;
 use crate::settings::{Settings, Slots};
@@ -56,19 +57,31 @@ where
         admission: Admission::new(slots.direct, slots.queue),
         exchange: Arc::new(exchange),
         metrics: Metrics::new(app.as_str()),
+        failures: FailureLog::new(app.clone()),
     });
 
     // Dropping this future aborts all three tasks, which drops all handlers.
     let mut inbox = JoinSet::new();
     let mut dispatcher = JoinSet::new();
     let mut worker = JoinSet::new();
-    inbox.spawn(inbox_reader.run());
+    let logged = consumer.clone();
+    inbox.spawn(async move {
+        tokio::select! {
+            _ = inbox_reader.run() => {}
+            () = logged.failures.summarize() => {}
+        }
+    });
     let (sender, receiver) = mpsc::channel(settings.concurrency + settings.queue);
     dispatcher.spawn(dispatch(service.clone(), receiver, consumer.clone()));
 
     // Dropped first, so that no queued handler starts while others are dropped.
     let close_slots = CloseSlots(consumer.clone());
     let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
+    let names = Names {
+        direct: namespace.call_subject(&app),
+        durable: settings.from_stream.then(|| namespace.task_subject(&app)),
+        namespace: namespace.clone(),
+    };
     let (pulls, pulling) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let (leaves, left) = oneshot::channel();
@@ -87,7 +100,13 @@ where
             std::future::pending::<()>().await;
         }
         wait_until_subscribed(&endpoint).await;
-        tracing::debug!(%app, "serving");
+        tracing::info!(
+            %app,
+            namespace = %names.namespace,
+            subject = names.direct,
+            durable_subject = names.durable,
+            "serving"
+        );
         if let Some(on_ready) = on_ready {
             on_ready();
         }
@@ -143,6 +162,15 @@ async fn wait_until_subscribed(endpoint: &Endpoint) {
         }
         sleep(PAUSE).await;
     }
+}
+
+/// What a consumer serves, for the log.
+struct Names {
+    namespace: Namespace,
+    /// The subject of direct requests.
+    direct: String,
+    /// The subject of durable requests, if it serves these.
+    durable: Option<String>,
 }
 
 /// Closes the slots for direct requests when dropped.

@@ -10,6 +10,8 @@ pub use response::FailureContext;
 
 /// The failure of a request that got no response from its handler. [`Failure::to_response`] makes the response instead.
 ///
+/// `Display` is the text for the HTTP client; [`Failure::cause`] is for the log.
+///
 /// | kind | HTTP | gRPC |
 /// |---|---|---|
 /// | [`NoRoute`](FailureKind::NoRoute) | 404 | unimplemented |
@@ -46,6 +48,7 @@ pub use response::FailureContext;
 pub struct Failure {
     kind: FailureKind,
     detail: Option<Cow<'static, str>>,
+    cause: Option<Box<str>>,
     retry_after: Option<Duration>,
 }
 
@@ -240,15 +243,24 @@ impl Failure {
     /// The `Retry-After` of failures that do not state one: 1 s.
     pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-    /// Creates a failure of this kind without a detail.
+    /// Creates a failure of this kind without a detail and a cause.
     pub const fn new(kind: FailureKind) -> Self {
-        Self { kind, detail: None, retry_after: None }
+        Self { kind, detail: None, cause: None, retry_after: None }
     }
 
-    /// Adds a text for people. The HTTP client sees it. Default none.
+    /// Adds a text for people. The HTTP client sees it, so it must not have names of streams, subjects or servers, nor
+    /// texts of other processes: these are a [cause](Self::with_cause). Default none.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds what led to the failure, for the operator: it is logged, and is neither in the response nor in `Display`. Default
+    /// none.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<Box<str>>) -> Self {
+        self.cause = Some(cause.into());
         self
     }
 
@@ -263,6 +275,11 @@ impl Failure {
     /// Returns the cause.
     pub const fn kind(&self) -> FailureKind {
         self.kind
+    }
+
+    /// Returns what led to the failure, which the HTTP client must not see. Returns `None` if nothing more is known.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// Returns the status for an HTTP client.

@@ -112,7 +112,7 @@ impl GatewayBuilder {
     }
 
     /// How to separate callers, for `Idempotency-Key` and for [reading outcomes](crate::durable_requests#requests-accepted-once).
-    /// Default [`DefaultCallerHook`](crate::DefaultCallerHook): not at all.
+    /// Default [`DefaultCallerHook`](crate::DefaultCallerHook): by the `Authorization` field.
     pub fn caller(mut self, hook: impl CallerHook) -> Self {
         self.settings.caller = Box::new(hook);
         self

@@ -3,6 +3,7 @@
 mod forwarded;
 mod listen;
 mod route;
+mod server;
 mod value;
 
 #[cfg(test)]
@@ -18,8 +19,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use self::forwarded::Blocks;
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
+use self::server::ServerKeys;
+pub use self::server::ServerLimits;
 use self::value::{NatsUrl, Seconds, given, given_text};
-use crate::{Cidr, ForwardedPolicy, Route};
+use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 
 /// The configuration file of a gateway.
 ///
@@ -48,12 +51,21 @@ use crate::{Cidr, ForwardedPolicy, Route};
 /// |---|---|---|
 /// | `nats_url` | the NATS server | `nats://localhost:4222` |
 /// | `server_addr` | the address of the HTTP server, `:port` or `host:port` | `:8080` |
-/// | `metrics_addr` | the address of the metrics | `:9090` |
+/// | `metrics_addr` | the address of the metrics | `127.0.0.1:9090` |
+/// | `server` | a map: what the HTTP server permits its clients | the defaults below |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `caller_field` | the field whose value separates callers, see [`FieldCallerHook`], or `none` | `authorization` |
 /// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
 /// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
 /// | `routes` | a list of routes | empty |
+///
+/// | key of `server` | meaning | default |
+/// |---|---|---|
+/// | `keep_alive_seconds` | how long a connection may stay open without a request: a number over 0, at most 86,400 | 75 |
+/// | `head_timeout_seconds` | how long the head of a request may take, likewise | 30 |
+/// | `max_connections` | how many connections may be open: a number over 0 | 16,384 |
+/// | `max_streams` | how many requests an HTTP/2 connection may have in flight: a number over 0 | 200 |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
@@ -87,8 +99,10 @@ pub struct Config {
     nats_url: NatsUrl,
     server_addr: ListenAddr,
     metrics_addr: ListenAddr,
+    server: ServerLimits,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
+    caller_field: FieldCallerHook,
     forwarded: ForwardedPolicy,
     trusted_proxies: Vec<Cidr>,
     routes: Vec<Route>,
@@ -110,6 +124,11 @@ impl Config {
         &self.metrics_addr
     }
 
+    /// What the HTTP server permits its clients.
+    pub fn server_limits(&self) -> &ServerLimits {
+        &self.server
+    }
+
     /// `request_timeout_seconds`: how long to wait for the response's head, for routes without `timeout_seconds`.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
@@ -123,6 +142,11 @@ impl Config {
     /// The namespace of all apps: `nats_stream`, or the default one.
     pub fn namespace(&self) -> Namespace {
         self.nats_stream.clone().unwrap_or_default()
+    }
+
+    /// `caller_field`: how to separate callers, for [`GatewayBuilder::caller`](crate::GatewayBuilder::caller).
+    pub fn caller_field(&self) -> &FieldCallerHook {
+        &self.caller_field
     }
 
     /// `forwarded`: how to treat `Forwarded` and the `X-Forwarded-` fields.
@@ -147,9 +171,11 @@ impl Default for Config {
         Self {
             nats_url: NatsUrl::default(),
             server_addr: ListenAddr::all(8080),
-            metrics_addr: ListenAddr::all(9090),
+            metrics_addr: ListenAddr::local(9090),
+            server: ServerLimits::default(),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
+            caller_field: FieldCallerHook::default(),
             forwarded: ForwardedPolicy::default(),
             trusted_proxies: Vec::new(),
             routes: Vec::new(),
@@ -168,9 +194,13 @@ struct Keys {
     #[serde(default, deserialize_with = "given")]
     metrics_addr: Option<ListenAddr>,
     #[serde(default, deserialize_with = "given")]
+    server: Option<ServerKeys>,
+    #[serde(default, deserialize_with = "given")]
     request_timeout_seconds: Option<Seconds>,
     #[serde(default, deserialize_with = "given_text")]
     nats_stream: Option<Namespace>,
+    #[serde(default, deserialize_with = "given_text")]
+    caller_field: Option<FieldCallerHook>,
     #[serde(default, deserialize_with = "given_text")]
     forwarded: Option<ForwardedPolicy>,
     #[serde(default, deserialize_with = "given")]
@@ -213,8 +243,10 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             nats_url: keys.nats_url.unwrap_or(default.nats_url),
             server_addr: keys.server_addr.unwrap_or(default.server_addr),
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
+            server: keys.server.map_or(default.server, ServerLimits::from),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
+            caller_field: keys.caller_field.unwrap_or(default.caller_field),
             forwarded,
             trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),
         })

@@ -260,7 +260,8 @@ impl<B> RequestFuture<B> {
         let mut this = self.project();
         this.stage.set(Stage::Done);
         let mut response = outcome.unwrap_or_else(|DurableFailure { failure, location }| {
-            tracing::debug!(%failure, route = this.route.template(), "the request failed");
+            let failure = named(failure, this.route);
+            this.state.failures().failed(&failure, this.route, &this.context.request_id);
             let mut response = this.state.respond(&failure, &this.context.of_failure());
             if let Some(location) = location {
                 response.headers_mut().insert(header::LOCATION, location);
@@ -293,6 +294,14 @@ impl<B> PinnedDrop for RequestFuture<B> {
             }
             this.route.metrics().end(&this.context.method, None, this.started.elapsed());
         }
+    }
+}
+
+/// The failure with the name of the app if that has no consumer.
+fn named(failure: Failure, route: &CompiledRoute) -> Failure {
+    match failure.kind() {
+        FailureKind::NoConsumer => failure.with_detail(format!("app {}", route.app())),
+        _ => failure,
     }
 }
 

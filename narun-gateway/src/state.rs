@@ -18,6 +18,7 @@ use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
 use crate::jetstream::DurableStore;
 use crate::linger::Lingering;
+use crate::log::{FailureLog, RouteList};
 use crate::metrics;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
 use crate::route::table::RouteTable;
@@ -43,7 +44,8 @@ pub(crate) struct GatewayState {
     streaming: Mutex<JoinSet<()>>,
     /// The bodies that are read on after an early response.
     lingering: Arc<Lingering>,
-    /// The task that reads the inbox.
+    failures: Arc<FailureLog>,
+    /// The task that reads the inbox, and logs how often failures repeat.
     reader: AbortHandle,
 }
 
@@ -56,6 +58,7 @@ impl GatewayState {
         replies: ReplyPolicy,
         limits: Limits,
     ) -> Result<Arc<Self>, BuildError> {
+        let list = RouteList::new(&routes);
         let table = RouteTable::compile(routes, &settings.namespace, settings.timeout)?;
         let status = StatusPaths::new(settings.status_prefix.clone()).ok_or(BuildError::Setting(
             "the prefix of the status resource is no path that begins and ends with a slash",
@@ -65,8 +68,13 @@ impl GatewayState {
         let opened = narun_nats::open(client, replies, limits, metrics::inbox).await;
         let (endpoint, inbox_reader) = opened.map_err(|_| BuildError::ClientLost)?;
         let (sender, closed) = watch::channel(false);
+        let failures = Arc::new(FailureLog::default());
+        let logged = failures.clone();
         let reader = tokio::spawn(async move {
-            let lost = inbox_reader.run().await;
+            let lost = tokio::select! {
+                lost = inbox_reader.run() => lost,
+                () = logged.summarize() => return,
+            };
             tracing::error!(%lost, "the gateway is closed");
             sender.send_replace(true);
         });
@@ -89,8 +97,10 @@ impl GatewayState {
             flow,
             streaming,
             lingering,
+            failures,
             reader,
         });
+        list.log(&state.settings.namespace);
         if let Some(needs) = needs {
             state.status.start();
             let declared = state.store.declare(needs.outcomes).await;
@@ -101,7 +111,10 @@ impl GatewayState {
 
     /// Replaces all routes, and declares what the new ones need in the background.
     pub(crate) fn replace_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<(), RouteError> {
+        let routes: Vec<Route> = routes.into_iter().collect();
+        let list = RouteList::new(&routes);
         let table = RouteTable::compile(routes, &self.settings.namespace, self.settings.timeout)?;
+        list.log(&self.settings.namespace);
         if let Some(needs) = table.durable_needs() {
             self.store.need(needs.outcomes);
             self.status.start();
@@ -140,6 +153,10 @@ impl GatewayState {
 
     pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    pub(crate) fn failures(&self) -> &FailureLog {
+        &self.failures
     }
 
     pub(crate) const fn status(&self) -> &StatusPaths {

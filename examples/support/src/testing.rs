@@ -1,7 +1,8 @@
-//! Tools for the tests of several crates: waiting with a time limit, metrics, raw NATS messages, generated code.
+//! Tools for the tests of several crates: waiting with a time limit, metrics, logs, raw NATS messages, generated code.
 //!
 //! They panic if they fail, as tests do.
 
+mod logs;
 mod metrics;
 mod raw;
 
@@ -13,6 +14,7 @@ use async_nats::Client;
 use bytes::Bytes;
 use futures::StreamExt;
 
+pub use logs::{LoggedFields, Logs};
 pub use metrics::Metrics;
 pub use raw::poison;
 

@@ -15,7 +15,7 @@ pub(crate) fn config(nats_url: &str, more: &str) -> (TempDir, String) {
     let text = include_str!("../../gateway.yaml")
         .replace("nats://127.0.0.1:4222", nats_url)
         .replace("\":8080\"", "\"127.0.0.1:0\"")
-        .replace("\":9090\"", "\"127.0.0.1:0\"");
+        .replace("127.0.0.1:9090", "127.0.0.1:0");
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("gateway.yaml");
     fs::write(&path, text + more).expect("a file");

@@ -49,12 +49,11 @@ impl DeliveredRequest {
                 (status, response)
             }
             Some(Err(HandlerError::TooLarge)) => {
-                let problem = too_large(self.state.room());
-                unsendable(&problem, &consumer.metrics);
-                (StatusCode::BAD_GATEWAY, Ok(self.error_response(problem, context)))
+                unsendable(&too_large(self.state.room()), consumer, context);
+                (StatusCode::BAD_GATEWAY, Ok(self.error_response(context)))
             }
             Some(Err(error)) => {
-                report(&error, &consumer.metrics);
+                report(&error, consumer, context);
                 (StatusCode::INTERNAL_SERVER_ERROR, Err(DeliveryFailure::from(error)))
             }
             None => (StatusCode::INTERNAL_SERVER_ERROR, Err(DeliveryFailure::TimedOut)),

@@ -24,7 +24,8 @@ impl DeliveredRequest {
             match self.store(head.id, outcome, &response).await {
                 Ok(stored) => late = stored,
                 Err(StoreError::Permanent(why)) => {
-                    response = self.error_response(why, failure);
+                    tracing::error!(id = %head.id, why, "the outcome cannot be stored: it becomes a 502");
+                    response = self.error_response(failure);
                     // So small a response is only rejected if the bucket is at fault.
                     match self.store(head.id, outcome, &response).await {
                         Ok(stored) => late = stored,
@@ -130,18 +131,18 @@ impl DeliveredRequest {
         self.encode(&HandlerResponse::from(failure.to_response(context)), context)
     }
 
-    /// Encodes a response, or a 502 with the reason if it cannot be sent.
+    /// Encodes a response, or a 502 if it cannot be sent.
     pub(super) fn encode(&self, response: &HandlerResponse, context: &FailureContext) -> Bytes {
         let consumer = &self.state.consumer;
         encode(response, consumer, self.state.room()).unwrap_or_else(|problem| {
-            unsendable(&problem, &consumer.metrics);
-            self.error_response(problem, context)
+            unsendable(&problem, consumer, context);
+            self.error_response(context)
         })
     }
 
-    /// Encodes a 502 that says why the response cannot be sent.
-    pub(super) fn error_response(&self, problem: String, context: &FailureContext) -> Bytes {
-        let response = Failure::new(FailureKind::BadResponse).with_detail(problem).to_response(context);
+    /// Encodes a 502 in place of a response that cannot be sent. The reason is in the log.
+    pub(super) fn error_response(&self, context: &FailureContext) -> Bytes {
+        let response = Failure::new(FailureKind::BadResponse).to_response(context);
         encode(&HandlerResponse::from(response), &self.state.consumer, usize::MAX).unwrap_or_default()
     }
 

@@ -67,6 +67,7 @@ where
     let mut background = JoinSet::new();
     background.spawn(count_pending(state.clone()));
     background.spawn(send_progress(state.clone()));
+    background.spawn(keep_secret(state.clone()));
     background.spawn({
         let state = state.clone();
         async move { state.uncertain.resolve(&state.tasks).await }
@@ -122,6 +123,19 @@ async fn count_pending(state: Arc<WorkerState>) {
         match stream.consumer_info(state.consumer.app.as_str()).await {
             Ok(info) => state.metrics.pending.set(info.num_pending as f64),
             Err(error) => tracing::debug!(%error, "the number of waiting requests is unknown"),
+        }
+    }
+}
+
+/// Keeps the secret of idempotency keys while outcomes are stored, as there may be no gateway.
+async fn keep_secret(state: Arc<WorkerState>) {
+    let mut ticks = interval(state.tasks.secret_check());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(outcomes) = state.outcomes.get() else { continue };
+        if let Err(error) = outcomes.keep_secret().await {
+            tracing::debug!(%error, "the secret of idempotency keys was not checked");
         }
     }
 }

@@ -13,6 +13,7 @@ use tower::{Service, service_fn};
 
 use crate::gateway::{get, real, send};
 use crate::harness::{Metrics, connect, new_app, start};
+use crate::observed::logs;
 
 type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -176,13 +177,16 @@ async fn a_service_is_called_once_it_is_ready() {
 }
 
 #[tokio::test]
-async fn a_response_head_that_is_too_large_is_502_with_the_reason() {
+async fn a_response_head_that_is_too_large_is_502_and_the_reason_is_logged() {
+    let logs = logs();
     let metrics = Metrics::install();
     let app = new_app();
     start(&app, serve(connect().await, app.as_str(), service_fn(fail))).await;
     let gateway = real(&app).await;
     let answer = send(&gateway, get("/large-fields")).await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
-    assert!(String::from_utf8_lossy(&answer.body).contains("256"), "{:?}", answer.body);
+    let (_, event) = logs.event("the response cannot be sent", &[("app", &app)]).await;
+    assert!(event["cause"].contains("256"), "{event:?}");
+    assert_eq!(answer.headers["x-request-id"], event["request_id"]);
     assert_eq!(metrics.value("http_consumer_handler_failures_total", &[("reason", "too_large")]), 1.0);
 }

@@ -3,6 +3,7 @@
 mod gate;
 mod gateway;
 mod harness;
+mod logged;
 mod lossy;
 
 mod admission;

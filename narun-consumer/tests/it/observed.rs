@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::uri::Scheme;
 use http::{HeaderValue, Request, Response};
 use narun_consumer::{Body, Delivery, Received, serve};
+use narun_support::testing::Logs;
 use tokio::time::Instant;
 use tower::service_fn;
 use tracing::Subscriber;
@@ -78,10 +79,18 @@ struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
 
 static SPANS: LazyLock<Spans> = LazyLock::new(|| {
     let spans = Spans::default();
-    let subscriber = tracing_subscriber::registry().with(spans.clone());
+    let subscriber = tracing_subscriber::registry().with(spans.clone()).with(LOGS.clone());
     tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
     spans
 });
+
+static LOGS: LazyLock<Logs> = LazyLock::new(Logs::default);
+
+/// The log of all tests.
+pub(crate) fn logs() -> &'static Logs {
+    LazyLock::force(&SPANS);
+    &LOGS
+}
 
 #[derive(Default)]
 struct Fields(BTreeMap<&'static str, String>);

@@ -7,9 +7,11 @@ pub mod jetstream;
 
 mod client;
 mod clock;
+mod events;
 mod link;
 
 pub use async_nats;
 pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;
+pub use events::{RepeatedEvents, Summary};
 pub use link::{Link, Outgoing, OutgoingMessage, PublishError};

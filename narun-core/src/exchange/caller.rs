@@ -158,7 +158,7 @@ impl<A: Clone + PartialEq> Caller<A> {
         if self.ended || matches!(self.attempt(attempt), None | Some(Attempt::Over)) {
             return;
         }
-        self.fail(Failure::new(FailureKind::BadResponse).with_detail(error.to_string()), ResetCode::Internal);
+        self.fail(Failure::new(FailureKind::BadResponse).with_cause(error.to_string()), ResetCode::Internal);
     }
 
     /// Handles "no responders": no subscription received the request of `attempt`, or a PROBE of it.
@@ -287,7 +287,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             ResetCode::Deadline => self.timeout().0.into(),
             ResetCode::Gone => FailureKind::ConsumerGone.into(),
             _ if reset.text.is_empty() => FailureKind::BadResponse.into(),
-            _ => Failure::new(FailureKind::BadResponse).with_detail(reset.text),
+            _ => Failure::new(FailureKind::BadResponse).with_cause(reset.text),
         };
         self.lose(now, attempt, failure);
     }
@@ -314,7 +314,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     fn fail_out_of_order(&mut self, code: ResetCode) {
-        self.fail(Failure::new(FailureKind::BadResponse).with_detail("a frame out of order"), code);
+        self.fail(Failure::new(FailureKind::BadResponse).with_cause("a frame out of order"), code);
     }
 
     /// Ends the exchange. Consumers receive RESET with `code`, and a body that is not complete is broken off.

@@ -162,14 +162,14 @@ impl Submission {
         if response.head.end {
             self.end(SubmissionEvent::Response(response));
         } else {
-            self.fail(FailureKind::BadResponse, "the response does not fit one frame");
+            self.fail(FailureKind::BadResponse, Some("the response does not fit one frame".to_owned()));
         }
     }
 
     /// Handles an invalid payload that arrived at the response's token.
     pub fn handle_malformed(&mut self, _now: Time, error: &DecodeError) {
         if !self.ended {
-            self.fail(FailureKind::BadResponse, &error.to_string());
+            self.fail(FailureKind::BadResponse, Some(error.to_string()));
         }
     }
 
@@ -192,7 +192,7 @@ impl Submission {
         }
         if self.deadline <= now {
             let kind = if self.accepted { FailureKind::ResponseLate } else { FailureKind::NotConfirmed };
-            return self.fail(kind, "");
+            return self.fail(kind, None);
         }
         if self.retry_at.is_some_and(|retry| retry <= now) {
             self.retry_at = None;
@@ -251,10 +251,12 @@ impl Submission {
         }
     }
 
-    fn fail(&mut self, kind: FailureKind, detail: &str) {
-        let comma = if detail.is_empty() { "" } else { ", " };
-        let detail = format!("{detail}{comma}request {}", self.id);
-        self.end(SubmissionEvent::Failed(Failure::new(kind).with_detail(detail)));
+    fn fail(&mut self, kind: FailureKind, cause: Option<String>) {
+        let failure = Failure::new(kind).with_detail(format!("request {}", self.id));
+        self.end(SubmissionEvent::Failed(match cause {
+            Some(cause) => failure.with_cause(cause),
+            None => failure,
+        }));
     }
 
     fn end(&mut self, event: SubmissionEvent) {

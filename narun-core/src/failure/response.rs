@@ -146,6 +146,7 @@ mod tests {
     fn http_clients_get_a_problem_document() {
         let failure = Failure::new(FailureKind::Overloaded)
             .with_detail("line\n2")
+            .with_cause("stream TASK on 10.0.0.1")
             .with_retry_after(Some(std::time::Duration::from_millis(1500)));
         let response = failure.to_response(&context("text/plain"));
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn grpc_clients_get_a_trailers_only_response() {
-        let failure = Failure::new(FailureKind::TimedOut).with_detail("5 % ä");
+        let failure = Failure::new(FailureKind::TimedOut).with_detail("5 % ä").with_cause("stream TASK");
         let response = failure.to_response(&context("application/grpc"));
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");

@@ -25,6 +25,12 @@ pub struct ListenAddr {
 pub struct ParseListenAddrError;
 
 impl ListenAddr {
+    /// The address of the loopback interface.
+    pub(super) fn local(port: u16) -> Self {
+        let host = "127.0.0.1";
+        Self { text: format!("{host}:{port}"), host: Some(host.to_owned()), port }
+    }
+
     pub(super) fn all(port: u16) -> Self {
         Self { text: format!(":{port}"), host: None, port }
     }

@@ -43,12 +43,47 @@ fn every_key_has_a_default() {
         assert_eq!(config, Config::default());
         assert_eq!(config.nats_url(), "nats://localhost:4222");
         assert_eq!(config.server_addr().to_string(), ":8080");
-        assert_eq!(config.metrics_addr().to_string(), ":9090");
+        assert_eq!(config.metrics_addr().to_string(), "127.0.0.1:9090");
+        assert_eq!(config.metrics_addr().candidates(), ["127.0.0.1:9090"]);
+        let server = config.server_limits();
+        let times = [server.keep_alive(), server.head_timeout()];
+        assert_eq!(times, [75, 30].map(Duration::from_secs));
+        assert_eq!((server.max_connections(), server.max_streams()), (16_384, 200));
         assert_eq!(config.request_timeout(), Duration::from_secs(15));
         assert_eq!(config.nats_stream(), None);
         assert_eq!(config.namespace(), Namespace::default());
+        assert_eq!(*config.caller_field(), FieldCallerHook::default());
         assert_eq!(config.routes(), []);
     }
+}
+
+#[test]
+fn a_field_or_none_separates_callers() {
+    let field = |name: &'static str| FieldCallerHook::new(http::HeaderName::from_static(name));
+    for (text, expected) in [
+        ("authorization", FieldCallerHook::default()),
+        ("X-User", field("x-user")),
+        ("none", FieldCallerHook::none()),
+    ] {
+        assert_eq!(*read(&format!("caller_field: {text}")).unwrap().caller_field(), expected);
+    }
+}
+
+#[test]
+fn the_limits_of_the_server_are_set_one_by_one() {
+    let keys = "keep_alive_seconds: 2.5, head_timeout_seconds: 1, max_connections: 2, max_streams: 3";
+    let all = read(&format!("server: {{{keys}}}")).unwrap();
+    let server = all.server_limits();
+    let times = [server.keep_alive(), server.head_timeout()];
+    assert_eq!(times, [2500, 1000].map(Duration::from_millis));
+    assert_eq!((server.max_connections(), server.max_streams()), (2, 3));
+    let one = read("server: {max_streams: 3}").unwrap();
+    assert_eq!((one.server_limits().max_connections(), one.server_limits().max_streams()), (16_384, 3));
+    for key in ["max_connections: 0", "max_streams: 0", "keep_alive_seconds: 0", "head_timeout_seconds: -1"] {
+        let error = read(&format!("server:\n  {key}")).unwrap_err();
+        assert!(error.contains("server.") && error.contains("line 2"), "{error}");
+    }
+    assert!(read("server: {max_conections: 1}").unwrap_err().contains("unknown field `max_conections`"));
 }
 
 #[test]
@@ -183,6 +218,8 @@ fn errors_name_the_key_and_the_place() {
         ("request_timeout_seconds: 15s", &["request_timeout_seconds: ", "15s", "line 1 column 26"]),
         ("request_timeout_seconds: '15'", &["request_timeout_seconds: ", "line 1 column 26"]),
         ("nats_stream: [a]", &["nats_stream: ", "the name of a stream", "line 1 column 14"]),
+        ("caller_field: 'a b'", &["caller_field: ", "`a b`", "line 1 column 15"]),
+        ("caller_field:", &["caller_field: ", "the name of a field, or `none`", "line 1"]),
         ("\nnats_url: nats://a\nnats_url: nats://b", &["duplicate", "`nats_url`", "line 2"]),
         ("routes: 5", &["routes: ", "a list of routes", "line 1 column 9"]),
         ("routes:\n- 5", &["routes[0]: ", "`path` and `app`", "line 2 column 3"]),

@@ -6,6 +6,8 @@ use async_nats::ServerAddr;
 use narun_core::{App, Namespace};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+use crate::FieldCallerHook;
+
 /// The longest timeout: one day.
 const MAX_SECONDS: f64 = 86_400.0;
 
@@ -107,6 +109,19 @@ impl FromText for Namespace {
 
     fn from_text(text: &str) -> Result<Self, String> {
         Self::new(text).map_err(|error| format!("`{text}` cannot be the name of a stream: {error}"))
+    }
+}
+
+impl FromText for FieldCallerHook {
+    const EXPECTED: &'static str = "the name of a field, or `none`";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::none()),
+            name => {
+                name.parse().map(Self::new).map_err(|_| format!("`{text}` cannot be the name of a field"))
+            }
+        }
     }
 }
 

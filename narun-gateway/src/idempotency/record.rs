@@ -213,7 +213,7 @@ impl IdempotencyRecord {
 
 async fn in_time<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Failure> {
     timeout_at(deadline, future).await.map_err(|_| {
-        Failure::new(FailureKind::JetStreamUnavailable).with_detail("the outcome record was not read in time")
+        Failure::new(FailureKind::JetStreamUnavailable).with_cause("the outcome record was not read in time")
     })
 }
 
@@ -230,5 +230,5 @@ pub(crate) fn failure(error: &OutcomeError) -> Failure {
         _ => FailureKind::JetStreamUnavailable,
     };
     tracing::warn!(%error, "an outcome record cannot be read or written");
-    Failure::new(kind).with_detail(error.to_string())
+    Failure::new(kind).with_cause(error.to_string())
 }

@@ -106,7 +106,7 @@ fn failure(error: &BodyStoreError) -> Failure {
         BodyStoreError::Full => FailureKind::StreamFull,
         _ => FailureKind::JetStreamUnavailable,
     };
-    Failure::new(kind).with_detail(error.to_string())
+    Failure::new(kind).with_cause(error.to_string())
 }
 
 impl fmt::Debug for Background {

@@ -125,7 +125,7 @@ impl DurableStore {
             },
             _ => "the stream is not declared yet".to_owned(),
         };
-        Err(Failure::new(FailureKind::JetStreamUnavailable).with_detail(why))
+        Err(Failure::new(FailureKind::JetStreamUnavailable).with_cause(why))
     }
 
     pub(crate) fn tasks(&self) -> &TaskStreams {
@@ -150,7 +150,7 @@ impl DurableStore {
 }
 
 fn unavailable(error: &DeclareError) -> Failure {
-    Failure::new(FailureKind::JetStreamUnavailable).with_detail(error.to_string())
+    Failure::new(FailureKind::JetStreamUnavailable).with_cause(error.to_string())
 }
 
 impl StoreState {
@@ -196,6 +196,7 @@ impl StoreState {
             let outcomes = self.tasks.outcomes().await?;
             // If it is set already, the handle is the same, even if the bucket is new.
             let _ = self.outcomes.set(outcomes);
+            self.keep_secret().await;
         }
         // It is declared when it is first needed, and here if it was deleted since.
         if self.bodies.initialized() {
@@ -204,11 +205,28 @@ impl StoreState {
         Ok(())
     }
 
+    /// Keeps the secret of idempotency keys, which must outlive the outcomes. Without it, the next check tries again.
+    async fn keep_secret(&self) {
+        if let Some(outcomes) = self.outcomes.get()
+            && let Err(error) = outcomes.keep_secret().await
+        {
+            tracing::debug!(%error, "the secret of idempotency keys was not checked");
+        }
+    }
+
+    /// Completes at the next notification, or when the secret has to be checked.
+    async fn next_round(&self) {
+        match self.needs_outcomes.load(Ordering::Relaxed) || self.outcomes.initialized() {
+            true => drop(timeout(self.tasks.secret_check(), self.recheck.notified()).await),
+            false => self.recheck.notified().await,
+        }
+    }
+
     /// Declares until that succeeds, and again at each notification.
     async fn keep_declared(self: Arc<Self>) {
         let mut backoff = BACKOFF;
         if *self.readiness.borrow() == Readiness::Ready {
-            self.recheck.notified().await;
+            self.next_round().await;
         }
         loop {
             while !self.is_connected() {
@@ -217,7 +235,7 @@ impl StoreState {
             match self.round().await {
                 Ok(()) => {
                     backoff.reset();
-                    self.recheck.notified().await;
+                    self.next_round().await;
                     // Many requests that miss it at once make one round.
                     sleep(PAUSE).await;
                 }

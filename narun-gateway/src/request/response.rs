@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::{Frame, SizeHint};
 use narun_core::frame::ResponseFrame;
 use narun_core::{Body, BodyError, BodyErrorKind, Failure, FailureKind};
@@ -48,8 +48,9 @@ pub(super) fn streamed(
     let content = StreamedContent {
         incoming: Some(Measured::new(incoming, length, BodyErrorKind::Length)),
         deadline: context.deadline,
+        request_id: context.request_id.clone(),
         route: route.clone(),
-        _state: state.clone(),
+        state: state.clone(),
     };
     Ok(Response::from_parts(frame.parts, Body::streaming(content)))
 }
@@ -66,9 +67,10 @@ struct StreamedContent {
     /// `None` after the end and after an error.
     incoming: Option<Measured<IncomingResponse>>,
     deadline: Option<Instant>,
+    request_id: HeaderValue,
     route: Arc<CompiledRoute>,
-    /// Keeps the tasks of exchanges alive.
-    _state: Arc<GatewayState>,
+    /// Also keeps the tasks of exchanges alive.
+    state: Arc<GatewayState>,
 }
 
 impl StreamedContent {
@@ -82,7 +84,7 @@ impl StreamedContent {
     /// Logs and counts an error, and cancels the exchange.
     fn fail(&mut self, kind: BodyErrorKind) {
         self.incoming = None;
-        tracing::debug!(%kind, route = self.route.template(), "the response was aborted");
+        self.state.failures().aborted(kind, &self.route, &self.request_id);
         self.route.metrics().reset(match kind {
             BodyErrorKind::Gap => "gap",
             BodyErrorKind::TimedOut => "timeout",

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use narun_core::frame::ResponseFrame;
 use narun_core::{Body, ExchangeId, Failure, FailureKind, Limits};
@@ -7,6 +7,11 @@ use narun_core::{Body, ExchangeId, Failure, FailureKind, Limits};
 use super::StatusPaths;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Keeps caches from storing a response: it is for one caller, and outcomes expire.
+pub(super) fn not_cached(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
 
 /// The 202 to a request. `preferred` if the client asked for it.
 pub(crate) fn accepted(paths: &StatusPaths, id: &ExchangeId, preferred: bool) -> Response<Body> {
@@ -22,24 +27,24 @@ pub(crate) fn accepted(paths: &StatusPaths, id: &ExchangeId, preferred: bool) ->
 /// The status of a request that is not done.
 pub(super) fn pending(id: &ExchangeId) -> Response<Body> {
     let mut response = unfinished(id);
-    let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-/// The response in a stored RESPONSE frame.
+/// The response in a stored RESPONSE frame, with `Cache-Control: no-store` in place of the handler's.
 ///
 /// # Errors
 ///
 /// [`FailureKind::BadResponse`] if the frame is invalid or not the whole response.
 pub(crate) fn stored(frame: &Bytes, limits: &Limits) -> Result<Response<Body>, Failure> {
-    let bad = |why: String| Failure::new(FailureKind::BadResponse).with_detail(why);
+    let bad = |why: String| Failure::new(FailureKind::BadResponse).with_cause(why);
     let frame = ResponseFrame::decode(frame, limits).map_err(|error| bad(error.to_string()))?;
     if !frame.head.end {
         return Err(bad("the stored response is not complete".to_owned()));
     }
-    Ok(Response::from_parts(frame.parts, Body::from(frame.body).with_trailers(frame.trailers)))
+    let ResponseFrame { mut parts, body, trailers, .. } = frame;
+    not_cached(&mut parts.headers);
+    Ok(Response::from_parts(parts, Body::from(body).with_trailers(trailers)))
 }
 
 /// The response to HEAD if this is the response to GET.
@@ -57,6 +62,8 @@ pub(super) fn without_content(response: Response<Body>) -> Response<Body> {
 fn unfinished(id: &ExchangeId) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{{\"id\":\"{id}\",\"status\":\"pending\"}}\n")));
     *response.status_mut() = StatusCode::ACCEPTED;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    not_cached(headers);
     response
 }

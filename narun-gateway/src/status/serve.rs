@@ -30,8 +30,11 @@ pub(crate) async fn respond(
     };
     let context = request_id::unrouted_context(&parts.method, &parts.headers);
     let mut response = outcome.unwrap_or_else(|failure| {
-        tracing::debug!(%failure, path = parts.uri.path(), "the status cannot be returned");
-        state.respond(&failure, &context)
+        tracing::debug!(%failure, cause = failure.cause(), path = parts.uri.path(), "the status cannot be returned");
+        let mut response =
+            state.respond(&failure, &context);
+        response::not_cached(response.headers_mut());
+        response
     });
     request_id::complete(&mut response, context.request_id.as_ref());
     if !is_read {

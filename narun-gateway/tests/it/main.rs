@@ -22,6 +22,7 @@ mod fields;
 mod grpc;
 mod hostile;
 mod limits;
+mod logged;
 mod metrics;
 mod no_response;
 mod outcomes;

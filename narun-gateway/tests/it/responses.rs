@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 use narun_core::Body;
 use narun_core::fields::Edit;
 use narun_core::frame::{Data, Frame, Reset, ResetCode, ResponseHead, encode_probe};
+use narun_support::testing::Logs;
 
 use crate::harness::{get, grpc, open_tokens, pair, post, request, spawn};
 
@@ -49,14 +50,16 @@ async fn a_reset_before_the_head_is_502() {
 }
 
 #[tokio::test]
-async fn a_response_over_the_limit_is_502_with_the_reason() {
+async fn a_response_over_the_limit_is_502_and_the_reason_is_logged() {
+    let logs = Logs::capture();
     let (gateway, mut consumer) = pair().await;
     let response = spawn(&gateway, get("/"));
     let text = "over the limit of 65536 bytes".to_owned();
     consumer.request().await.send(Reset { code: ResetCode::TooLarge, text, ran: true }.encode()).await;
     let response = response.await.expect("no panic");
     assert_eq!(response.status, StatusCode::BAD_GATEWAY);
-    assert!(String::from_utf8_lossy(&response.body).contains("65536"), "{:?}", response.body);
+    let (_, event) = logs.event("the request failed", &[("app", consumer.app())]).await;
+    assert!(event["cause"].contains("65536"), "{event:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use super::{Handler, World, new_head, start, through};
 use crate::gate::Gate;
 use crate::gateway::encode;
 use crate::harness::{Metrics, eventually, soon};
+use crate::observed::logs;
 
 #[tokio::test]
 async fn a_request_gets_its_response_and_leaves_the_stream() {
@@ -127,13 +128,15 @@ async fn a_foreign_inbox_gets_no_response() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_too_large_is_502_with_the_reason() {
+async fn a_response_that_is_too_large_is_502_and_the_reason_is_logged() {
+    let logs = logs();
     let world = World::new().await;
     let handler = Handler::default();
     start(world.serve(handler.clone()).await).await;
     let response = world.ask("/large").await.response().await;
     assert_eq!(response.parts.status, StatusCode::BAD_GATEWAY);
-    assert!(String::from_utf8_lossy(&response.body).contains("1044480"), "{:?}", response.body);
+    let (_, event) = logs.event("the response cannot be sent", &[("app", world.app.as_str())]).await;
+    assert!(event["cause"].contains("1044480"), "{event:?}");
     world.is_done().await;
     assert_eq!(handler.runs(), 1);
 }

@@ -23,7 +23,7 @@ pub(crate) fn read(payload: &[u8]) -> Option<Result<PubAck, Failure>> {
         Response::Err { error } if error.error_code() == DUPLICATE_IN_PROCESS => None,
         Response::Err { error } => {
             let text = error.to_string();
-            Some(Err(Failure::new(kind(error.error_code(), &text)).with_detail(text)))
+            Some(Err(Failure::new(kind(error.error_code(), &text)).with_cause(text)))
         }
     }
 }
@@ -85,7 +85,7 @@ mod tests {
         ] {
             let failure = read(error(code, description).as_bytes()).expect("read").expect_err("an error");
             assert_eq!(failure.kind(), expected, "{code}");
-            assert!(failure.to_string().contains(description), "{failure}");
+            assert!(failure.cause().is_some_and(|cause| cause.contains(description)), "{failure:?}");
         }
         assert_eq!(read(error(10158, "duplicate message id is in process").as_bytes()), None);
     }

@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::{Context, ErrorCode, consumer, stream};
 use serde_json::json;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 use super::api::{Api, ApiError};
 use super::compare;
@@ -63,7 +63,7 @@ pub(super) async fn declare_stream(
 ) -> Result<(), DeclareError> {
     let mut found = stream(api, &wanted.name).await;
     if matches!(&found, Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND)) && create {
-        debug!(what, "declaring a missing stream");
+        info!(what, "declaring what is missing");
         found = match create_stream(api, wanted).await {
             // Another process has created it meanwhile, with another configuration.
             Err(error) if error.is(ErrorCode::STREAM_NAME_EXIST) => stream(api, &wanted.name).await,
@@ -96,6 +96,7 @@ pub(super) async fn declare_consumer(
     let what = format!("consumer {name} of stream {stream}");
     let mut found = consumer(api, stream, name).await;
     if matches!(&found, Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND)) && create {
+        info!(%what, "declaring what is missing");
         found = match create_consumer(api, stream, name, wanted).await {
             // Another process has created it meanwhile, with another configuration.
             Err(error) if error.is_other_consumer() => consumer(api, stream, name).await,

@@ -1,8 +1,6 @@
 use http::Method;
 use sha2::{Digest, Sha256};
 
-use narun_core::{App, ExchangeId, Namespace};
-
 /// SHA-256 of a request's method, target and body.
 pub fn request_digest(method: &Method, target: &str, body: &[u8]) -> [u8; 32] {
     digest(&[b"narun request", method.as_str().as_bytes(), target.as_bytes(), body])
@@ -13,24 +11,20 @@ pub fn caller_scope(caller: &str) -> [u8; 32] {
     digest(&[b"narun caller", caller.as_bytes()])
 }
 
-/// The id of a request with an `Idempotency-Key`: the first 16 bytes of SHA-256 of stream, app, caller scope and key.
-pub fn keyed_id(namespace: &Namespace, app: &App, scope: Option<&[u8; 32]>, key: &[u8]) -> ExchangeId {
-    let scope = scope.map_or(&[][..], |scope| scope);
-    let digest = digest(&[b"narun key", namespace.as_str().as_bytes(), app.as_str().as_bytes(), scope, key]);
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    ExchangeId::from_bytes(id)
-}
-
-/// SHA-256 of these parts, each preceded by its length as 8 bytes, big-endian. So two different lists of parts never have the
-/// same bytes. The first part says what is digested.
+/// SHA-256 of these parts. The first part says what is digested.
 fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut sha = Sha256::new();
-    for part in parts {
-        sha.update((part.len() as u64).to_be_bytes());
-        sha.update(part);
-    }
+    for_each_part(parts, |bytes| sha.update(bytes));
     sha.finalize().into()
+}
+
+/// Calls `update` with each part, preceded by its length as 8 bytes, big-endian. So two different lists of parts never have
+/// the same bytes.
+pub(super) fn for_each_part(parts: &[&[u8]], mut update: impl FnMut(&[u8])) {
+    for part in parts {
+        update(&(part.len() as u64).to_be_bytes());
+        update(part);
+    }
 }
 
 #[cfg(test)]
@@ -47,10 +41,6 @@ mod tests {
         );
         let scope = caller_scope("ann");
         assert_eq!(hex(scope), "331823b5c54aa1639bac96672abb0af47cd79305549e5493cd0621674fdd86ff");
-        let app = App::new("hello").unwrap();
-        let id = |scope| keyed_id(&Namespace::default(), &app, scope, br#""k1""#).to_string();
-        assert_eq!(id(None), "aorcy7u6faajvmkzf2px27lceq");
-        assert_eq!(id(Some(&scope)), "eol7i2d6wqekexbans4ga3luw4");
     }
 
     #[test]
@@ -61,13 +51,6 @@ mod tests {
             request_digest(&Method::PUT, "/abc", b""),
             request_digest(&Method::POST, "/ab", b"c"),
         ];
-        let (namespaces, apps) = (["a", "ab"].map(Namespace::new), ["bc", "c"].map(App::new));
-        let ids: Vec<_> = namespaces
-            .iter()
-            .zip(&apps)
-            .map(|(namespace, app)| keyed_id(namespace.as_ref().unwrap(), app.as_ref().unwrap(), None, b"d"))
-            .collect();
         assert!((1..requests.len()).all(|i| !requests[..i].contains(&requests[i])));
-        assert_ne!(ids[0], ids[1]);
     }
 }

@@ -1,7 +1,11 @@
 mod record;
+mod secret;
 
 pub use record::{Outcome, OutcomeState};
+pub use secret::KeySecret;
+pub(super) use secret::check_every;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -12,13 +16,17 @@ use bytes::Bytes;
 use super::api::{Api, ApiError, StoredMessage};
 use narun_core::ExchangeId;
 use narun_core::frame::OutcomeRef;
+use secret::KnownSecret;
 
-/// The bucket of outcomes: the results of durable requests by request id.
+/// The bucket of outcomes: the results of durable requests by request id, and the secret of the namespace.
 #[derive(Clone, Debug)]
 pub struct OutcomeStore {
     api: Api<Context>,
     bucket: String,
     stream: String,
+    /// How long a value is kept after its last change, at least.
+    ttl: Duration,
+    secret: Arc<KnownSecret>,
 }
 
 /// An outcome in the bucket.
@@ -65,8 +73,8 @@ pub enum OutcomeError {
 const ATTEMPTS: usize = 3;
 
 impl OutcomeStore {
-    pub(super) fn new(api: Api<Context>, bucket: String) -> Self {
-        Self { api, stream: format!("KV_{bucket}"), bucket }
+    pub(super) fn new(api: Api<Context>, bucket: String, ttl: Duration) -> Self {
+        Self { api, stream: format!("KV_{bucket}"), bucket, ttl, secret: Arc::default() }
     }
 
     /// Stores an outcome unless there is one for this id.

@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Storag
 use super::api::{self, Api};
 use super::bodies::BodyStore;
 use super::declare::{DeclareError, declare_consumer, declare_stream};
-use super::outcomes::OutcomeStore;
+use super::outcomes::{self, OutcomeStore};
 use super::settings::{Storage, StreamSettings};
 use super::{compare, objects};
 use narun_core::{App, Namespace};
@@ -96,16 +96,25 @@ impl TaskStreams {
             name: format!("KV_{bucket}"),
             subjects: vec![format!("$KV.{bucket}.>")],
             max_messages_per_subject: 1,
-            // If an outcome expired while the stream still recognises its request as a duplicate, the same request
-            // would not be stored again, and never get a response.
-            max_age: self.settings.outcome_ttl.max(self.duplicate_window()),
+            max_age: self.outcome_ttl(),
             allow_rollup: true,
             deny_delete: true,
             allow_direct: true,
             ..self.common()
         };
         self.declare(&format!("bucket {bucket}"), &wanted).await?;
-        Ok(OutcomeStore::new(self.api.clone(), bucket))
+        Ok(OutcomeStore::new(self.api.clone(), bucket, self.outcome_ttl()))
+    }
+
+    /// How often [`OutcomeStore::keep_secret`] must be called.
+    pub fn secret_check(&self) -> Duration {
+        outcomes::check_every(self.outcome_ttl())
+    }
+
+    /// If an outcome expired while the stream still recognises its request as a duplicate, the same request would not be
+    /// stored again, and never get a response.
+    fn outcome_ttl(&self) -> Duration {
+        self.settings.outcome_ttl.max(self.duplicate_window())
     }
 
     /// Declares the bucket of bodies.

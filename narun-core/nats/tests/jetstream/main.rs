@@ -5,3 +5,4 @@ mod declare;
 mod harness;
 mod outcomes;
 mod publishing;
+mod secret;

@@ -192,7 +192,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     pub(super) fn begin_response(&mut self, now: Time, attempt: u8, mut response: Box<ResponseFrame>) {
         let Some(flow) = self.flow.clone() else {
             let failure =
-                Failure::new(FailureKind::BadResponse).with_detail("the response does not fit one frame");
+                Failure::new(FailureKind::BadResponse).with_cause("the response does not fit one frame");
             return self.fail(failure, ResetCode::TooLarge);
         };
         if !self.can_win(attempt) {

@@ -437,7 +437,7 @@ fn an_invalid_response_fails_the_exchange() {
     reset.handle_frame(at(1), 0, frame, None);
     let failure = failure(&mut reset);
     assert_eq!(failure.kind(), FailureKind::BadResponse);
-    assert!(failure.to_string().contains("over 10 bytes"), "{failure}");
+    assert!(failure.cause().is_some_and(|cause| cause.contains("over 10 bytes")), "{failure:?}");
 }
 
 #[test]

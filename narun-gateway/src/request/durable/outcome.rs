@@ -5,12 +5,12 @@ use std::time::Duration;
 use http::Response;
 use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureKind};
-use narun_nats::jetstream::{keyed_id, request_digest};
+use narun_nats::jetstream::request_digest;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::delivery::{DurableDelivery, DurableFailure, DurableInput, response};
 use super::publish::Published;
-use crate::idempotency::{Claim, IdempotencyRecord, key_of};
+use crate::idempotency::{Claim, IdempotencyRecord, failure, key_of};
 use crate::prefer::Prefer;
 use crate::status::{accepted, stored};
 
@@ -137,7 +137,10 @@ impl DurableDelivery<'_> {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         let digest = request_digest(&parts.method, target, body);
         let id = match key_of(&parts.headers)? {
-            Some(key) => keyed_id(store.tasks().namespace(), self.route.app(), scope.as_ref(), key),
+            Some(key) => {
+                let secret = outcomes.secret().await.map_err(|error| failure(&error))?;
+                secret.id(store.tasks().namespace(), self.route.app(), scope.as_ref(), key)
+            }
             None => *id,
         };
         Ok(IdempotencyRecord::new(outcomes, id, digest, scope))

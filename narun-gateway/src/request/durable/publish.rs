@@ -101,7 +101,7 @@ impl DurableDelivery<'_> {
         // Boxed, because it would make the futures of smaller requests larger.
         let stored = timeout_at(deadline, Box::pin(storing)).await.unwrap_or_else(|_| {
             let late = Failure::new(FailureKind::JetStreamUnavailable);
-            Err(late.with_detail("the body was not stored in time"))
+            Err(late.with_cause("the body was not stored in time"))
         });
         let stored = stored.inspect_err(|failure| {
             if failure.kind() == FailureKind::JetStreamUnavailable {

@@ -17,7 +17,7 @@ async fn a_repeated_request_gets_the_stored_response() {
     let mut consumer = site.consumer().await;
     let response = spawn(&first, keyed("k", "/a?b", "content"));
     let job = consumer.job().await;
-    assert_eq!((job.id(), job.request.head.attempt), (site.id("k", None), 0));
+    assert_eq!((job.id(), job.request.head.attempt), (site.id("k", None).await, 0));
     job.ok("done").await;
     assert_eq!(response.await.expect("no panic").body, "done");
     for gateway in [&first, &second] {
@@ -26,7 +26,7 @@ async fn a_repeated_request_gets_the_stored_response() {
     }
     assert_eq!(site.accepted().await, 1);
     // The status resource has it too.
-    let status = send(&second, get(&format!("/.narun/requests/{}", site.id("k", None)))).await;
+    let status = send(&second, get(&format!("/.narun/requests/{}", site.id("k", None).await))).await;
     assert_eq!(status.body, "done");
 }
 
@@ -73,7 +73,7 @@ async fn a_repeated_request_that_waits_too_long_is_409_with_location() {
     published(&site, "k").await;
     let conflict = send(&hasty, keyed("k", "/", "content")).await;
     assert_eq!(conflict.status, StatusCode::CONFLICT);
-    assert_eq!(located(&conflict), site.id("k", None));
+    assert_eq!(located(&conflict), site.id("k", None).await);
     assert!(String::from_utf8_lossy(&conflict.body).contains(&job.id().to_string()));
 
     // A client that prefers it gets the location without waiting.
@@ -130,7 +130,7 @@ async fn the_same_key_of_two_callers_is_two_keys() {
         let response = spawn(&gateway, with(keyed("k", "/", "content"), "x-user", user));
         let job = consumer.job().await;
         let scope = caller_scope(user);
-        assert_eq!(job.id(), site.id("k", Some(&scope)));
+        assert_eq!(job.id(), site.id("k", Some(&scope)).await);
         assert_eq!(job.request.head.outcome.as_ref().and_then(|outcome| outcome.scope), Some(scope));
         job.ok(body).await;
         assert_eq!(response.await.expect("no panic").body, body);
@@ -147,7 +147,7 @@ async fn a_refused_request_can_be_sent_again_with_its_key() {
     eventually("a full stream", async || site.accepted().await == 1).await;
     let refused = send(&gateway, keyed("k", "/", "content")).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-    eventually("no record", async || site.kept(site.id("k", None)).await.is_none()).await;
+    eventually("no record", async || site.kept(site.id("k", None).await).await.is_none()).await;
 
     let mut consumer = site.consumer().await;
     consumer.job().await.ok("").await;
@@ -162,7 +162,7 @@ async fn a_refused_request_can_be_sent_again_with_its_key() {
 
 /// Waits until the record says that the request was published.
 async fn published(site: &Site, key: &str) {
-    let id = site.id(key, None);
+    let id = site.id(key, None).await;
     let published = OutcomeState::Pending { published: true };
     eventually("a request marked as published", async || {
         site.kept(id).await.is_some_and(|kept| kept.outcome.state == published)

@@ -17,7 +17,7 @@ async fn the_next_gateway_publishes_a_request_that_was_never_published() {
     let gateway = site.gateway().await;
     let response = spawn(&gateway, keyed("k", "/", "content"));
     let job = site.consumer().await.job().await;
-    assert_eq!(job.id(), site.id("k", None));
+    assert_eq!(job.id(), site.id("k", None).await);
     assert_eq!(job.request.head.attempt, 1, "consumers look at the record before they run it");
     assert!(job.request.head.outcome.is_some());
     job.ok("done").await;
@@ -33,7 +33,7 @@ async fn a_published_request_is_not_stored_again() {
     let gateway = site.gateway().await;
     let response = spawn(&gateway, keyed("k", "/", "content"));
     // The stream reports a duplicate.
-    let id = site.id("k", None);
+    let id = site.id("k", None).await;
     let published = OutcomeState::Pending { published: true };
     eventually("a request marked as published", async || {
         site.kept(id).await.is_some_and(|kept| kept.outcome.state == published)
@@ -71,12 +71,12 @@ async fn the_record_of_a_request_that_may_have_been_published_is_not_deleted() {
     let site = Site::with(settings().max_messages(1)).await;
     site.leave_message("other", plain("/", "fills the stream")).await;
     site.leave_record("k", &plain("/", "content")).await;
-    let left = site.kept(site.id("k", None)).await.expect("a record");
+    let left = site.kept(site.id("k", None).await).await.expect("a record");
     let gateway = site.gateway().await;
     assert_eq!(send(&gateway, keyed("k", "/", "content")).await.status, StatusCode::SERVICE_UNAVAILABLE);
     // The other gateway's request may be in the stream, whatever the refusal of this one says.
     assert_eq!(send(&gateway, keyed("k", "/", "other")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let kept = site.kept(site.id("k", None)).await.expect("a record");
+    let kept = site.kept(site.id("k", None).await).await.expect("a record");
     assert_eq!((kept.outcome, kept.revision), (left.outcome, left.revision));
 }
 
@@ -87,7 +87,7 @@ async fn waiting_for_another_gateways_request_times_out() {
     site.leave_message("k", plain("/", "content")).await;
     let gateway = site.gateway_with(|builder| builder.route(route().timeout(Duration::from_secs(1)))).await;
     let response = send(&gateway, keyed("k", "/", "content")).await;
-    assert_eq!((response.status, located(&response)), (StatusCode::CONFLICT, site.id("k", None)));
+    assert_eq!((response.status, located(&response)), (StatusCode::CONFLICT, site.id("k", None).await));
     let later = send(&gateway, with(keyed("k", "/", "content"), "prefer", "respond-async")).await;
     assert_eq!(later.status, StatusCode::ACCEPTED);
 }
@@ -97,7 +97,7 @@ async fn after_the_duplicate_window_one_gateway_takes_the_request_over() {
     let window = Duration::from_secs(2);
     let site = Site::with(settings().duplicate_window(window)).await;
     site.leave_record("k", &plain("/", "content")).await;
-    let id = site.id("k", None);
+    let id = site.id("k", None).await;
     old_record(&site, "k", window / 2).await;
     let gateways = [site.gateway().await, site.gateway().await];
     let responses: Vec<_> =
@@ -120,7 +120,7 @@ async fn a_request_is_claimed_before_it_is_published() {
     let left = old_record(&site, "k", window / 2).await;
     let gateway = site.gateway().await;
     assert_eq!(send(&gateway, keyed("k", "/", "content")).await.status, StatusCode::SERVICE_UNAVAILABLE);
-    let claimed = site.kept(site.id("k", None)).await.expect("a record");
+    let claimed = site.kept(site.id("k", None).await).await.expect("a record");
     assert_eq!(claimed.outcome, left.outcome);
     assert!(claimed.revision > left.revision, "others see it as young again");
 }
@@ -139,7 +139,7 @@ async fn a_record_of_another_request_is_422_even_if_it_was_never_published() {
 async fn a_record_that_cannot_be_read_is_502() {
     let site = Site::new().await;
     site.outcomes().await;
-    site.spoil(site.id("k", None)).await;
+    site.spoil(site.id("k", None).await).await;
     let gateway = site.gateway().await;
     assert_eq!(send(&gateway, keyed("k", "/", "content")).await.status, StatusCode::BAD_GATEWAY);
     assert_eq!(site.accepted().await, 0);
@@ -147,7 +147,7 @@ async fn a_record_that_cannot_be_read_is_502() {
 
 /// Waits until this record is older than `age`.
 async fn old_record(site: &Site, key: &str, age: Duration) -> StoredOutcome {
-    let id = site.id(key, None);
+    let id = site.id(key, None).await;
     eventually("an old record", async || site.kept(id).await.is_some_and(|kept| kept.age > age)).await;
     site.kept(id).await.expect("a record")
 }

@@ -100,7 +100,7 @@ async fn a_late_response_is_504_with_location_if_its_outcome_is_stored() {
         let key = status.as_str().to_owned();
         let response = send(&gateway, with(request, "idempotency-key", &key)).await;
         assert_eq!(response.status, status);
-        assert_eq!(located(&response), site.id(&key, None));
+        assert_eq!(located(&response), site.id(&key, None).await);
     }
 }
 

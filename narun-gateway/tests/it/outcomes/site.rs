@@ -12,7 +12,7 @@ use narun_core::frame::{RequestFrame, RequestHead};
 use narun_core::{App, ExchangeId, Limits, Namespace};
 use narun_gateway::{Body, Gateway, GatewayBuilder, Route, Storage, StreamSettings};
 use narun_nats::jetstream::{
-    Outcome, OutcomeState, OutcomeStore, StoredOutcome, TaskStreams, header, keyed_id, request_digest,
+    Outcome, OutcomeState, OutcomeStore, StoredOutcome, TaskStreams, header, request_digest,
 };
 
 use crate::consumer::encode_response;
@@ -113,7 +113,8 @@ impl Site {
     pub(crate) async fn records(&self) -> u64 {
         let bucket = self.tasks.context().get_key_value(self.tasks.namespace().outcomes_bucket()).await;
         let keys = bucket.expect("a bucket").keys().await.expect("keys");
-        keys.count().await as u64
+        keys.filter(|key| std::future::ready(key.as_deref().is_ok_and(|key| key != "secret"))).count().await
+            as u64
     }
 
     pub(crate) async fn delete_outcomes(&self) {
@@ -122,8 +123,9 @@ impl Site {
     }
 
     /// The id of a request with this key.
-    pub(crate) fn id(&self, key: &str, scope: Option<&[u8; 32]>) -> ExchangeId {
-        keyed_id(self.tasks.namespace(), &App::new(APP).expect("a name"), scope, key.as_bytes())
+    pub(crate) async fn id(&self, key: &str, scope: Option<&[u8; 32]>) -> ExchangeId {
+        let secret = self.outcomes().await.secret().await.expect("a secret");
+        secret.id(self.tasks.namespace(), &App::new(APP).expect("a name"), scope, key.as_bytes())
     }
 
     /// Creates the record that a gateway leaves if it dies.
@@ -133,12 +135,12 @@ impl Site {
             scope: None,
             state: OutcomeState::Pending { published: false },
         };
-        self.outcomes().await.create(self.id(key, None), &outcome).await.expect("a record");
+        self.outcomes().await.create(self.id(key, None).await, &outcome).await.expect("a record");
     }
 
     /// Publishes the request as a gateway does before it dies: its response has no receiver.
     pub(crate) async fn leave_message(&self, key: &str, request: Request<&'static str>) {
-        let id = self.id(key, None);
+        let id = self.id(key, None).await;
         let mut head = RequestHead::new(id);
         head.outcome = Some(Box::new(narun_core::frame::OutcomeRef {
             bucket: self.outcomes().await.bucket().to_owned(),
