@@ -48,6 +48,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let client = nats::connect_eventually(config.nats_url(), "gateway").await?;
     let gateway = Gateway::builder(client)
         .namespace(config.namespace())
+        .stream_settings(config.stream_settings().clone())
         .routes(config.routes().to_vec())
         .timeout(config.request_timeout())
         .caller(config.caller_field().clone())

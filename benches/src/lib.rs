@@ -5,6 +5,7 @@
 //! share nothing but the machine, their CPU time and memory are counted separately, and all of
 //! them end when the program ends, even if it is killed.
 
+pub mod bad_input;
 pub mod cpu;
 pub mod drain;
 pub mod faults;

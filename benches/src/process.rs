@@ -6,13 +6,18 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::Error;
 use crate::role::Job;
 
 /// How long a process may take to become ready, and to end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// This program, started again in a [role](crate::role). Dropping this value ends the process.
+/// The environment variable of examples that end when their standard input ends.
+const ATTACHED: &str = "NARUN_EXAMPLE_ATTACHED";
+
+/// This program, started again in a [role](crate::role), or an example. Dropping this value ends the process.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: &'static str,
@@ -26,11 +31,34 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a process, and waits until it is ready.
     pub(crate) fn start(name: &'static str, job: &Job) -> Result<Self, Error> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["role", &serde_json::to_string(job)?])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        Self::of(name, command.args(["role", &serde_json::to_string(job)?]))
+    }
+
+    /// The command of an example of this workspace, which must have been built with the same profile.
+    pub(crate) fn example(name: &str) -> Result<Command, Error> {
+        let mut path = std::env::current_exe()?;
+        path.pop();
+        // Tests are one directory below the programs.
+        if path.ends_with("deps") {
+            path.pop();
+        }
+        path.extend(["examples", name]);
+        if !path.exists() {
+            let path = path.display();
+            return Err(format!(
+                "{path} is missing: build it with `cargo build -p narun-examples --example {name}`"
+            )
+            .into());
+        }
+        let mut command = Command::new(path);
+        command.env(ATTACHED, "1").env("RUST_LOG", "error");
+        Ok(command)
+    }
+
+    /// Starts a command that prints a ready line, and waits until it is ready.
+    pub(crate) fn of(name: &'static str, command: &mut Command) -> Result<Self, Error> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take();
         let (sender, lines) = mpsc::channel();
@@ -45,7 +73,7 @@ impl Process {
         let mut process = Self { name, child, stdin, lines, address: String::new() };
         let line = process.line(LIMIT)?;
         match line.strip_prefix("ready ") {
-            Some(address) => process.address = address.to_owned(),
+            Some(address) => process.address = address.trim_start_matches("http://").to_owned(),
             None => return Err(format!("{name} printed {line:?} instead of a ready line").into()),
         }
         Ok(process)
@@ -71,6 +99,12 @@ impl Process {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.ok_or("a process without an id")?, signal)?)
     }
 
     /// Whether the process has ended by itself.

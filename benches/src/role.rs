@@ -21,6 +21,7 @@ mod operation;
 mod parent;
 mod proxy;
 mod raw;
+mod show;
 
 use std::io;
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub(crate) use self::http_server::Protocol;
 pub(crate) use self::job::{Job, Role};
 pub(crate) use self::operation::{BATCH, Operation, SUBSCRIBERS};
 use self::parent::client;
+pub(crate) use self::show::ShowSetup;
 use crate::Error;
 use crate::handler::echo;
 
@@ -68,6 +70,7 @@ fn take(job: &str) -> Result<(), Error> {
             Role::Consumer { at, work } => narun::consumer(at, work).await,
             Role::DurableGateway(setup) => durable::gateway(setup).await,
             Role::DurableConsumer(setup) => durable::consumer(setup).await,
+            Role::Show(setup) => show::serve(setup).await,
             Role::Responder { at } => raw::respond(at).await,
             Role::Silent { at } => narun::silent(at).await,
             Role::RawClient { at, connections, body } => {

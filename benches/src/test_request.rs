@@ -23,6 +23,10 @@ pub(crate) enum Act {
     Fail,
     /// Ends its process.
     Exit,
+    /// Blocks its thread for many ack waits, and responds.
+    Block,
+    /// Takes some seconds, and responds.
+    Slow,
 }
 
 impl TestRequest {
@@ -37,6 +41,8 @@ impl TestRequest {
             Act::Panic => "panic",
             Act::Fail => "fail",
             Act::Exit => "exit",
+            Act::Block => "block",
+            Act::Slow => "slow",
         };
         format!("{act}/{}", self.number)
     }
@@ -49,6 +55,8 @@ impl TestRequest {
             "panic" => Act::Panic,
             "fail" => Act::Fail,
             "exit" => Act::Exit,
+            "block" => Act::Block,
+            "slow" => Act::Slow,
             _ => return None,
         };
         Some(Self { number: number.parse().ok()?, act })
@@ -78,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_path_contains_the_request() {
-        for act in [Act::Work, Act::Panic, Act::Fail, Act::Exit] {
+        for act in [Act::Work, Act::Panic, Act::Fail, Act::Exit, Act::Block, Act::Slow] {
             let request = TestRequest::new(17, act);
             assert_eq!(TestRequest::of_path(&format!("/jobs/{}", request.path())), Some(request));
         }

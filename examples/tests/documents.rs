@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 4] =
-    ["README.md", "CONTRIBUTING.md", "benches/README.md", "narun-core/fuzz/README.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benches/README.md", "narun-core/fuzz/README.md"];
 
 /// Path prefixes that mark a piece of code in CONTRIBUTING.md as a path.
 const FOLDERS: [&str; 6] = ["narun-", "examples/", "benches/", ".ci/", "Cargo.", "README.md"];
@@ -79,4 +79,61 @@ fn the_map_covers_all_modules() {
             assert!(is_covered || name == "generated", "{} is not in the map", source.join(name).display());
         }
     }
+}
+
+/// The names of all functions below these folders.
+fn functions(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            functions(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source file");
+            let rest = text.lines().filter_map(|line| line.trim_start().split_once("fn "));
+            names.extend(rest.filter_map(|(_, rest)| Some(rest.split_once('(')?.0.to_owned())));
+        }
+    }
+}
+
+/// The first cells of a table's rows: names between backticks.
+fn first_cells(text: &str) -> impl Iterator<Item = String> {
+    let rows = text.lines().filter_map(|line| line.trim_start_matches("//! ").strip_prefix("| `"));
+    rows.filter_map(|row| row.split(" |").next()).flat_map(|cell| {
+        let cell = format!("`{cell}");
+        code(&cell).map(str::to_owned).collect::<Vec<_>>()
+    })
+}
+
+#[test]
+fn each_threat_has_a_test_that_exists() {
+    let mut names = BTreeSet::new();
+    for folder in ["narun-core", "narun-gateway", "narun-consumer", "narun-grpc"] {
+        for part in ["src", "tests", "nats/src", "nats/tests"] {
+            let folder = root().join(folder).join(part);
+            if folder.is_dir() {
+                functions(&folder, &mut names);
+            }
+        }
+    }
+    for program in ["faults", "bad_input"] {
+        names.extend(first_cells(&read(&format!("benches/src/bin/{program}.rs"))));
+    }
+    names.extend(first_cells(&read("narun-core/fuzz/README.md")));
+    let text = read("narun-gateway/THREATS.md");
+    let (_, threats) = text.split_once("## Threats\n").expect("the section");
+    let (threats, _) = threats.split_once("\n## ").expect("a section after it");
+    let mut tests = 0;
+    for row in threats.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        if cells[0].starts_with("**") {
+            continue;
+        }
+        let named: Vec<_> = code(cells[3]).collect();
+        assert!(!named.is_empty(), "a threat without a test: {}", cells[0]);
+        for name in named {
+            assert!(names.contains(name), "no test {name}");
+            tests += 1;
+        }
+    }
+    assert!(tests > 30, "{tests} tests are named");
 }

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod admission;
 mod consumer;
 mod dead_letters;

@@ -130,6 +130,15 @@ impl<S> Serve<S> {
         self
     }
 
+    /// Durable requests: sets the most bytes of a body that does not fit a message. Default 64 MiB.
+    ///
+    /// A request with a longer body is not handled: it becomes a dead letter, and its client gets 413. The gateway's
+    /// limit is that of its route, 10 MiB by default.
+    pub const fn durable_max_body(mut self, bytes: u64) -> Self {
+        self.settings.durable.max_body = bytes;
+        self
+    }
+
     /// Sets how many direct requests are handled at the same time. Default 1024; at least 1.
     ///
     /// A request counts until its response's body has ended.

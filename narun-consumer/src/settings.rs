@@ -103,6 +103,8 @@ pub(crate) struct DurableSettings {
     pub(crate) retry_server_errors: bool,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) concurrency: Option<usize>,
+    /// The most bytes of a body that is stored as an object.
+    pub(crate) max_body: u64,
 }
 
 impl Default for DurableSettings {
@@ -115,6 +117,7 @@ impl Default for DurableSettings {
             retry_server_errors: false,
             handler_timeout: None,
             concurrency: None,
+            max_body: 64 * 1024 * 1024,
         }
     }
 }

@@ -33,6 +33,7 @@ pub use response::FailureContext;
 /// | [`ConnectionLost`](FailureKind::ConnectionLost) | 502 | unavailable |
 /// | [`TimedOut`](FailureKind::TimedOut) | 504 | deadline exceeded |
 /// | [`HandlerFailed`](FailureKind::HandlerFailed) | 500 | internal |
+/// | [`TooManyBodies`](FailureKind::TooManyBodies) | 503, Retry-After | unavailable |
 /// | [`StreamFull`](FailureKind::StreamFull) | 503, Retry-After | unavailable |
 /// | [`StreamMissing`](FailureKind::StreamMissing) | 503, Retry-After | unavailable |
 /// | [`JetStreamUnavailable`](FailureKind::JetStreamUnavailable) | 503, Retry-After | unavailable |
@@ -94,6 +95,8 @@ pub enum FailureKind {
     TimedOut,
     /// The handler panicked or returned an error.
     HandlerFailed,
+    /// Durable: the gateway receives so many bodies that it has no memory for another one.
+    TooManyBodies,
     /// Durable: the stream, or the account, is full.
     StreamFull,
     /// Durable: no stream captures the request.
@@ -194,6 +197,9 @@ impl FailureKind {
             }
             Self::TimedOut => (S::GATEWAY_TIMEOUT, G::DEADLINE_EXCEEDED, false, "no response in time"),
             Self::HandlerFailed => (S::INTERNAL_SERVER_ERROR, G::INTERNAL, false, "the handler failed"),
+            Self::TooManyBodies => {
+                (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "the gateway receives too many bodies")
+            }
             Self::StreamFull => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "the stream is full"),
             Self::StreamMissing => {
                 (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "there is no stream for this request")
@@ -343,6 +349,7 @@ mod tests {
             ConnectionLost,
             TimedOut,
             HandlerFailed,
+            TooManyBodies,
             StreamFull,
             StreamMissing,
             JetStreamUnavailable,

@@ -23,6 +23,9 @@ const MIN_WINDOW: u64 = 64 * 1024;
 /// The largest window: an inbox bounds the messages within a window as well.
 const MAX_WINDOW: u64 = 8 * 1024 * 1024;
 
+/// The smallest budget with which bodies that are received at once do not wait for each other for long.
+const MIN_BODY_BUDGET: u64 = 1024 * 1024;
+
 /// Builds a [`Gateway`](crate::Gateway).
 #[must_use = "a builder does nothing until it is built"]
 pub struct GatewayBuilder {
@@ -62,7 +65,7 @@ impl GatewayBuilder {
     }
 
     /// How the stream and the buckets of durable requests are declared if they are missing, and what they must guarantee if
-    /// they exist. Default [`StreamSettings::new`]: in files, 1 replica, without limits.
+    /// they exist. Default [`StreamSettings::new`]: in files, 1 replica, 704 MiB in all.
     pub fn stream_settings(mut self, settings: StreamSettings) -> Self {
         self.settings.stream = settings;
         self
@@ -145,6 +148,29 @@ impl GatewayBuilder {
         self
     }
 
+    /// The bytes of durable requests' bodies that this gateway may have in memory, at least 1 MiB. Default 48 MiB.
+    ///
+    /// A body that fits a message is in memory until the stream has its request, and of a longer one at most 1 MiB. Near the
+    /// limit, bodies are stored as objects in smaller parts, and wait for each other. One that waits for longer than the
+    /// route's timeout gets a 503 with `Retry-After` ([`FailureKind::TooManyBodies`](narun_core::FailureKind::TooManyBodies)).
+    pub const fn body_budget(mut self, bytes: u64) -> Self {
+        self.settings.body_budget = bytes;
+        self
+    }
+
+    /// The least average rate at which a client must send the body of a durable request, in bytes per second, after the first
+    /// 30 s. 0 means none. Default 1024. A slower client gets 408. Pauses are limited by [`Route::timeout`].
+    pub const fn body_rate(mut self, bytes_per_second: u64) -> Self {
+        self.settings.body_rate = bytes_per_second;
+        self
+    }
+
+    /// How long a client may take to send the body of a durable request. Default 1 hour. A slower client gets 408.
+    pub const fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.body_timeout = timeout;
+        self
+    }
+
     /// How long to read the rest of a request's body after an early response. Default [`Linger::new`]: 30 s, pauses of 5 s,
     /// 64 MiB.
     pub const fn linger(mut self, linger: Linger) -> Self {
@@ -175,6 +201,12 @@ impl GatewayBuilder {
         }
         if self.settings.budget < self.settings.window {
             return Err(BuildError::Setting("the budget is smaller than the window"));
+        }
+        if self.settings.body_budget < MIN_BODY_BUDGET {
+            return Err(BuildError::Setting("the budget of bodies is smaller than 1 MiB"));
+        }
+        if self.settings.body_timeout.is_zero() {
+            return Err(BuildError::Setting("the timeout of bodies is zero"));
         }
         GatewayState::open(self.client, self.settings, self.routes, self.replies, Limits::default()).await
     }

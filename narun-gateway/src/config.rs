@@ -4,6 +4,7 @@ mod forwarded;
 mod listen;
 mod route;
 mod server;
+mod stream;
 mod value;
 
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use narun_core::Namespace;
+use narun_nats::jetstream::StreamSettings;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
@@ -21,6 +23,7 @@ pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
 use self::server::ServerKeys;
 pub use self::server::ServerLimits;
+use self::stream::StreamKeys;
 use self::value::{NatsUrl, Seconds, given, given_text};
 use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 
@@ -55,6 +58,7 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// | `server` | a map: what the HTTP server permits its clients | the defaults below |
 /// | `request_timeout_seconds` | how long to wait for the response's head: a number over 0, at most 86,400 | 15 |
 /// | `nats_stream` | the stream of durable requests, which is also the namespace; makes routes durable | none; namespace `TASK` |
+/// | `stream` | a map: how the streams and buckets of durable requests are declared; needs `nats_stream` | the defaults below |
 /// | `caller_field` | the field whose value separates callers, see [`FieldCallerHook`], or `none` | `authorization` |
 /// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
 /// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
@@ -66,6 +70,20 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// | `head_timeout_seconds` | how long the head of a request may take, likewise | 30 |
 /// | `max_connections` | how many connections may be open: a number over 0 | 16,384 |
 /// | `max_streams` | how many requests an HTTP/2 connection may have in flight: a number over 0 | 200 |
+///
+/// | key of `stream` | meaning | default |
+/// |---|---|---|
+/// | `storage` | `file` or `memory`, see [`StreamSettings::storage`] | `file` |
+/// | `replicas` | how many servers of a cluster keep each message, 1 to 5 | 1 |
+/// | `max_bytes` | the most bytes of requests that wait | 268,435,456 (256 MiB) |
+/// | `bodies_max_bytes` | the most bytes of bodies that do not fit a message | 268,435,456 (256 MiB) |
+/// | `outcomes_max_bytes` | the most bytes of outcomes | 134,217,728 (128 MiB) |
+/// | `dead_letters_max_bytes` | the most bytes of dead letters | 67,108,864 (64 MiB) |
+/// | `max_messages` | the most requests that wait | no limit |
+/// | `max_age_seconds` | the age at which the server drops a waiting request | never |
+/// | `duplicate_window_seconds` | how long the server recognises a request that is published twice | 120 |
+/// | `outcome_ttl_seconds` | how long outcomes are kept | 86,400 (24 hours) |
+/// | `declare` | whether to create what is missing, see [`StreamSettings::declare`] | `true` |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
@@ -102,6 +120,7 @@ pub struct Config {
     server: ServerLimits,
     request_timeout: Duration,
     nats_stream: Option<Namespace>,
+    stream: StreamSettings,
     caller_field: FieldCallerHook,
     forwarded: ForwardedPolicy,
     trusted_proxies: Vec<Cidr>,
@@ -144,6 +163,12 @@ impl Config {
         self.nats_stream.clone().unwrap_or_default()
     }
 
+    /// `stream`: how the streams and buckets of durable requests are declared, for
+    /// [`GatewayBuilder::stream_settings`](crate::GatewayBuilder::stream_settings).
+    pub fn stream_settings(&self) -> &StreamSettings {
+        &self.stream
+    }
+
     /// `caller_field`: how to separate callers, for [`GatewayBuilder::caller`](crate::GatewayBuilder::caller).
     pub fn caller_field(&self) -> &FieldCallerHook {
         &self.caller_field
@@ -175,6 +200,7 @@ impl Default for Config {
             server: ServerLimits::default(),
             request_timeout: Duration::from_secs(15),
             nats_stream: None,
+            stream: StreamSettings::new(),
             caller_field: FieldCallerHook::default(),
             forwarded: ForwardedPolicy::default(),
             trusted_proxies: Vec::new(),
@@ -206,6 +232,8 @@ struct Keys {
     #[serde(default, deserialize_with = "given")]
     trusted_proxies: Option<Blocks>,
     #[serde(default, deserialize_with = "given")]
+    stream: Option<StreamKeys>,
+    #[serde(default, deserialize_with = "given")]
     routes: Option<Routes>,
 }
 
@@ -227,6 +255,9 @@ impl<'de> Visitor<'de> for ConfigVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
         let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
+        if keys.stream.is_some() && keys.nats_stream.is_none() {
+            return Err(A::Error::custom("`stream` needs the key `nats_stream`, which is missing"));
+        }
         let default = Config::default();
         let forwarded = keys.forwarded.unwrap_or_default();
         if keys.trusted_proxies.is_some() && forwarded != ForwardedPolicy::Append {
@@ -246,6 +277,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             server: keys.server.map_or(default.server, ServerLimits::from),
             request_timeout: keys.request_timeout_seconds.map_or(default.request_timeout, Duration::from),
             nats_stream: keys.nats_stream,
+            stream: keys.stream.map_or(default.stream, Into::into),
             caller_field: keys.caller_field.unwrap_or(default.caller_field),
             forwarded,
             trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),

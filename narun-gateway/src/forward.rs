@@ -4,6 +4,7 @@ mod cidr;
 mod element;
 pub(crate) mod fields;
 pub(crate) mod request_id;
+mod texts;
 
 #[cfg(test)]
 mod tests;

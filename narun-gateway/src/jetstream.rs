@@ -3,5 +3,5 @@
 mod background;
 mod store;
 
-pub(crate) use background::StoredBody;
+pub(crate) use background::{Background, StoredBody, storing_failed};
 pub(crate) use store::DurableStore;

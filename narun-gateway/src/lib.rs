@@ -3,6 +3,9 @@
 #[cfg(feature = "config")]
 pub mod config;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod body;
 mod builder;
 mod error;
@@ -11,6 +14,7 @@ mod forward;
 mod future;
 mod gateway;
 mod grpc;
+mod held;
 mod idempotency;
 mod jetstream;
 mod layer;
@@ -18,6 +22,7 @@ mod linger;
 mod log;
 mod metrics;
 mod original;
+mod pace;
 mod prefer;
 mod request;
 mod route;
@@ -29,6 +34,9 @@ mod strip;
 
 #[doc = include_str!("../DURABLE.md")]
 pub mod durable_requests {}
+
+#[doc = include_str!("../THREATS.md")]
+pub mod threats {}
 
 pub use async_nats;
 pub use body::{BoxError, ResponseBody};

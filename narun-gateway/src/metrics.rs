@@ -138,8 +138,8 @@ impl RouteMetrics {
 
     /// A durable request with a body of this size was published, `times` times. The outcome is whether it is a duplicate, or why
     /// it was not confirmed.
-    pub(crate) fn published(&self, outcome: Result<bool, FailureKind>, body: usize, times: u32) {
-        self.sent(body);
+    pub(crate) fn published(&self, outcome: Result<bool, FailureKind>, body: u64, times: u32) {
+        self.common().request_bytes.0.increment(body);
         self.sent_again(times.saturating_sub(1));
         let status = match outcome {
             Ok(false) => {

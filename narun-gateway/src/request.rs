@@ -32,7 +32,7 @@ use client_body::expects_continue;
 use collect::Collecting;
 use context::RequestContext;
 use direct::{DirectHead, Sent, converse, send};
-use durable::{DurableFailure, DurableFuture, DurableInput};
+use durable::{DurableFailure, DurableFuture, DurableReceiving};
 use failures::too_large;
 use prefix::{RequestBody, RequestPrefix, head_len};
 
@@ -58,8 +58,10 @@ pub(crate) struct RequestFuture<B> {
 enum Stage<B> {
     /// The request cannot be sent.
     Refused(Failure),
-    /// The whole body is being collected.
+    /// The whole body of a direct request is being collected.
     Collecting(#[pin] Collecting<B>),
+    /// The whole body of a durable request is being received.
+    Receiving(DurableReceiving),
     /// The first bytes are taken of a body that may not fit a frame.
     Starting(ExchangeId, request::Parts, RequestPrefix<B>),
     /// The request is with a consumer.
@@ -72,7 +74,11 @@ enum Stage<B> {
     Done,
 }
 
-impl<B: http_body::Body + Send + 'static> RequestFuture<B> {
+impl<B> RequestFuture<B>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     /// `problem` says what is wrong with the request's host. `None` if nothing is.
     pub(crate) fn new(
         state: Arc<GatewayState>,
@@ -105,14 +111,18 @@ impl<B: http_body::Body + Send + 'static> RequestFuture<B> {
     }
 }
 
-impl<B: http_body::Body + Send + 'static> Stage<B> {
+impl<B> Stage<B>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     fn first(
         id: ExchangeId,
         parts: request::Parts,
         body: B,
         refused: Option<Failure>,
-        state: &GatewayState,
-        route: &CompiledRoute,
+        state: &Arc<GatewayState>,
+        route: &Arc<CompiledRoute>,
     ) -> Self {
         let announced = prefix::announced(&parts, &body);
         let length = announced.unwrap_or(body.size_hint().lower());
@@ -121,7 +131,7 @@ impl<B: http_body::Body + Send + 'static> Stage<B> {
             return Self::Refused(failure);
         }
         if route.durable().is_some() {
-            return Self::collecting(id, parts, body, route.max_body(), state, route);
+            return Self::Receiving(DurableReceiving::new(state.clone(), route.clone(), id, parts, body));
         }
         if body.is_end_stream() {
             return Self::collecting(id, parts, body, 0, state, route);
@@ -181,12 +191,6 @@ where
                         true => Err(FailureKind::Disconnected.into()),
                         false => whole.and_then(|(body, trailers)| {
                             let (id, parts) = (collecting.id, collecting.take_parts());
-                            if route.durable().is_some() {
-                                let request_id = context.request_id.clone();
-                                let input = DurableInput { id, request_id, parts, body, trailers };
-                                let future = DurableFuture::new(state.clone(), route.clone(), input);
-                                return Ok(Stage::Durable(future));
-                            }
                             let body = RequestBody::<B>::whole(body, trailers);
                             let head = DirectHead { id, request_id: &context.request_id, parts: &parts };
                             send(state, route, &head, body, this.started.elapsed()).map(Stage::from)
@@ -200,6 +204,14 @@ where
                         }
                     }
                 }
+                StageProj::Receiving(receiving) => match ready!(Pin::new(receiving).poll(cx)) {
+                    Err(failure) => Err(failure.into()),
+                    Ok(input) => {
+                        let future = DurableFuture::new(state.clone(), route.clone(), input);
+                        this.stage.set(Stage::Durable(future));
+                        continue;
+                    }
+                },
                 StageProj::Starting(id, parts, prefix) => {
                     let body = match expects_continue(parts) {
                         true => Ok(prefix.skip()),

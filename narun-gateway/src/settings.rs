@@ -23,6 +23,9 @@ pub(crate) struct Settings {
     pub(crate) status_prefix: Option<String>,
     pub(crate) window: u64,
     pub(crate) budget: u64,
+    pub(crate) body_budget: u64,
+    pub(crate) body_rate: u64,
+    pub(crate) body_timeout: Duration,
     pub(crate) linger: Linger,
 }
 
@@ -40,6 +43,9 @@ impl Default for Settings {
             status_prefix: None,
             window: 1024 * 1024,
             budget: Budget::DEFAULT,
+            body_budget: 48 * 1024 * 1024,
+            body_rate: 1024,
+            body_timeout: Duration::from_secs(60 * 60),
             linger: Linger::new(),
         }
     }

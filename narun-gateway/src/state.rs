@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use async_nats::Client;
-use http::{HeaderValue, Response, request};
+use http::{HeaderMap, HeaderValue, Response, request};
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureContext, Limits};
@@ -16,10 +16,12 @@ use tokio::time::timeout;
 
 use crate::error::BuildError;
 use crate::forward::fields::FieldChanges;
+use crate::held::BodyBudget;
 use crate::jetstream::DurableStore;
 use crate::linger::Lingering;
 use crate::log::{FailureLog, RouteList};
 use crate::metrics;
+use crate::pace::PaceLimits;
 use crate::route::compiled::{CompiledRoute, MAX_TIMEOUT};
 use crate::route::table::RouteTable;
 use crate::route::{Route, RouteError};
@@ -40,6 +42,7 @@ pub(crate) struct GatewayState {
     closed: watch::Receiver<bool>,
     /// The flow control of streamed bodies, which depends on the server that the client is connected to.
     flow: ArcSwap<FlowConfig>,
+    bodies: BodyBudget,
     /// The tasks of exchanges with streamed bodies.
     streaming: Mutex<JoinSet<()>>,
     /// The bodies that are read on after an early response.
@@ -85,6 +88,7 @@ impl GatewayState {
         let mut flow = FlowConfig::default();
         (flow.window, flow.budget) = (settings.window, budget);
         let flow = ArcSwap::from_pointee(flow);
+        let bodies = BodyBudget::new(settings.body_budget);
         let streaming = Mutex::default();
         let lingering = Arc::new(Lingering::new(settings.linger));
         let state = Arc::new(Self {
@@ -95,6 +99,7 @@ impl GatewayState {
             status,
             closed,
             flow,
+            bodies,
             streaming,
             lingering,
             failures,
@@ -175,6 +180,21 @@ impl GatewayState {
     /// The size of the largest frame of a direct exchange.
     pub(crate) fn room(&self) -> usize {
         self.endpoint.max_frame()
+    }
+
+    /// The memory of the bodies of durable requests.
+    pub(crate) const fn bodies(&self) -> &BodyBudget {
+        &self.bodies
+    }
+
+    /// How fast the client of a durable request with these fields must send its body.
+    pub(crate) fn pace(&self, route: &CompiledRoute, fields: &HeaderMap) -> PaceLimits {
+        let total = route.total_timeout(fields).unwrap_or(MAX_TIMEOUT);
+        PaceLimits {
+            max_pause: route.timeout().min(total),
+            least_rate: self.settings.body_rate,
+            total: self.settings.body_timeout,
+        }
     }
 
     /// The flow control of streamed bodies.

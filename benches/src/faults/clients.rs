@@ -86,7 +86,7 @@ impl Clients {
     }
 
     /// The kind of a request, and whether its body is large. Both follow from its number.
-    fn kind(&self, number: u64) -> (RequestKind, bool) {
+    pub(super) fn kind(&self, number: u64) -> (RequestKind, bool) {
         let mut random = Random::new(self.seed, number);
         let kind = match random.below(10) {
             _ if !self.all_kinds => RequestKind::Plain,

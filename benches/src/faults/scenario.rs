@@ -1,10 +1,16 @@
 //! The scenarios.
 
+mod blocked;
 mod consumers;
 mod gateway;
+mod lame_duck;
 mod leader;
 mod limits;
+mod restart;
+mod rollback;
 mod server;
+mod stopped;
+mod storage;
 
 use clap::ValueEnum;
 
@@ -27,11 +33,35 @@ pub(super) enum Scenario {
     Gateway,
     /// Limits are reached, handlers fail, messages expire, keys are used again
     Limits,
+    /// JetStream's store is full
+    Storage,
+    /// The consumer stands still for many ack waits (SIGSTOP)
+    Stopped,
+    /// Handlers block their threads for many ack waits
+    Blocked,
+    /// The server's store is put back to an earlier copy
+    Rollback,
+    /// The server is back at once, and a consumer with running direct requests seconds later
+    Restart,
+    /// Each of three servers ends through lame duck mode
+    LameDuck,
 }
 
 impl Scenario {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Consumers, Self::Server, Self::ServerSynced, Self::Leader, Self::Gateway, Self::Limits];
+    pub(super) const ALL: [Self; 12] = [
+        Self::Consumers,
+        Self::Server,
+        Self::ServerSynced,
+        Self::Leader,
+        Self::Gateway,
+        Self::Limits,
+        Self::Storage,
+        Self::Stopped,
+        Self::Blocked,
+        Self::Rollback,
+        Self::Restart,
+        Self::LameDuck,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -41,6 +71,12 @@ impl Scenario {
             Self::Leader => "leader",
             Self::Gateway => "gateway",
             Self::Limits => "limits",
+            Self::Storage => "storage",
+            Self::Stopped => "stopped",
+            Self::Blocked => "blocked",
+            Self::Rollback => "rollback",
+            Self::Restart => "restart",
+            Self::LameDuck => "lame-duck",
         }
     }
 
@@ -52,6 +88,13 @@ impl Scenario {
             Self::Leader => [(100, 1), (500, 5), (2_000, 20)],
             Self::Gateway => [(200, 3), (800, 8), (2_000, 20)],
             Self::Limits => [(40, 0), (100, 0), (500, 0)],
+            Self::Storage => [(60, 0), (200, 0), (1_000, 0)],
+            Self::Stopped => [(60, 1), (200, 3), (500, 10)],
+            Self::Blocked => [(20, 0), (40, 0), (60, 0)],
+            Self::Rollback => [(90, 0), (300, 0), (1_500, 0)],
+            Self::Restart => [(16, 1), (64, 4), (320, 20)],
+            // The server takes half a minute for each, so none of them is quick.
+            Self::LameDuck => [(60, 0), (300, 1), (2_000, 6)],
         }
     }
 
@@ -63,6 +106,12 @@ impl Scenario {
             Self::Leader => leader::run(plan).await,
             Self::Gateway => gateway::run(plan).await,
             Self::Limits => limits::run(plan).await,
+            Self::Storage => storage::run(plan).await,
+            Self::Stopped => stopped::run(plan).await,
+            Self::Blocked => blocked::run(plan).await,
+            Self::Rollback => rollback::run(plan).await,
+            Self::Restart => restart::run(plan).await,
+            Self::LameDuck => lame_duck::run(plan).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{self, Context, stream};
+use async_nats::jetstream::{self, Context, kv, object_store, stream};
 use narun_consumer::{DeadLetter, DeadLetters};
 use narun_support::{Binary, Cluster, Release, Server};
 use tempfile::TempDir;
@@ -53,6 +53,13 @@ impl Nats {
         Ok(Self::One(Box::new(server)))
     }
 
+    /// One server whose JetStream store has at most this many bytes.
+    pub(super) fn with_store(bytes: u64) -> Result<Self, Error> {
+        let config = format!("jetstream {{ max_file_store: {bytes} }}\n");
+        let server = block_in_place(|| Server::builder().jetstream(true).config(config).start())?;
+        Ok(Self::One(Box::new(server)))
+    }
+
     pub(super) fn three() -> Result<Self, Error> {
         Ok(Self::Three(block_in_place(Cluster::start)?))
     }
@@ -99,6 +106,8 @@ impl Site {
             // A request may be hit by more kills than the default allows.
             max_deliveries: 50,
             concurrency: 16,
+            workers: None,
+            reconnect: None,
             record: scratch.path().join("record"),
         };
         change(&mut setup);
@@ -117,11 +126,11 @@ impl Site {
 
     /// Starts another gateway, on a port of its own.
     pub(super) fn gateway(&self) -> Result<Process, Error> {
-        start("gateway", Role::DurableGateway(self.setup.clone()))
+        start("gateway", None, Role::DurableGateway(self.setup.clone()))
     }
 
     pub(super) fn add_consumer(&mut self) -> Result<(), Error> {
-        let consumer = start("consumer", Role::DurableConsumer(self.setup.clone()))?;
+        let consumer = start("consumer", self.setup.workers, Role::DurableConsumer(self.setup.clone()))?;
         self.consumers.push(consumer);
         Ok(())
     }
@@ -163,6 +172,37 @@ impl Site {
             }
         })
         .await
+    }
+
+    /// Declares the streams and buckets of the namespace as narun needs them, but without a limit of their own.
+    pub(super) async fn declare_unlimited(nats: &Nats) -> Result<(), Error> {
+        let context = jetstream::new(async_nats::connect(nats.urls()).await?);
+        context
+            .create_stream(stream::Config {
+                name: NAMESPACE.to_owned(),
+                subjects: vec![format!("task.{NAMESPACE}.>")],
+                retention: stream::RetentionPolicy::WorkQueue,
+                discard: stream::DiscardPolicy::New,
+                duplicate_window: Duration::from_secs(120),
+                ..stream::Config::default()
+            })
+            .await?;
+        context
+            .create_stream(stream::Config {
+                name: format!("{NAMESPACE}-dead"),
+                subjects: vec![format!("dead.{NAMESPACE}.>")],
+                discard: stream::DiscardPolicy::New,
+                duplicate_window: Duration::from_secs(120),
+                ..stream::Config::default()
+            })
+            .await?;
+        let outcomes = format!("{NAMESPACE}-outcomes");
+        let max_age = Duration::from_secs(24 * 60 * 60);
+        context.create_key_value(kv::Config { bucket: outcomes, max_age, ..kv::Config::default() }).await?;
+        let bodies = format!("{NAMESPACE}-bodies");
+        let config = object_store::Config { bucket: bodies, ..object_store::Config::default() };
+        context.create_object_store(config).await?;
+        Ok(())
     }
 
     /// How many requests are in the stream.
@@ -222,6 +262,6 @@ async fn retry<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Result<T, E
     }
 }
 
-fn start(name: &'static str, role: Role) -> Result<Process, Error> {
-    block_in_place(|| Process::start(name, &Job { workers: None, role }))
+fn start(name: &'static str, workers: Option<usize>, role: Role) -> Result<Process, Error> {
+    block_in_place(|| Process::start(name, &Job { workers, role }))
 }

@@ -4,10 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::panic;
 use std::path::PathBuf;
-use std::process;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{process, thread};
 
+use async_nats::ConnectOptions;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use narun_consumer::{Body, Delivery, Received};
@@ -18,6 +19,12 @@ use super::http_server;
 use super::parent;
 use crate::Error;
 use crate::test_request::{Act, TestRequest};
+
+/// How many ack waits a handler blocks that was asked to: more than the deliveries that are the default limit.
+const BLOCKED: u32 = 7;
+
+/// How long a slow handler takes.
+const SLOW: Duration = Duration::from_secs(4);
 
 /// The payload of a panic that a request asked for.
 const TOLD_TO: &str = "told to panic";
@@ -38,6 +45,10 @@ pub(crate) struct DurableSetup {
     pub(crate) ack_wait: Duration,
     pub(crate) max_deliveries: u64,
     pub(crate) concurrency: usize,
+    /// Worker threads of a consumer; `None` for a current-thread runtime.
+    pub(crate) workers: Option<usize>,
+    /// How long a consumer waits before it connects again; `None` for the client's default.
+    pub(crate) reconnect: Option<Duration>,
     /// The file in which all consumers note their executions.
     pub(crate) record: PathBuf,
 }
@@ -52,7 +63,7 @@ impl DurableSetup {
     }
 }
 
-/// Serves HTTP, with requests to `/jobs/` and `/short/` durable.
+/// Serves HTTP, with requests to `/jobs/` and `/short/` durable, and those to `/direct/` direct.
 pub(super) async fn gateway(setup: DurableSetup) -> Result<(), Error> {
     let client = async_nats::connect(&*setup.nats).await?;
     let jobs = Route::any("/jobs/{*rest}", &setup.app).durable();
@@ -62,6 +73,7 @@ pub(super) async fn gateway(setup: DurableSetup) -> Result<(), Error> {
         .stream_settings(setup.stream())
         .route(jobs)
         .route(short)
+        .route(Route::any("/direct/{*rest}", &setup.app))
         .timeout(setup.timeout)
         .build()
         .await?;
@@ -71,11 +83,15 @@ pub(super) async fn gateway(setup: DurableSetup) -> Result<(), Error> {
 /// Serves the handler until the process ends.
 pub(super) async fn consumer(setup: DurableSetup) -> Result<(), Error> {
     hush();
-    let client = async_nats::connect(&*setup.nats).await?;
+    let mut options = ConnectOptions::new();
+    if let Some(pause) = setup.reconnect {
+        options = options.reconnect_delay_callback(move |_| pause);
+    }
+    let client = options.connect(&*setup.nats).await?;
     let record = Arc::new(OpenOptions::new().create(true).append(true).open(&setup.record)?);
-    let stream = setup.stream();
-    let app = setup.app.clone();
-    narun_consumer::serve(client, setup.app, tower::service_fn(move |request| job(request, record.clone())))
+    let (stream, app, blocked) = (setup.stream(), setup.app.clone(), setup.ack_wait * BLOCKED);
+    let handler = tower::service_fn(move |request| job(request, record.clone(), blocked));
+    narun_consumer::serve(client, setup.app, handler)
         .stream(setup.namespace)
         .stream_settings(stream)
         .ack_wait(setup.ack_wait)
@@ -88,7 +104,11 @@ pub(super) async fn consumer(setup: DurableSetup) -> Result<(), Error> {
 }
 
 /// Does what the request asks for, and notes when it begins and when it is done.
-async fn job(request: Request<Body>, record: Arc<File>) -> Result<Response<Full<bytes::Bytes>>, Error> {
+async fn job(
+    request: Request<Body>,
+    record: Arc<File>,
+    blocked: Duration,
+) -> Result<Response<Full<bytes::Bytes>>, Error> {
     let test = TestRequest::of_path(request.uri().path()).ok_or("no such test")?;
     let received = request.extensions().get::<Received>().ok_or("not a request of narun")?;
     let id = received.id();
@@ -109,6 +129,8 @@ async fn job(request: Request<Body>, record: Arc<File>) -> Result<Response<Full<
         Act::Panic => panic::panic_any(TOLD_TO),
         Act::Fail => return Err("told to fail".into()),
         Act::Exit => process::exit(3),
+        Act::Block => thread::sleep(blocked),
+        Act::Slow => tokio::time::sleep(SLOW).await,
     }
     note("end")?;
     Ok(Response::new(Full::new(test.receipt(&content).into())))

@@ -10,6 +10,7 @@ use super::durable::DurableSetup;
 use super::grpc::Method;
 use super::http_server::Protocol;
 use super::operation::Operation;
+use super::show::ShowSetup;
 
 /// A role, and the number of worker threads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub(crate) enum Role {
     DurableGateway(DurableSetup),
     /// A consumer that notes its executions in a file.
     DurableConsumer(DurableSetup),
+    /// A consumer that responds with what it received.
+    Show(ShowSetup),
     /// A NATS subscription that replies with the payload.
     Responder { at: NatsApp },
     /// A NATS subscription for an app's requests that never replies.

@@ -178,11 +178,12 @@ fn server_name(number: usize) -> String {
     format!("narun-{number}")
 }
 
-/// The configuration of one server. It has a route to each, as a server must know the size of its cluster when it starts.
+/// The configuration of one server. It has a route to each, as a server must know the size of its cluster when it starts. Lame
+/// duck mode is as short as a server allows.
 fn configuration(number: usize, ports: &[u16]) -> String {
     let routes: Vec<_> = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
     format!(
-        "server_name: {}\ncluster {{\n  name: narun\n  listen: \"127.0.0.1:{}\"\n  routes: [{}]\n}}\n",
+        "server_name: {}\nlame_duck_duration: 30s\nlame_duck_grace_period: 1s\ncluster {{\n  name: narun\n  listen: \"127.0.0.1:{}\"\n  routes: [{}]\n}}\n",
         server_name(number),
         ports[number],
         routes.join(", ")

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 pub use self::builder::ServerBuilder;
@@ -20,6 +21,9 @@ use crate::{Binary, Error};
 
 /// How long a server may take to start, and to stop after SIGTERM.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a server may take to stop after SIGUSR2: its default is two minutes.
+const LAME_DUCK_LIMIT: Duration = Duration::from_secs(180);
 
 /// How long a response may take, for example while a cluster elects a leader.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
@@ -130,18 +134,18 @@ impl Server {
     /// [`Error::NotStopped`] if this takes more than 30 s: the server is then killed.
     /// [`Error::Process`] if the system refuses.
     pub fn stop(&mut self) -> Result<(), Error> {
-        let Some(mut process) = self.process.take() else {
-            return Ok(());
-        };
-        process.terminate().map_err(Error::process)?;
-        let deadline = Instant::now() + LIMIT;
-        while process.exited().map_err(Error::process)?.is_none() {
-            if Instant::now() > deadline {
-                return Err(Error::NotStopped { limit: LIMIT });
-            }
-            thread::sleep(PAUSE);
-        }
-        Ok(())
+        self.end(Signal::TERM, LIMIT)
+    }
+
+    /// Sends SIGUSR2, after which the server asks its clients to connect elsewhere, closes their connections one by one, and
+    /// ends. Waits until it has ended, which takes the `lame_duck_duration` of its configuration. Does nothing if it has ended
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop), with a limit of three minutes.
+    pub fn lame_duck(&mut self) -> Result<(), Error> {
+        self.end(Signal::USR2, LAME_DUCK_LIMIT)
     }
 
     /// Replaces the text of its [configuration](ServerBuilder::config), and makes the server read it. Returns before the
@@ -154,7 +158,7 @@ impl Server {
         self.setup.config = Some(config.into());
         self.write_configuration()?;
         match &mut self.process {
-            Some(process) => process.reload().map_err(Error::process),
+            Some(process) => process.signal(Signal::HUP).map_err(Error::process),
             None => Ok(()),
         }
     }
@@ -180,6 +184,22 @@ impl Server {
                 result => return result,
             }
         }
+    }
+
+    /// Sends a signal that ends the server, and waits until it has ended.
+    fn end(&mut self, signal: Signal, limit: Duration) -> Result<(), Error> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        process.signal(signal).map_err(Error::process)?;
+        let deadline = Instant::now() + limit;
+        while process.exited().map_err(Error::process)?.is_none() {
+            if Instant::now() > deadline {
+                return Err(Error::NotStopped { limit });
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// Creates the directory and starts the server for the first time.

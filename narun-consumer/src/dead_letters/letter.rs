@@ -19,7 +19,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    pub(super) fn read(message: &StreamMessage, namespace: &Namespace) -> Self {
+    pub(crate) fn read(message: &StreamMessage, namespace: &Namespace) -> Self {
         let subjects = namespace.dead_subjects();
         let app = message.subject.strip_prefix(subjects.trim_end_matches('>')).unwrap_or_default();
         let text = |name: &str| message.headers.get(name).map_or("", |value| value.as_str());

@@ -97,7 +97,7 @@ impl DeliveredRequest {
         let Some(RequestContext { head, failure }) = context else {
             return Verdict::DeadLetter { late: None };
         };
-        let response = Failure::new(FailureKind::HandlerFailed).to_response(failure);
+        let response = Failure::new(FailureKind::from(&reason)).to_response(failure);
         let response = self.encode(&HandlerResponse::from(response), failure);
         let late = match head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome)) {
             // The dead letter is stored. If this fails, later requests with the same key do not get the outcome.

@@ -5,7 +5,7 @@ use std::fmt;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use http::StatusCode;
-use narun_core::{App, ExchangeId};
+use narun_core::{App, ExchangeId, FailureKind};
 use narun_nats::jetstream::{ApiError, TaskStreams, header};
 
 use super::acks::DeliveryInfo;
@@ -23,6 +23,8 @@ pub(super) enum DeadLetterReason {
     Foreign,
     /// The body that the request refers to is missing or corrupt.
     NoBody(String),
+    /// The body that the request refers to is over the consumer's limit.
+    TooLarge { size: u64, limit: u64 },
     /// The last delivery failed.
     Failed(DeliveryFailure),
     /// The request was delivered this many times, and none of the deliveries was concluded.
@@ -46,8 +48,19 @@ impl DeadLetterReason {
             Self::Unreadable(_) => "unreadable",
             Self::Foreign => "foreign_reference",
             Self::NoBody(_) => "no_body",
+            Self::TooLarge { .. } => "too_large",
             Self::Failed(_) => "failed",
             Self::Deliveries(_) => "deliveries",
+        }
+    }
+}
+
+impl From<&DeadLetterReason> for FailureKind {
+    /// What the client gets.
+    fn from(reason: &DeadLetterReason) -> Self {
+        match reason {
+            DeadLetterReason::TooLarge { .. } => Self::ContentTooLarge,
+            _ => Self::HandlerFailed,
         }
     }
 }
@@ -58,6 +71,9 @@ impl fmt::Display for DeadLetterReason {
             Self::Unreadable(why) => write!(f, "the message is not a request: {why}"),
             Self::Foreign => f.write_str("it refers to a bucket of another namespace"),
             Self::NoBody(why) => write!(f, "its body cannot be read: {why}"),
+            Self::TooLarge { size, limit } => {
+                write!(f, "its body has {size} bytes, and the consumer's limit is {limit}")
+            }
             Self::Failed(failed) => failed.fmt(f),
             Self::Deliveries(count) => {
                 write!(f, "it was delivered {count} times, and no delivery was concluded")

@@ -15,11 +15,11 @@ use tracing::Instrument;
 
 use super::acker::Acker;
 use super::acks::AckKind;
+use super::body::BodyFault;
 use super::dead_letter::DeadLetterReason;
 use super::full::LateOutcome;
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
-use super::store::StoreError;
 use crate::error::BoxError;
 use crate::handler::HandlerResponse;
 
@@ -99,28 +99,20 @@ impl DeliveredRequest {
             if let Err(verdict) = self.check(&context).await {
                 return verdict;
             }
-            let body = match &context.head.object {
-                None => body,
-                Some(object) => match self.state.body(object).await {
-                    Ok(body) => body,
-                    Err(StoreError::Temporary(_) | StoreError::Full(_)) => return self.retry(),
-                    Err(StoreError::Permanent(why)) if self.is_last() => {
-                        return self.give_up(Some(&context), DeadLetterReason::NoBody(why)).await;
-                    }
-                    // Another delivery may have done the request and deleted its body; then there is no next one.
-                    Err(StoreError::Permanent(why)) => {
-                        tracing::debug!(
-                            delivery = self.delivered.count,
-                            why,
-                            "the body of the request is missing"
-                        );
-                        return self.retry();
-                    }
+            let (body, fault) = match &context.head.object {
+                None => (Body::from(body).with_trailers(trailers), BodyFault::default()),
+                Some(object) => match Box::pin(self.open_body(&context, object, trailers)).await {
+                    Ok(opened) => opened,
+                    Err(verdict) => return verdict,
                 },
             };
-            let mut request = Request::from_parts(parts, Body::from(body).with_trailers(trailers));
+            let mut request = Request::from_parts(parts, body);
             request.extensions_mut().insert(self.received(&context.head));
-            match self.handle(service, request, &context.failure, received, &span).await {
+            let handled = self.handle(service, request, &context.failure, received, &span).await;
+            if let Some(verdict) = self.verdict_on_body(&context, &fault).await {
+                return verdict;
+            }
+            match handled {
                 Ok(response) => self.conclude(&context, response).await,
                 Err(failed) if self.is_last() => {
                     self.give_up(Some(&context), DeadLetterReason::Failed(failed)).await

@@ -1,14 +1,13 @@
-//! The outcomes and bodies of requests, in buckets that are opened on first use.
+//! The outcomes of requests, in a bucket that is opened on first use, and what is common to it and the bucket of bodies.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
 use narun_core::ExchangeId;
-use narun_core::frame::{ObjectRef, OutcomeRef};
+use narun_core::frame::OutcomeRef;
 use narun_nats::jetstream::{
-    self, ApiError, Backoff, BodyStore, BodyStoreError, DeclareError, OutcomeError, OutcomeState,
-    OutcomeStore,
+    self, ApiError, Backoff, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore,
 };
 
 use super::state::WorkerState;
@@ -101,16 +100,6 @@ impl WorkerState {
         }
     }
 
-    async fn bodies(&self) -> Result<&BodyStore, StoreError> {
-        match self.bodies.get() {
-            Some(bodies) => Ok(bodies),
-            None => {
-                let open = || async { Ok(self.bodies.get_or_try_init(|| self.tasks.bodies()).await?) };
-                retry("opening the bucket of bodies", open).await
-            }
-        }
-    }
-
     /// Returns the outcome of a request that is done, or `None` if it is not done yet.
     pub(super) async fn done_outcome(&self, id: ExchangeId) -> Result<Option<OutcomeState>, StoreError> {
         let outcomes = self.outcomes().await?;
@@ -142,20 +131,5 @@ impl WorkerState {
             put
         };
         retry("storing an outcome", put).await
-    }
-
-    /// Reads the body that a request refers to.
-    pub(super) async fn body(&self, object: &ObjectRef) -> Result<Bytes, StoreError> {
-        let bodies = self.bodies().await?;
-        retry("reading a body", || async { Ok(bodies.get(object).await?) }).await
-    }
-
-    /// Deletes the body of a request that is done.
-    pub(super) async fn delete_body(&self, object: &ObjectRef) {
-        if let Ok(bodies) = self.bodies().await
-            && let Err(error) = bodies.delete(object).await
-        {
-            tracing::warn!(%error, object = object.name, "the body of a request that is done could not be deleted");
-        }
     }
 }

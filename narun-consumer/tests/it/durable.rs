@@ -1,5 +1,6 @@
 //! Durable requests, which the tests publish to the stream as gateways do.
 
+mod bodies;
 mod buckets;
 mod dead_letters;
 mod failures;

@@ -23,10 +23,13 @@ mod settings;
 mod task_streams;
 
 pub use api::{Api, ApiError, Requester};
-pub use bodies::{BodyStore, BodyStoreError};
+pub use bodies::{BodyChunk, BodyReader, BodyStore, BodyStoreError, BodyUpload};
 pub use declare::DeclareError;
-pub use digest::{caller_scope, request_digest};
-pub use outcomes::{Created, KeySecret, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome};
+pub use digest::{body_digest, caller_scope, request_digest};
+pub use outcomes::{
+    Created, KeySecret, Outcome, OutcomeError, OutcomeState, OutcomeStore, StoredOutcome, decode_outcome,
+    encode_outcome,
+};
 pub use retry::{Backoff, retry};
 pub use settings::{Storage, StreamSettings};
 pub use task_streams::TaskStreams;

@@ -144,6 +144,8 @@ fn read_wanted(
         usize::try_from(elements / 2).ok().filter(|count| *count <= limits.fields).ok_or_else(too_many)?;
     // A field takes at least two bytes, so a count that the payload cannot hold allocates nothing.
     let capacity = count.min(reader.remaining() / 2);
+    // Receivers add a field, for which the map would otherwise have to grow.
+    let capacity = if capacity > 0 { capacity + 1 } else { 0 };
     let mut fields = HeaderMap::try_with_capacity(capacity).map_err(|_| too_many())?;
     for _ in 0..count {
         let name = HeaderName::from_bytes(reader.token()?);

@@ -58,6 +58,42 @@ fn every_key_has_a_default() {
 }
 
 #[test]
+fn streams_and_buckets_have_the_settings_of_their_keys() {
+    let stream = |keys: &str| read(&format!("nats_stream: TASK\nstream: {keys}"));
+    let settings = StreamSettings::new();
+    assert_eq!(stream("{}").unwrap().stream_settings(), &settings);
+    let keys = "{storage: memory, replicas: 3, max_messages: 1, max_bytes: 2, bodies_max_bytes: 3, \
+        outcomes_max_bytes: 4, dead_letters_max_bytes: 5, max_age_seconds: 604800, duplicate_window_seconds: 60, \
+        outcome_ttl_seconds: 172800, declare: false}";
+    let expected = settings
+        .storage(narun_nats::jetstream::Storage::Memory)
+        .replicas(3)
+        .max_messages(1)
+        .max_bytes(2)
+        .bodies_max_bytes(3)
+        .outcomes_max_bytes(4)
+        .dead_letters_max_bytes(5)
+        .max_age(Duration::from_secs(7 * 86_400))
+        .duplicate_window(Duration::from_secs(60))
+        .outcome_ttl(Duration::from_secs(2 * 86_400))
+        .declare(false);
+    assert_eq!(stream(keys).unwrap().stream_settings(), &expected);
+    for (keys, named) in [
+        ("{max_bytes: 0}", "stream.max_bytes"),
+        ("{max_bytes: 1 MiB}", "stream.max_bytes"),
+        ("{replicas: 0}", "stream.replicas"),
+        ("{storage: disk}", "stream.storage"),
+        ("{outcome_ttl_seconds: 0}", "stream.outcome_ttl_seconds"),
+        ("{max_byte: 1}", "max_byte"),
+    ] {
+        let error = stream(keys).unwrap_err();
+        assert!(error.contains(named) && error.contains("line 2"), "{error}");
+    }
+    let error = read("stream: {replicas: 3}").unwrap_err();
+    assert!(error.contains("nats_stream"), "{error}");
+}
+
+#[test]
 fn a_field_or_none_separates_callers() {
     let field = |name: &'static str| FieldCallerHook::new(http::HeaderName::from_static(name));
     for (text, expected) in [

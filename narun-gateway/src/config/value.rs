@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use crate::FieldCallerHook;
 
-/// The longest timeout: one day.
-const MAX_SECONDS: f64 = 86_400.0;
+/// One day.
+const DAY: u64 = 86_400;
 
 /// A value that is a text in the file. Checked while it is read, so that errors have their place.
 pub(super) trait FromText: Sized {
@@ -43,13 +43,16 @@ pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 #[derive(Clone, PartialEq)]
 pub(super) struct NatsUrl(String);
 
-/// A timeout.
+/// A duration of at most `MAX` seconds. The longest timeout is one day.
 #[derive(Clone, Copy)]
-pub(super) struct Seconds(Duration);
+pub(super) struct Seconds<const MAX: u64 = DAY>(Duration);
+
+/// How long something is kept, at most ten years.
+pub(super) type Age = Seconds<{ 3650 * DAY }>;
 
 struct TextVisitor<T>(PhantomData<T>);
 
-struct SecondsVisitor;
+struct SecondsVisitor<const MAX: u64>;
 
 impl<T: FromText> Visitor<'_> for TextVisitor<T> {
     type Value = T;
@@ -125,42 +128,44 @@ impl FromText for FieldCallerHook {
     }
 }
 
-impl From<Seconds> for Duration {
-    fn from(Seconds(duration): Seconds) -> Self {
+impl<const MAX: u64> From<Seconds<MAX>> for Duration {
+    fn from(Seconds(duration): Seconds<MAX>) -> Self {
         duration
     }
 }
 
-impl<'de> Deserialize<'de> for Seconds {
+impl<'de, const MAX: u64> Deserialize<'de> for Seconds<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SecondsVisitor)
     }
 }
 
-impl Visitor<'_> for SecondsVisitor {
-    type Value = Seconds;
+impl<const MAX: u64> Visitor<'_> for SecondsVisitor<MAX> {
+    type Value = Seconds<MAX>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of seconds over 0, at most 86400")
+        write!(f, "a number of seconds over 0, at most {MAX}")
     }
 
-    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Seconds, E> {
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Seconds<MAX>, E> {
         match Duration::from_secs(seconds) {
-            duration if !duration.is_zero() && duration.as_secs_f64() <= MAX_SECONDS => Ok(Seconds(duration)),
+            duration if !duration.is_zero() && duration.as_secs() <= MAX => Ok(Seconds(duration)),
             _ => Err(E::invalid_value(Unexpected::Unsigned(seconds), &self)),
         }
     }
 
-    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Seconds, E> {
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Seconds<MAX>, E> {
         match u64::try_from(seconds) {
             Ok(seconds) => self.visit_u64(seconds),
             Err(_) => Err(E::invalid_value(Unexpected::Signed(seconds), &self)),
         }
     }
 
-    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
+    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds<MAX>, E> {
         match Duration::try_from_secs_f64(seconds) {
-            Ok(duration) if !duration.is_zero() && seconds <= MAX_SECONDS => Ok(Seconds(duration)),
+            Ok(duration) if !duration.is_zero() && duration <= Duration::from_secs(MAX) => {
+                Ok(Seconds(duration))
+            }
             _ => Err(E::invalid_value(Unexpected::Float(seconds), &self)),
         }
     }

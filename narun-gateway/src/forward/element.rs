@@ -1,10 +1,10 @@
 use std::fmt::{self, Write};
+use std::net::IpAddr;
 
 /// An element of `Forwarded` (RFC 7239, 4). Parameters that are `None` are left out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element<'a> {
-    /// An IP address, without a port.
-    pub(super) client: Option<&'a str>,
+    pub(super) client: Option<IpAddr>,
     pub(super) host: Option<&'a str>,
     pub(super) proto: Option<&'a str>,
 }
@@ -13,11 +13,10 @@ impl fmt::Display for Element<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         if let Some(client) = self.client {
-            // IPv6 addresses have brackets, which must be quoted (RFC 7239, 6).
-            if client.contains(':') {
-                write!(f, "for=\"[{client}]\"")?;
-            } else {
-                write!(f, "for={client}")?;
+            match client {
+                IpAddr::V4(client) => write!(f, "for={client}")?,
+                // The brackets must be quoted (RFC 7239, 6).
+                IpAddr::V6(client) => write!(f, "for=\"[{client}]\"")?,
             }
             separator = ";";
         }

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, header};
 use narun_core::fields::{Edit, X_FORWARDED, X_REQUEST_ID};
 
 use super::element::Element;
+use super::texts::Texts;
 use super::{ForwardedPolicy, Forwarding, Peer, request_id};
 use crate::route::host;
 
@@ -19,7 +20,7 @@ const PLACEHOLDER: (HeaderName, HeaderValue) = (X_REQUEST_ID, HeaderValue::from_
 /// The changes that a gateway makes to a request's fields: those of [`ForwardedPolicy`](super::ForwardedPolicy),
 /// `X-Request-Id`, `Host` and `Cookie`.
 ///
-/// Stored without an allocation, and applied when the request is encoded.
+/// Stored in one allocation at most, and applied when the request is encoded.
 #[derive(Debug)]
 pub(crate) struct FieldChanges<'a> {
     without: &'static [HeaderName],
@@ -77,40 +78,29 @@ impl<'a> FieldChanges<'a> {
 
     /// Adds the fields whose values are known. Those with a single value are added only if they are `wanted`.
     fn add_forwarded(&mut self, parts: &Parts, peer: Option<&Peer>, wanted: impl Fn(&HeaderName) -> bool) {
-        let client = peer.map(|peer| peer.address().ip().to_string());
+        let client = peer.map(|peer| peer.address().ip());
         let host = host::of_request(&parts.uri, parts.version, &parts.headers).ok().flatten();
         let host = host.filter(|host| !host.is_empty());
         let proto = peer.map(Peer::scheme);
-        if client.is_some() || host.is_some() {
-            let element = Element { client: client.as_deref(), host, proto: proto.map(Scheme::as_str) };
-            self.add_text(header::FORWARDED, element.to_string());
+        if client.is_none() && host.is_none() {
+            return;
         }
-        if let Some(client) = client {
-            self.add_text(X_FORWARDED_FOR, client);
-        }
-        if let Some(host) = host
-            && wanted(&X_FORWARDED_HOST)
-        {
-            match parts.headers.get(header::HOST) {
-                Some(same) if same == host => self.add(X_FORWARDED_HOST, same.clone()),
-                _ => self.add_text(X_FORWARDED_HOST, host.to_owned()),
+        let mut texts = Texts::new();
+        let forwarded = texts.push(Element { client, host, proto: proto.map(Scheme::as_str) });
+        let client = client.map(|client| texts.push(client));
+        let host = host.filter(|_| wanted(&X_FORWARDED_HOST)).map(|host| texts.push(host));
+        let proto = proto.filter(|_| wanted(&X_FORWARDED_PROTO)).map(|proto| texts.push(proto));
+        let texts = texts.into_bytes();
+        for (name, place) in [
+            (header::FORWARDED, Some(forwarded)),
+            (X_FORWARDED_FOR, client),
+            (X_FORWARDED_HOST, host),
+            (X_FORWARDED_PROTO, proto),
+        ] {
+            // Valid, unless a hook has made up a scheme.
+            if let Some(Ok(value)) = place.map(|place| HeaderValue::from_maybe_shared(texts.slice(place))) {
+                self.add(name, value);
             }
-        }
-        if let Some(proto) = proto
-            && wanted(&X_FORWARDED_PROTO)
-        {
-            match proto.as_str() {
-                "http" => self.add(X_FORWARDED_PROTO, HeaderValue::from_static("http")),
-                "https" => self.add(X_FORWARDED_PROTO, HeaderValue::from_static("https")),
-                other => self.add_text(X_FORWARDED_PROTO, other.to_owned()),
-            }
-        }
-    }
-
-    /// Adds a field, unless the value is invalid.
-    fn add_text(&mut self, name: HeaderName, value: String) {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            self.add(name, value);
         }
     }
 

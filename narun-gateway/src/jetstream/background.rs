@@ -35,7 +35,7 @@ impl Background {
         Self { tasks: Mutex::default(), runtime }
     }
 
-    /// Stores a body. Cancel safe: the object is deleted if it is stored afterwards.
+    /// Stores a body that is in memory. Cancel safe: the object is deleted if it is stored afterwards.
     pub(crate) async fn store(
         self: &Arc<Self>,
         bodies: BodyStore,
@@ -46,13 +46,13 @@ impl Background {
         let background = Arc::downgrade(self);
         self.spawn(async move {
             let object = bodies.put(id, body).await;
-            let stored = object.map(|object| StoredBody { background, bodies, object, kept: false });
+            let stored = object.map(|object| StoredBody::new(background, bodies, object));
             // If the receiver is gone, this drops the body, which deletes the object.
             let _ = sender.send(stored);
         });
         match receiver.await {
             Ok(Ok(stored)) => Ok(stored),
-            Ok(Err(error)) => Err(failure(&error)),
+            Ok(Err(error)) => Err(storing_failed(&error)),
             Err(_) => Err(FailureKind::JetStreamUnavailable.into()),
         }
     }
@@ -66,6 +66,11 @@ impl Background {
 }
 
 impl StoredBody {
+    /// A body that was stored. `background` deletes it if it is not kept.
+    pub(crate) const fn new(background: Weak<Background>, bodies: BodyStore, object: ObjectRef) -> Self {
+        Self { background, bodies, object, kept: false }
+    }
+
     pub(crate) const fn object(&self) -> &ObjectRef {
         &self.object
     }
@@ -101,7 +106,8 @@ impl Drop for StoredBody {
     }
 }
 
-fn failure(error: &BodyStoreError) -> Failure {
+/// The failure of a request whose body cannot be stored.
+pub(crate) fn storing_failed(error: &BodyStoreError) -> Failure {
     let kind = match error {
         BodyStoreError::Full => FailureKind::StreamFull,
         _ => FailureKind::JetStreamUnavailable,

@@ -1,4 +1,4 @@
-//! Bodies that are collected whole: short ones, and those of durable requests.
+//! Bodies of direct requests that are collected whole, because they are short.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

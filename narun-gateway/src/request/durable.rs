@@ -1,9 +1,11 @@
-//! The way of a durable request: its outcome record created if it has one, its body stored if it is large, published,
-//! confirmed, and its response awaited.
+//! The way of a durable request: its body received, and stored if it is large; its outcome record created if it has one;
+//! published, confirmed, and its response awaited.
 
 mod delivery;
 mod outcome;
 mod publish;
+mod receive;
+mod upload;
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,11 +19,12 @@ use tokio::time::Instant;
 
 use crate::route::compiled::CompiledRoute;
 use crate::state::GatewayState;
-use delivery::{DurableDelivery, response};
+use delivery::{DurableDelivery, DurableInput, response};
 use outcome::Terms;
 use publish::Published;
 
-pub(crate) use delivery::{DurableFailure, DurableInput};
+pub(crate) use delivery::DurableFailure;
+pub(crate) use receive::DurableReceiving;
 
 /// A future of the response to a durable request. Boxed, because it would make those of direct requests larger.
 pub(crate) struct DurableFuture(Pin<Box<dyn Future<Output = Result<Response<Body>, DurableFailure>> + Send>>);
@@ -61,8 +64,7 @@ impl DurableDelivery<'_> {
             return Box::pin(self.run_recorded(input, terms)).await;
         }
         let head = RequestHead::new(input.id);
-        let published = self.publish(head, &input, true, deadline).await;
-        drop(input);
+        let published = self.publish(head, input, true, deadline).await;
         let Published { mut call, .. } = published.map_err(|unpublished| unpublished.failure)?;
         Ok(response(call.response().await?))
     }

@@ -20,7 +20,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
         site.replace_consumer(random.below(CONSUMERS as u64) as usize)
     })
     .await?;
-    let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: false }).await?;
+    let mut verdict = audit(&mut site, &clients, ledger, Strictness::default()).await?;
     verdict.note(format!("{} consumers were killed", plan.kills));
     Ok(verdict)
 }

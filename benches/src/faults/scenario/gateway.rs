@@ -25,7 +25,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
         Ok(())
     })
     .await?;
-    let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: false }).await?;
+    let mut verdict = audit(&mut site, &clients, ledger, Strictness::default()).await?;
     verdict.note(format!("{} gateways were killed; outcomes were requested from another one", plan.kills));
     Ok(verdict)
 }

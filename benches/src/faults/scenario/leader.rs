@@ -34,7 +34,9 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
         site.until_caught_up(LIMIT).await
     })
     .await?;
-    let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: true }).await?;
+    let mut verdict =
+        audit(&mut site, &clients, ledger, Strictness { server_forgets: true, ..Strictness::default() })
+            .await?;
     verdict.note(format!("the stream's leader was killed {} times", plan.kills));
     Ok(verdict)
 }

@@ -68,7 +68,7 @@ async fn full(plan: &Plan) -> Result<Verdict, Error> {
     let waiting = site.waiting().await?;
     verdict.expect("the accepted requests wait in the stream", waiting == most, waiting);
     site.add_consumer()?;
-    verdict.extend(audit(&mut site, &clients, ledger, Strictness { server_forgets: false }).await?);
+    verdict.extend(audit(&mut site, &clients, ledger, Strictness::default()).await?);
     Ok(verdict)
 }
 

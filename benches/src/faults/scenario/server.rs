@@ -28,7 +28,9 @@ pub(super) async fn run(plan: &Plan, sync_always: bool) -> Result<Verdict, Error
         Ok(())
     })
     .await?;
-    let mut verdict = audit(&mut site, &clients, ledger, Strictness { server_forgets: true }).await?;
+    let mut verdict =
+        audit(&mut site, &clients, ledger, Strictness { server_forgets: true, ..Strictness::default() })
+            .await?;
     verdict.note(format!("the server was killed {} times", plan.kills));
     verdict.note(if sync_always {
         "every message was on disk before it was acknowledged: the loss of the machine would lose none either"

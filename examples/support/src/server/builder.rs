@@ -80,12 +80,15 @@ impl ServerBuilder {
 
     /// The text of the configuration file; `None` if the server needs none.
     pub(super) fn configuration(&self) -> Option<String> {
-        let sync = self.sync_always.then_some("jetstream { sync_interval: always }\n");
-        match (&self.config, sync) {
-            (None, sync) => sync.map(str::to_owned),
-            (Some(text), None) => Some(text.clone()),
-            // Of two blocks the server uses the last.
-            (Some(text), Some(sync)) => Some(format!("{text}\n{sync}")),
-        }
+        // Streams reserve what they may hold, and the streams of all tests reserve more than a machine has.
+        let limits =
+            self.jetstream.then_some("jetstream { max_file_store: 100TB, max_memory_store: 100TB }\n");
+        let sync = self.sync_always.then_some(
+            "jetstream { max_file_store: 100TB, max_memory_store: 100TB, sync_interval: always }\n",
+        );
+        // Of several blocks the server uses the last.
+        let parts = [limits, self.config.as_deref(), sync];
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
+        (!text.is_empty()).then_some(text)
     }
 }

@@ -81,17 +81,8 @@ impl Process {
         Ok(status)
     }
 
-    /// Sends SIGTERM, unless the server has ended.
-    pub(super) fn terminate(&mut self) -> io::Result<()> {
-        self.signal(Signal::TERM)
-    }
-
-    /// Sends SIGHUP, unless the server has ended.
-    pub(super) fn reload(&mut self) -> io::Result<()> {
-        self.signal(Signal::HUP)
-    }
-
-    fn signal(&mut self, signal: Signal) -> io::Result<()> {
+    /// Sends a signal, unless the server has ended.
+    pub(super) fn signal(&mut self, signal: Signal) -> io::Result<()> {
         if self.exited()?.is_none()
             && let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw)
         {

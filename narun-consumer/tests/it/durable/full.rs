@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use narun_consumer::{Body, BoxError};
 use narun_gateway::{Gateway, Route};
+use narun_nats::jetstream::{StreamSettings, TaskStreams};
 use narun_support::Server;
 use tower::service_fn;
 
 use super::{Handler, World, start};
 use crate::gateway::{HttpResponse, get, send};
-use crate::harness::{Metrics, connect, eventually};
+use crate::harness::{Metrics, SERVER, eventually};
 
 /// The size of a request's body.
 const BODY: usize = 10_000;
@@ -32,6 +31,12 @@ fn server(limit: usize) -> Server {
     Server::builder().config(kilobytes(limit)).start().expect("a nats-server")
 }
 
+/// Streams and buckets that reserve nothing: the account is full first.
+fn unlimited() -> StreamSettings {
+    let settings = StreamSettings::new().max_bytes(u64::MAX).bodies_max_bytes(u64::MAX);
+    settings.outcomes_max_bytes(u64::MAX).dead_letters_max_bytes(u64::MAX)
+}
+
 /// A gateway, and what its requests do.
 struct Site {
     world: World,
@@ -40,10 +45,16 @@ struct Site {
 
 impl Site {
     async fn over(server: &Server) -> Self {
+        Self::with(server, unlimited()).await
+    }
+
+    async fn with(server: &Server, settings: StreamSettings) -> Self {
         let connect = async || async_nats::connect(server.url()).await.expect("a connection");
-        let world = World::over(connect().await);
+        let mut world = World::over(connect().await);
+        world.tasks = TaskStreams::new(world.client.clone(), world.namespace.clone(), settings.clone());
         let gateway = Gateway::builder(connect().await)
             .namespace(world.namespace.clone())
+            .stream_settings(settings)
             .route(Route::any("/", world.app.as_str()).prefix().durable())
             .build()
             .await
@@ -136,7 +147,7 @@ async fn drains_by_itself(server: &Server) {
     let accepted = site.fill(40).await;
     let runs = Arc::new(AtomicUsize::new(0));
     let client = async_nats::connect(server.url()).await.expect("a connection");
-    start(site.world.serve_over(client, counting(&runs, false))).await;
+    start(site.world.serve_over(client, counting(&runs, false)).stream_settings(unlimited())).await;
     for location in &accepted {
         let response = site.done(location).await;
         assert_eq!((response.status, &response.body[..]), (StatusCode::OK, &b"done"[..]));
@@ -173,7 +184,8 @@ async fn dead_letters_wait_for_room_without_running_again() {
     let accepted = site.fill(40).await;
     let runs = Arc::new(AtomicUsize::new(0));
     let client = async_nats::connect(server.url()).await.expect("a connection");
-    start(site.world.serve_over(client, counting(&runs, true)).max_deliveries(1)).await;
+    let serve = site.world.serve_over(client, counting(&runs, true)).stream_settings(unlimited());
+    start(serve.max_deliveries(1)).await;
     let labels = [("app", site.world.app.as_str()), ("what", "dead_letter")];
     // Each of them is delivered several times meanwhile.
     eventually("attempts to store them", async || {
@@ -193,39 +205,14 @@ async fn dead_letters_wait_for_room_without_running_again() {
     }
 }
 
-/// A world whose bucket of outcomes has room for these many bytes.
-async fn with_small_bucket(bytes: i64) -> World {
-    let world = World::over(connect().await);
-    let bucket = world.namespace.outcomes_bucket();
-    let config = Config {
-        name: format!("KV_{bucket}"),
-        subjects: vec![format!("$KV.{bucket}.>")],
-        max_messages_per_subject: 1,
-        max_bytes: bytes,
-        max_age: Duration::from_secs(24 * 60 * 60),
-        discard: DiscardPolicy::New,
-        allow_rollup: true,
-        deny_delete: true,
-        allow_direct: true,
-        ..Config::default()
-    };
-    world.tasks.context().create_stream(config).await.expect("a bucket");
-    world
-}
-
 #[tokio::test]
 async fn a_response_without_room_is_replaced_by_a_record_that_the_request_is_done() {
     let metrics = Metrics::install();
     // Enough for three records, but not for a response.
-    let world = with_small_bucket(700).await;
+    let settings = StreamSettings::new().outcomes_max_bytes(700);
+    let Site { world, gateway } = Site::with(&SERVER, settings.clone()).await;
     let handler = Handler::default();
-    start(world.serve(handler.clone()).await).await;
-    let gateway = Gateway::builder(connect().await)
-        .namespace(world.namespace.clone())
-        .route(Route::any("/", world.app.as_str()).prefix().durable())
-        .build()
-        .await
-        .expect("a gateway");
+    start(world.serve(handler.clone()).await.stream_settings(settings)).await;
     let request = || {
         let request = Request::post("/echo").header("idempotency-key", "key");
         request.body(Body::from(Bytes::from(vec![b'x'; BODY]))).expect("a request")

@@ -77,7 +77,11 @@ impl DurableCall {
     /// The stream does not have the request, or did not confirm it in time.
     pub async fn accepted(&mut self) -> Result<bool, Failure> {
         match self.next_event().await {
-            SubmissionEvent::Accepted { duplicate } => Ok(duplicate),
+            SubmissionEvent::Accepted { duplicate } => {
+                // It is not published again: it may be large, and the response may take long.
+                self.drive.as_mut().project().outlet.frame = Bytes::new();
+                Ok(duplicate)
+            }
             SubmissionEvent::Failed(failure) => Err(failure),
             // Never the first event.
             SubmissionEvent::Response(_) => Ok(false),

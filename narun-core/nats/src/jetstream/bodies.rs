@@ -1,15 +1,18 @@
-use async_nats::HeaderMap;
+mod reader;
+mod upload;
+
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
 use narun_core::ExchangeId;
 use narun_core::frame::ObjectRef;
 use rand::Rng;
-use tracing::warn;
 
 use super::api::{Api, ApiError};
-use super::objects::{self, CHUNK, ChunkSink, ChunkWriter, ObjectCheck, Written, name_token};
+use super::objects::{self, name_token};
+
+pub use reader::{BodyChunk, BodyReader};
+pub use upload::BodyUpload;
 
 /// The bucket of bodies: request bodies that do not fit in a message, as objects of a NATS object store.
 #[derive(Clone, Debug)]
@@ -36,60 +39,55 @@ pub enum BodyStoreError {
     Unavailable(String),
 }
 
-/// The fewest bytes of a chunk that is read, except for the last: a body must not be a million messages.
+/// The fewest bytes of a chunk, except for the last: a body must not be a million messages.
 const SMALLEST_CHUNK: usize = 4 * 1024;
-
-/// How many chunks are sent before the first of them is stored.
-const IN_FLIGHT: usize = 8;
 
 impl BodyStore {
     pub(super) fn new(api: Api<Context>, bucket: String) -> Self {
         Self { api, stream: objects::stream_name(&bucket), bucket }
     }
 
-    /// Stores a body of the request `id` under a unique name. On failure, deletes what has been stored of it, if the
+    /// Begins to store a body of the request `id`, under a unique name. Sends nothing.
+    pub fn upload(&self, id: ExchangeId) -> BodyUpload {
+        BodyUpload::new(self.clone(), new_name(id))
+    }
+
+    /// Stores a whole body of the request `id` under a unique name. On failure, deletes what has been stored of it, if the
     /// server can be reached.
     ///
     /// Not cancel safe: a dropped future leaves chunks behind. Run it in a task that is not aborted.
     pub async fn put(&self, id: ExchangeId, body: Bytes) -> Result<ObjectRef, BodyStoreError> {
-        let name = new_name(id);
-        match self.store(&name, body).await {
-            Ok(Written { size, digest, .. }) => {
-                Ok(ObjectRef { bucket: self.bucket.clone(), name, size, digest })
-            }
+        let mut upload = self.upload(id);
+        match upload.finish(body).await {
+            Ok(object) => Ok(object),
             Err(error) => {
-                if let Err(error) = self.purge(&name).await {
-                    warn!(bucket = %self.bucket, %name, %error, "a part of a body could not be deleted");
-                }
-                Err(error.into())
+                upload.discard().await;
+                Err(error)
             }
         }
     }
 
-    /// Reads a whole body and checks its size and digest. Uses at most as much memory as the reference says.
-    pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, BodyStoreError> {
+    /// Begins to read a body, chunk by chunk. Sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyStoreError::Missing`] if the reference is to another bucket, [`BodyStoreError::Corrupt`] if it is invalid.
+    pub fn read(&self, object: &ObjectRef) -> Result<BodyReader, BodyStoreError> {
         if object.bucket != self.bucket {
             return Err(BodyStoreError::Missing);
         }
-        let chunks = self.chunks(&object.name);
-        let (mut body, mut check, mut sequence) = (Vec::new(), ObjectCheck::new(object.size), 1);
-        while check.missing() > 0 {
-            let chunk = match self.api.next_message(&self.stream, &chunks, sequence).await? {
-                Some(chunk) => chunk,
-                None if body.is_empty() => return Err(BodyStoreError::Missing),
-                None => return Err(BodyStoreError::Corrupt),
-            };
-            let smallest = check.missing().min(SMALLEST_CHUNK as u64);
-            if (chunk.payload.len() as u64) < smallest || !check.add(&chunk.payload) {
-                return Err(BodyStoreError::Corrupt);
-            }
-            body.extend_from_slice(&chunk.payload);
-            sequence = chunk.message.sequence + 1;
+        BodyReader::new(self.clone(), object)
+    }
+
+    /// Reads a whole body and checks its size and digest. Uses at most as much memory as the reference says.
+    pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, BodyStoreError> {
+        let mut reader = self.read(object)?;
+        let mut body = Vec::new();
+        while reader.left() > 0 {
+            let chunk = reader.fetch().await?;
+            body.extend_from_slice(&reader.accept(chunk)?);
         }
-        match check.digest() == Some(object.digest) {
-            true => Ok(body.into()),
-            false => Err(BodyStoreError::Corrupt),
-        }
+        Ok(body.into())
     }
 
     /// Deletes a body and its description. Succeeds if it does not exist.
@@ -105,19 +103,6 @@ impl BodyStore {
         &self.bucket
     }
 
-    async fn store(&self, name: &str, body: Bytes) -> Result<Written, ApiError> {
-        let size = CHUNK.min(self.api.requester().client().server_info().max_payload).max(SMALLEST_CHUNK);
-        let sink = BodySink { api: &self.api, subject: self.chunks(name) };
-        let mut writer = ChunkWriter::new(sink, size, IN_FLIGHT);
-        let written = writer.finish(body).await;
-        writer.settle().await;
-        let written = written?;
-        let info = written.info(self.bucket.clone(), name.to_owned(), name_token(name));
-        let subject = objects::meta_subject(&self.bucket, name);
-        self.api.publish(subject, HeaderMap::new(), serde_json::to_vec(&info)?.into()).await?;
-        Ok(written)
-    }
-
     /// Deletes the chunks and the description.
     async fn purge(&self, name: &str) -> Result<(), ApiError> {
         self.api.purge(&self.stream, &format!("$O.{}.*.{}", self.bucket, name_token(name))).await
@@ -127,25 +112,6 @@ impl BodyStore {
     /// the description's own subject, the chunks are found without the description.
     fn chunks(&self, name: &str) -> String {
         objects::chunk_subject(&self.bucket, &name_token(name))
-    }
-}
-
-/// The chunks of one body.
-struct BodySink<'a> {
-    api: &'a Api<Context>,
-    subject: String,
-}
-
-impl ChunkSink for BodySink<'_> {
-    type Sent = PublishAckFuture;
-    type Error = ApiError;
-
-    async fn send(&self, chunk: Bytes) -> Result<PublishAckFuture, ApiError> {
-        self.api.start_publish(self.subject.clone(), HeaderMap::new(), chunk).await
-    }
-
-    async fn stored(&self, sent: PublishAckFuture) -> Result<(), ApiError> {
-        self.api.stored(sent).await.map(drop)
     }
 }
 

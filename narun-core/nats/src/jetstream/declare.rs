@@ -32,6 +32,23 @@ pub enum DeclareError {
         /// The server's error.
         why: String,
     },
+    /// The server or the account has no room for the bytes that it may hold: an operator has to lower the setting or raise
+    /// the limit.
+    #[error(
+        "{what} cannot be declared, as there is no room for {bytes} bytes ({why}): lower StreamSettings::{setting} \
+         (in the gateway's configuration `stream.{setting}`), or raise the limit of the account or the server"
+    )]
+    NoRoom {
+        /// Such as "stream TASK".
+        what: String,
+        /// The method of [`StreamSettings`](super::StreamSettings), which is also the key of the configuration: such as
+        /// "max_bytes".
+        setting: &'static str,
+        /// Its value. -1 means no limit.
+        bytes: i64,
+        /// The server's error.
+        why: String,
+    },
     /// There was no response, no connection or no leader: a retry may succeed.
     #[error("{what} cannot be reached: {why}")]
     Unavailable {
@@ -54,10 +71,12 @@ impl DeclareError {
     }
 }
 
-/// Checks a stream, and creates it first if it is missing and `create` is set. `what` names it in errors.
+/// Checks a stream, and creates it first if it is missing and `create` is set. `what` names it in errors, and `setting`
+/// how many bytes it may have.
 pub(super) async fn declare_stream(
     api: &Api<Context>,
     what: &str,
+    setting: &'static str,
     wanted: &stream::Config,
     create: bool,
 ) -> Result<(), DeclareError> {
@@ -73,6 +92,12 @@ pub(super) async fn declare_stream(
     }
     let found = found.map_err(|error| match error.is(ErrorCode::STREAM_NOT_FOUND) {
         true => DeclareError::Missing { what: what.to_owned() },
+        false if error.is_out_of_room() => DeclareError::NoRoom {
+            what: what.to_owned(),
+            setting,
+            bytes: wanted.max_bytes,
+            why: error.to_string(),
+        },
         false => DeclareError::from_api(what, &error),
     })?;
     if let Some(difference) = compare::stream_difference(wanted, &found) {

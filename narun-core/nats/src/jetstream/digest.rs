@@ -1,9 +1,14 @@
 use http::Method;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a request's method, target and body.
-pub fn request_digest(method: &Method, target: &str, body: &[u8]) -> [u8; 32] {
-    digest(&[b"narun request", method.as_str().as_bytes(), target.as_bytes(), body])
+/// SHA-256 of a request's method, target and the digest of its body, which is that of an object.
+pub fn request_digest(method: &Method, target: &str, body_digest: &[u8; 32]) -> [u8; 32] {
+    digest(&[b"narun request", method.as_str().as_bytes(), target.as_bytes(), body_digest])
+}
+
+/// SHA-256 of a body.
+pub fn body_digest(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
 }
 
 /// SHA-256 of a caller's name.
@@ -36,8 +41,8 @@ mod tests {
     fn digests_match_the_specification() {
         let hex = |digest: [u8; 32]| data_encoding::HEXLOWER.encode(&digest);
         assert_eq!(
-            hex(request_digest(&Method::POST, "/jobs?a=1", b"body")),
-            "1749b7140e92f966c12d5538ae7e770a533116ac9e3610d918969368d9d7316d"
+            hex(request_digest(&Method::POST, "/jobs?a=1", &body_digest(b"body"))),
+            "83650b632595178cd963a36a2603e939aefb40eb1109a63660902f909e05fe1e"
         );
         let scope = caller_scope("ann");
         assert_eq!(hex(scope), "331823b5c54aa1639bac96672abb0af47cd79305549e5493cd0621674fdd86ff");
@@ -46,10 +51,10 @@ mod tests {
     #[test]
     fn parts_are_delimited() {
         let requests = [
-            request_digest(&Method::PUT, "/ab", b"c"),
-            request_digest(&Method::PUT, "/a", b"bc"),
-            request_digest(&Method::PUT, "/abc", b""),
-            request_digest(&Method::POST, "/ab", b"c"),
+            request_digest(&Method::PUT, "/ab", &body_digest(b"c")),
+            request_digest(&Method::PUT, "/a", &body_digest(b"bc")),
+            request_digest(&Method::PUT, "/abc", &body_digest(b"")),
+            request_digest(&Method::POST, "/ab", &body_digest(b"c")),
         ];
         assert!((1..requests.len()).all(|i| !requests[..i].contains(&requests[i])));
     }

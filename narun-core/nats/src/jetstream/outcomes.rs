@@ -1,7 +1,7 @@
 mod record;
 mod secret;
 
-pub use record::{Outcome, OutcomeState};
+pub use record::{Outcome, OutcomeState, decode as decode_outcome, encode as encode_outcome};
 pub use secret::KeySecret;
 pub(super) use secret::check_every;
 

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// A missing stream or bucket is created with these settings. One that exists is checked and never changed: a difference
 /// that breaks a guarantee is an error, other differences are logged.
 ///
+/// Each stream and bucket has a limit in bytes, and they refuse what is beyond it. nats-server reserves these bytes, 704
+/// MiB in all by default, times the replicas, and refuses to create a stream that does not fit the limits of the server
+/// or of the account. By default, the server's limit is three quarters of the free disk.
+///
 /// ```
 /// use std::time::Duration;
 /// use narun_nats::jetstream::{Storage, StreamSettings};
@@ -20,7 +24,10 @@ pub struct StreamSettings {
     pub(crate) storage: Storage,
     pub(crate) replicas: usize,
     pub(crate) max_messages: Option<u64>,
-    pub(crate) max_bytes: Option<u64>,
+    pub(crate) max_bytes: u64,
+    pub(crate) bodies_max_bytes: u64,
+    pub(crate) outcomes_max_bytes: u64,
+    pub(crate) dead_letters_max_bytes: u64,
     pub(crate) max_age: Option<Duration>,
     pub(crate) duplicate_window: Duration,
     pub(crate) outcome_ttl: Duration,
@@ -37,6 +44,8 @@ pub enum Storage {
     Memory,
 }
 
+const MIB: u64 = 1024 * 1024;
+
 impl Default for StreamSettings {
     fn default() -> Self {
         Self::new()
@@ -50,7 +59,10 @@ impl StreamSettings {
             storage: Storage::File,
             replicas: 1,
             max_messages: None,
-            max_bytes: None,
+            max_bytes: 256 * MIB,
+            bodies_max_bytes: 256 * MIB,
+            outcomes_max_bytes: 128 * MIB,
+            dead_letters_max_bytes: 64 * MIB,
             max_age: None,
             duplicate_window: Duration::from_secs(120),
             outcome_ttl: Duration::from_secs(24 * 60 * 60),
@@ -77,9 +89,31 @@ impl StreamSettings {
         self
     }
 
-    /// The most bytes of requests that wait. Further requests get a 503. Default: no limit.
+    /// The most bytes of requests that wait, with their fields and the bodies that fit a message. Further requests get a
+    /// 503. Default 256 MiB; `u64::MAX` means no limit.
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = Some(bytes);
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of bodies that do not fit a message, of requests that wait and of dead letters. Further ones get a
+    /// 503. Default 256 MiB; `u64::MAX` means no limit.
+    pub const fn bodies_max_bytes(mut self, bytes: u64) -> Self {
+        self.bodies_max_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of outcomes. Further requests that need an outcome get a 503, until outcomes
+    /// [expire](Self::outcome_ttl). Default 128 MiB; `u64::MAX` means no limit.
+    pub const fn outcomes_max_bytes(mut self, bytes: u64) -> Self {
+        self.outcomes_max_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of dead letters, without bodies that do not fit a message. Further ones stay in the stream of
+    /// requests. Default 64 MiB; `u64::MAX` means no limit.
+    pub const fn dead_letters_max_bytes(mut self, bytes: u64) -> Self {
+        self.dead_letters_max_bytes = bytes;
         self
     }
 

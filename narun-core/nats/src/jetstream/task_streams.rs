@@ -52,13 +52,13 @@ impl TaskStreams {
             name: self.namespace.task_stream().to_owned(),
             subjects: vec![self.namespace.task_subjects()],
             retention: RetentionPolicy::WorkQueue,
-            max_messages: or_unlimited(self.settings.max_messages),
-            max_bytes: or_unlimited(self.settings.max_bytes),
+            max_messages: self.settings.max_messages.map_or(-1, limit),
+            max_bytes: limit(self.settings.max_bytes),
             max_age: self.settings.max_age.unwrap_or_default(),
             duplicate_window: self.duplicate_window(),
             ..self.common()
         };
-        self.declare(&format!("stream {}", wanted.name), &wanted).await
+        self.declare(&format!("stream {}", wanted.name), "max_bytes", &wanted).await
     }
 
     /// Declares the stream of dead letters.
@@ -66,10 +66,11 @@ impl TaskStreams {
         let wanted = stream::Config {
             name: self.namespace.dead_stream(),
             subjects: vec![self.namespace.dead_subjects()],
+            max_bytes: limit(self.settings.dead_letters_max_bytes),
             allow_direct: true,
             ..self.common()
         };
-        self.declare(&format!("stream {}", wanted.name), &wanted).await
+        self.declare(&format!("stream {}", wanted.name), "dead_letters_max_bytes", &wanted).await
     }
 
     /// Declares the app's durable consumer, with this ack wait if it is created. Returns the consumer's ack wait.
@@ -96,13 +97,14 @@ impl TaskStreams {
             name: format!("KV_{bucket}"),
             subjects: vec![format!("$KV.{bucket}.>")],
             max_messages_per_subject: 1,
+            max_bytes: limit(self.settings.outcomes_max_bytes),
             max_age: self.outcome_ttl(),
             allow_rollup: true,
             deny_delete: true,
             allow_direct: true,
             ..self.common()
         };
-        self.declare(&format!("bucket {bucket}"), &wanted).await?;
+        self.declare(&format!("bucket {bucket}"), "outcomes_max_bytes", &wanted).await?;
         Ok(OutcomeStore::new(self.api.clone(), bucket, self.outcome_ttl()))
     }
 
@@ -124,16 +126,23 @@ impl TaskStreams {
         let wanted = stream::Config {
             name: objects::stream_name(&bucket),
             subjects: objects::stream_subjects(&bucket),
+            max_bytes: limit(self.settings.bodies_max_bytes),
             allow_rollup: true,
             allow_direct: true,
             ..self.common()
         };
-        self.declare(&format!("bucket {bucket}"), &wanted).await?;
+        self.declare(&format!("bucket {bucket}"), "bodies_max_bytes", &wanted).await?;
         Ok(BodyStore::new(self.api.clone(), bucket))
     }
 
-    async fn declare(&self, what: &str, wanted: &stream::Config) -> Result<(), DeclareError> {
-        declare_stream(&self.api, what, wanted, self.settings.declare).await
+    /// `setting` is the one that says how many bytes the stream may have.
+    async fn declare(
+        &self,
+        what: &str,
+        setting: &'static str,
+        wanted: &stream::Config,
+    ) -> Result<(), DeclareError> {
+        declare_stream(&self.api, what, setting, wanted, self.settings.declare).await
     }
 
     /// The configuration that all streams have in common. Without a duplicate window the server uses 2 minutes, or the
@@ -155,6 +164,7 @@ impl TaskStreams {
     }
 }
 
-fn or_unlimited(limit: Option<u64>) -> i64 {
-    limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+/// A limit as the server has it. It takes 0 for no limit, which must not be what a user gets who allows nothing.
+fn limit(limit: u64) -> i64 {
+    i64::try_from(limit.max(1)).unwrap_or(-1)
 }

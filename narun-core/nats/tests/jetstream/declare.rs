@@ -72,6 +72,87 @@ async fn missing_streams_are_created_once() {
 }
 
 #[tokio::test]
+async fn everything_is_bounded_by_default() {
+    const MIB: i64 = 1 << 20;
+    let tasks = tasks(StreamSettings::new()).await;
+    declare_all(&tasks).await.unwrap();
+    let namespace = tasks.namespace();
+    for (stream, max_bytes) in [
+        (namespace.task_stream().to_owned(), 256 * MIB),
+        (format!("OBJ_{}", namespace.bodies_bucket()), 256 * MIB),
+        (format!("KV_{}", namespace.outcomes_bucket()), 128 * MIB),
+        (namespace.dead_stream(), 64 * MIB),
+    ] {
+        let found = config(&tasks, &stream).await;
+        assert_eq!((found.max_bytes, found.discard), (max_bytes, DiscardPolicy::New), "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn limits_are_those_of_the_settings() {
+    let settings = in_memory()
+        .max_bytes(1 << 20)
+        .bodies_max_bytes(u64::MAX)
+        .outcomes_max_bytes(1 << 30)
+        .dead_letters_max_bytes(0);
+    let tasks = tasks(settings).await;
+    declare_all(&tasks).await.unwrap();
+    let namespace = tasks.namespace();
+    for (stream, max_bytes) in [
+        (namespace.task_stream().to_owned(), 1 << 20),
+        (format!("OBJ_{}", namespace.bodies_bucket()), -1),
+        (format!("KV_{}", namespace.outcomes_bucket()), 1 << 30),
+        // The server takes 0 for no limit.
+        (namespace.dead_stream(), 1),
+    ] {
+        assert_eq!(config(&tasks, &stream).await.max_bytes, max_bytes, "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_for_which_there_is_no_room_is_an_error_that_names_the_setting() {
+    let limits = "jetstream { max_file_store: 300MiB, max_memory_store: 300MiB }";
+    let server = Server::builder().jetstream(true).config(limits).start().unwrap();
+    for settings in [in_memory(), StreamSettings::new()] {
+        let tasks = TaskStreams::new(connect_to(&server).await, new_namespace(), settings);
+        // Once this one is declared, there is no room for the others.
+        tasks.declare_stream().await.unwrap();
+        for (result, expected) in [
+            (tasks.bodies().await.map(drop), "bodies_max_bytes"),
+            (tasks.outcomes().await.map(drop), "outcomes_max_bytes"),
+            (tasks.declare_dead_letters().await, "dead_letters_max_bytes"),
+        ] {
+            let Err(error) = result else { panic!("no error: {expected}") };
+            assert!(!error.is_temporary());
+            let text = error.to_string();
+            let names = [format!("StreamSettings::{expected}"), format!("`stream.{expected}`")];
+            assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_account_without_room_is_an_error_that_names_the_setting() {
+    let accounts = "accounts { A { users: [{user: a, password: a}], jetstream { max_file: 200KB } } }";
+    let server = Server::builder().jetstream(true).config(accounts).start().unwrap();
+    let options = async_nats::ConnectOptions::with_user_and_password("a".into(), "a".into());
+    let client = options.connect(server.url()).await.unwrap();
+    let tasks = |settings| TaskStreams::new(client.clone(), new_namespace(), settings);
+    let refused = tasks(StreamSettings::new()).declare_stream().await;
+    assert!(matches!(refused, Err(DeclareError::NoRoom { setting: "max_bytes", .. })), "{refused:?}");
+    tasks(StreamSettings::new().max_bytes(100_000)).declare_stream().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unlimited_stream_that_exists_is_used() {
+    let tasks = tasks(in_memory().max_bytes(u64::MAX)).await;
+    tasks.declare_stream().await.unwrap();
+    let bounded = TaskStreams::new(connect().await, tasks.namespace().clone(), in_memory());
+    bounded.declare_stream().await.unwrap();
+    assert_eq!(config(&tasks, tasks.namespace().task_stream()).await.max_bytes, -1);
+}
+
+#[tokio::test]
 async fn outcomes_are_kept_as_long_as_duplicates_are_recognised() {
     let second = Duration::from_secs(1);
     for (window, ttl, kept) in [(120, 60, 120), (60, 120, 120)] {
@@ -85,7 +166,8 @@ async fn outcomes_are_kept_as_long_as_duplicates_are_recognised() {
 
 #[tokio::test]
 async fn buckets_equal_those_of_other_clients() {
-    let (ours, theirs) = (tasks(in_memory()).await, new_namespace());
+    let unlimited = in_memory().outcomes_max_bytes(u64::MAX).bodies_max_bytes(u64::MAX);
+    let (ours, theirs) = (tasks(unlimited).await, new_namespace());
     let config_of = async |stream: String| Config {
         name: String::new(),
         subjects: Vec::new(),

@@ -2,7 +2,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, request};
 use narun_core::frame::ResponseFrame;
 use narun_core::{Body, ExchangeId, Failure};
+use narun_nats::jetstream::body_digest;
 
+use crate::held::HeldBytes;
+use crate::jetstream::StoredBody;
 use crate::route::compiled::{CompiledRoute, DurableRoute};
 use crate::state::GatewayState;
 
@@ -14,8 +17,34 @@ pub(crate) struct DurableInput {
     /// The `X-Request-Id`.
     pub(crate) request_id: HeaderValue,
     pub(crate) parts: request::Parts,
-    pub(crate) body: Bytes,
+    pub(crate) body: DurableBody,
     pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// The body of a request that was received whole.
+#[derive(Debug)]
+pub(crate) enum DurableBody {
+    /// In memory, which the budget counts.
+    Inline { data: Bytes, held: HeldBytes },
+    /// As an object.
+    Stored(StoredBody),
+}
+
+impl DurableBody {
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Inline { data, .. } => data.len() as u64,
+            Self::Stored(stored) => stored.object().size,
+        }
+    }
+
+    /// The SHA-256 of the body.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        match self {
+            Self::Inline { data, .. } => body_digest(data),
+            Self::Stored(stored) => stored.object().digest,
+        }
+    }
 }
 
 /// Why there is no response, and where there may be one later.

@@ -80,7 +80,7 @@ impl DurableDelivery<'_> {
         let awaits_response = terms.wait > Instant::now();
         let epoch = self.state.endpoint().epoch();
         let Published { mut call, duplicate } =
-            match self.publish(head, &input, awaits_response, terms.deadline).await {
+            match self.publish(head, input, awaits_response, terms.deadline).await {
                 Ok(published) => published,
                 Err(unpublished) => {
                     let id = record.id();
@@ -92,7 +92,6 @@ impl DurableDelivery<'_> {
                     return Err(DurableFailure { failure: unpublished.failure, location });
                 }
             };
-        drop(input);
         if terms.keyed {
             let record = record.clone();
             self.in_background(async move { record.mark_published(revision).await });
@@ -135,7 +134,7 @@ impl DurableDelivery<'_> {
         let outcomes = store.outcomes().await?;
         let scope = self.state.scope(parts);
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-        let digest = request_digest(&parts.method, target, body);
+        let digest = request_digest(&parts.method, target, &body.digest());
         let id = match key_of(&parts.headers)? {
             Some(key) => {
                 let secret = outcomes.secret().await.map_err(|error| failure(&error))?;

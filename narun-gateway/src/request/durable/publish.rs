@@ -1,15 +1,17 @@
 //! Publishes a request to its stream, and stores its body as an object if it is large.
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, request};
 use narun_core::exchange::SubmissionConfig;
 use narun_core::frame::RequestHead;
-use narun_core::{Failure, FailureKind};
+use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::drive::{DurableCall, DurableRequest};
 use narun_nats::jetstream;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field};
 
-use super::delivery::{DurableDelivery, DurableInput};
+use super::delivery::{DurableBody, DurableDelivery, DurableInput};
+use crate::held::HeldBytes;
 use crate::jetstream::StoredBody;
 use crate::request::failures::unsendable;
 
@@ -40,13 +42,15 @@ impl DurableDelivery<'_> {
     pub(super) async fn publish(
         &self,
         mut head: RequestHead,
-        input: &DurableInput,
+        input: DurableInput,
         awaits_response: bool,
         deadline: Instant,
     ) -> Result<Published, Unpublished> {
         Span::current().record("messaging.message.id", field::display(head.id));
         let store = self.state.store();
-        let (frame, mut stored) = self.frame(&mut head, input, deadline).await?;
+        let length = input.body.length();
+        // The memory of the frame is counted until the stream has it, instead of that of the body.
+        let (frame, mut stored, held) = self.frame(&mut head, input, deadline).await?;
         let request = DurableRequest {
             to: self.route.subject().clone(),
             stream: store.tasks().namespace().task_stream(),
@@ -64,8 +68,9 @@ impl DurableDelivery<'_> {
             stored.keep();
         }
         let accepted = call.accepted().await;
+        drop(held);
         let counted = accepted.as_ref().copied().map_err(Failure::kind);
-        self.route.metrics().published(counted, input.body.len(), call.published());
+        self.route.metrics().published(counted, length, call.published());
         // No message in the stream refers to this body: the stored one is another request's, or nothing is stored.
         let unused = match &accepted {
             Ok(duplicate) => *duplicate && call.published() == 1,
@@ -85,50 +90,63 @@ impl DurableDelivery<'_> {
         }
     }
 
-    /// The REQUEST frame, and the object with its body if that does not fit.
+    /// The REQUEST frame; the object with its body, if that does not fit; and the memory that the body takes otherwise.
     async fn frame(
         &self,
         head: &mut RequestHead,
-        input: &DurableInput,
+        input: DurableInput,
         deadline: Instant,
-    ) -> Result<(Bytes, Option<StoredBody>), Failure> {
-        if let Some(frame) = self.encode(head, input, &input.body)? {
-            return Ok((frame, None));
-        }
+    ) -> Result<(Bytes, Option<StoredBody>, Option<HeldBytes>), Failure> {
+        let DurableInput { request_id, parts, body, trailers, .. } = input;
+        let encode = |head: &mut RequestHead, body: &Bytes| {
+            self.encode(head, &request_id, &parts, body, trailers.as_ref())
+        };
+        let stored = match body {
+            DurableBody::Stored(stored) => stored,
+            DurableBody::Inline { data, held } => match encode(head, &data)? {
+                Some(frame) => return Ok((frame, None, Some(held))),
+                // Its fields are longer than expected.
+                None => self.store(head.id, data, deadline).await?,
+            },
+        };
+        head.object = Some(Box::new(stored.object().clone()));
+        let frame = encode(head, &Bytes::new())?.ok_or(FailureKind::FieldsTooLarge)?;
+        Ok((frame, Some(stored), None))
+    }
+
+    /// Stores a body that is in memory as an object.
+    async fn store(&self, id: ExchangeId, body: Bytes, deadline: Instant) -> Result<StoredBody, Failure> {
         let store = self.state.store();
-        let storing =
-            async { store.background().store(store.bodies().await?, head.id, input.body.clone()).await };
+        let storing = async { store.background().store(store.bodies().await?, id, body).await };
         // Boxed, because it would make the futures of smaller requests larger.
         let stored = timeout_at(deadline, Box::pin(storing)).await.unwrap_or_else(|_| {
             let late = Failure::new(FailureKind::JetStreamUnavailable);
             Err(late.with_cause("the body was not stored in time"))
         });
-        let stored = stored.inspect_err(|failure| {
+        stored.inspect_err(|failure| {
             if failure.kind() == FailureKind::JetStreamUnavailable {
                 store.missed();
             }
-        })?;
-        head.object = Some(Box::new(stored.object().clone()));
-        let frame = self.encode(head, input, &Bytes::new())?.ok_or(FailureKind::FieldsTooLarge)?;
-        Ok((frame, Some(stored)))
+        })
     }
 
     /// The REQUEST frame with this body. Returns `None` if it does not fit a message.
     fn encode(
         &self,
         head: &mut RequestHead,
-        input: &DurableInput,
+        request_id: &HeaderValue,
+        parts: &request::Parts,
         body: &Bytes,
+        trailers: Option<&HeaderMap>,
     ) -> Result<Option<Bytes>, Failure> {
         let endpoint = self.state.endpoint();
         let room = jetstream::max_stored_frame(endpoint.max_payload());
         if body.len() > room {
             return Ok(None);
         }
-        let fields = self.state.complete(head, &input.parts, &input.request_id);
-        let trailers = input.trailers.as_ref();
+        let fields = self.state.complete(head, parts, request_id);
         let frame = head
-            .encode(&input.parts, fields.edit(), body.clone(), trailers, endpoint.limits())
+            .encode(parts, fields.edit(), body.clone(), trailers, endpoint.limits())
             .map_err(|error| unsendable(&error))?;
         Ok((frame.len() <= room).then_some(frame))
     }

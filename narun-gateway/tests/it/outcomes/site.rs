@@ -12,7 +12,7 @@ use narun_core::frame::{RequestFrame, RequestHead};
 use narun_core::{App, ExchangeId, Limits, Namespace};
 use narun_gateway::{Body, Gateway, GatewayBuilder, Route, Storage, StreamSettings};
 use narun_nats::jetstream::{
-    Outcome, OutcomeState, OutcomeStore, StoredOutcome, TaskStreams, header, request_digest,
+    Outcome, OutcomeState, OutcomeStore, StoredOutcome, TaskStreams, body_digest, header, request_digest,
 };
 
 use crate::consumer::encode_response;
@@ -252,5 +252,5 @@ pub(crate) fn located(response: &HttpResponse) -> ExchangeId {
 
 fn digest(request: &Request<&'static str>) -> [u8; 32] {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
-    request_digest(request.method(), target, request.body().as_bytes())
+    request_digest(request.method(), target, &body_digest(request.body().as_bytes()))
 }

@@ -68,6 +68,17 @@ impl ApiError {
         matches!(self.code(), Some(10002 | 10023 | 10028 | 10047 | 10077))
     }
 
+    /// Whether there is no room for the bytes that a stream reserves.
+    pub(in crate::jetstream) fn is_out_of_room(&self) -> bool {
+        match self.code() {
+            // Limits of the account, of servers, and of the size of one stream.
+            Some(10002 | 10023 | 10028 | 10047 | 10122) => true,
+            // A cluster says for each server why it cannot take the stream.
+            Some(10005) => self.to_string().contains("insufficient"),
+            _ => false,
+        }
+    }
+
     /// Whether the message is over a limit, of the server, of the stream or of headers.
     pub fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge) || matches!(self.code(), Some(10054 | 10097))

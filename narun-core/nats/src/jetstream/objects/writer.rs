@@ -32,7 +32,8 @@ pub struct ChunkWriter<S: ChunkSink> {
     max_in_flight: usize,
     /// Less than a chunk, waiting for more.
     rest: BytesMut,
-    in_flight: VecDeque<S::Sent>,
+    /// Chunks that are sent and may not be stored, with their lengths.
+    in_flight: VecDeque<(S::Sent, usize)>,
     digest: Sha256,
     size: u64,
     chunks: usize,
@@ -45,7 +46,7 @@ pub struct Written {
     pub size: u64,
     /// How many chunks it has.
     pub chunks: usize,
-    /// Bytes of each chunk but the last.
+    /// Bytes of each chunk but the last, and those before which it was flushed.
     pub chunk_size: usize,
     /// SHA-256 of the object.
     pub digest: [u8; 32],
@@ -76,6 +77,25 @@ impl<S: ChunkSink> ChunkWriter<S> {
         self.chunks
     }
 
+    /// How many bytes are in memory for it: those that wait to fill a chunk, and those that are sent and may not be stored.
+    pub fn held(&self) -> usize {
+        self.rest.len() + self.in_flight.iter().map(|(_, length)| length).sum::<usize>()
+    }
+
+    /// Sends what waits to fill a chunk, if that has at least `least` bytes, and waits until everything that was sent is
+    /// stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sink, also for earlier parts.
+    pub async fn flush(&mut self, least: usize) -> Result<(), S::Error> {
+        if !self.rest.is_empty() && self.rest.len() >= least {
+            let chunk = self.rest.split().freeze();
+            self.send(chunk).await?;
+        }
+        self.store_all().await
+    }
+
     /// Writes the next part of the object. Copies what does not fill a chunk.
     ///
     /// # Errors
@@ -99,16 +119,14 @@ impl<S: ChunkSink> ChunkWriter<S> {
         if !last.is_empty() {
             self.send(last).await?;
         }
-        while let Some(first) = self.in_flight.pop_front() {
-            self.sink.stored(first).await?;
-        }
+        self.store_all().await?;
         let digest = self.digest.clone().finalize().into();
         Ok(Written { size: self.size, chunks: self.chunks, chunk_size: self.chunk_size, digest })
     }
 
     /// Waits until no chunk is in flight. After an error, chunks that are deleted before would be stored afterwards.
     pub async fn settle(&mut self) {
-        join_all(self.in_flight.drain(..).map(|sent| self.sink.stored(sent))).await;
+        join_all(self.in_flight.drain(..).map(|(sent, _)| self.sink.stored(sent))).await;
     }
 
     /// Sends all chunks that are full. The tail that is returned is empty unless `rest` is.
@@ -130,14 +148,22 @@ impl<S: ChunkSink> ChunkWriter<S> {
         Ok(data)
     }
 
+    async fn store_all(&mut self) -> Result<(), S::Error> {
+        while let Some((first, _)) = self.in_flight.pop_front() {
+            self.sink.stored(first).await?;
+        }
+        Ok(())
+    }
+
     async fn send(&mut self, chunk: Bytes) -> Result<(), S::Error> {
         if self.in_flight.len() >= self.max_in_flight
-            && let Some(first) = self.in_flight.pop_front()
+            && let Some((first, _)) = self.in_flight.pop_front()
         {
             self.sink.stored(first).await?;
         }
+        let length = chunk.len();
         let sent = self.sink.send(chunk).await?;
-        self.in_flight.push_back(sent);
+        self.in_flight.push_back((sent, length));
         self.chunks += 1;
         Ok(())
     }

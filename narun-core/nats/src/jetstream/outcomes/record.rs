@@ -51,7 +51,8 @@ pub enum OutcomeState {
     },
 }
 
-pub(super) fn encode(outcome: &Outcome) -> Bytes {
+/// Encodes a value.
+pub fn encode(outcome: &Outcome) -> Bytes {
     let status;
     let (state, response) = match &outcome.state {
         OutcomeState::Pending { published: false } => (PENDING, &[][..]),
@@ -71,8 +72,12 @@ pub(super) fn encode(outcome: &Outcome) -> Bytes {
     value.freeze()
 }
 
-/// Decodes a value. The response is a slice of it. The error says what is wrong.
-pub(super) fn decode(value: &Bytes) -> Result<Outcome, &'static str> {
+/// Decodes a value. The response is a slice of it.
+///
+/// # Errors
+///
+/// If it is not a record; the error says what is wrong.
+pub fn decode(value: &Bytes) -> Result<Outcome, &'static str> {
     const SHORT: &str = "it is too short";
     let (&[version, state], rest) = value.split_first_chunk().ok_or(SHORT)?;
     if version != VERSION {
