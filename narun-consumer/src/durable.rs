@@ -10,6 +10,7 @@ mod deliveries;
 mod full;
 mod job;
 mod lanes;
+mod progress;
 mod pull;
 mod request;
 mod state;

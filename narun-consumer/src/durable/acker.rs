@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_nats::Subject;
 use futures::FutureExt;
 use tokio::task::unconstrained;
-use tokio::time::sleep;
 
 use super::acks::{AckKind, DeliveryInfo, MessageKey};
 use super::dead_letter::DeadLetterReason;
@@ -87,22 +86,6 @@ impl Drop for Acker {
         let ack = self.ended.unwrap_or(AckKind::Nak(Duration::ZERO));
         if let Some(subject) = self.leave(ack, None) {
             publish_now(&self.state, subject, ack);
-        }
-    }
-}
-
-/// Sends progress acks for all running messages, every third of the ack wait. Never completes.
-///
-/// A task of its own, because a handler may block the thread that polls it.
-pub(super) async fn send_progress(state: Arc<WorkerState>) {
-    loop {
-        sleep(state.ack_wait() / 3).await;
-        // While there is no connection, they would be sent after the reconnect, out of date.
-        if !state.is_connected() {
-            continue;
-        }
-        for subject in state.deliveries.running() {
-            let _ = state.consumer.client.publish(subject, AckKind::Progress.payload()).await;
         }
     }
 }

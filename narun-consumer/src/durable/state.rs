@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use narun_nats::jetstream::{BodyStore, OutcomeStore, TaskStreams};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use super::deliveries::Deliveries;
 use super::full::FullStorage;
@@ -26,6 +26,8 @@ pub(crate) struct WorkerState {
     pub(super) metrics: DurableMetrics,
     pub(super) deliveries: Deliveries,
     pub(super) full: FullStorage,
+    /// Notified when progress acks are due.
+    pub(super) progress_due: Notify,
     pub(super) uncertain: UncertainDeliveries,
     pub(super) outcomes: OnceCell<OutcomeStore>,
     pub(super) bodies: OnceCell<BodyStore>,
@@ -46,6 +48,7 @@ impl WorkerState {
             metrics: DurableMetrics::new(consumer.app.as_str()),
             deliveries: Deliveries::new(),
             full: FullStorage::default(),
+            progress_due: Notify::new(),
             ack_wait: AtomicU64::new(nanos(settings.ack_wait)),
             consumer,
             tasks,

@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
-use super::acker::{Acker, send_progress};
+use super::acker::Acker;
 use super::job::Job;
 use super::lanes::Lanes;
+use super::progress::send_progress;
 use super::pull::{Pulled, Pulls};
 use super::request::DeliveredRequest;
 use super::state::WorkerState;

@@ -111,7 +111,11 @@ async fn a_handler_that_blocks_its_thread_does_not_stop_progress_acks() {
         let blocking = blocking.clone();
         service_fn(move |_: Request<Body>| {
             let blocking = blocking.clone();
-            async move { blocking.handle() }
+            async move {
+                // Continued by the thread that polls the driver, which no thread polls while that one is blocked.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                blocking.handle()
+            }
         })
     };
     start(world.serve(service).await.ack_wait(ACK_WAIT)).await;
