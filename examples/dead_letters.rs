@@ -21,7 +21,13 @@ const PAGE: usize = 100;
 #[derive(Parser)]
 struct Args {
     /// The nats-server.
-    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", global = true)]
+    #[arg(
+        long,
+        env = "NATS_URL",
+        hide_env_values = true,
+        default_value = "nats://127.0.0.1:4222",
+        global = true
+    )]
     nats_url: String,
     /// The stream of the requests.
     #[arg(long, default_value = "TASK", global = true)]

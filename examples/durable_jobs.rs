@@ -41,7 +41,7 @@ const ACK_WAIT: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 struct Args {
     /// A nats-server with JetStream to use instead of a private one.
-    #[arg(long, env = "NATS_URL", global = true)]
+    #[arg(long, env = "NATS_URL", hide_env_values = true, global = true)]
     nats_url: Option<String>,
     #[command(subcommand)]
     part: Option<Part>,
@@ -245,8 +245,7 @@ impl Story {
 
     /// Starts a worker, which ends with this program.
     async fn worker(&self, fixed: bool) -> anyhow::Result<Process> {
-        let arguments = ["--nats-url", &self.nats_url, "worker"];
-        Process::start(arguments.into_iter().chain(fixed.then_some("--fixed"))).await
+        Process::start(&self.nats_url, ["worker"].into_iter().chain(fixed.then_some("--fixed"))).await
     }
 
     fn chapter(&self, title: &str) {

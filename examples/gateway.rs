@@ -8,9 +8,10 @@
 //! curl http://127.0.0.1:9090/metrics
 //! ```
 //!
-//! It starts without NATS, and responds with 503 until it is connected. Ctrl-C and SIGTERM end it after the requests in
-//! flight; bodies that take more than 20 s longer are aborted. It runs on one core, which is the most efficient way to
-//! use one; to use more, run several behind a load balancer.
+//! It serves without NATS, with 503, and is ready when it is connected; credentials that NATS refuses are an error. SIGHUP
+//! makes it read the file again and replace the routes, unless the file is invalid or another key has changed. Ctrl-C and SIGTERM end it after the
+//! requests in flight; bodies that take more than 20 s longer are aborted. It runs on one core, which is the most efficient
+//! way to use one; to use more, run several behind a load balancer.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use narun_examples::signal::Shutdown;
 use narun_examples::{metrics, nats};
 use narun_gateway::Gateway;
 use narun_gateway::config::Config;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Sends HTTP requests over NATS, with the routes of a configuration file.
 #[derive(Parser)]
@@ -39,13 +41,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let config = read(&args.config).with_context(|| format!("cannot use {}", args.config.display()))?;
+    let config = read(&args.config)?;
     let listener = listen(&config.server_addr().candidates(), "server_addr").await?;
     let metrics = listen(&config.metrics_addr().candidates(), "metrics_addr").await?;
     let shutdown = Shutdown::on_signal()?;
+    let mut hangups = signal(SignalKind::hangup())?;
     let recorder = metrics::record()?;
 
-    let client = nats::connect_eventually(config.nats_url(), "gateway").await?;
+    let access = config.nats_access().clone();
+    let (client, mut connection) = nats::connect_eventually(config.nats_url(), access, "gateway").await?;
     let gateway = Gateway::builder(client)
         .namespace(config.namespace())
         .stream_settings(config.stream_settings().clone())
@@ -56,8 +60,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .trusted_proxies(config.trusted_proxies().to_vec())
         .build()
         .await?;
-    println!("ready http://{}", listener.local_addr()?);
-    println!("metrics http://{}/metrics", metrics.local_addr()?);
+    println!("listening http://{}", listener.local_addr()?);
+    let ready =
+        format!("ready http://{}\nmetrics http://{}/metrics", listener.local_addr()?, metrics.local_addr()?);
 
     let limits = config.server_limits();
     let limits = HttpLimits {
@@ -67,9 +72,18 @@ async fn run(args: Args) -> anyhow::Result<()> {
         streams: limits.max_streams(),
     };
     let metrics = tokio::spawn(metrics::serve(metrics, recorder, shutdown.begun()));
+    let watch = async {
+        connection.made().await?;
+        println!("{ready}");
+        while hangups.recv().await.is_some() {
+            reload(&args.config, &config, &gateway);
+        }
+        std::future::pending().await
+    };
     tokio::select! {
         () = serve_with(limits, listener, gateway.service(), shutdown.begun()) => {}
         () = gateway.closed() => bail!("the connection to NATS is dead"),
+        failed = watch => return failed,
     }
     // Aborts the bodies that are still in flight, and notifies their consumers.
     gateway.shutdown(Duration::ZERO).await;
@@ -77,6 +91,28 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Replaces the routes by those of the file. An invalid file changes nothing.
+fn reload(path: &Path, started: &Config, gateway: &Gateway) {
+    let config = match read(path) {
+        Ok(config) => config,
+        Err(error) => return tracing::error!(error = format!("{error:#}"), "the routes stay as they were"),
+    };
+    if config.needs_restart(started) {
+        return tracing::error!(
+            "the routes stay as they were: other keys have changed, which needs a restart"
+        );
+    }
+    match gateway.replace_routes(config.routes().to_vec()) {
+        Ok(()) => tracing::info!(routes = config.routes().len(), "the routes are replaced"),
+        Err(error) => tracing::error!(%error, "the routes stay as they were"),
+    }
+}
+
 fn read(path: &Path) -> anyhow::Result<Config> {
-    Ok(serde_yaml_ng::from_str(&std::fs::read_to_string(path)?)?)
+    let read = || {
+        let text = std::fs::read_to_string(path)?;
+        // Some editors begin a file with a byte order mark.
+        anyhow::Ok(serde_yaml_ng::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))?)
+    };
+    read().with_context(|| format!("cannot use {}", path.display()))
 }

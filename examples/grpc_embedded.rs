@@ -34,7 +34,7 @@ use tower::Service;
 #[derive(Parser)]
 struct Args {
     /// The nats-server, with JetStream; a private one by default.
-    #[arg(long, env = "NATS_URL")]
+    #[arg(long, env = "NATS_URL", hide_env_values = true)]
     nats_url: Option<String>,
     /// The address to listen on; port 0 for any free port.
     #[arg(long, default_value = "127.0.0.1:50056")]

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It serves at the port `GRPC_PORT`, 50056 by default, and uses the NATS servers of `NATS_URLS`, with the credentials
-//! of `NATS_USERNAME` and so on. Without `NATS_URLS` it runs a private nats-server.
+//! of `NATS_USERNAME` and so on. Without `NATS_URLS` it runs a private nats-server. It serves from when it is connected.
 //!
 //! By default it does not authenticate its clients, and so listens on 127.0.0.1 only. To be reached from elsewhere
 //! (`--host 0.0.0.0`) it should: with `--jwt-secret`, or with `--tokens FILE`, which has a token and its user in each
@@ -43,9 +43,6 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 
 /// How long calls in flight may take after the signal.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long the first connection to NATS may take before a warning is logged. It is retried for ever.
-const FIRST_CONNECTION: Duration = Duration::from_secs(5);
 
 /// The length of the shortest accepted secret, in bytes.
 const SECRET: usize = 32;
@@ -90,16 +87,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn serve(host: &str, settings: &Settings, authenticator: impl Authenticator) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
-    let addresses = settings
-        .nats_urls
-        .iter()
-        .map(|url| url.parse())
-        .collect::<Result<Vec<async_nats::ServerAddr>, _>>()?;
-    let options = settings.connect_options().await?.name("narun-grpc").retry_on_initial_connect();
-    let client = options.connect(addresses).await.context("cannot connect to NATS")?;
-    // The first connection takes a moment: until then, calls would be UNAVAILABLE although the server is ready.
-    if tokio::time::timeout(FIRST_CONNECTION, nats::has_jetstream(&client)).await.is_err() {
-        tracing::warn!("not connected to NATS yet: until then, calls are UNAVAILABLE");
+    let (urls, access) = (settings.nats_urls.join(","), settings.nats_access().clone());
+    let (client, mut connection) = nats::connect_eventually(&urls, access, "narun-grpc").await?;
+    // Before it, calls would be UNAVAILABLE.
+    tokio::select! {
+        made = connection.made() => made?,
+        () = shutdown.begun() => return Ok(()),
     }
 
     let mut builder = NatsService::builder(client).authenticator(authenticator);

@@ -60,7 +60,7 @@ struct Args {
     #[arg(long)]
     listen: Option<SocketAddr>,
     /// A nats-server to use instead of a private one.
-    #[arg(long, env = "NATS_URL")]
+    #[arg(long, env = "NATS_URL", hide_env_values = true)]
     nats_url: Option<String>,
 }
 

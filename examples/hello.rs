@@ -6,6 +6,10 @@
 //! curl -d '{"name": "NATS User"}' http://127.0.0.1:8080/hello/
 //! ```
 //!
+//! Credentials for NATS come from the URL, `nats://user:password@host`, or from the environment: `NATS_USERNAME` with
+//! `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CREDS`, `NATS_NKEY`, and `NATS_TLS_CA`, `NATS_TLS_CERT` and `NATS_TLS_KEY` for TLS.
+//! That holds for all examples; the gateway has keys in its file instead. It is ready when NATS can be reached.
+//!
 //! It serves direct requests, and durable ones if the server has JetStream (`nats-server -js`): the gateway's
 //! configuration sets which of them a route makes.
 //!
@@ -18,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use narun_consumer::NatsAccess;
 use narun_examples::hello::delayed;
 use narun_examples::signal::Shutdown;
 use narun_examples::{http, metrics, nats};
@@ -26,7 +31,7 @@ use narun_examples::{http, metrics, nats};
 #[derive(Parser)]
 struct Args {
     /// The nats-server.
-    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222")]
+    #[arg(long, env = "NATS_URL", hide_env_values = true, default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
     /// The stream of durable requests, whose name is also the namespace of direct ones; the same as the gateway's.
     #[arg(long, default_value = "TASK")]
@@ -58,12 +63,14 @@ async fn run(args: Args) -> anyhow::Result<()> {
         println!("metrics http://{}/metrics", listener.local_addr()?);
         tokio::spawn(metrics::serve(listener, metrics::record()?, shutdown.begun()));
     }
-    let client = nats::connect_eventually(&args.nats_url, &args.app).await?;
-    let jetstream = tokio::select! {
-        jetstream = nats::has_jetstream(&client) => jetstream,
+    let access = NatsAccess::from_env()?;
+    let (client, mut connection) = nats::connect_eventually(&args.nats_url, access, &args.app).await?;
+    tokio::select! {
+        made = connection.made() => made?,
         () = shutdown.begun() => return Ok(()),
-    };
+    }
     let ready = format!("ready {} in {}", args.app, args.stream);
+    let jetstream = client.server_info().jetstream;
     let consumer = narun_consumer::serve(client, args.app, delayed(Duration::from_millis(args.delay_ms)));
     let consumer = if jetstream {
         consumer.stream(args.stream)

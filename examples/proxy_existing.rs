@@ -48,7 +48,7 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// A nats-server to use instead of a private one.
-    #[arg(long, env = "NATS_URL")]
+    #[arg(long, env = "NATS_URL", hide_env_values = true)]
     nats_url: Option<String>,
     /// The server that requests are forwarded to, as http://HOST:PORT; by default one of the program's own.
     #[arg(long)]

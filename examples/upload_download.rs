@@ -66,7 +66,7 @@ struct Args {
     #[arg(long, default_value_t = 256 << 20)]
     size: u64,
     /// A nats-server to use instead of a private one.
-    #[arg(long, env = "NATS_URL", global = true)]
+    #[arg(long, env = "NATS_URL", hide_env_values = true, global = true)]
     nats_url: Option<String>,
     #[command(subcommand)]
     part: Option<Part>,
@@ -267,8 +267,8 @@ struct Figures {
 }
 
 async fn transfer(nats: &Nats, size: u64) -> anyhow::Result<Figures> {
-    let consumer = Process::start(["--nats-url", nats.url(), "consumer"]).await?;
-    let gateway = Process::start(["--nats-url", nats.url(), "gateway"]).await?;
+    let consumer = Process::start(nats.url(), ["consumer"]).await?;
+    let gateway = Process::start(nats.url(), ["gateway"]).await?;
     let processes = [
         ("client", Some(std::process::id())),
         ("gateway", gateway.id()),

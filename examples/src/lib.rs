@@ -11,7 +11,7 @@ pub mod process;
 pub mod progress;
 pub mod signal;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
@@ -26,7 +26,13 @@ pub fn log_from(level: LevelFilter) {
     let filter =
         tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let colors = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colors)
+        .with_writer(io::stderr)
+        // It would report an error of standard error there, and panic: the program has to go on without its log.
+        .log_internal_errors(false)
+        .init();
 }
 
 /// The exit code of a program. An error is printed with all its sources, and makes it 1.
@@ -34,7 +40,8 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // `eprintln` would panic if nobody reads standard error any more.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }

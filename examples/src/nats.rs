@@ -1,13 +1,13 @@
 //! Connections to NATS, and a private server if there is none.
 
-use std::time::Duration;
+use std::error::Error;
+use std::io;
 
-use anyhow::Context;
-use async_nats::{Client, ConnectOptions, ServerAddr};
+use anyhow::{Context, bail};
+use async_nats::{Client, ClientError, ConnectError, ConnectErrorKind, Event, ServerAddr};
+use narun_gateway::{AccessError, NatsAccess};
 use narun_support::{Server, ServerBuilder};
-
-/// The pause between two checks for a connection.
-const PAUSE: Duration = Duration::from_millis(50);
+use tokio::sync::watch;
 
 /// A NATS server: one that the user runs, or a private one, which ends when this value is dropped.
 #[derive(Debug)]
@@ -67,39 +67,118 @@ impl Nats {
     }
 }
 
-/// Connects to the server at this URL, under a name that its monitoring shows.
-///
-/// # Errors
-///
-/// If the URL is invalid, the server cannot be reached, or it refuses the connection.
-pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
-    connect_with(ConnectOptions::new(), url, name).await
-}
+/// The first connection of a client that [`connect_eventually`] returned.
+#[derive(Debug)]
+pub struct FirstConnection(watch::Receiver<Option<Result<(), String>>>);
 
-/// Like [`connect`], but retries in the background if the server cannot be reached.
-///
-/// # Errors
-///
-/// If the URL is invalid.
-pub async fn connect_eventually(url: &str, name: &str) -> anyhow::Result<Client> {
-    connect_with(ConnectOptions::new().retry_on_initial_connect(), url, name).await
-}
-
-/// Waits until the client is connected, and returns whether the server has JetStream. Cancel safe.
-pub async fn has_jetstream(client: &Client) -> bool {
-    loop {
-        // There is no event for the first connection, so this polls.
-        if let Some(server) = client.try_server_info() {
-            return server.jetstream;
+impl FirstConnection {
+    /// Waits until the client is connected. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses the credentials: another attempt would not succeed either.
+    pub async fn made(&mut self) -> anyhow::Result<()> {
+        // The sender is the client's.
+        let made = self.0.wait_for(Option::is_some).await.context("the NATS client has ended")?;
+        match &*made {
+            Some(Err(refusal)) => bail!("cannot connect to NATS: {refusal}"),
+            _ => Ok(()),
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn connect_with(options: ConnectOptions, url: &str, name: &str) -> anyhow::Result<Client> {
-    let address: ServerAddr = url.parse().context("the NATS server's URL is invalid")?;
-    // Without user and password, which may be in the URL.
-    let place = format!("{}:{}", address.host(), address.port());
-    tracing::info!(server = place, name, "connecting to NATS");
-    options.name(name).connect(address).await.with_context(|| format!("cannot connect to NATS at {place}"))
+/// Connects to the servers at this URL, or at several separated by commas, under a name that their monitoring shows.
+/// Credentials come from the URL or the environment, see [`NatsAccess::from_env`].
+///
+/// # Errors
+///
+/// If the URL or a credential is invalid, the server cannot be reached, or it refuses the connection.
+pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
+    let mut access = NatsAccess::from_env()?;
+    let servers = access.take_from(url.split(',').map(str::trim))?;
+    once(&access, &servers, name).await.with_context(|| cannot_connect(&servers))
+}
+
+/// Like [`connect`] with these credentials, but retries in the background if the server cannot be reached.
+///
+/// # Errors
+///
+/// If the URL or a credential is invalid, or the server refuses the connection.
+pub async fn connect_eventually(
+    url: &str,
+    mut access: NatsAccess,
+    name: &str,
+) -> anyhow::Result<(Client, FirstConnection)> {
+    let servers = access.take_from(url.split(',').map(str::trim))?;
+    let (state, connection) = watch::channel(None);
+    match once(&access, &servers, name).await {
+        Ok(client) => {
+            state.send_replace(Some(Ok(())));
+            return Ok((client, FirstConnection(connection)));
+        }
+        Err(AccessError::Connect(error)) if !is_refusal(&error) => {
+            tracing::warn!(error = chain(&error), "NATS cannot be reached: trying again");
+        }
+        Err(error) => return Err(error).with_context(|| cannot_connect(&servers)),
+    }
+    // async-nats only logs why it cannot connect, and tries again, whatever the reason.
+    let refusals =
+        [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication, ConnectErrorKind::Tls];
+    let options = access.connect_options().await?.name(name).retry_on_initial_connect();
+    let options = options.event_callback(move |event| {
+        let result = match event {
+            Event::Connected => Some(Ok(())),
+            Event::ClientError(ClientError::Other(text)) => {
+                refusals.iter().any(|kind| kind.to_string() == text).then_some(Err(text))
+            }
+            _ => None,
+        };
+        state.send_if_modified(|state| {
+            let is_first = state.is_none() && result.is_some();
+            *state = state.take().or(result);
+            is_first
+        });
+        async {}
+    });
+    Ok((options.connect(servers).await?, FirstConnection(connection)))
+}
+
+async fn once(access: &NatsAccess, servers: &[ServerAddr], name: &str) -> Result<Client, AccessError> {
+    let options = access.connect_options().await?.name(name);
+    tracing::info!(servers = places(servers), name, "connecting to NATS");
+    options.connect(servers).await.map_err(AccessError::Connect)
+}
+
+/// Whether another attempt would fail as well: because of credentials or certificates, or a URL.
+fn is_refusal(error: &ConnectError) -> bool {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation
+        | ConnectErrorKind::Authentication
+        | ConnectErrorKind::ServerParse
+        | ConnectErrorKind::Tls => true,
+        // The TLS handshake: rustls refuses the server's certificate, or has an alert about the client's.
+        _ => causes(error).any(|cause| cause.is::<async_nats::rustls::Error>()),
+    }
+}
+
+/// An error and its sources, those within an `io::Error` included.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
+    })
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The servers without user and password.
+fn places(servers: &[ServerAddr]) -> String {
+    let place = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
+    servers.iter().map(place).collect::<Vec<_>>().join(", ")
+}
+
+fn cannot_connect(servers: &[ServerAddr]) -> String {
+    format!("cannot connect to NATS at {}", places(servers))
 }

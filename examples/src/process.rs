@@ -29,16 +29,22 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts this program with these arguments, and waits until it prints a line that begins with `ready`.
+    /// Starts this program with these arguments and the URL of a nats-server in `NATS_URL`, and waits until it prints a
+    /// line that begins with `ready`.
     ///
     /// # Errors
     ///
     /// If it does not start, ends, prints something else, or takes longer than a minute.
-    pub async fn start<'a>(arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Self> {
+    pub async fn start<'a>(
+        nats_url: &str,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(arguments)
             .env(ATTACHED, "1")
+            // Not as an argument, which others could see: there may be a password in it.
+            .env("NATS_URL", nats_url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);

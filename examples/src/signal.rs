@@ -29,8 +29,8 @@ impl Shutdown {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            tracing::info!("shutting down");
             on_signal.begin();
+            tracing::info!("shutting down");
         });
         if std::env::var_os(ATTACHED).is_some() {
             let when_alone = shutdown.clone();

@@ -6,15 +6,18 @@ mod route;
 mod server;
 mod stream;
 mod value;
+mod variable;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use narun_core::Namespace;
 use narun_nats::jetstream::StreamSettings;
+use narun_nats::{AccessError, NatsAccess};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
@@ -52,7 +55,13 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 ///
 /// | key | meaning | default |
 /// |---|---|---|
-/// | `nats_url` | the NATS server | `nats://localhost:4222` |
+/// | `nats_url` | the NATS server; it may have a user and a password, `nats://user:password@host` | `nats://localhost:4222` |
+/// | `nats_username`, `nats_password` | the user, and the password | none |
+/// | `nats_token` | a token | none |
+/// | `nats_creds` | a file with credentials: a user's JWT and seed | none |
+/// | `nats_nkey` | the seed of a user's nkey | none |
+/// | `nats_tls_ca` | a file with certificate authorities in PEM; requires TLS | those of the system |
+/// | `nats_tls_cert`, `nats_tls_key` | files with the client's certificate and its key in PEM; require TLS | none |
 /// | `server_addr` | the address of the HTTP server, `:port` or `host:port` | `:8080` |
 /// | `metrics_addr` | the address of the metrics | `127.0.0.1:9090` |
 /// | `server` | a map: what the HTTP server permits its clients | the defaults below |
@@ -98,6 +107,27 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// | `respond_async` | `true` responds with 202 when the request is stored, see [`Route::respond_async`]; durable routes only | `false` |
 /// | `expiry_seconds` | how long a request may wait in the stream, see [`Route::expiry`]; durable routes only | no limit |
 ///
+/// At most one way to authenticate to NATS may be given.
+///
+/// # Environment variables
+///
+/// In every text, `${NAME}` is replaced by an environment variable, which is an error if it is not set, and
+/// `${NAME:-default}` by the default if it is unset or empty. `$${` is `${` itself. So secrets need not be in the file:
+///
+/// ```
+/// # use narun_gateway::config::Config;
+/// let text = r#"
+/// nats_url: "nats://${NATS_HOST:-localhost}:4222"
+/// nats_token: "${NATS_TOKEN:-secret}"
+/// "#;
+/// let config: Config = serde_yaml_ng::from_str(text)?;
+/// # if std::env::var_os("NATS_HOST").is_none() && std::env::var_os("NATS_TOKEN").is_none() {
+/// assert_eq!(config.nats_url(), "nats://localhost:4222");
+/// assert_eq!(config.nats_access().token.as_deref(), Some("secret"));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// Unknown, repeated and missing keys, invalid values and conflicting routes are errors of deserialization. They name the key,
@@ -115,6 +145,7 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     nats_url: NatsUrl,
+    nats_access: NatsAccess,
     server_addr: ListenAddr,
     metrics_addr: ListenAddr,
     server: ServerLimits,
@@ -128,9 +159,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// `nats_url`: the NATS server.
+    /// `nats_url`: the NATS server, without user and password.
     pub fn nats_url(&self) -> &str {
         self.nats_url.as_str()
+    }
+
+    /// How to authenticate to NATS, from `nats_url` or other keys, and the files for TLS.
+    pub fn nats_access(&self) -> &NatsAccess {
+        &self.nats_access
     }
 
     /// `server_addr`: the address of the HTTP server.
@@ -188,6 +224,13 @@ impl Config {
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
+
+    /// Whether another key than `routes` differs from `running`, so that
+    /// [`Gateway::replace_routes`](crate::Gateway::replace_routes) does not suffice.
+    pub fn needs_restart(&self, running: &Self) -> bool {
+        let without_routes = |config: &Self| Self { routes: Vec::new(), ..config.clone() };
+        without_routes(self) != without_routes(running)
+    }
 }
 
 /// The configuration of an empty file.
@@ -195,6 +238,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             nats_url: NatsUrl::default(),
+            nats_access: NatsAccess::default(),
             server_addr: ListenAddr::all(8080),
             metrics_addr: ListenAddr::local(9090),
             server: ServerLimits::default(),
@@ -215,6 +259,22 @@ impl Default for Config {
 struct Keys {
     #[serde(default, deserialize_with = "given_text")]
     nats_url: Option<NatsUrl>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_username: Option<String>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_password: Option<String>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_token: Option<String>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_creds: Option<PathBuf>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_nkey: Option<String>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_tls_ca: Option<PathBuf>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_tls_cert: Option<PathBuf>,
+    #[serde(default, deserialize_with = "given_text")]
+    nats_tls_key: Option<PathBuf>,
     #[serde(default, deserialize_with = "given")]
     server_addr: Option<ListenAddr>,
     #[serde(default, deserialize_with = "given")]
@@ -259,6 +319,18 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             return Err(A::Error::custom("`stream` needs the key `nats_stream`, which is missing"));
         }
         let default = Config::default();
+        let mut nats_access = NatsAccess {
+            username: keys.nats_username,
+            password: keys.nats_password,
+            token: keys.nats_token,
+            creds: keys.nats_creds,
+            nkey: keys.nats_nkey,
+            tls_ca: keys.nats_tls_ca,
+            tls_cert: keys.nats_tls_cert,
+            tls_key: keys.nats_tls_key,
+        };
+        let nats_url = keys.nats_url.unwrap_or(default.nats_url).without_user(&mut nats_access);
+        let nats_url = nats_url.and_then(|url| nats_access.check().map(|()| url)).map_err(access_error)?;
         let forwarded = keys.forwarded.unwrap_or_default();
         if keys.trusted_proxies.is_some() && forwarded != ForwardedPolicy::Append {
             return Err(A::Error::custom("trusted_proxies: only `forwarded: append` uses them"));
@@ -271,7 +343,8 @@ impl<'de> Visitor<'de> for ConfigVisitor {
         });
         Ok(Config {
             routes: routes.collect::<Result<_, _>>()?,
-            nats_url: keys.nats_url.unwrap_or(default.nats_url),
+            nats_url,
+            nats_access,
             server_addr: keys.server_addr.unwrap_or(default.server_addr),
             metrics_addr: keys.metrics_addr.unwrap_or(default.metrics_addr),
             server: keys.server.map_or(default.server, ServerLimits::from),
@@ -287,5 +360,18 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     /// An empty file.
     fn visit_unit<E: Error>(self) -> Result<Config, E> {
         Ok(Config::default())
+    }
+}
+
+/// Names the keys of an error.
+fn access_error<E: Error>(error: AccessError) -> E {
+    match error {
+        AccessError::Incomplete { setting, other } => {
+            E::custom(format_args!("`nats_{setting}` needs the key `nats_{other}`, which is missing"))
+        }
+        AccessError::Several { setting, other } => {
+            E::custom(format_args!("`nats_{setting}` and `nats_{other}` are two ways to authenticate"))
+        }
+        error => E::custom(format_args!("nats_url: {error}")),
     }
 }

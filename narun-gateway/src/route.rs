@@ -52,6 +52,9 @@ use self::pattern::Pattern;
 /// | `{*rest}` | the rest of the path if it is not empty, slashes included; only at the end |
 /// | `{{`, `}}` | a brace |
 ///
+/// A path that no client sends is an error: one with a segment `.` or `..`, or that is not ASCII or not percent-encoded
+/// (RFC 3986). So is a segment that starts with `:` or `*`, as other routers write parameters.
+///
 /// Request paths are matched without decoding: `/a%2Fb` is one segment, `/%61` is not `/a`, and dot segments and double
 /// slashes are not resolved. The app gets the same path. A trailing slash is part of the path: `/hello/` matches only itself,
 /// and with [`prefix`](Self::prefix) also what is below it. (A configuration file has no such call, so there a path that ends

@@ -35,6 +35,7 @@ pub mod with_consul {}
 pub use buckets::BucketSettings;
 pub use connection::Connection;
 pub use method::Method;
+pub use narun_nats::{AccessError, NatsAccess};
 pub use service::NatsService;
 pub use service::builder::NatsServiceBuilder;
 #[cfg(feature = "health")]

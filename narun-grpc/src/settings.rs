@@ -1,15 +1,16 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
 
 use async_nats::ConnectOptions;
+use narun_nats::{AccessError, NatsAccess};
 
 /// Settings of a standalone server, from the environment; see [`from_env`](Self::from_env).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `NATS_URLS`: the NATS servers, separated by commas. Default: `nats://127.0.0.1:4222`.
+    /// `NATS_URLS`: the NATS servers, separated by commas, here without user and password. Default:
+    /// `nats://127.0.0.1:4222`.
     pub nats_urls: Vec<String>,
     /// `NATS_JETSTREAM_ENABLED`: whether the server needs JetStream to be ready. Default: true.
     pub jetstream: bool,
@@ -29,22 +30,9 @@ pub struct Settings {
     pub service_name: String,
     /// `SERVICE_HOSTNAME`, or else `HOSTNAME`: where clients reach this server. Default: `localhost`.
     pub service_hostname: String,
-    credentials: Credentials,
-}
-
-/// Secrets, and files with secrets.
-#[derive(Clone, Default)]
-struct Credentials {
-    username: Option<String>,
-    password: Option<String>,
-    token: Option<String>,
-    creds: Option<PathBuf>,
-    nkey: Option<String>,
-    tls_ca: Option<PathBuf>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
+    access: NatsAccess,
     #[cfg(feature = "consul")]
-    consul: Option<String>,
+    consul_token: Option<String>,
 }
 
 /// A variable is invalid.
@@ -67,6 +55,14 @@ pub enum SettingsError {
         /// The missing variable.
         other: &'static str,
     },
+    /// Two variables are two ways to authenticate.
+    #[error("{variable} and {other} exclude each other")]
+    Several {
+        /// One of them.
+        variable: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
     /// The file that the variable names cannot be read.
     #[error("{variable}: unreadable file")]
     File {
@@ -83,7 +79,7 @@ impl Settings {
     /// Besides the variables of the fields, it reads these for [`connect_options`](Self::connect_options):
     /// `NATS_USERNAME` with `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CREDS` (a file), `NATS_NKEY` (a seed), `NATS_TLS_CA` (a
     /// file), and `NATS_TLS_CERT` with `NATS_TLS_KEY` (files); and `CONSUL_HTTP_TOKEN` for registration with Consul. An
-    /// empty variable counts as unset.
+    /// empty variable counts as unset. User and password may be in the URLs instead, `nats://user:password@host`.
     ///
     /// # Errors
     ///
@@ -109,29 +105,13 @@ impl Settings {
                 .parse()
                 .map_err(|_| SettingsError::Unreadable { variable, expected: "a port, 0 to 65535" }),
         };
-        let path = |variable: &'static str| Ok::<_, SettingsError>(text(variable)?.map(PathBuf::from));
-        let credentials = Credentials {
-            username: text("NATS_USERNAME")?,
-            password: text("NATS_PASSWORD")?,
-            token: text("NATS_TOKEN")?,
-            creds: path("NATS_CREDS")?,
-            nkey: text("NATS_NKEY")?,
-            tls_ca: path("NATS_TLS_CA")?,
-            tls_cert: path("NATS_TLS_CERT")?,
-            tls_key: path("NATS_TLS_KEY")?,
-            #[cfg(feature = "consul")]
-            consul: text("CONSUL_HTTP_TOKEN")?,
-        };
-        credentials.check()?;
+        let mut access = NatsAccess::from_variables(&read)?;
         let urls = text("NATS_URLS")?.unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
+        let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
         let nats_urls: Vec<_> =
-            urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect();
-        if nats_urls.is_empty() || nats_urls.iter().any(|url| url.parse::<async_nats::ServerAddr>().is_err())
-        {
-            return Err(SettingsError::Unreadable {
-                variable: "NATS_URLS",
-                expected: "URLs separated by commas",
-            });
+            access.take_from(urls)?.into_iter().map(|address| address.as_url_str().to_owned()).collect();
+        if nats_urls.is_empty() {
+            return Err(invalid_urls());
         }
         let hostname = text("SERVICE_HOSTNAME")?.or(text("HOSTNAME")?);
         Ok(Self {
@@ -145,13 +125,20 @@ impl Settings {
             grpc_port: port("GRPC_PORT", 50056)?,
             service_name: text("SERVICE_NAME")?.unwrap_or_else(|| "nats-grpc-service".to_owned()),
             service_hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
-            credentials,
+            access,
+            #[cfg(feature = "consul")]
+            consul_token: text("CONSUL_HTTP_TOKEN")?,
         })
     }
 
     #[cfg(feature = "consul")]
     pub(crate) fn consul_token(&self) -> Option<&str> {
-        self.credentials.consul.as_deref()
+        self.consul_token.as_deref()
+    }
+
+    /// How to authenticate to NATS, and the files for TLS.
+    pub fn nats_access(&self) -> &NatsAccess {
+        &self.access
     }
 
     /// The options to connect to [`nats_urls`](Self::nats_urls) with.
@@ -160,48 +147,48 @@ impl Settings {
     ///
     /// [`SettingsError::File`] if the credentials cannot be read.
     pub async fn connect_options(&self) -> Result<ConnectOptions, SettingsError> {
-        let mut options = ConnectOptions::new();
-        let credentials = self.credentials.clone();
-        if let (Some(username), Some(password)) = (credentials.username, credentials.password) {
-            options = options.user_and_password(username, password);
-        }
-        if let Some(token) = credentials.token {
-            options = options.token(token);
-        }
-        if let Some(seed) = credentials.nkey {
-            options = options.nkey(seed);
-        }
-        if let Some(path) = credentials.creds {
-            options = options
-                .credentials_file(path)
-                .await
-                .map_err(|source| SettingsError::File { variable: "NATS_CREDS", source })?;
-        }
-        if let Some(path) = credentials.tls_ca {
-            options = options.add_root_certificates(path).require_tls(true);
-        }
-        if let (Some(certificate), Some(key)) = (credentials.tls_cert, credentials.tls_key) {
-            options = options.add_client_certificate(certificate, key).require_tls(true);
-        }
-        Ok(options)
+        Ok(self.access.connect_options().await?)
     }
 }
 
-impl Credentials {
-    fn check(&self) -> Result<(), SettingsError> {
-        let pairs = [
-            ("NATS_USERNAME", self.username.is_some(), "NATS_PASSWORD", self.password.is_some()),
-            ("NATS_TLS_CERT", self.tls_cert.is_some(), "NATS_TLS_KEY", self.tls_key.is_some()),
-        ];
-        for (one, has_one, two, has_two) in pairs {
-            match (has_one, has_two) {
-                (true, false) => return Err(SettingsError::Incomplete { variable: one, other: two }),
-                (false, true) => return Err(SettingsError::Incomplete { variable: two, other: one }),
-                _ => {}
+impl From<AccessError> for SettingsError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Incomplete { setting, other } => {
+                Self::Incomplete { variable: variable(setting), other: variable(other) }
             }
+            AccessError::Several { setting, other } => {
+                Self::Several { variable: variable(setting), other: variable(other) }
+            }
+            AccessError::NotText { setting } => {
+                Self::Unreadable { variable: variable(setting), expected: "text in UTF-8" }
+            }
+            AccessError::File { setting, source } => Self::File { variable: variable(setting), source },
+            AccessError::Users => {
+                Self::Unreadable { variable: "NATS_URLS", expected: "URLs with the same user and password" }
+            }
+            _ => invalid_urls(),
         }
-        Ok(())
     }
+}
+
+/// The variable of a setting of [`NatsAccess`].
+fn variable(setting: &str) -> &'static str {
+    match setting {
+        "username" => "NATS_USERNAME",
+        "password" => "NATS_PASSWORD",
+        "token" => "NATS_TOKEN",
+        "creds" => "NATS_CREDS",
+        "nkey" => "NATS_NKEY",
+        "tls_ca" => "NATS_TLS_CA",
+        "tls_cert" => "NATS_TLS_CERT",
+        "tls_key" => "NATS_TLS_KEY",
+        _ => "NATS_URLS",
+    }
+}
+
+fn invalid_urls() -> SettingsError {
+    SettingsError::Unreadable { variable: "NATS_URLS", expected: "URLs separated by commas" }
 }
 
 impl fmt::Debug for Settings {
@@ -271,15 +258,22 @@ mod tests {
     }
 
     #[test]
+    fn user_and_password_are_taken_out_of_the_urls() {
+        let settings = read(&[("NATS_URLS", "nats://ann:secret@a,nats://ann:secret@b:1")]).unwrap();
+        assert_eq!(settings.nats_urls, ["nats://a", "nats://b:1"]);
+        assert_eq!(settings.access.username.as_deref(), Some("ann"));
+        assert_eq!(settings.access.password.as_deref(), Some("secret"));
+        let error = read(&[("NATS_URLS", "nats://ann:secret@a"), ("NATS_TOKEN", "secret")]).unwrap_err();
+        assert_eq!(error.to_string(), "NATS_URLS and NATS_TOKEN exclude each other");
+        let error = read(&[("NATS_URLS", "ann:secret@a,bob:secret@b")]).unwrap_err().to_string();
+        assert!(error.contains("NATS_URLS") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
     fn debug_has_no_secrets() {
-        let settings = read(&[
-            ("NATS_URLS", "nats://user:secret@a"),
-            ("NATS_USERNAME", "u"),
-            ("NATS_PASSWORD", "secret"),
-            ("NATS_TOKEN", "secret"),
-            ("NATS_NKEY", "secret"),
-            ("CONSUL_HTTP_TOKEN", "secret"),
-        ]);
-        assert!(!format!("{:?}", settings.unwrap()).contains("secret"));
+        for secret in ["NATS_TOKEN", "NATS_NKEY", "NATS_URLS", "CONSUL_HTTP_TOKEN"] {
+            let settings = read(&[(secret, "secret")]);
+            assert!(!format!("{:?}", settings.unwrap()).contains("secret"));
+        }
     }
 }

@@ -3,7 +3,7 @@ use narun_support::Server;
 use rustix::process::Signal;
 
 use crate::gateway::config;
-use crate::program::{Program, UNKNOWN_STATUS, fetch, get, post_for_later, run, serving};
+use crate::program::{Program, UNKNOWN_STATUS, fetch, get, post_for_later, run};
 
 /// A worker of the example `durable_jobs`.
 async fn worker(nats: &Server, fixed: &[&str]) -> Program {
@@ -19,7 +19,7 @@ async fn dead_letters_are_listed_put_back_and_deleted() {
     let (_directory, config) = config(nats.url(), more);
     let mut gateway = Program::start("gateway", ["--config", &config]);
     let server = gateway.address("ready").await;
-    serving(async || get(server, UNKNOWN_STATUS).await.0).await;
+    assert_eq!(get(server, UNKNOWN_STATUS).await.0, StatusCode::NOT_FOUND);
     let dead_letters = async |arguments: &[&str]| {
         let all = [&["--nats-url", nats.url(), "--stream", "JOBS"], arguments].concat();
         run("dead_letters", all).await

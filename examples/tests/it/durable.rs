@@ -5,9 +5,7 @@ use narun_support::Server;
 use rustix::process::Signal;
 
 use crate::gateway::{config, hello};
-use crate::program::{
-    Program, UNKNOWN_STATUS, ask, fetch, get, post, post_for_later, post_with, run, serving,
-};
+use crate::program::{Program, UNKNOWN_STATUS, ask, fetch, get, post, post_for_later, post_with, run};
 
 /// The key that makes the configuration's routes durable.
 const DURABLE: &str = "nats_stream: \"TASK\"\n";
@@ -26,7 +24,7 @@ async fn gateway(nats: &Server, more: &str) -> (Program, SocketAddr) {
 async fn a_durable_request_gets_its_response_at_once_or_later_or_once_per_key() {
     let nats = Server::builder().jetstream(true).start().expect("a nats-server");
     let (gateway, server) = gateway(&nats, DURABLE).await;
-    serving(async || get(server, UNKNOWN_STATUS).await.0).await;
+    assert_eq!(get(server, UNKNOWN_STATUS).await.0, StatusCode::NOT_FOUND);
 
     // There is no consumer yet.
     let location = post_for_later(server, "/hello/").await;
@@ -58,7 +56,7 @@ async fn hello_serves_when_the_server_is_up_with_or_without_jetstream() {
         nats.restart().expect("it starts again");
         hello.line("ready hello in TASK").await;
         let (gateway, server) = gateway(&nats, more).await;
-        serving(async || post(server, "{").await.status()).await;
+        assert_eq!(post(server, "{").await.status(), StatusCode::BAD_REQUEST);
         ask(server).await;
         assert!(gateway.end(Signal::TERM).await.success());
         assert!(hello.end(Signal::TERM).await.success());

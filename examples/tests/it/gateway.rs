@@ -1,14 +1,14 @@
 use std::fs;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
-use http::StatusCode;
+use http::{Method, StatusCode};
+use narun_examples::client;
 use narun_support::Server;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Program, ask, get, post};
+use crate::program::{Program, ask, get, post, run};
 
 /// A directory with a configuration for this nats-server, with free ports, and the configuration's path.
 pub(crate) fn config(nats_url: &str, more: &str) -> (TempDir, String) {
@@ -78,21 +78,17 @@ async fn consumers_share_the_requests() {
 }
 
 #[tokio::test]
-async fn a_gateway_serves_when_nats_is_up() {
+async fn a_gateway_is_ready_when_nats_is_up() {
     let mut nats = Server::start().expect("a nats-server");
     nats.kill().expect("it is killed");
     let (_directory, config) = config(nats.url(), "");
     let mut gateway = Program::start("gateway", ["--config", &config]);
-    let server = gateway.address("ready").await;
+    let server = gateway.address("listening").await;
     assert_eq!(post(server, "{}").await.status(), StatusCode::SERVICE_UNAVAILABLE);
 
     nats.restart().expect("it starts again");
     let (hello, _) = hello(nats.url()).await;
-    // The gateway's client tries to connect every few seconds.
-    let until = Instant::now() + Duration::from_secs(30);
-    while post(server, "{}").await.status() == StatusCode::SERVICE_UNAVAILABLE && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    assert_eq!(gateway.address("ready").await, server);
     ask(server).await;
     assert!(hello.end(Signal::TERM).await.success());
     assert!(gateway.end(Signal::INT).await.success());
@@ -105,19 +101,65 @@ async fn a_gateway_reports_a_stream_of_another_retention() {
     let stream = Config { name: "TASK".into(), subjects: vec!["task.TASK.>".into()], ..Config::default() };
     async_nats::jetstream::new(client).create_stream(stream).await.expect("a stream");
     let (_directory, config) = config(nats.url(), "nats_stream: TASK\n");
-    let mut gateway = Program::start("gateway", ["--config", &config]);
+    let (code, text, error) = run("gateway", ["--config", &config]).await;
+    assert_eq!((code, text.contains("ready")), (Some(1), false), "{text}");
+    assert!(error.contains("stream TASK") && error.contains("retention"), "{error}");
+}
+
+/// Changes a file, and makes the gateway read it.
+async fn reload(gateway: &mut Program, path: &str, change: impl Fn(String) -> String, logged: &str) {
+    let text = fs::read_to_string(path).expect("the file");
+    fs::write(path, change(text)).expect("it is written");
+    gateway.signal(Signal::HUP);
+    gateway.logged(logged).await;
+}
+
+#[tokio::test]
+async fn sighup_replaces_the_routes_and_an_invalid_file_changes_nothing() {
+    let nats = Server::start().expect("a nats-server");
+    let (_directory, config) = config(nats.url(), "");
+    let text = fs::read_to_string(&config).expect("the file");
+    // As some editors begin a file.
+    fs::write(&config, format!("\u{feff}{text}")).expect("it is written");
+    let mut gateway = Program::start_logging("gateway", ["--config", &config]);
     let server = gateway.address("ready").await;
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        let response = post(server, "{}").await;
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let text = String::from_utf8_lossy(response.body()).into_owned();
-        if text.contains("stream TASK") && text.contains("retention") {
-            break;
-        }
-        // It is ready before it is connected.
-        assert!(Instant::now() < until, "{text}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let status =
+        async |path| client::send(server, Method::POST, path, "").await.expect("a response").status();
+    // 503 is that of a route whose app has no consumer, 404 that of no route.
+    let no_consumer = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!((status("/hello/").await, status("/bye/").await), (no_consumer, StatusCode::NOT_FOUND));
+
+    reload(&mut gateway, &config, |text| text.replace("/hello/", "/bye/"), "the routes are replaced").await;
+    assert_eq!((status("/hello/").await, status("/bye/").await), (StatusCode::NOT_FOUND, no_consumer));
+
+    for change in [("/bye/", "/:id"), ("/:id", "/${NARUN_UNSET}"), ("nats_url", "nats_uri")] {
+        reload(&mut gateway, &config, |text| text.replace(change.0, change.1), "stay as they were").await;
+        assert_eq!((status("/hello/").await, status("/bye/").await), (StatusCode::NOT_FOUND, no_consumer));
     }
+    let other_key = |_| text.replace("/hello/", "/hi/").replace("seconds: 15", "seconds: 16");
+    reload(&mut gateway, &config, other_key, "needs a restart").await;
+    assert_eq!(status("/bye/").await, no_consumer);
+    reload(&mut gateway, &config, |_| text.clone(), "the routes are replaced").await;
+    assert_eq!((status("/hello/").await, status("/bye/").await), (no_consumer, StatusCode::NOT_FOUND));
     assert!(gateway.end(Signal::TERM).await.success());
+}
+
+#[tokio::test]
+async fn programs_end_although_nobody_reads_their_log() {
+    let nats = Server::start().expect("a nats-server");
+    let (_directory, config) = config(nats.url(), "");
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut gateway = Program::start_logging("gateway", ["--config", &config]);
+        let server = gateway.address("ready").await;
+        let mut hello = Program::start_logging("hello", ["--nats-url", nats.url()]);
+        hello.line("ready").await;
+        gateway.close_log();
+        hello.close_log();
+        ask(server).await;
+        // The gateway logs this one, too.
+        gateway.signal(Signal::HUP);
+        ask(server).await;
+        assert!(gateway.end(signal).await.success());
+        assert!(hello.end(signal).await.success());
+    }
 }

@@ -1,5 +1,6 @@
 //! Runs the examples as programs, over real HTTP.
 
+mod access;
 mod axum_layer;
 mod dead_letters;
 mod durable;

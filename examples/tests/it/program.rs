@@ -34,8 +34,14 @@ fn command(example: &str) -> Command {
     path.extend(["examples", example]);
     assert!(path.exists(), "{} is missing; `cargo build --workspace --examples` makes it", path.display());
     let mut command = Command::new(path);
-    for variable in ["NATS_URL", "NATS_URLS", "LISTEN", "JWT_SECRET", "GRPC_TOKEN", "LOKI_URL"] {
+    for variable in ["LISTEN", "JWT_SECRET", "GRPC_TOKEN", "LOKI_URL"] {
         command.env_remove(variable);
+    }
+    for (variable, _) in std::env::vars_os() {
+        let is_for_nats = variable.to_str().is_some_and(|variable| variable.starts_with("NATS_"));
+        if is_for_nats && variable != "NATS_SERVER" {
+            command.env_remove(variable);
+        }
     }
     command.env("RUST_LOG", "warn").stdin(Stdio::null()).kill_on_drop(true);
     command
@@ -128,10 +134,20 @@ impl Program {
         .await;
     }
 
-    /// Sends a signal, and waits until the process has ended.
-    pub(crate) async fn end(mut self, signal: Signal) -> ExitStatus {
+    /// Closes the reading end of the log, as when the program that read it has died.
+    pub(crate) fn close_log(&mut self) {
+        self.log = None;
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         kill_process(pid.expect("it runs"), signal).expect("it takes signals");
+    }
+
+    /// Sends a signal, and waits until the process has ended.
+    pub(crate) async fn end(mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
         timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it has a status")
     }
 }
@@ -179,11 +195,6 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
         }
     })
     .await;
-}
-
-/// Waits until a gateway, which is ready before its connection is, responds with another status than 503.
-pub(crate) async fn serving(mut ask: impl AsyncFnMut() -> StatusCode) {
-    eventually("a gateway that serves", async || ask().await != StatusCode::SERVICE_UNAVAILABLE).await;
 }
 
 /// Sends a request that gets 202, and returns the location of its response.

@@ -5,11 +5,13 @@ pub mod drive;
 pub mod inbox;
 pub mod jetstream;
 
+mod access;
 mod client;
 mod clock;
 mod events;
 mod link;
 
+pub use access::{AccessError, NatsAccess};
 pub use async_nats;
 pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;

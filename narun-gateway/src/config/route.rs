@@ -5,7 +5,7 @@ use narun_core::App;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::value::{FromText, Seconds, given, given_text, text};
+use super::value::{self, FromText, Seconds, given, given_text, text};
 use crate::Route;
 use crate::route::host::HostPattern;
 use crate::route::is_grpc_service;
@@ -263,7 +263,7 @@ impl<'de> Visitor<'de> for MethodsVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Methods, E> {
-        Method::from_text(text).map(|method| Methods(vec![method])).map_err(E::custom)
+        value::parse(text).map(|method| Methods(vec![method]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Methods, A::Error> {

@@ -2,6 +2,7 @@ use http::Method;
 use narun_core::App;
 
 use super::*;
+use crate::RouteError;
 
 fn read(text: &str) -> Result<Config, String> {
     serde_yaml_ng::from_str(text).map_err(|error| error.to_string())
@@ -374,9 +375,113 @@ fn names_are_checked() {
 }
 
 #[test]
+fn nats_is_accessed_with_the_keys_or_the_url() {
+    let some = |text: &str| Some(text.to_owned());
+    let user = NatsAccess { username: some("me"), password: some("a secret"), ..Default::default() };
+    for (text, expected) in [
+        ("", NatsAccess::default()),
+        ("nats_url: nats://me:a%20secret@example.com", user.clone()),
+        ("nats_username: me\nnats_password: a secret", user),
+        ("nats_url: nats://t@example.com", NatsAccess { token: some("t"), ..Default::default() }),
+        ("nats_token: t", NatsAccess { token: some("t"), ..Default::default() }),
+        ("nats_nkey: SUA", NatsAccess { nkey: some("SUA"), ..Default::default() }),
+        ("nats_creds: /a.creds", NatsAccess { creds: Some("/a.creds".into()), ..Default::default() }),
+        (
+            "nats_tls_ca: /ca.pem\nnats_tls_cert: /cert.pem\nnats_tls_key: /key.pem",
+            NatsAccess {
+                tls_ca: Some("/ca.pem".into()),
+                tls_cert: Some("/cert.pem".into()),
+                tls_key: Some("/key.pem".into()),
+                ..Default::default()
+            },
+        ),
+    ] {
+        assert_eq!(read(text).unwrap().nats_access(), &expected, "{text}");
+    }
+    for (text, parts) in [
+        ("nats_username: me", &["`nats_username`", "`nats_password`"][..]),
+        ("nats_tls_key: k", &["`nats_tls_key`", "`nats_tls_cert`"]),
+        ("nats_token: t\nnats_nkey: n", &["`nats_token`", "`nats_nkey`"]),
+        ("nats_token: t\nnats_url: nats://a:b@c", &["`nats_token`", "`nats_url`"]),
+        ("nats_creds: ''", &["nats_creds: ", "empty"]),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn environment_variables_are_replaced_in_texts() {
+    // `CARGO_PKG_NAME` is a variable that cargo sets.
+    let config = read(
+        "nats_url: 'nats://${CARGO_PKG_NAME}'\n\
+         server_addr: '${NARUN_UNSET:-127.0.0.1}:80'\n\
+         routes:\n\
+         - {path: '/${CARGO_PKG_NAME}/$${id}', app: '${CARGO_PKG_NAME}', method: '${NARUN_UNSET:-PUT}'}\n\
+         - {path: /b, app: b, methods: ['${NARUN_UNSET:-GET}', POST]}",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.nats_url(), "nats://narun-gateway");
+    assert_eq!(config.server_addr().to_string(), "127.0.0.1:80");
+    assert_eq!(
+        config.routes(),
+        [
+            Route::put("/narun-gateway/${id}", "narun-gateway"),
+            Route::any("/b", "b").methods([Method::GET, Method::POST])
+        ]
+    );
+    for (text, parts) in [
+        ("nats_url: '${NARUN_UNSET}'", &["nats_url: ", "`NARUN_UNSET`"][..]),
+        ("nats_token: 'a${NARUN_UNSET}'", &["nats_token: ", "`NARUN_UNSET`"]),
+        ("routes: [{path: '/${NARUN_UNSET}', app: a}]", &["routes[0].path: ", "`NARUN_UNSET`"]),
+        ("routes: [{path: /a, app: a, method: ['${NARUN_UNSET}']}]", &["routes[0].method", "`NARUN_UNSET`"]),
+        ("request_timeout_seconds: ${CARGO_PKG_NAME}", &["request_timeout_seconds: ", "a number"]),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn a_path_that_no_request_has_is_an_error_with_a_hint() {
+    for (path, hint) in [
+        ("/a/:id", "{id}"),
+        ("/b/*", "{*rest}"),
+        ("/b/*rest", "{*rest}"),
+        ("/a/../b", "without"),
+        ("/a/./b", "without"),
+        ("/a/..", "without"),
+        ("/a/%2e%2E/b", "without"),
+        ("/caf\u{e9}", "%C3%A9"),
+        ("/a%2", "%25"),
+        ("/a%zz/", "%25"),
+    ] {
+        let error = read(&format!("routes:\n- path: '{path}'\n  app: a\n")).unwrap_err();
+        assert!(error.starts_with("routes[0].path: ") && error.contains(hint), "{error}");
+        let route = Route { prefix: path.ends_with('/'), ..Route::any(path, "a") };
+        let checked = route.check();
+        assert!(matches!(checked, Err(RouteError::Path { problem, .. }) if problem.contains(hint)), "{path}");
+    }
+    for path in ["/a:b", "/a*b", "/v1/a:run", "/a.b", "/...", "/.well-known", "/caf%C3%A9", "/a/b..", "/%25"]
+    {
+        read(&format!("routes: [{{path: '{path}', app: a}}]")).unwrap();
+    }
+}
+
+#[test]
+fn routes_can_be_replaced_and_other_keys_need_a_restart() {
+    let running = read("routes: [{path: /a, app: a}]").unwrap();
+    assert!(!read("routes: [{path: /b, app: a}]").unwrap().needs_restart(&running));
+    for text in ["nats_stream: S", "nats_token: t", "request_timeout_seconds: 1", "server_addr: :1"] {
+        let text = format!("{text}\nroutes: [{{path: /a, app: a}}]");
+        assert!(read(&text).unwrap().needs_restart(&running), "{text}");
+    }
+}
+
+#[test]
 fn passwords_are_not_shown() {
     let config = read("nats_url: nats://me:secret@example.com:4222").unwrap();
-    assert_eq!(config.nats_url(), "nats://me:secret@example.com:4222");
+    assert_eq!(config.nats_url(), "nats://example.com:4222");
     let text = format!("{config:?}");
     assert!(text.contains("example.com") && !text.contains("secret"), "{text}");
     for bad in ["http://me:secret@example.com", "nats://me:secret@example.com:port"] {

@@ -1,11 +1,14 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
 use narun_core::{App, Namespace};
+use narun_nats::{AccessError, NatsAccess};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+use super::variable::expand;
 use crate::FieldCallerHook;
 
 /// One day.
@@ -25,6 +28,12 @@ pub(super) fn text<'de, T: FromText, D: Deserializer<'de>>(deserializer: D) -> R
     deserializer.deserialize_str(TextVisitor(PhantomData))
 }
 
+/// Parses a text of the file, after its environment variables are replaced.
+pub(super) fn parse<T: FromText, E: Error>(text: &str) -> Result<T, E> {
+    let text = expand(text, |name| std::env::var(name).ok()).map_err(E::custom)?;
+    T::from_text(&text).map_err(E::custom)
+}
+
 /// Reads the text of an optional key. A key without a value is an error.
 pub(super) fn given_text<'de, T: FromText, D: Deserializer<'de>>(
     deserializer: D,
@@ -39,7 +48,7 @@ pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// The URL of a NATS server. It may contain a password, which neither debug output nor errors show.
+/// The URL of a NATS server. While it is read it may have a password, which neither debug output nor errors show.
 #[derive(Clone, PartialEq)]
 pub(super) struct NatsUrl(String);
 
@@ -62,13 +71,21 @@ impl<T: FromText> Visitor<'_> for TextVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        T::from_text(text).map_err(E::custom)
+        parse(text)
     }
 }
 
 impl NatsUrl {
     pub(super) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Moves user and password, if the URL has them, into the other settings.
+    pub(super) fn without_user(self, access: &mut NatsAccess) -> Result<Self, AccessError> {
+        match access.take_from([self.as_str()])?.pop() {
+            Some(address) if self.0.contains('@') => Ok(Self(address.as_url_str().to_owned())),
+            _ => Ok(self),
+        }
     }
 }
 
@@ -95,6 +112,28 @@ impl FromText for NatsUrl {
             Ok(address) if !address.host().is_empty() => Ok(Self(text.to_owned())),
             Ok(_) => Err("the URL of a NATS server has no host".to_owned()),
             Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl FromText for String {
+    const EXPECTED: &'static str = "a text";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("the text is empty: leave out the key".to_owned()),
+            text => Ok(text.to_owned()),
+        }
+    }
+}
+
+impl FromText for PathBuf {
+    const EXPECTED: &'static str = "the path of a file";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("the path is empty: leave out the key".to_owned()),
+            path => Ok(Self::from(path)),
         }
     }
 }

@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(kind(Version::HTTP_11, &both), Some(FailureKind::NotImplemented));
         assert_eq!(kind(Version::HTTP_10, &both), None);
         assert_eq!(kind(Version::HTTP_2, &both), None);
-        assert_eq!(kind(Version::HTTP_11, &[upgrade.clone()]), None);
+        assert_eq!(kind(Version::HTTP_11, std::slice::from_ref(&upgrade)), None);
         assert_eq!(kind(Version::HTTP_11, &[upgrade, (CONNECTION, "close")]), None);
         assert_eq!(kind(Version::HTTP_11, &[(UPGRADE, "h2c"), (CONNECTION, "upgrade")]), None);
     }

@@ -34,6 +34,12 @@ impl Pattern {
         if path.bytes().any(|byte| matches!(byte, b'?' | b'#' | 0x7f) || byte <= b' ') {
             return Err("has a character that is not valid in a path and must be percent-encoded");
         }
+        if !path.is_ascii() {
+            return Err("is not ASCII: percent-encode its UTF-8, such as `%C3%A9` for `é`");
+        }
+        if !is_percent_encoded(path) {
+            return Err("has a `%` without two hexadecimal digits; write `%25` for the character");
+        }
         let Some(relative) = path.strip_prefix('/') else {
             return Err("does not start with `/`");
         };
@@ -62,7 +68,30 @@ impl Pattern {
     }
 }
 
+/// Whether two hexadecimal digits follow each `%`.
+fn is_percent_encoded(path: &str) -> bool {
+    let mut parts = path.split('%');
+    // The part before the first one.
+    parts.next();
+    parts.all(|part| part.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
+}
+
+/// Whether clients resolve the segment before they send a path (RFC 3986, 5.2.4 and 6.2.2).
+fn is_dots(text: &str) -> bool {
+    matches!(text.replace("%2e", ".").replace("%2E", ".").as_str(), "." | "..")
+}
+
 fn parse_segment(text: &str) -> Result<Parsed, &'static str> {
+    // Other routers write parameters so. axum refuses them, too.
+    if text.starts_with(':') {
+        return Err("has a segment that starts with `:`; a parameter is `{id}`");
+    }
+    if text.starts_with('*') {
+        return Err("has a segment that starts with `*`; the rest of a path is `{*rest}`");
+    }
+    if is_dots(text) {
+        return Err("has a segment `.` or `..`, which clients resolve: write the path without it");
+    }
     let mut chars = text.chars().peekable();
     let mut before = String::new();
     let mut rest = None;

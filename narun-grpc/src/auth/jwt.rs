@@ -13,6 +13,14 @@ use super::{AuthRequest, Authenticator, Principal};
 /// required; `exp` and `nbf` have a leeway of 30 s. `organization_id` or `org_id` is the user's organization, `org_ids`
 /// are several.
 ///
+/// It uses the cryptography of jsonwebtoken 10 in the program: that of its feature `rust_crypto` or `aws_lc_rs`, which the
+/// features `jwt-rust-crypto` and `jwt-aws-lc-rs` of this crate turn on, or the one that the program installs. Enable one of
+/// them, not both.
+///
+/// # Panics
+///
+/// The constructors panic if jsonwebtoken has no cryptography, or cannot choose between two.
+///
 /// ```
 /// use narun_grpc::auth::JsonWebTokens;
 ///
@@ -64,6 +72,8 @@ impl JsonWebTokens {
     }
 
     fn new(key: DecodingKey, algorithm: Algorithm) -> Self {
+        // Panics if there is no cryptography. Otherwise the first call would, in its task.
+        let _ = jsonwebtoken::crypto::verify("", &[], &key, algorithm);
         let mut validation = Validation::new(algorithm);
         validation.leeway = 30;
         validation.validate_nbf = true;

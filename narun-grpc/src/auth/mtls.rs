@@ -1,13 +1,19 @@
 use std::fmt;
 
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tonic::Status;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::Connected;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 use x509_cert::der::oid::db::rfc4519::{CN, O};
 
 use super::{AuthRequest, Authenticator, Principal};
+
+/// What tonic's own server puts into the extensions of a request over TLS. It has a name only together with tonic's choice
+/// of a cryptography library, which is the program's.
+type TlsConnectInfo = <TlsStream<TcpStream> as Connected>::ConnectInfo;
 
 /// Authenticates callers by the subject of their certificate, over mutual TLS with tonic's own server. The common name
 /// (CN) is the user, and organization names (O) are the user's organizations.
@@ -34,8 +40,8 @@ impl fmt::Debug for CertificateSubject {
 #[tonic::async_trait]
 impl Authenticator for CertificateSubject {
     async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status> {
-        let certificates =
-            request.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+        let info = request.extensions.get::<TlsConnectInfo>();
+        let certificates = info.and_then(TlsConnectInfo::peer_certs);
         let certificates = certificates.ok_or_else(|| Status::unauthenticated("no client certificate"))?;
         let certificate = certificates.first().and_then(|der| principal(der));
         certificate.ok_or_else(|| Status::unauthenticated("the client certificate names no user"))

@@ -4,6 +4,7 @@
 //! clients can use the same buckets. Chunks are written and read in bounded memory, and removed if a put fails.
 
 mod bucket;
+mod list;
 mod meta;
 mod reader;
 mod upload;
@@ -11,9 +12,9 @@ mod writer;
 
 use std::collections::BTreeMap;
 
-use async_nats::jetstream::object_store::ObjectInfo;
 use bytes::BytesMut;
 use futures::StreamExt;
+use narun_nats::jetstream::objects::ObjectInfo;
 use tonic::{Code, Status};
 
 use self::bucket::Bucket;
@@ -23,8 +24,7 @@ use self::reader::Reader;
 pub(crate) use self::upload::upload;
 use self::writer::Writer;
 use crate::call::{MethodCall, Streaming, Unary, Weighed};
-use crate::convert::{date, saturating};
-use crate::status;
+use crate::convert::saturating;
 use crate::{Method, pb};
 
 impl MethodCall<'_> {
@@ -149,38 +149,5 @@ impl Unary for pb::ObjectDeleteRequest {
         };
         let success = call.replace(&bucket, &self.object_name, delete).await?.is_some();
         Ok(pb::ObjectDeleteResponse { success })
-    }
-}
-
-impl Unary for pb::ObjectListRequest {
-    const METHOD: Method = Method::ObjectList;
-    type Response = pb::ObjectListResponse;
-
-    async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectListResponse, Status> {
-        let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        if !call.has_bucket_now(&bucket.stream).await? {
-            return Ok(pb::ObjectListResponse::default());
-        }
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            status::from_source(error, "the objects could not be listed")
-        };
-        let store = call.connection().jetstream()?.get_object_store(&bucket.name).await;
-        let store = store.map_err(|error| failed(&error))?;
-        let mut infos = store.list().await.map_err(|error| failed(&error))?;
-        let (mut objects, mut room) = (Vec::new(), call.state.message_limit);
-        while let Some(info) = infos.next().await {
-            let info = info.map_err(|error| failed(&error))?;
-            let object = pb::ObjectInfo {
-                metadata: metadata(&info),
-                size: saturating(info.size),
-                modified: info.modified.and_then(date),
-                name: info.name,
-            };
-            let full = || Status::resource_exhausted("more objects than fit a response");
-            room = room.checked_sub(prost::Message::encoded_len(&object) + 8).ok_or_else(full)?;
-            objects.push(object);
-        }
-        objects.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(pb::ObjectListResponse { objects })
     }
 }

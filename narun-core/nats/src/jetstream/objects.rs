@@ -5,11 +5,13 @@
 //! its stream, a download of many chunks through an ordered consumer.
 
 mod check;
+mod info;
 mod writer;
 
 use data_encoding::BASE64URL;
 
 pub use check::ObjectCheck;
+pub use info::{ObjectInfo, ObjectOptions};
 pub use writer::{ChunkSink, ChunkWriter, Written};
 
 /// Bytes of a chunk, as other NATS clients write it.

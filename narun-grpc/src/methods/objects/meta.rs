@@ -2,9 +2,9 @@
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_ROLLUP};
-use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
+use narun_nats::jetstream::objects::ObjectInfo;
 use serde_json::Value;
 use tonic::{Code, Status};
 use tracing::warn;

@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
-use narun_nats::jetstream::objects::{ObjectCheck, digest_text};
+use narun_nats::jetstream::objects::{ObjectCheck, ObjectInfo, digest_text};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 

@@ -1,9 +1,8 @@
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::object_store::ObjectInfo;
 use bytes::Bytes;
 use futures::FutureExt;
-use narun_nats::jetstream::objects::{CHUNK, ChunkSink, ChunkWriter};
+use narun_nats::jetstream::objects::{CHUNK, ChunkSink, ChunkWriter, ObjectInfo};
 use tonic::Status;
 
 use super::bucket::Bucket;

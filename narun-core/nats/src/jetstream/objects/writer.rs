@@ -1,12 +1,12 @@
 use std::collections::{HashMap, VecDeque};
 
-use async_nats::datetime;
-use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use super::digest_text;
+use super::{ObjectInfo, ObjectOptions, digest_text};
 
 /// Stores chunks of one object.
 pub trait ChunkSink: Sync {
@@ -182,7 +182,7 @@ impl Written {
             nuid: token,
             size: usize::try_from(self.size).unwrap_or(usize::MAX),
             chunks: self.chunks,
-            modified: Some(datetime::now()),
+            modified: OffsetDateTime::now_utc().format(&Rfc3339).ok(),
             digest: Some(digest_text(&self.digest)),
             deleted: false,
         }
