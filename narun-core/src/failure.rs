@@ -27,6 +27,7 @@ pub use response::FailureContext;
 /// | [`Overloaded`](FailureKind::Overloaded) | 503, Retry-After | unavailable |
 /// | [`Draining`](FailureKind::Draining) | 503, Retry-After | unavailable |
 /// | [`Disconnected`](FailureKind::Disconnected) | 503, Retry-After | unavailable |
+/// | [`NotPermitted`](FailureKind::NotPermitted) | 503, Retry-After | unavailable |
 /// | [`Incompatible`](FailureKind::Incompatible) | 502 | internal |
 /// | [`BadResponse`](FailureKind::BadResponse) | 502 | internal |
 /// | [`ConsumerGone`](FailureKind::ConsumerGone) | 502 | unavailable |
@@ -83,6 +84,8 @@ pub enum FailureKind {
     Draining,
     /// The gateway is not connected to NATS.
     Disconnected,
+    /// The gateway's NATS user lacks the permission to publish the request.
+    NotPermitted,
     /// The consumer supports no common protocol version, or could not decode the request.
     Incompatible,
     /// The response could not be decoded, had a gap, or broke off before its head.
@@ -185,6 +188,12 @@ impl FailureKind {
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "all consumers are busy"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "the consumer is stopping"),
             Self::Disconnected => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "not connected to NATS"),
+            Self::NotPermitted => (
+                S::SERVICE_UNAVAILABLE,
+                G::UNAVAILABLE,
+                true,
+                "the gateway lacks a permission for this request",
+            ),
             Self::Incompatible => {
                 (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer does not understand this gateway")
             }
@@ -327,7 +336,7 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 30] = {
+    const ALL: [FailureKind; 32] = {
         use FailureKind::*;
         [
             NoRoute,
@@ -343,6 +352,7 @@ mod tests {
             Overloaded,
             Draining,
             Disconnected,
+            NotPermitted,
             Incompatible,
             BadResponse,
             ConsumerGone,

@@ -55,6 +55,7 @@ pub(crate) struct RequestFuture<B> {
 
 #[derive(Debug)]
 #[pin_project(project = StageProj)]
+#[expect(clippy::large_enum_variant, reason = "the large variant is the one that most requests take")]
 enum Stage<B> {
     /// The request cannot be sent.
     Refused(Failure),

@@ -71,7 +71,7 @@ impl DeliveredRequest {
         if self.delivered.count > 1 {
             metrics.redelivered.increment(1);
         }
-        let frame = match RequestFrame::decode(&self.payload, consumer.endpoint.limits()) {
+        let frame = match RequestFrame::decode(&self.payload, &consumer.endpoint.limits().stored()) {
             Ok(frame) if frame.head.end => frame,
             Ok(_) => {
                 return self

@@ -75,12 +75,13 @@ async fn a_client_that_sends_first_gets_the_response_of_an_app_that_does_not_rea
 #[tokio::test]
 async fn a_client_that_sends_first_gets_413_for_a_body_that_grows_over_the_limit() {
     let (gateway, consumer) = pair().await;
-    gateway.replace_routes([Route::post("/", consumer.app()).max_body(1000)]).expect("routes");
+    let route = |path| Route::post(path, consumer.app()).max_body(1000);
+    gateway.replace_routes([route("/direct"), route("/durable").durable()]).expect("routes");
     let http = Http::start(&gateway).await;
     let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
-    for _ in 0..TIMES {
+    for path in ["/direct", "/durable"].into_iter().cycle().take(2 * TIMES) {
         let mut stream = http
-            .send(&format!("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"))
+            .send(&format!("POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"))
             .await;
         soon("an early response", stream.readable()).await.expect("a response");
         for _ in 0..LENGTH / 1024 {

@@ -60,6 +60,7 @@ impl DurableDelivery<'_> {
             wants_response: awaits_response,
         };
         let mut config = SubmissionConfig::default();
+        config.grace = self.state.reconnect_grace();
         config.wait = deadline.saturating_duration_since(Instant::now());
         // The other half is for messages that are still on their way.
         config.retry_for = store.tasks().duplicate_window() / 2;
