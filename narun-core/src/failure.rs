@@ -38,6 +38,7 @@ pub use response::FailureContext;
 /// | [`StreamFull`](FailureKind::StreamFull) | 503, Retry-After | unavailable |
 /// | [`StreamMissing`](FailureKind::StreamMissing) | 503, Retry-After | unavailable |
 /// | [`JetStreamUnavailable`](FailureKind::JetStreamUnavailable) | 503, Retry-After | unavailable |
+/// | [`NoLeader`](FailureKind::NoLeader) | 503, Retry-After | unavailable |
 /// | [`NotConfirmed`](FailureKind::NotConfirmed) | 504 | deadline exceeded |
 /// | [`ResponseLate`](FailureKind::ResponseLate) | 504 | deadline exceeded |
 /// | [`Expired`](FailureKind::Expired) | 504 | deadline exceeded |
@@ -106,6 +107,8 @@ pub enum FailureKind {
     StreamMissing,
     /// Durable: JetStream is not available.
     JetStreamUnavailable,
+    /// Durable: JetStream, or the stream, has no leader, as too many servers of the cluster are missing.
+    NoLeader,
     /// Durable: the stream did not acknowledge the request in time. The request may be stored.
     NotConfirmed,
     /// Durable: the request is stored and will be executed, but its response did not arrive in time.
@@ -216,6 +219,7 @@ impl FailureKind {
             Self::JetStreamUnavailable => {
                 (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "JetStream does not work at the moment")
             }
+            Self::NoLeader => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "JetStream has no leader"),
             Self::NotConfirmed => (
                 S::GATEWAY_TIMEOUT,
                 G::DEADLINE_EXCEEDED,
@@ -336,7 +340,7 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 32] = {
+    const ALL: [FailureKind; 33] = {
         use FailureKind::*;
         [
             NoRoute,
@@ -363,6 +367,7 @@ mod tests {
             StreamFull,
             StreamMissing,
             JetStreamUnavailable,
+            NoLeader,
             NotConfirmed,
             ResponseLate,
             Expired,

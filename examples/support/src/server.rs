@@ -148,8 +148,8 @@ impl Server {
         self.end(Signal::USR2, LAME_DUCK_LIMIT)
     }
 
-    /// Replaces the text of its [configuration](ServerBuilder::config), and makes the server read it. Returns before the
-    /// server has done that.
+    /// Has the server read this configuration in place of the one of [`ServerBuilder::config`]: SIGHUP. The server does so
+    /// soon, and keeps the old one if the new one is invalid. Does nothing if it has ended.
     ///
     /// # Errors
     ///
@@ -261,7 +261,7 @@ impl Server {
         Ok(arguments)
     }
 
-    /// Writes the configuration file. Returns its path, or `None` if the server needs none.
+    /// Writes the configuration file. Returns `None` if the server needs none.
     fn write_configuration(&self) -> Result<Option<PathBuf>, Error> {
         let Some(text) = self.setup.configuration() else { return Ok(None) };
         let path = self.scratch.path().join("nats-server.conf");

@@ -44,7 +44,8 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) async fn open(state: Arc<WorkerState>) -> Result<Self, ClientLost> {
         let owner = &state.consumer;
-        let (stream, consumer) = (state.tasks.namespace().task_stream(), owner.app.as_str());
+        let tasks = &state.tasks;
+        let (stream, consumer) = (tasks.namespace().task_stream(), owner.app.as_str());
         let client = owner.client.clone();
         // Not guessable: anyone who knows this subject can make the consumer handle requests.
         let prefix = owner.endpoint.register().reply(0);
@@ -52,7 +53,7 @@ impl Lanes {
         let [one, other] = [subscribe(0), subscribe(1)];
         let subscribers = [one.await.map_err(|_| ClientLost)?, other.await.map_err(|_| ClientLost)?];
         Ok(Self {
-            next: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}").into(),
+            next: tasks.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}")).into(),
             stream: stream.to_owned(),
             consumer: consumer.to_owned(),
             prefix,

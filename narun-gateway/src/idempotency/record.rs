@@ -227,6 +227,7 @@ pub(crate) fn failure(error: &OutcomeError) -> Failure {
     let kind = match error {
         OutcomeError::Malformed(_) => FailureKind::BadResponse,
         OutcomeError::Full => FailureKind::StreamFull,
+        OutcomeError::NoLeader => FailureKind::NoLeader,
         _ => FailureKind::JetStreamUnavailable,
     };
     tracing::warn!(%error, "an outcome record cannot be read or written");

@@ -83,10 +83,12 @@ impl DurableDelivery<'_> {
         match accepted {
             Ok(_) => Ok(Published { call, duplicate: unused }),
             Err(failure) => {
-                if failure.kind() == FailureKind::StreamMissing {
-                    store.missed();
-                }
-                Err(Unpublished { failure, may_be_stored: call.may_be_stored() })
+                let may_be_stored = call.may_be_stored();
+                let failure = match failure.kind() {
+                    FailureKind::StreamMissing => store.missed_by(failure, deadline).await,
+                    _ => failure,
+                };
+                Err(Unpublished { failure, may_be_stored })
             }
         }
     }

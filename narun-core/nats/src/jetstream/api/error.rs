@@ -27,6 +27,9 @@ pub enum ApiError {
     /// Nothing subscribes to the API: JetStream is turned off, or the server has no contact with one that runs it.
     #[error("JetStream is not enabled, or no server that runs it can be reached")]
     NoResponders,
+    /// The stream has no leader.
+    #[error("the stream has no leader")]
+    NoLeader,
     /// There is no connection to a server.
     #[error("no connection to NATS")]
     Disconnected,
@@ -53,6 +56,7 @@ impl ApiError {
             Self::TooLarge | Self::InvalidSubject | Self::Encode(_) => false,
             Self::TimedOut(_)
             | Self::NoResponders
+            | Self::NoLeader
             | Self::Disconnected
             | Self::Malformed
             | Self::Client(_) => true,
@@ -62,6 +66,11 @@ impl ApiError {
     /// Whether the server gave this code.
     pub fn is(&self, expected: ErrorCode) -> bool {
         self.code() == Some(expected.0)
+    }
+
+    /// Whether JetStream, or the stream, has no leader.
+    pub fn is_leaderless(&self) -> bool {
+        matches!(self, Self::NoLeader) || matches!(self.code(), Some(10008 | 10009))
     }
 
     /// Whether there is no room, in the stream or on the server.
