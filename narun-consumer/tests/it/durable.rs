@@ -4,6 +4,8 @@ mod bodies;
 mod buckets;
 mod dead_letters;
 mod failures;
+mod full;
+mod joined;
 mod refusals;
 mod responses;
 mod slots;
