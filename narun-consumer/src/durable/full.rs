@@ -62,8 +62,8 @@ impl WorkerState {
     pub(super) async fn store_late(&self, late: &LateOutcome) {
         let LateOutcome { id, outcome, response } = late;
         let Ok(outcomes) = self.outcomes().await else { return };
-        let limits = self.consumer.endpoint.limits();
-        let status = ResponseFrame::decode(response, limits).map_or(0, |frame| frame.parts.status.as_u16());
+        let limits = self.consumer.endpoint.limits().stored();
+        let status = ResponseFrame::decode(response, &limits).map_or(0, |frame| frame.parts.status.as_u16());
         let attempt =
             async || match outcomes.done(*id, outcome, response.clone()).await.map_err(StoreError::from) {
                 Err(why @ StoreError::Full(_)) => {

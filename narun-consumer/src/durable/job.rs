@@ -172,7 +172,7 @@ impl DeliveredRequest {
         if let Some(response) = self.state.deliveries.lost_response(self.delivered.key(), epoch) {
             self.respond(response).await;
         }
-        let decode = || RequestFrame::decode(&self.payload, self.state.consumer.endpoint.limits());
+        let decode = || RequestFrame::decode(&self.payload, &self.state.consumer.endpoint.limits().stored());
         match ack {
             AckKind::Term => Verdict::DeadLetter { late: None },
             // If the first ack was not confirmed, the body has not been deleted.

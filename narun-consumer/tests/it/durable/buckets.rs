@@ -31,7 +31,7 @@ impl World {
         let outcomes = self.tasks.outcomes().await.expect("a bucket");
         match outcomes.get(id).await.expect("a look")?.outcome.state {
             OutcomeState::Done { response } => {
-                Some(ResponseFrame::decode(&response, &Limits::default()).expect("a RESPONSE"))
+                Some(ResponseFrame::decode(&response, &Limits::default().stored()).expect("a RESPONSE"))
             }
             OutcomeState::Pending { .. } | OutcomeState::NotKept { .. } => None,
         }
@@ -92,7 +92,7 @@ async fn outcome_response_and_ack_are_sent_in_this_order() {
     let mut steps = Vec::new();
     while steps.last() != Some(&"ack") {
         let message = soon("a message", all.next()).await.expect("an open subscription");
-        let answered = ResponseFrame::decode(&message.payload, &Limits::default());
+        let answered = ResponseFrame::decode(&message.payload, &Limits::default().stored());
         if message.subject.as_str() == outcome {
             steps.push("outcome");
         } else if message.payload.starts_with(confirmation.as_bytes()) {
