@@ -51,6 +51,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let access = config.nats_access().clone();
     let (client, mut connection) = nats::connect_eventually(config.nats_url(), access, "gateway").await?;
     let gateway = Gateway::builder(client)
+        .nats_events(connection.events())
         .namespace(config.namespace())
         .stream_settings(config.stream_settings().clone())
         .routes(config.routes().to_vec())

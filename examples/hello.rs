@@ -79,6 +79,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         consumer.namespace(args.stream)
     };
     consumer
+        .nats_events(connection.events())
         .concurrency(args.concurrency)
         .instance(format!("hello-{}", std::process::id()))
         .on_ready(move || println!("{ready}"))

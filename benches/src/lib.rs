@@ -7,6 +7,7 @@
 
 pub mod bad_input;
 pub mod cpu;
+pub mod crowd;
 pub mod drain;
 pub mod faults;
 mod figures;

@@ -71,7 +71,11 @@ impl Process {
             }
         });
         let mut process = Self { name, child, stdin, lines, address: String::new() };
-        let line = process.line(LIMIT)?;
+        // An example says where it listens before it is ready.
+        let mut line = process.line(LIMIT)?;
+        while line.starts_with("listening ") || line.starts_with("metrics ") {
+            line = process.line(LIMIT)?;
+        }
         match line.strip_prefix("ready ") {
             Some(address) => process.address = address.trim_start_matches("http://").to_owned(),
             None => return Err(format!("{name} printed {line:?} instead of a ready line").into()),

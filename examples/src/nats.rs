@@ -5,7 +5,7 @@ use std::io;
 
 use anyhow::{Context, bail};
 use async_nats::{Client, ClientError, ConnectError, ConnectErrorKind, Event, ServerAddr};
-use narun_gateway::{AccessError, NatsAccess};
+use narun_gateway::{AccessError, NatsAccess, NatsEvents};
 use narun_support::{Server, ServerBuilder};
 use tokio::sync::watch;
 
@@ -69,7 +69,10 @@ impl Nats {
 
 /// The first connection of a client that [`connect_eventually`] returned.
 #[derive(Debug)]
-pub struct FirstConnection(watch::Receiver<Option<Result<(), String>>>);
+pub struct FirstConnection {
+    made: watch::Receiver<Option<Result<(), String>>>,
+    events: NatsEvents,
+}
 
 impl FirstConnection {
     /// Waits until the client is connected. Cancel safe.
@@ -79,11 +82,16 @@ impl FirstConnection {
     /// If the server refuses the credentials: another attempt would not succeed either.
     pub async fn made(&mut self) -> anyhow::Result<()> {
         // The sender is the client's.
-        let made = self.0.wait_for(Option::is_some).await.context("the NATS client has ended")?;
+        let made = self.made.wait_for(Option::is_some).await.context("the NATS client has ended")?;
         match &*made {
             Some(Err(refusal)) => bail!("cannot connect to NATS: {refusal}"),
             _ => Ok(()),
         }
+    }
+
+    /// The events of the client.
+    pub fn events(&self) -> NatsEvents {
+        self.events.clone()
     }
 }
 
@@ -96,7 +104,7 @@ impl FirstConnection {
 pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
     let mut access = NatsAccess::from_env()?;
     let servers = access.take_from(url.split(',').map(str::trim))?;
-    once(&access, &servers, name).await.with_context(|| cannot_connect(&servers))
+    once(&access, &servers, name, &NatsEvents::new()).await.with_context(|| cannot_connect(&servers))
 }
 
 /// Like [`connect`] with these credentials, but retries in the background if the server cannot be reached.
@@ -110,11 +118,12 @@ pub async fn connect_eventually(
     name: &str,
 ) -> anyhow::Result<(Client, FirstConnection)> {
     let servers = access.take_from(url.split(',').map(str::trim))?;
-    let (state, connection) = watch::channel(None);
-    match once(&access, &servers, name).await {
+    let (state, made) = watch::channel(None);
+    let events = NatsEvents::new();
+    match once(&access, &servers, name, &events).await {
         Ok(client) => {
             state.send_replace(Some(Ok(())));
-            return Ok((client, FirstConnection(connection)));
+            return Ok((client, FirstConnection { made, events }));
         }
         Err(AccessError::Connect(error)) if !is_refusal(&error) => {
             tracing::warn!(error = chain(&error), "NATS cannot be reached: trying again");
@@ -125,7 +134,9 @@ pub async fn connect_eventually(
     let refusals =
         [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication, ConnectErrorKind::Tls];
     let options = access.connect_options().await?.name(name).retry_on_initial_connect();
+    let connection = FirstConnection { made, events: events.clone() };
     let options = options.event_callback(move |event| {
+        events.handle(&event);
         let result = match event {
             Event::Connected => Some(Ok(())),
             Event::ClientError(ClientError::Other(text)) => {
@@ -140,11 +151,16 @@ pub async fn connect_eventually(
         });
         async {}
     });
-    Ok((options.connect(servers).await?, FirstConnection(connection)))
+    Ok((options.connect(servers).await?, connection))
 }
 
-async fn once(access: &NatsAccess, servers: &[ServerAddr], name: &str) -> Result<Client, AccessError> {
-    let options = access.connect_options().await?.name(name);
+async fn once(
+    access: &NatsAccess,
+    servers: &[ServerAddr],
+    name: &str,
+    events: &NatsEvents,
+) -> Result<Client, AccessError> {
+    let options = access.connect_options().await?.name(name).event_callback(events.callback());
     tracing::info!(servers = places(servers), name, "connecting to NATS");
     options.connect(servers).await.map_err(AccessError::Connect)
 }

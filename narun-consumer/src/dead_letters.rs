@@ -201,7 +201,7 @@ impl DeadLetters {
 
     /// Reads the head of a request that consumers would accept.
     fn head_of(&self, message: &StreamMessage) -> Result<RequestHead, DeadLetterError> {
-        let frame = RequestFrame::decode(&message.payload, &Limits::default())
+        let frame = RequestFrame::decode(&message.payload, &Limits::default().stored())
             .map_err(|error| DeadLetterError::Unreadable(error.to_string()))?;
         let is_own =
             frame.head.object.as_ref().is_none_or(|object| object.bucket == self.namespace.bodies_bucket())

@@ -1,4 +1,5 @@
 use narun_core::NameError;
+use narun_nats::Denied;
 use narun_nats::jetstream::DeclareError;
 
 /// Any error, boxed.
@@ -18,6 +19,9 @@ pub enum ServeError {
     /// it, or the settings.
     #[error("durable requests cannot be served: {0}")]
     Stream(String),
+    /// The NATS user lacks the permission to subscribe to the app's subject or the inbox, or nothing arrives there: grant it.
+    #[error("no requests can be received")]
+    NotPermitted(#[source] Denied),
     /// The NATS client has stopped for good and will not reconnect: start again with a new client.
     #[error("the NATS client has stopped")]
     ClientLost,

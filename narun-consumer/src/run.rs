@@ -6,11 +6,10 @@ use std::time::Duration;
 use http::{Request, Response};
 use narun_core::exchange::CalleeConfig;
 use narun_core::{App, Body, Limits, Namespace};
-use narun_nats::inbox::Endpoint;
 use narun_nats::jetstream::TaskStreams;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::admission::Admission;
@@ -26,9 +25,6 @@ use crate::settings::{Settings, Slots};
 /// How long a round trip to the server may take.
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
-/// The pause between two checks for a connection.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// Serves until shutdown or an error.
 pub(crate) async fn run<S, B>(service: S, settings: Settings) -> Result<(), ServeError>
 where
@@ -38,7 +34,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Settings { client, on_ready, shutdown, shutdown_timeout, .. } = settings;
+    let Settings { client, on_ready, shutdown, shutdown_timeout, start_timeout, events, .. } = settings;
     let app = App::new(settings.app)?;
     let namespace = Namespace::new(settings.namespace)?;
     settings.bodies.check()?;
@@ -48,6 +44,7 @@ where
     let (endpoint, inbox_reader) = opened.map_err(|_| ServeError::ClientLost)?;
     let mut exchange = CalleeConfig::default();
     exchange.instance = settings.instance;
+    exchange.grace = settings.reconnect_grace;
     exchange.flow = settings.bodies.flow();
     let consumer = Arc::new(Consumer {
         app: app.clone(),
@@ -77,6 +74,8 @@ where
     // Dropped first, so that no queued handler starts while others are dropped.
     let close_slots = CloseSlots(consumer.clone());
     let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
+    events.listen(&endpoint);
+    let subjects = [endpoint.subject(), namespace.call_subject(&app)];
     let names = Names {
         direct: namespace.call_subject(&app),
         durable: settings.from_stream.then(|| namespace.task_subject(&app)),
@@ -94,12 +93,22 @@ where
         let _ = pulls.send(());
         drop(leaves);
     }
-    let ready = async {
+    let started = async {
         // Its sender is dropped if the worker ends, which is handled below.
         if pulling.await.is_err() {
             std::future::pending::<()>().await;
         }
-        wait_until_subscribed(&endpoint).await;
+        endpoint.subscribed(start_timeout, None).await
+    };
+    let ready = async {
+        let started = tokio::select! {
+            biased;
+            denied = events.subscription_denied(&subjects) => Err(denied),
+            started = started => started,
+        };
+        if let Err(denied) = started {
+            return denied;
+        }
         tracing::info!(
             %app,
             namespace = %names.namespace,
@@ -110,10 +119,10 @@ where
         if let Some(on_ready) = on_ready {
             on_ready();
         }
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
     tokio::select! {
-        () = ready => {}
+        denied = ready => return Err(ServeError::NotPermitted(denied)),
         () = reader.run() => return Err(ServeError::ClientLost),
         _ = inbox.join_next() => return Err(ServeError::ClientLost),
         Some(Err(panic)) = dispatcher.join_next() => std::panic::resume_unwind(panic.into_panic()),
@@ -150,18 +159,6 @@ where
         tracing::warn!(%app, "the server did not confirm that it has the last responses");
     }
     Ok(())
-}
-
-/// Waits until the server has all subscriptions made so far.
-async fn wait_until_subscribed(endpoint: &Endpoint) {
-    loop {
-        // The time limit matters: the message is lost if the connection is.
-        let connected = endpoint.is_connected();
-        if connected && matches!(timeout(CONFIRMATION, endpoint.round_trip()).await, Ok(Ok(()))) {
-            return;
-        }
-        sleep(PAUSE).await;
-    }
 }
 
 /// What a consumer serves, for the log.

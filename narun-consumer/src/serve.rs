@@ -7,6 +7,7 @@ use async_nats::Client;
 use futures::future::BoxFuture;
 use http::{Request, Response, request};
 use narun_core::{App, Body};
+use narun_nats::NatsEvents;
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 use tower_service::Service;
@@ -171,6 +172,30 @@ impl<S> Serve<S> {
     /// it. When the budget runs low, windows shrink to 64 KiB, and in its last quarter to 1 KiB.
     pub const fn budget(mut self, bytes: u64) -> Self {
         self.settings.bodies.budget = bytes;
+        self
+    }
+
+    /// Sets how long a gateway may be absent before its requests are dropped, after a message to it first met "no
+    /// responders" and after the own connection was restored: the gateway may connect later. Default 5 s.
+    ///
+    /// Meanwhile handlers go on, and responses are sent again until the gateway has received them.
+    pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
+        self.settings.reconnect_grace = grace;
+        self
+    }
+
+    /// Sets the events of the client, whose [callback](NatsEvents::callback) is that of the client's options. Default: none.
+    ///
+    /// With them, `serve` fails at once without the permission to subscribe to the app's subject. Otherwise such a consumer
+    /// receives no requests.
+    pub fn nats_events(mut self, events: NatsEvents) -> Self {
+        self.settings.events = events;
+        self
+    }
+
+    /// Sets how long to wait at the start, with a connection, until the inbox receives messages. Default 10 s.
+    pub const fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = timeout;
         self
     }
 

@@ -9,6 +9,7 @@ use async_nats::Client;
 use http::request;
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::{App, Namespace};
+use narun_nats::NatsEvents;
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 use tracing::Span;
@@ -27,6 +28,9 @@ pub(crate) struct Settings {
     pub(crate) concurrency: usize,
     pub(crate) queue: usize,
     pub(crate) instance: Option<String>,
+    pub(crate) reconnect_grace: Duration,
+    pub(crate) start_timeout: Duration,
+    pub(crate) events: NatsEvents,
     pub(crate) replies: ReplyPolicy,
     pub(crate) make_span: MakeSpan,
     pub(crate) on_ready: Option<Box<dyn FnOnce() + Send>>,
@@ -48,6 +52,9 @@ impl Settings {
             concurrency: 1024,
             queue: 32,
             instance: None,
+            reconnect_grace: Duration::from_secs(5),
+            start_timeout: Duration::from_secs(10),
+            events: NatsEvents::new(),
             replies: ReplyPolicy::default(),
             make_span: Box::new(trace::default_span),
             on_ready: None,

@@ -27,6 +27,7 @@ pub use response::FailureContext;
 /// | [`Overloaded`](FailureKind::Overloaded) | 503, Retry-After | unavailable |
 /// | [`Draining`](FailureKind::Draining) | 503, Retry-After | unavailable |
 /// | [`Disconnected`](FailureKind::Disconnected) | 503, Retry-After | unavailable |
+/// | [`NotPermitted`](FailureKind::NotPermitted) | 503, Retry-After | unavailable |
 /// | [`Incompatible`](FailureKind::Incompatible) | 502 | internal |
 /// | [`BadResponse`](FailureKind::BadResponse) | 502 | internal |
 /// | [`ConsumerGone`](FailureKind::ConsumerGone) | 502 | unavailable |
@@ -37,6 +38,7 @@ pub use response::FailureContext;
 /// | [`StreamFull`](FailureKind::StreamFull) | 503, Retry-After | unavailable |
 /// | [`StreamMissing`](FailureKind::StreamMissing) | 503, Retry-After | unavailable |
 /// | [`JetStreamUnavailable`](FailureKind::JetStreamUnavailable) | 503, Retry-After | unavailable |
+/// | [`NoLeader`](FailureKind::NoLeader) | 503, Retry-After | unavailable |
 /// | [`NotConfirmed`](FailureKind::NotConfirmed) | 504 | deadline exceeded |
 /// | [`ResponseLate`](FailureKind::ResponseLate) | 504 | deadline exceeded |
 /// | [`Expired`](FailureKind::Expired) | 504 | deadline exceeded |
@@ -44,6 +46,7 @@ pub use response::FailureContext;
 /// | [`InProgress`](FailureKind::InProgress) | 409 | aborted |
 /// | [`BadIdempotencyKey`](FailureKind::BadIdempotencyKey) | 400 | invalid argument |
 /// | [`UnknownRequest`](FailureKind::UnknownRequest) | 404 | not found |
+/// | [`ResponseNotKept`](FailureKind::ResponseNotKept) | 410 | data loss |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     kind: FailureKind,
@@ -82,6 +85,8 @@ pub enum FailureKind {
     Draining,
     /// The gateway is not connected to NATS.
     Disconnected,
+    /// The gateway's NATS user lacks the permission to publish the request.
+    NotPermitted,
     /// The consumer supports no common protocol version, or could not decode the request.
     Incompatible,
     /// The response could not be decoded, had a gap, or broke off before its head.
@@ -102,6 +107,8 @@ pub enum FailureKind {
     StreamMissing,
     /// Durable: JetStream is not available.
     JetStreamUnavailable,
+    /// Durable: JetStream, or the stream, has no leader, as too many servers of the cluster are missing.
+    NoLeader,
     /// Durable: the stream did not acknowledge the request in time. The request may be stored.
     NotConfirmed,
     /// Durable: the request is stored and will be executed, but its response did not arrive in time.
@@ -116,6 +123,8 @@ pub enum FailureKind {
     BadIdempotencyKey,
     /// The request whose outcome is asked for is unknown, or its outcome has expired.
     UnknownRequest,
+    /// Durable: the request was done, but there was no room to store its response.
+    ResponseNotKept,
 }
 
 /// A gRPC status code, as in the field `grpc-status`.
@@ -141,6 +150,8 @@ impl GrpcCode {
     pub const INTERNAL: Self = Self(13);
     /// UNAVAILABLE, 14.
     pub const UNAVAILABLE: Self = Self(14);
+    /// DATA_LOSS, 15.
+    pub const DATA_LOSS: Self = Self(15);
 
     /// Returns the number of the code.
     pub const fn as_u8(self) -> u8 {
@@ -180,6 +191,12 @@ impl FailureKind {
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "all consumers are busy"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "the consumer is stopping"),
             Self::Disconnected => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "not connected to NATS"),
+            Self::NotPermitted => (
+                S::SERVICE_UNAVAILABLE,
+                G::UNAVAILABLE,
+                true,
+                "the gateway lacks a permission for this request",
+            ),
             Self::Incompatible => {
                 (S::BAD_GATEWAY, G::INTERNAL, false, "the consumer does not understand this gateway")
             }
@@ -202,6 +219,7 @@ impl FailureKind {
             Self::JetStreamUnavailable => {
                 (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "JetStream does not work at the moment")
             }
+            Self::NoLeader => (S::SERVICE_UNAVAILABLE, G::UNAVAILABLE, true, "JetStream has no leader"),
             Self::NotConfirmed => (
                 S::GATEWAY_TIMEOUT,
                 G::DEADLINE_EXCEEDED,
@@ -230,6 +248,12 @@ impl FailureKind {
                 (S::BAD_REQUEST, G::INVALID_ARGUMENT, false, "the idempotency key cannot be used")
             }
             Self::UnknownRequest => (S::NOT_FOUND, G::NOT_FOUND, false, "nothing is known of this request"),
+            Self::ResponseNotKept => (
+                S::GONE,
+                G::DATA_LOSS,
+                false,
+                "the request was done, but there was no room to keep its response",
+            ),
         }
     }
 }
@@ -316,7 +340,7 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 30] = {
+    const ALL: [FailureKind; 33] = {
         use FailureKind::*;
         [
             NoRoute,
@@ -332,6 +356,7 @@ mod tests {
             Overloaded,
             Draining,
             Disconnected,
+            NotPermitted,
             Incompatible,
             BadResponse,
             ConsumerGone,
@@ -342,6 +367,7 @@ mod tests {
             StreamFull,
             StreamMissing,
             JetStreamUnavailable,
+            NoLeader,
             NotConfirmed,
             ResponseLate,
             Expired,
@@ -349,6 +375,7 @@ mod tests {
             InProgress,
             BadIdempotencyKey,
             UnknownRequest,
+            ResponseNotKept,
         ]
     };
 
@@ -363,6 +390,7 @@ mod tests {
             12 => "unimplemented",
             13 => "internal",
             14 => "unavailable",
+            15 => "data loss",
             other => panic!("{other} is in no row"),
         }
     }

@@ -10,9 +10,17 @@ pub struct Limits {
     pub fields: usize,
     /// Longest target of a request, and longest authority, in bytes. Default 8,192 each.
     pub target: usize,
-    /// The inline limit: largest frame that carries the first bytes of a body, in bytes. Default 65,536. The caller checks
-    /// it; encoding and decoding do not.
+    /// The inline limit: largest REQUEST, RESPONSE and DATA, in bytes. Default 65,536. Decoding checks it; encoding does not,
+    /// because the caller chooses how much of a body it puts into a frame.
     pub frame: usize,
+}
+
+impl Limits {
+    /// Returns the same limits for frames of durable requests, whose size only the NATS server limits.
+    #[must_use]
+    pub const fn stored(self) -> Self {
+        Self { frame: usize::MAX, ..self }
+    }
 }
 
 impl Default for Limits {

@@ -37,7 +37,7 @@ proptest! {
         let mut head = head;
         head.scheme = scheme;
         let body = body_besides(&head, body);
-        let limits = Limits::default();
+        let limits = Limits::default().stored();
         let payload = head.encode(&parts, Edit::default(), &body[..], trailers.as_ref(), &limits).unwrap();
         let frame = RequestFrame::decode(&payload, &limits).unwrap();
 
@@ -62,7 +62,7 @@ proptest! {
         (head, parts) in (response_head(), response_parts()),
         (body, trailers) in (body(), trailers()),
     ) {
-        let limits = Limits::default();
+        let limits = Limits::default().stored();
         let payload = head.encode(&parts, Edit::default(), &body[..], trailers.as_ref(), &limits).unwrap();
         let frame = ResponseFrame::decode(&payload, &limits).unwrap();
 
@@ -80,7 +80,7 @@ proptest! {
         body in body(),
     ) {
         let encode = |head: &RequestHead| {
-            head.encode(&parts, Edit::default(), &body[..], None, &Limits::default()).unwrap()
+            head.encode(&parts, Edit::default(), &body[..], None, &Limits::default().stored()).unwrap()
         };
         let again = RequestHead::with_attempt(&encode(&head), attempt).unwrap();
         let mut other = head;
@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn frames_of_every_kind_cross(frame in any_frame()) {
         let payload = encode(&frame);
-        let again = Frame::decode(&payload, &Limits::default()).unwrap();
+        let again = Frame::decode(&payload, &Limits::default().stored()).unwrap();
         prop_assert_eq!(describe(&again), describe(&frame));
         prop_assert_eq!(encode(&again), payload);
     }
@@ -100,7 +100,7 @@ proptest! {
     fn a_frame_that_ends_early_is_refused(frame in any_frame(), end in any::<Index>()) {
         let payload = encode(&frame);
         let cut = payload.slice(..end.index(payload.len()));
-        prop_assert!(matches!(Frame::decode(&cut, &Limits::default()), Err(DecodeError::Malformed(_))));
+        prop_assert!(matches!(Frame::decode(&cut, &Limits::default().stored()), Err(DecodeError::Malformed(_))));
     }
 
     #[test]
@@ -169,7 +169,7 @@ fn assert_harmless(bytes: Vec<u8>) {
 }
 
 fn tight() -> Limits {
-    let mut limits = Limits::default();
+    let mut limits = Limits::default().stored();
     limits.fields = 16;
     limits.target = 64;
     limits
@@ -177,7 +177,7 @@ fn tight() -> Limits {
 
 #[test]
 fn the_largest_number_of_fields_crosses_and_one_more_does_not() {
-    let limits = Limits::default();
+    let limits = Limits::default().stored();
     let mut parts = Request::new(()).into_parts().0;
     for number in 0..limits.fields {
         let name = HeaderName::try_from(format!("x-{}", number % 100)).unwrap();
@@ -194,7 +194,7 @@ fn the_largest_number_of_fields_crosses_and_one_more_does_not() {
 /// A decoder must not trust counts and lengths in the payload.
 #[test]
 fn claimed_counts_allocate_nothing() {
-    let mut limits = Limits::default();
+    let mut limits = Limits::default().stored();
     limits.fields = usize::MAX;
     for head in ["fields", "trailers"] {
         let key = if head == "fields" { 2 } else { 4 };
@@ -227,7 +227,7 @@ fn hop_by_hop_fields_of_a_peer_are_dropped() {
         payload.extend([0x58, u8::try_from(value.len()).unwrap()]);
         payload.extend(value.replace('\x00', "\t").as_bytes());
     }
-    let frame = ResponseFrame::decode(&payload.into(), &Limits::default()).unwrap();
+    let frame = ResponseFrame::decode(&payload.into(), &Limits::default().stored()).unwrap();
     let left: Vec<_> =
         frame.parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     assert_eq!(left, [("a", &b"1"[..]), ("a", b"5"), ("d", b"3")]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::Client;
 use http::HeaderName;
 use narun_core::{Limits, Namespace};
+use narun_nats::NatsEvents;
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 
@@ -77,6 +78,29 @@ impl GatewayBuilder {
     /// [gRPC routes](Route::grpc), whose calls bring their own limit.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
+        self
+    }
+
+    /// How long a lost connection to NATS may take to be restored before requests that wait for a response get 502, and how
+    /// long after it is back "no responders" does not mean that a consumer is gone: consumers may connect later than the
+    /// gateway. Default 5 s, for which requests to an app without consumers get their 503 late.
+    pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
+        self.settings.reconnect_grace = grace;
+        self
+    }
+
+    /// The events of the client, whose [callback](NatsEvents::callback) is that of the client's options. Default: none.
+    ///
+    /// With them, a request that NATS does not permit gets 503 at once, and [`build`](Self::build) fails at once without the
+    /// permission to subscribe. Otherwise such a request times out.
+    pub fn nats_events(mut self, events: NatsEvents) -> Self {
+        self.settings.events = events;
+        self
+    }
+
+    /// How long to wait, with a connection, until the inbox receives messages. Default 10 s.
+    pub const fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = timeout;
         self
     }
 

@@ -93,6 +93,7 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// | `duplicate_window_seconds` | how long the server recognises a request that is published twice | 120 |
 /// | `outcome_ttl_seconds` | how long outcomes are kept | 86,400 (24 hours) |
 /// | `declare` | whether to create what is missing, see [`StreamSettings::declare`] | `true` |
+/// | `domain` | the JetStream domain of another server, see [`StreamSettings::domain`] | that of the server |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|

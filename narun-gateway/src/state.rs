@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, request};
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureContext, Limits};
+use narun_nats::Denied;
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
 use narun_nats::jetstream::caller_scope;
 use tokio::sync::watch;
@@ -30,6 +31,9 @@ use crate::status::StatusPaths;
 
 /// How long the server may take to confirm what was published last.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// The pause between two checks for a connection.
+const CONNECTION: Duration = Duration::from_millis(50);
 
 /// What the requests of a gateway share.
 pub(crate) struct GatewayState {
@@ -82,7 +86,9 @@ impl GatewayState {
             sender.send_replace(true);
         });
         let reader = reader.abort_handle();
+        settings.events.listen(&endpoint);
         let needs = table.durable_needs();
+        let has_direct = table.has_direct();
         let table = ArcSwap::from_pointee(table);
         let budget = Arc::new(Budget::new(settings.budget));
         let mut flow = FlowConfig::default();
@@ -106,12 +112,42 @@ impl GatewayState {
             reader,
         });
         list.log(&state.settings.namespace);
-        if let Some(needs) = needs {
-            state.status.start();
-            let declared = state.store.declare(needs.outcomes).await;
-            declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
+        let inbox = [state.endpoint.subject()];
+        let start = async {
+            if let Some(needs) = needs {
+                state.status.start();
+                let declared = state.store.declare(needs.outcomes).await;
+                declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
+            }
+            if has_direct {
+                state.subscribed().await.map_err(BuildError::NotPermitted)?;
+            }
+            Ok::<_, BuildError>(())
+        };
+        tokio::select! {
+            biased;
+            denied = state.settings.events.subscription_denied(&inbox) => {
+                return Err(BuildError::NotPermitted(denied));
+            }
+            started = start => started?,
         }
         Ok(state)
+    }
+
+    /// Waits until the inbox receives messages, unless there is no connection.
+    async fn subscribed(&self) -> Result<(), Denied> {
+        let limit = self.settings.start_timeout;
+        // Nobody subscribes to this subject. A gateway needs no permission to publish to its own inbox.
+        let absent = self.endpoint.replies().absent();
+        let subscribed = self.endpoint.subscribed(limit, absent);
+        tokio::select! {
+            subscribed = subscribed => subscribed,
+            () = async {
+                while !self.is_disconnected() {
+                    tokio::time::sleep(CONNECTION).await;
+                }
+            } => Ok(()),
+        }
     }
 
     /// Replaces all routes, and declares what the new ones need in the background.
@@ -166,6 +202,10 @@ impl GatewayState {
 
     pub(crate) const fn status(&self) -> &StatusPaths {
         &self.status
+    }
+
+    pub(crate) const fn reconnect_grace(&self) -> Duration {
+        self.settings.reconnect_grace
     }
 
     pub(crate) const fn lingering(&self) -> &Arc<Lingering> {

@@ -118,7 +118,7 @@ impl IntoStatus for ApiError {
         debug!(%error, "a request to JetStream failed");
         match error {
             Self::TimedOut(_) => jetstream_late(),
-            Self::NoResponders => no_jetstream(),
+            Self::NoResponders | Self::NoLeader => no_jetstream(),
             Self::TooLarge => too_large_for_nats(),
             Self::InvalidSubject => invalid_subject(),
             Self::Encode(_) => Status::internal("the request could not be encoded"),

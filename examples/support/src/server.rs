@@ -148,6 +148,21 @@ impl Server {
         self.end(Signal::USR2, LAME_DUCK_LIMIT)
     }
 
+    /// Has the server read this configuration in place of the one of [`ServerBuilder::config`]: SIGHUP. The server does so
+    /// soon, and keeps the old one if the new one is invalid. Does nothing if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] and [`Error::Process`] if the system refuses.
+    pub fn reload(&mut self, config: impl Into<String>) -> Result<(), Error> {
+        self.setup.config = Some(config.into());
+        self.write_configuration()?;
+        match &mut self.process {
+            Some(process) => process.signal(Signal::HUP).map_err(Error::process),
+            None => Ok(()),
+        }
+    }
+
     /// Starts the server again, on the same port and with the same store. Kills it first if it runs.
     ///
     /// If the port is in use, this retries for 30 s. A client that tries to connect to a port of
@@ -240,12 +255,18 @@ impl Server {
         if self.setup.jetstream {
             arguments.push("-js".into());
         }
-        if let Some(text) = self.setup.configuration() {
-            let path = scratch.join("nats-server.conf");
-            fs::write(&path, text).map_err(Error::file(&path))?;
+        if let Some(path) = self.write_configuration()? {
             arguments.extend(["-c".into(), path.into()]);
         }
         Ok(arguments)
+    }
+
+    /// Writes the configuration file. Returns `None` if the server needs none.
+    fn write_configuration(&self) -> Result<Option<PathBuf>, Error> {
+        let Some(text) = self.setup.configuration() else { return Ok(None) };
+        let path = self.scratch.path().join("nats-server.conf");
+        fs::write(&path, text).map_err(Error::file(&path))?;
+        Ok(Some(path))
     }
 
     fn log_since(&self, start: u64) -> String {

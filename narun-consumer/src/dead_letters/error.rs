@@ -1,8 +1,6 @@
-use std::fmt;
-
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
-use narun_nats::jetstream::{BodyStoreError, DeclareError, OutcomeError};
+use narun_nats::jetstream::{ApiError, BodyStoreError, DeclareError, OutcomeError};
 
 /// Why dead letters could not be listed, put back or deleted.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +24,8 @@ pub enum DeadLetterError {
 }
 
 impl DeadLetterError {
-    pub(super) fn unavailable(error: impl fmt::Display) -> Self {
-        Self::Unavailable(error.to_string())
+    pub(super) fn unavailable(error: impl std::error::Error + 'static) -> Self {
+        Self::Unavailable(ApiError::describe(&error))
     }
 
     pub(super) fn from_raw(error: RawMessageError) -> Self {

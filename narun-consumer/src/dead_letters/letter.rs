@@ -24,7 +24,7 @@ impl DeadLetter {
         let app = message.subject.strip_prefix(subjects.trim_end_matches('>')).unwrap_or_default();
         let text = |name: &str| message.headers.get(name).map_or("", |value| value.as_str());
         let accepted = text(header::ACCEPTED).parse().ok().map(Duration::from_millis);
-        let frame = RequestFrame::decode(&message.payload, &Limits::default()).ok();
+        let frame = RequestFrame::decode(&message.payload, &Limits::default().stored()).ok();
         Self {
             sequence: message.sequence,
             app: app.to_owned(),

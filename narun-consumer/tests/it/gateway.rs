@@ -142,6 +142,24 @@ impl Exchange {
         }
     }
 
+    /// Waits for a response that the consumer sends again until it is confirmed, and confirms it.
+    pub(crate) async fn doubtful_response(&mut self) -> Box<ResponseFrame> {
+        loop {
+            match self.frame().await {
+                (Frame::Working(_), _) => {}
+                (Frame::Response(response), Some(consumer)) => {
+                    let (probe, reply) = self.frame().await;
+                    assert!(matches!(probe, Frame::Probe), "{probe:?}");
+                    assert_eq!(reply.as_ref(), Some(&consumer));
+                    let gone = Reset { code: ResetCode::Gone, text: String::new(), ran: true };
+                    self.send_frame(&consumer, gone.encode()).await;
+                    return response;
+                }
+                (other, reply) => panic!("{other:?} {reply:?}"),
+            }
+        }
+    }
+
     /// Waits for WORKING, and returns the consumer's token.
     pub(crate) async fn working(&mut self) -> Subject {
         let (frame, reply) = self.frame().await;

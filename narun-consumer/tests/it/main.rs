@@ -7,6 +7,7 @@ mod logged;
 mod lossy;
 
 mod admission;
+mod bad_days;
 mod declare;
 mod durable;
 mod ending;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event};
 use futures::future::join_all;
 use http::{Method, Request, Response, StatusCode};
-use narun_consumer::{Body, serve};
-use narun_gateway::{Gateway, Route};
+use narun_consumer::{Body, NatsEvents, Permission, ServeError, serve};
+use narun_gateway::{BuildError, Gateway, Route};
 use narun_support::Server;
 use tokio::sync::Notify;
 use tower::service_fn;
@@ -204,4 +204,72 @@ async fn are_refused(
         expected += 1;
         eventually(subject, async || refusals.count() == expected).await;
     }
+}
+
+/// A user who may do anything but this.
+fn except(permission: &str, subject: &str) -> String {
+    let limits = format!("{{ {permission}: {{ deny: [\"{subject}\"] }} }}");
+    format!("authorization {{ users: [ {{ user: any, password: any, permissions: {limits} }} ] }}")
+}
+
+async fn connect(server: &Server, events: &NatsEvents) -> Client {
+    let options = ConnectOptions::with_user_and_password("any".to_owned(), "any".to_owned());
+    options.event_callback(events.callback()).connect(server.url()).await.expect("a connection")
+}
+
+fn text(body: &[u8]) -> &str {
+    std::str::from_utf8(body).expect("a text")
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_permitted_is_503_at_once() {
+    let server = Server::builder().config(except("publish", "call.TASK.app")).start().expect("a nats-server");
+    let events = NatsEvents::new();
+    let gateway = Gateway::builder(connect(&server, &events).await)
+        .nats_events(events)
+        .route(Route::any("/app", "app"))
+        .route(Route::any("/other", "other"))
+        // Longer than the test waits.
+        .timeout(Duration::from_secs(600))
+        .build()
+        .await
+        .expect("a gateway");
+    for method in [Method::GET, Method::POST, Method::POST] {
+        let answer = soon("a response", send(&gateway, request(method, "/app", ""))).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text(&answer.body).contains("permission"), "{answer:?}");
+    }
+    let answer = soon("a response", send(&gateway, get("/other"))).await;
+    assert!(text(&answer.body).contains("no consumer"), "{answer:?}");
+    assert!(format!("{gateway:?}").contains("open_tokens: 0"), "{gateway:?}");
+}
+
+#[tokio::test]
+async fn a_consumer_or_gateway_that_may_not_subscribe_does_not_start() {
+    let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    for (subject, denied) in [("call.TASK.app", "call.TASK.app"), ("_INBOX.>", "_INBOX.")] {
+        let server = Server::builder().config(except("subscribe", subject)).start().expect("a nats-server");
+        let events = NatsEvents::new();
+        let served = serve(connect(&server, &events).await, "app", service).nats_events(events);
+        let served = soon("an error", served.start_timeout(Duration::from_secs(600)).into_future()).await;
+        let Err(ServeError::NotPermitted(error)) = served else { panic!("{served:?}") };
+        assert_eq!(error.permission, Permission::Subscribe);
+        assert!(error.subject.starts_with(denied), "{error}");
+    }
+    // With and without the events of the client.
+    let server = Server::builder().config(except("subscribe", "_INBOX.>")).start().expect("a nats-server");
+    for (with_events, timeout) in [(true, 600_000), (false, 1)] {
+        let events = NatsEvents::new();
+        let mut builder = Gateway::builder(connect(&server, &events).await)
+            .route(Route::any("/", "app"))
+            .start_timeout(Duration::from_millis(timeout));
+        if with_events {
+            builder = builder.nats_events(events);
+        }
+        let built = soon("an error", builder.build()).await;
+        assert!(matches!(built, Err(BuildError::NotPermitted(_))), "{built:?}");
+    }
+    let served = serve(connect(&server, &NatsEvents::new()).await, "app", service);
+    let served = soon("an error", served.start_timeout(Duration::from_millis(1)).into_future()).await;
+    assert!(matches!(served, Err(ServeError::NotPermitted(_))), "{served:?}");
 }

@@ -1,15 +1,17 @@
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Statistics, StatusCode, Subscriber};
+use async_nats::{Client, Message, Statistics, StatusCode, Subscriber};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
 use narun_core::Limits;
 use narun_core::exchange::ConnectionChange;
+use tokio::sync::Notify;
 
 use crate::inbox::{Endpoint, Notice, ReplyPolicy};
 use crate::link::{Link, OutgoingMessage, PublishError};
@@ -18,9 +20,21 @@ use crate::link::{Link, OutgoingMessage, PublishError};
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 /// A [`Link`] over async-nats.
+///
+/// A message that waits for the connection is dropped with the future that publishes it, while the client's own queue would
+/// send it when it is out of date.
 pub struct NatsLink {
     client: Client,
     statistics: Arc<Statistics>,
+    restored: Arc<Restored>,
+}
+
+/// Wakes the messages that wait for the connection.
+#[derive(Debug, Default)]
+struct Restored {
+    notify: Notify,
+    /// Whether no task watches the connection any more, so that there is nothing to wait for.
+    is_over: AtomicBool,
 }
 
 /// The client's connection task has ended: no message will ever arrive again.
@@ -36,6 +50,7 @@ pub struct InboxReader {
     subscriber: Subscriber,
     /// The connection as it was last seen: its epoch, and whether it was up.
     seen: (u64, bool),
+    restored: Arc<Restored>,
 }
 
 /// Opens an endpoint over this client, with an inbox of its own below the client's inbox prefix.
@@ -52,11 +67,13 @@ pub async fn open(
     observe: impl Fn(Notice) + Send + Sync + 'static,
 ) -> Result<(Arc<Endpoint>, InboxReader), ClientLost> {
     let prefix = inbox_prefix(&client);
-    let link = NatsLink { statistics: client.statistics(), client: client.clone() };
+    let restored = Arc::<Restored>::default();
+    let link =
+        NatsLink { statistics: client.statistics(), client: client.clone(), restored: restored.clone() };
     let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, observe));
     let subscriber = client.subscribe(endpoint.subject()).await.map_err(|_| ClientLost)?;
     let seen = (endpoint.epoch(), endpoint.is_connected());
-    Ok((endpoint.clone(), InboxReader { endpoint, subscriber, seen }))
+    Ok((endpoint.clone(), InboxReader { endpoint, subscriber, seen, restored }))
 }
 
 /// The prefix that the client was given for its inboxes.
@@ -84,7 +101,9 @@ impl Link for NatsLink {
     fn publish(&self, message: OutgoingMessage<'_>) -> BoxFuture<'static, Result<(), PublishError>> {
         let OutgoingMessage { to, reply, headers, payload } = message;
         let (client, headers) = (self.client.clone(), headers.cloned());
+        let restored = self.restored.clone();
         async move {
+            restored.wait(&client).await;
             let published = match (reply, headers) {
                 (Some(reply), None) => client.publish_with_reply(to, reply, payload).await,
                 (None, None) => client.publish(to, payload).await,
@@ -114,6 +133,20 @@ impl Link for NatsLink {
 impl fmt::Debug for NatsLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsLink").field("state", &self.client.connection_state()).finish_non_exhaustive()
+    }
+}
+
+impl Restored {
+    /// Waits until the client is connected. It has no limit of its own, as every exchange has one.
+    async fn wait(&self, client: &Client) {
+        loop {
+            let mut notified = pin!(self.notify.notified());
+            notified.as_mut().enable();
+            if client.connection_state() == State::Connected || self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            notified.await;
+        }
     }
 }
 
@@ -147,26 +180,46 @@ impl InboxReader {
                     self.endpoint.deliver_connection(ConnectionChange::Lost, u64::MAX);
                     return ClientLost;
                 }
-                Some(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
-                    self.endpoint.deliver_no_responders(&message.subject);
-                }
                 Some(Some(message)) => {
-                    self.endpoint.deliver(&message.subject, message.payload, message.reply);
+                    // Messages of a new connection must not be taken for those of the one before.
+                    if self.seen != (self.endpoint.epoch(), true) {
+                        self.watch();
+                    }
+                    self.deliver(message);
                 }
                 None => self.watch(),
             }
         }
     }
 
+    fn deliver(&self, message: Message) {
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            self.endpoint.deliver_no_responders(&message.subject);
+        } else {
+            self.endpoint.deliver(&message.subject, message.payload, message.reply);
+        }
+    }
+
     /// Notifies the exchanges if the connection has changed since it was last looked at.
     fn watch(&mut self) {
-        let (epoch, connected) = (self.endpoint.epoch(), self.endpoint.is_connected());
-        if (self.seen.1 && !connected) || epoch != self.seen.0 {
+        let seen = std::mem::replace(&mut self.seen, (self.endpoint.epoch(), self.endpoint.is_connected()));
+        let (epoch, connected) = self.seen;
+        if seen == self.seen {
+            return;
+        }
+        if seen.1 || epoch != seen.0 {
             self.endpoint.deliver_connection(ConnectionChange::Lost, epoch + u64::from(!connected));
         }
-        if epoch != self.seen.0 {
-            self.endpoint.deliver_connection(ConnectionChange::Restored, epoch);
+        if connected {
+            self.endpoint.deliver_connection(ConnectionChange::Restored, u64::MAX);
+            self.restored.notify.notify_waiters();
         }
-        self.seen = (epoch, connected);
+    }
+}
+
+impl Drop for InboxReader {
+    fn drop(&mut self) {
+        self.restored.is_over.store(true, Ordering::Relaxed);
+        self.restored.notify.notify_waiters();
     }
 }

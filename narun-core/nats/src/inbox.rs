@@ -1,5 +1,6 @@
 //! A process's inbox: its subscription, the tokens of its exchanges, and their mailboxes.
 
+mod denials;
 mod endpoint;
 mod mailbox;
 mod policy;

@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod events;
 mod link;
+mod permissions;
 
 pub use access::{AccessError, NatsAccess};
 pub use async_nats;
@@ -17,3 +18,4 @@ pub use client::{ClientLost, InboxReader, NatsLink, open};
 pub use clock::Timer;
 pub use events::{RepeatedEvents, Summary};
 pub use link::{Link, Outgoing, OutgoingMessage, PublishError};
+pub use permissions::{Denied, NatsEvents, Permission};

@@ -22,7 +22,8 @@ pub trait Link: Send + Sync + 'static {
     /// [`PublishError::Full`] if the client's queue has no room now; see [`Link::publish`].
     fn try_publish(&self, message: &OutgoingMessage<'_>) -> Result<(), PublishError>;
 
-    /// Publishes a message, and waits for room in the client's queue. Slow: for use after [`PublishError::Full`] alone.
+    /// Publishes a message, and waits for a connection and for room in the client's queue. Slow: for use after
+    /// [`PublishError::Full`], or while the client is disconnected.
     fn publish(&self, message: OutgoingMessage<'_>) -> BoxFuture<'static, Result<(), PublishError>>;
 
     /// Returns whether the client is connected.
@@ -57,6 +58,9 @@ pub enum PublishError {
     /// The payload exceeds the server's limit.
     #[error("the payload exceeds the server's limit")]
     TooLarge,
+    /// The user lacks the permission to publish to the subject.
+    #[error("the user may not publish to the subject")]
+    Denied,
     /// The client has closed, or rejected the subject.
     #[error("the client does not accept messages")]
     Closed,

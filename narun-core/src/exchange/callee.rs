@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::FlowConfig;
+use super::{ConnectionChange, FlowConfig};
 use crate::frame::{Credit, Frame, RequestHead, Reset, ResetCode, Working, encode_probe};
 use crate::{BodyErrorKind, Time};
 use bodies::Bodies;
@@ -20,8 +20,9 @@ pub struct CalleeConfig {
     pub working_after: Duration,
     /// Interval between further WORKING frames until the response. Default 5 s.
     pub working_every: Duration,
-    /// Time for which frames to the gateway may meet "no responders" before the gateway counts as gone: its connection
-    /// may be lost and restored soon. Meanwhile a frame is sent again every [`CalleeConfig::working_after`]. Default 2 s.
+    /// Time in which an absent gateway does not count as gone, after a frame to it first met "no responders" and after the
+    /// own connection was restored: the gateway's connection may be restored later. Meanwhile a frame is sent again every
+    /// [`CalleeConfig::working_after`]. Default 5 s.
     pub grace: Duration,
     /// Name of this process in its frames, at most 256 bytes. Default `None`.
     pub instance: Option<String>,
@@ -34,7 +35,7 @@ impl Default for CalleeConfig {
         Self {
             working_after: Duration::from_millis(250),
             working_every: Duration::from_secs(5),
-            grace: Duration::from_secs(2),
+            grace: Duration::from_secs(5),
             instance: None,
             flow: FlowConfig::default(),
         }
@@ -60,6 +61,10 @@ pub struct Callee<A> {
     unheard_since: Option<Time>,
     /// Whether the last WORKING met "no responders".
     unheard: bool,
+    /// Whether the own connection is lost now. Nothing is published meanwhile.
+    away: bool,
+    /// Until when "no responders" may mean that the gateway is not connected again yet.
+    returning_until: Option<Time>,
     /// Credit for the response's body, and the largest payload, as the REQUEST states them.
     credit: u64,
     max_payload: u64,
@@ -129,6 +134,8 @@ impl<A: Clone + PartialEq> Callee<A> {
             own_max_payload: max_payload,
             unheard_since: None,
             unheard: false,
+            away: false,
+            returning_until: None,
             credit: head.credit,
             max_payload: head.max_payload,
             outbox: VecDeque::new(),
@@ -150,7 +157,13 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     /// Returns the next message to publish, or `None` if there is none for now.
+    ///
+    /// While the connection is lost, there is none before the end of the exchange: messages would be out of date when they
+    /// are sent.
     pub fn poll_transmit(&mut self) -> Option<CalleeTransmit<A>> {
+        if self.away && !self.ended {
+            return None;
+        }
         self.outbox.pop_front().or_else(|| self.poll_bodies())
     }
 
@@ -171,6 +184,9 @@ impl<A: Clone + PartialEq> Callee<A> {
             return;
         }
         if let Frame::Reset(reset) = frame {
+            if self.is_confirming() {
+                return self.end(BodyErrorKind::Reset);
+            }
             return self.cancelled(match reset.code {
                 ResetCode::Gone => Cancelled::Gone,
                 ResetCode::Deadline => Cancelled::Deadline,
@@ -197,11 +213,30 @@ impl<A: Clone + PartialEq> Callee<A> {
             return;
         }
         let since = *self.unheard_since.get_or_insert(now);
-        if now - since >= self.config.grace {
+        let until = self.returning_until.map_or(since, |until| until.max(since));
+        let until = until.max(since + self.config.grace);
+        if until <= now && !self.away {
             return self.cancelled(Cancelled::Gone);
         }
         self.unheard = true;
         self.working_at = now + self.config.working_after;
+    }
+
+    /// Handles the loss or the restoration of the connection to NATS.
+    pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
+        if self.ended {
+            return;
+        }
+        let was_away = std::mem::replace(&mut self.away, connection == ConnectionChange::Lost);
+        if self.away {
+            return;
+        }
+        self.returning_until = Some(now + self.config.grace);
+        if self.resume_bodies(now) {
+            self.call(true);
+        } else if was_away {
+            self.working_at = self.working_at.min(now);
+        }
     }
 
     /// Handles the passing of time. Call it at the moment that [`Callee::poll_timeout`] returned; earlier calls do no
@@ -211,42 +246,85 @@ impl<A: Clone + PartialEq> Callee<A> {
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
+            if self.is_confirming() {
+                return self.end(BodyErrorKind::Reset);
+            }
             let why = if self.waits_for_client() { Cancelled::ByCaller } else { Cancelled::Deadline };
             return self.break_off(ResetCode::Deadline, why);
         }
         if self.working_at <= now {
-            if !std::mem::take(&mut self.unheard) {
-                self.unheard_since = None;
-            }
-            let pause = self.unheard_since.map_or(self.config.working_every, |_| self.config.working_after);
-            let (at, payload) = if !self.has_responded() {
-                let working =
-                    Working { version: crate::frame::VERSION, instance: self.config.instance.clone() };
-                (now + pause, working.encode())
-            } else if self.unheard_since.is_some() {
-                (now + pause, encode_probe())
-            } else {
-                (Time::MAX, encode_probe())
-            };
-            self.working_at = at;
-            self.transmit(self.gateway.clone(), payload, true);
+            self.working_due(now);
         }
-        self.handle_bodies_timeout(now);
+        if !self.ended {
+            self.handle_bodies_timeout(now);
+        }
+    }
+
+    /// Sends WORKING, or asks for the gateway after the response.
+    fn working_due(&mut self, now: Time) {
+        if self.away {
+            self.working_at = now + self.config.working_every;
+            return;
+        }
+        if !std::mem::take(&mut self.unheard) {
+            self.unheard_since = None;
+        }
+        let is_unheard = self.unheard_since.is_some();
+        if self.is_confirming() {
+            return self.confirm(now);
+        }
+        let pause = if is_unheard { self.config.working_after } else { self.config.working_every };
+        self.working_at = if self.has_responded() && !is_unheard { Time::MAX } else { now + pause };
+        self.call(is_unheard);
+    }
+
+    /// Shows the gateway that this side is there: with WORKING, or with a PROBE after the response. If `is_doubtful`, the
+    /// gateway may have missed frames: the response is sent again, and CREDIT states how many DATA were sent.
+    fn call(&mut self, is_doubtful: bool) {
+        let mut frames = Vec::new();
+        let bodies = self.bodies.as_deref();
+        let has_responded = self.has_responded();
+        if !has_responded {
+            let version = crate::frame::VERSION;
+            frames.push(Working { version, instance: self.config.instance.clone() }.encode());
+        }
+        let is_watching = bodies.is_some_and(|bodies| bodies.watch.at.is_some());
+        if is_doubtful && let Some(bodies) = bodies {
+            frames.extend(bodies.response.clone());
+            frames.extend(is_watching.then(|| bodies.flow.standing().encode()));
+        }
+        if has_responded || (is_doubtful && is_watching) {
+            frames.push(encode_probe());
+        }
+        for frame in frames {
+            self.transmit(self.gateway.clone(), frame, true);
+        }
     }
 
     /// Gives the request up. The gateway receives RESET with `code` and `text`; `ran` states whether the handler ran, or
     /// may have.
     pub fn abort(&mut self, code: ResetCode, text: &str, ran: bool) {
         if !self.ended {
-            let reset = Reset { code, text: text.to_owned(), ran };
-            self.transmit(self.gateway.clone(), reset.encode(), false);
+            if !self.is_confirming() {
+                let reset = Reset { code, text: text.to_owned(), ran };
+                self.transmit(self.gateway.clone(), reset.encode(), false);
+            }
             self.end(BodyErrorKind::Reset);
         }
     }
 
     /// Responds with this encoded RESPONSE, which has the whole body. The exchange ends.
-    pub fn respond(&mut self, _now: Time, response: Bytes) {
-        if !self.ended {
+    ///
+    /// If the gateway may not have been reachable lately, the exchange ends later: the response is sent again until the
+    /// gateway has received it, at most for [`CalleeConfig::grace`].
+    pub fn respond(&mut self, now: Time, response: Bytes) {
+        if self.ended || self.is_confirming() {
+            return;
+        }
+        let is_returning = self.returning_until.is_some_and(|until| now < until);
+        if self.away || is_returning || self.unheard_since.is_some() {
+            self.begin_to_confirm(now, response);
+        } else {
             self.transmit(self.gateway.clone(), response, false);
             self.end(BodyErrorKind::Reset);
         }
@@ -266,8 +344,11 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    /// Ends the exchange with an event for the consumer.
+    /// Ends the exchange with an event for the consumer, unless the handler's work is done.
     fn cancelled(&mut self, why: Cancelled) {
+        if self.is_confirming() {
+            return self.end(BodyErrorKind::Reset);
+        }
         self.end(match why {
             Cancelled::ByCaller => BodyErrorKind::Reset,
             Cancelled::Broken => BodyErrorKind::Gap,

@@ -18,6 +18,9 @@ use bodies::Bodies;
 
 pub use config::CallerConfig;
 
+/// How many attempts follow the first one while consumers are returning, at most: ten in one grace.
+const MOST_ATTEMPTS: usize = 32;
+
 /// The gateway's side of an exchange.
 ///
 /// See the [module](super) for the order of calls. The exchange ends with its first event, unless that is a response
@@ -39,8 +42,12 @@ pub struct Caller<A> {
     /// When a lost connection ends the exchange.
     grace_until: Option<Time>,
     resent_after_loss: bool,
+    /// Whether the connection is lost now. Nothing is published meanwhile.
+    away: bool,
     /// Until when "no responders" may mean that the consumers are not connected again yet.
     returning_until: Option<Time>,
+    /// Whether the last frame to the consumer met "no responders". No part of a body is sent meanwhile.
+    unheard: bool,
     watch: Watch,
     /// How many attempts `poll_transmit` has returned.
     published: u8,
@@ -100,7 +107,9 @@ impl<A: Clone + PartialEq> Caller<A> {
             resends_left: config.resends,
             grace_until: None,
             resent_after_loss: false,
+            away: false,
             returning_until: None,
+            unheard: false,
             watch,
             published: 0,
             outbox: VecDeque::new(),
@@ -112,8 +121,20 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
+    /// States that the connection to NATS was restored at `at`, before this exchange began: consumers may not be connected
+    /// again yet. Call it before all other inputs.
+    pub fn restored_at(&mut self, at: Time) {
+        self.returning_until = Some(at + self.config.grace);
+    }
+
     /// Returns the next message to publish, or `None` if there is none for now.
+    ///
+    /// While the connection is lost, there is none before the end of the exchange: messages would be out of date when they
+    /// are sent.
     pub fn poll_transmit(&mut self) -> Option<CallerTransmit<A>> {
+        if self.away && !self.ended {
+            return None;
+        }
         let attempt = self.published;
         if !self.ended && usize::from(attempt) <= self.others.len() && self.is_repeatable() {
             self.published += 1;
@@ -129,8 +150,9 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// Returns when to call [`Caller::handle_timeout`], or `None` if the exchange has ended.
     pub fn poll_timeout(&self) -> Option<Time> {
+        let probe_at = self.watch.at.filter(|_| !self.away);
         let others =
-            [self.silence_at, self.resend_at, self.grace_until, self.watch.at, self.poll_bodies_timeout()];
+            [self.silence_at, self.resend_at, self.grace_until, probe_at, self.poll_bodies_timeout()];
         let earliest = others.into_iter().flatten().fold(self.deadline, Time::min);
         (!self.ended).then_some(earliest)
     }
@@ -153,28 +175,37 @@ impl<A: Clone + PartialEq> Caller<A> {
         }
     }
 
-    /// Handles an invalid payload that arrived at the token of `attempt`.
-    pub fn handle_malformed(&mut self, _now: Time, attempt: u8, error: &DecodeError) {
+    /// Handles an invalid payload that arrived at the token of `attempt`: the exchange fails. Its sender receives RESET, if
+    /// it is the consumer or named this `reply`.
+    pub fn handle_malformed(&mut self, _now: Time, attempt: u8, error: &DecodeError, reply: Option<A>) {
         if self.ended || matches!(self.attempt(attempt), None | Some(Attempt::Over)) {
             return;
+        }
+        let is_known = self.attempts().any(|attempt| attempt.consumer() == reply.as_ref());
+        if !is_known {
+            self.transmit(reply, encode_reset(ResetCode::Internal), None);
         }
         self.fail(Failure::new(FailureKind::BadResponse).with_cause(error.to_string()), ResetCode::Internal);
     }
 
-    /// Handles "no responders": no subscription received the request of `attempt`, or a PROBE of it.
+    /// Handles "no responders": no subscription received the request of `attempt`, or another frame that names its token.
+    ///
+    /// That means nothing while the connection is lost, and for [`CallerConfig::grace`] after it was restored: the frame is
+    /// sent again. A consumer that has missed a part of a body notices it by the CREDIT that is sent with a PROBE.
     pub fn handle_no_responders(&mut self, now: Time, attempt: u8) {
         if self.ended {
             return;
         }
-        let returning = self.returning_until.is_some_and(|until| now < until);
-        let again = now + self.config.grace / 4;
+        let returning = self.away || self.returning_until.is_some_and(|until| now < until);
+        let again = now + self.config.grace / 10;
         let kind = match self.attempt(attempt) {
-            Some(Attempt::Sent) if returning && self.resends_left > 0 => {
-                self.resends_left -= 1;
+            // Nobody has received it, so it is sent again whatever its method, and beyond the other resends.
+            Some(Attempt::Sent) if returning && self.is_repeatable() && self.others.len() < MOST_ATTEMPTS => {
                 self.resend_at = Some(again);
                 return self.lose(now, attempt, FailureKind::NoConsumer.into());
             }
             Some(Attempt::Taken { .. }) if returning => {
+                self.unheard = true;
                 self.watch.probe_at(again);
                 return;
             }
@@ -190,25 +221,31 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     /// Handles the loss or the restoration of the connection to NATS.
+    ///
+    /// The exchange fails if no frame arrives for [`CallerConfig::grace`] after either.
     pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
         if self.ended {
             return;
         }
-        self.returning_until = (connection == ConnectionChange::Restored).then(|| now + self.config.grace);
+        let was_away = std::mem::replace(&mut self.away, connection == ConnectionChange::Lost);
+        let grace = now + self.config.grace;
         match connection {
             ConnectionChange::Lost => {
                 self.silence_at = None;
-                self.grace_until.get_or_insert(now + self.config.grace);
+                self.returning_until = None;
+                self.grace_until = Some(grace);
             }
-            ConnectionChange::Restored
-                if self.config.idempotent && !self.resent_after_loss && self.is_repeatable() =>
-            {
-                self.resent_after_loss = true;
-                self.grace_until = None;
-                self.send_again();
+            ConnectionChange::Restored => {
+                self.returning_until = Some(grace);
+                self.grace_until = self.grace_until.map(|_| grace);
+                if was_away && self.config.idempotent && !self.resent_after_loss && self.is_repeatable() {
+                    self.resent_after_loss = true;
+                    self.grace_until = None;
+                    self.send_again();
+                }
+                // An attempt that was taken goes on if its consumer responds before the grace is over.
+                self.probe_now(now);
             }
-            // An attempt that was taken goes on if its consumer responds before the grace is over.
-            ConnectionChange::Restored => self.probe_now(now),
         }
     }
 
@@ -236,7 +273,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             self.silence_at = None;
             self.send_again();
         }
-        if self.watch.is_due(now) {
+        if !self.away && self.watch.is_due(now) {
             self.probe_now(now);
         }
         self.retry_bodies(now);
@@ -340,7 +377,13 @@ impl<A: Clone + PartialEq> Caller<A> {
             self.watch.at = None;
             return;
         }
+        // A part of a body may be lost. CREDIT reveals that, because it states how many were sent.
+        let is_doubtful = self.unheard || self.returning_until.is_some();
+        let standing = self.bodies.is_some().then(|| self.standing().encode()).filter(|_| is_doubtful);
         for (attempt, to) in asked {
+            if let Some(standing) = &standing {
+                self.transmit(Some(to.clone()), standing.clone(), Some(attempt));
+            }
             self.transmit(Some(to), encode_probe(), Some(attempt));
         }
         self.watch.probed(now);

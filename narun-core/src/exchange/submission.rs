@@ -15,6 +15,9 @@ pub struct SubmissionConfig {
     /// Time after the start during which the request may be published again. It must be well below the stream's duplicate
     /// window, or the request could be stored twice. Default 60 s.
     pub retry_for: Duration,
+    /// Time after the connection was restored in which an absent stream does not count as missing: its server may not be
+    /// ready yet. Default 5 s.
+    pub grace: Duration,
 }
 
 impl Default for SubmissionConfig {
@@ -23,6 +26,7 @@ impl Default for SubmissionConfig {
             wait: Duration::from_secs(15),
             ack_timeout: Duration::from_secs(1),
             retry_for: Duration::from_secs(60),
+            grace: Duration::from_secs(5),
         }
     }
 }
@@ -47,6 +51,8 @@ pub struct Submission {
     /// Whether the request must be published now.
     due: bool,
     connected: bool,
+    /// Until when "no responders" may mean that the stream is not available again yet.
+    returning_until: Option<Time>,
     /// How many times `poll_transmit` has returned the request.
     published: u32,
     /// How many of these publications are known not to be stored.
@@ -94,12 +100,19 @@ impl Submission {
             retry_at: Some(now + config.ack_timeout).filter(|at| *at < now + config.retry_for),
             due: true,
             connected: true,
+            returning_until: None,
             published: 0,
             refused: 0,
             accepted: false,
             events: [None, None],
             ended: false,
         }
+    }
+
+    /// States that the connection to NATS was restored at `at`, before this exchange began: the stream may not be available
+    /// again yet. Call it before all other inputs.
+    pub fn restored_at(&mut self, at: Time) {
+        self.returning_until = Some(at + self.config.grace);
     }
 
     /// Returns `Some` if the request must be published now. It then counts as published.
@@ -135,9 +148,17 @@ impl Submission {
         }
     }
 
-    /// Handles "no responders": no stream captures the request's subject.
-    pub fn handle_no_responders(&mut self, _now: Time) {
-        if !self.ended {
+    /// Handles "no responders": no stream captures the request's subject. For [`SubmissionConfig::grace`] after the connection
+    /// was restored, the request is published again; otherwise the exchange fails unless another publication may be stored.
+    pub fn handle_no_responders(&mut self, now: Time) {
+        if self.ended || self.accepted {
+            return;
+        }
+        let again = now + self.config.grace / 10;
+        if self.returning_until.is_some_and(|until| now < until) && again < self.retry_until {
+            self.refused += 1;
+            self.retry_at = Some(again);
+        } else {
             self.refuse(FailureKind::StreamMissing.into());
         }
     }
@@ -175,8 +196,9 @@ impl Submission {
 
     /// Handles the loss or the restoration of the connection to NATS.
     pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
-        self.connected = connection == ConnectionChange::Restored;
-        if self.ended || self.accepted {
+        let was_connected = std::mem::replace(&mut self.connected, connection == ConnectionChange::Restored);
+        self.returning_until = self.connected.then(|| now + self.config.grace);
+        if self.ended || self.accepted || (was_connected && self.connected) {
             return;
         }
         // Without a connection, publications would only be queued in the client.

@@ -20,6 +20,8 @@ pub(super) struct Reader<'a> {
     /// Sees only as much of the payload as a head may take, so that no length in a head reaches further.
     cbor: Decoder<'a>,
     limit: usize,
+    /// The inline limit.
+    frame: usize,
     elements: u64,
 }
 
@@ -27,7 +29,8 @@ impl<'a> Reader<'a> {
     /// Opens a payload and reads the kind.
     pub(super) fn open(payload: &'a Bytes, limits: &Limits) -> Result<(u64, Self), DecodeError> {
         let seen = payload.get(..limits.head).unwrap_or(payload);
-        let mut reader = Self { payload, cbor: Decoder::new(seen), limit: limits.head, elements: 0 };
+        let (cbor, limit, frame) = (Decoder::new(seen), limits.head, limits.frame);
+        let mut reader = Self { payload, cbor, limit, frame, elements: 0 };
         reader.elements = reader.array()?;
         let kind = reader.uint()?;
         Ok((kind, reader))
@@ -74,8 +77,11 @@ impl<'a> Reader<'a> {
         Ok(start..self.cbor.position())
     }
 
-    /// Ends a frame that may have a body.
+    /// Ends a frame that may have a body. The inline limit applies to it.
     pub(super) fn body(mut self) -> Result<Bytes, DecodeError> {
+        if self.payload.len() > self.frame {
+            return Err(DecodeError::TooLarge { what: "frame", limit: self.frame });
+        }
         if self.elements != 3 {
             return self.finish().map(|()| Bytes::new());
         }

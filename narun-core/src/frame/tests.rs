@@ -286,6 +286,30 @@ fn limits_hold_when_decoding() {
     assert_eq!(decode(Limits { fields: 1, ..default }), Err(too_large("fields", 1)));
     assert_eq!(decode(Limits { target: 4, ..default }), Err(too_large("target", 4)));
     assert_eq!(decode(Limits { head: head - 1, ..default }), Err(too_large("head", head - 1)));
+    assert_eq!(decode(Limits { frame: payload.len(), ..default }), Ok(()));
+    let frame = payload.len() - 1;
+    assert_eq!(decode(Limits { frame, ..default }), Err(too_large("frame", frame)));
+    assert_eq!(decode(Limits { frame, ..default }.stored()), Ok(()));
+}
+
+#[test]
+fn frames_over_the_inline_limit_are_refused() {
+    let default = Limits::default();
+    let parts = Response::new(()).into_parts().0;
+    let response = |body: usize| {
+        let body = vec![0; body];
+        ResponseHead::new().encode(&parts, Edit::default(), &body[..], None, &default).unwrap()
+    };
+    let data = |body| Data { sequence: 1, body: vec![0; body].into(), end: true, trailers: None }.encode();
+    for payload in [response(900_000), response(65_536), data(400_000), data(65_536)] {
+        let refused = DecodeError::TooLarge { what: "frame", limit: 65_536 };
+        assert_eq!(decode(&payload).unwrap_err(), refused);
+        // A durable response may be as large as the server permits.
+        assert!(Frame::decode(&payload, &default.stored()).is_ok());
+    }
+    for payload in [response(65_000), data(65_000)] {
+        assert!(decode(&payload).is_ok());
+    }
 }
 
 #[test]

@@ -218,7 +218,7 @@ impl World {
         if self.trace {
             match content {
                 Content::Frame(payload) => {
-                    let frame = Frame::decode(payload, &Limits::default());
+                    let frame = Frame::decode(payload, &Limits::default().stored());
                     self.trace(format_args!("{from} -> {to} ({reply:?}): {frame:?}"));
                 }
                 content => self.trace(format_args!("{from} -> {to} ({reply:?}): {content:?}")),
@@ -268,7 +268,8 @@ impl World {
                 }
             }
             Content::Frame(payload) => {
-                let frame = Frame::decode(&payload, &Limits::default()).expect("own frames are valid");
+                let frame =
+                    Frame::decode(&payload, &Limits::default().stored()).expect("own frames are valid");
                 if receiver == 0 && !self.gateway.is_over_or_unknown(to) {
                     return self.gateway.frame(self.now, to, frame, reply);
                 }

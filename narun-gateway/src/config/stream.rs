@@ -30,6 +30,8 @@ pub(super) struct StreamKeys {
     outcome_ttl_seconds: Option<Age>,
     #[serde(default, deserialize_with = "given")]
     declare: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    domain: Option<String>,
 }
 
 impl From<StreamKeys> for StreamSettings {
@@ -62,7 +64,10 @@ impl From<StreamKeys> for StreamSettings {
         if let Some(declare) = keys.declare {
             settings = settings.declare(declare);
         }
-        settings
+        match keys.domain {
+            Some(domain) => settings.domain(domain),
+            None => settings,
+        }
     }
 }
 

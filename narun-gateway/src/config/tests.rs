@@ -65,7 +65,7 @@ fn streams_and_buckets_have_the_settings_of_their_keys() {
     assert_eq!(stream("{}").unwrap().stream_settings(), &settings);
     let keys = "{storage: memory, replicas: 3, max_messages: 1, max_bytes: 2, bodies_max_bytes: 3, \
         outcomes_max_bytes: 4, dead_letters_max_bytes: 5, max_age_seconds: 604800, duplicate_window_seconds: 60, \
-        outcome_ttl_seconds: 172800, declare: false}";
+        outcome_ttl_seconds: 172800, declare: false, domain: hub}";
     let expected = settings
         .storage(narun_nats::jetstream::Storage::Memory)
         .replicas(3)
@@ -77,7 +77,8 @@ fn streams_and_buckets_have_the_settings_of_their_keys() {
         .max_age(Duration::from_secs(7 * 86_400))
         .duplicate_window(Duration::from_secs(60))
         .outcome_ttl(Duration::from_secs(2 * 86_400))
-        .declare(false);
+        .declare(false)
+        .domain("hub");
     assert_eq!(stream(keys).unwrap().stream_settings(), &expected);
     for (keys, named) in [
         ("{max_bytes: 0}", "stream.max_bytes"),

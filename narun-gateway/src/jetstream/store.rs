@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BACKOFF: Backoff = Backoff::new(PAUSE, Duration::from_secs(5));
 /// The pause after a round that failed for a reason that an operator must fix.
 const FIXING: Duration = Duration::from_secs(30);
+/// How long a request waits for the reason why its stream is missing.
+const CHECK: Duration = Duration::from_secs(2);
 /// How often to check whether the client is connected.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 
@@ -40,6 +42,8 @@ struct StoreState {
     tasks: TaskStreams,
     client: Client,
     readiness: watch::Sender<Readiness>,
+    /// Whether the last round found no leader. Changed at the end of each round, even if it stays the same.
+    leaderless: watch::Sender<bool>,
     /// Notified when they have to be declared again.
     recheck: Notify,
     /// Whether a route needs the bucket of outcomes.
@@ -65,6 +69,7 @@ impl DurableStore {
             tasks: TaskStreams::new(client.clone(), namespace, settings),
             client,
             readiness: watch::Sender::new(Readiness::Unknown),
+            leaderless: watch::Sender::new(false),
             recheck: Notify::new(),
             needs_outcomes: AtomicBool::new(false),
             outcomes: OnceCell::new(),
@@ -110,6 +115,16 @@ impl DurableStore {
         self.state.recheck.notify_one();
     }
 
+    /// The same, and returns the failure of a request that did not find the stream or a bucket: without a leader, nothing
+    /// receives what is published to them, as if they were missing. Waits a while for the check.
+    pub(crate) async fn missed_by(&self, failure: Failure, deadline: Instant) -> Failure {
+        let mut rounds = self.state.leaderless.subscribe();
+        self.missed();
+        let _ = timeout_at(deadline.min(Instant::now() + CHECK), rounds.changed()).await;
+        let is_leaderless = *rounds.borrow();
+        if is_leaderless { FailureKind::NoLeader.into() } else { failure }
+    }
+
     /// Waits until the stream is declared, which it nearly always is already.
     ///
     /// # Errors
@@ -125,7 +140,11 @@ impl DurableStore {
             },
             _ => "the stream is not declared yet".to_owned(),
         };
-        Err(Failure::new(FailureKind::JetStreamUnavailable).with_cause(why))
+        let kind = match *self.state.leaderless.borrow() {
+            true => FailureKind::NoLeader,
+            false => FailureKind::JetStreamUnavailable,
+        };
+        Err(Failure::new(kind).with_cause(why))
     }
 
     pub(crate) fn tasks(&self) -> &TaskStreams {
@@ -150,7 +169,11 @@ impl DurableStore {
 }
 
 fn unavailable(error: &DeclareError) -> Failure {
-    Failure::new(FailureKind::JetStreamUnavailable).with_cause(error.to_string())
+    let kind = match error {
+        DeclareError::NoLeader { .. } => FailureKind::NoLeader,
+        _ => FailureKind::JetStreamUnavailable,
+    };
+    Failure::new(kind).with_cause(error.to_string())
 }
 
 impl StoreState {
@@ -167,6 +190,7 @@ impl StoreState {
                 why: "no response in time".to_owned(),
             }),
         };
+        self.leaderless.send_replace(matches!(declared, Err(DeclareError::NoLeader { .. })));
         let readiness = match &declared {
             Ok(()) => Readiness::Ready,
             // The stream was there, and may still be there: publishing will show.

@@ -50,7 +50,8 @@ where
 {
     let DirectHead { id, request_id, parts } = *direct;
     let endpoint = state.endpoint();
-    let config = route.caller_config(parts, elapsed);
+    let mut config = route.caller_config(parts, elapsed);
+    config.grace = state.reconnect_grace();
     if config.total_timeout.is_some_and(|left| left.is_zero()) {
         return Err(FailureKind::TimedOut.into());
     }

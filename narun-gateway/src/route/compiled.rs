@@ -70,6 +70,11 @@ impl RouteTable<CompiledRoute> {
         Self::new(routes, |route| Ok(CompiledRoute::new(route, route.app_name()?, namespace, timeout)))
     }
 
+    /// Returns whether a route is direct.
+    pub(crate) fn has_direct(&self) -> bool {
+        self.iter().any(|route| route.durable().is_none())
+    }
+
     /// Returns `None` if no route is durable.
     pub(crate) fn durable_needs(&self) -> Option<DurableNeeds> {
         let durable = self.iter().filter_map(|route| route.durable());

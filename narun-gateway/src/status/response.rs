@@ -38,7 +38,7 @@ pub(super) fn pending(id: &ExchangeId) -> Response<Body> {
 /// [`FailureKind::BadResponse`] if the frame is invalid or not the whole response.
 pub(crate) fn stored(frame: &Bytes, limits: &Limits) -> Result<Response<Body>, Failure> {
     let bad = |why: String| Failure::new(FailureKind::BadResponse).with_cause(why);
-    let frame = ResponseFrame::decode(frame, limits).map_err(|error| bad(error.to_string()))?;
+    let frame = ResponseFrame::decode(frame, &limits.stored()).map_err(|error| bad(error.to_string()))?;
     if !frame.head.end {
         return Err(bad("the stored response is not complete".to_owned()));
     }

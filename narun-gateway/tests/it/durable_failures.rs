@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use http::StatusCode;
 use narun_gateway::{Gateway, StreamSettings};
-use narun_support::Server;
+use narun_support::{Cluster, Server};
 
 use crate::harness::{
     HttpResponse, Metrics, connect, eventually, grpc, new_app, new_namespace, open_tokens, post, send, spawn,
@@ -120,4 +120,33 @@ async fn an_unconfirmed_request_is_504_with_the_id() {
     assert_eq!(response.status, StatusCode::GATEWAY_TIMEOUT);
     let text = String::from_utf8_lossy(&response.body);
     assert!(text.contains(&job.id()) && text.contains("may have been accepted"), "{text}");
+}
+
+#[tokio::test]
+async fn without_a_leader_the_response_says_so() {
+    let mut cluster = Cluster::start().expect("a cluster");
+    let client = async_nats::connect(cluster.urls()).await.expect("a connection");
+    let settings = StreamSettings::new().replicas(3);
+    let gateway = durable_builder(client, &new_namespace())
+        .stream_settings(settings)
+        .route(durable_route(&new_app()).respond_async().timeout(Duration::from_secs(2)))
+        .build()
+        .await
+        .expect("a gateway");
+    assert_eq!(send(&gateway, post("/")).await.status, StatusCode::ACCEPTED);
+    for server in [1, 2] {
+        cluster.server(server).kill().expect("a dead server");
+    }
+    let without_a_leader = async || {
+        let response = send(&gateway, post("/")).await;
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        // Shown if the test fails.
+        println!("{text}");
+        response.status == StatusCode::SERVICE_UNAVAILABLE && text.contains("JetStream has no leader")
+    };
+    eventually("no leader", without_a_leader).await;
+    for server in [1, 2] {
+        cluster.server(server).restart().expect("the server again");
+    }
+    eventually("a leader", async || send(&gateway, post("/")).await.status == StatusCode::ACCEPTED).await;
 }

@@ -8,6 +8,7 @@ use async_nats::jetstream::stream::{Config, StorageType};
 use http::StatusCode;
 use narun_gateway::{BuildError, Gateway, Namespace, Route, Storage, StreamSettings};
 use narun_support::Server;
+use narun_support::testing::Logs;
 
 use crate::harness::{connect, eventually, get, new_app, new_namespace, post, send, spawn};
 use crate::worker::{Worker, durable_builder, durable_route};
@@ -67,15 +68,16 @@ async fn the_first_durable_route_declares_the_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_with_other_settings_that_is_found_later_is_503_with_the_difference() {
+async fn a_stream_with_other_settings_that_is_found_later_is_503_and_the_difference_is_logged() {
+    let (logs, app) = (Logs::capture(), new_app());
     let namespace = new_namespace();
     create_wrong_stream(&namespace).await;
     let gateway = durable_builder(connect().await, &namespace).build().await.expect("a gateway");
-    gateway.replace_routes([durable_route(&new_app())]).expect("routes");
+    gateway.replace_routes([durable_route(&app)]).expect("routes");
     let response = send(&gateway, post("/")).await;
     assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
-    let text = String::from_utf8_lossy(&response.body);
-    assert!(text.contains("retention"), "{text}");
+    let (_, event) = logs.event("the request failed", &[("app", &app)]).await;
+    assert!(event["cause"].contains("retention"), "{event:?}");
 }
 
 #[tokio::test]

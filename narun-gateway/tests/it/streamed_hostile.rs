@@ -70,10 +70,12 @@ async fn invalid_frames_in_a_response_are_reset_and_counted() {
         (overrun, ResetCode::Flow, BodyErrorKind::Reset, "reset"),
         (
             vec![data(1, noise(usize::try_from(WINDOW).expect("it fits") + 1))],
-            ResetCode::Flow,
+            // Over the inline limit.
+            ResetCode::Internal,
             BodyErrorKind::Reset,
             "reset",
         ),
+        (vec![data(1, noise(400_000))], ResetCode::Internal, BodyErrorKind::Reset, "reset"),
         (vec![data(2, "x")], ResetCode::Gap, BodyErrorKind::Gap, "gap"),
         (vec![data(u64::MAX, "x")], ResetCode::Gap, BodyErrorKind::Gap, "gap"),
         (vec![sent(1)], ResetCode::Gap, BodyErrorKind::Gap, "gap"),
@@ -98,7 +100,7 @@ async fn invalid_frames_in_a_response_are_reset_and_counted() {
         assert_eq!(resets() - before, 1.0, "{first:?}");
         honest.goes_on().await;
     }
-    assert_eq!(metrics.value("http_gateway_stream_resets_total", &[]), 10.0);
+    assert_eq!(metrics.value("http_gateway_stream_resets_total", &[]), 11.0);
     honest.ends().await;
     eventually("dropped exchanges", async || open_tokens(&gateway) == 0).await;
 }

@@ -214,6 +214,9 @@ async fn a_streamed_body_survives_a_lost_connection_without_loss() {
         eventually("a new connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
     }
     settle(manual.client()).await;
+    // It shows what was sent, and PROBE follows.
+    assert_eq!(exchange.credit().await.sent, 1);
+    exchange.send_frame(&token, credit(1000)).await;
     source.data("c");
     let data = exchange.data().await;
     assert_eq!((data.sequence, &data.body[..]), (2, &b"c"[..]));

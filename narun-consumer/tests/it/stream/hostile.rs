@@ -35,7 +35,9 @@ async fn invalid_frames_reset_their_exchange_and_no_other() {
     let mut lies = 0.0;
     for (frames, code) in [
         (overrun, ResetCode::Flow),
-        (vec![data(1, vec![0; WINDOW + 1], false)], ResetCode::Flow),
+        // Over the inline limit.
+        (vec![data(1, vec![0; WINDOW + 1], false)], ResetCode::Internal),
+        (vec![data(1, vec![0; 400_000], false)], ResetCode::Internal),
         (vec![data(2, "x", false)], ResetCode::Gap),
         (vec![data(u64::MAX, "x", true)], ResetCode::Gap),
         (vec![sent(1)], ResetCode::Gap),

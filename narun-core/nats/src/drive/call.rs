@@ -31,7 +31,10 @@ struct AwaitResponse;
 impl Call {
     /// Sends `frame`, an encoded REQUEST, to the subject `to` when polled.
     pub fn new(endpoint: Arc<Endpoint>, to: Subject, frame: Bytes, config: CallerConfig, seed: u64) -> Self {
-        let machine = Owned(Caller::new(endpoint.now(), config, seed));
+        let mut machine = Owned(Caller::new(endpoint.now(), config, seed));
+        if let Some(at) = endpoint.restored_at() {
+            machine.0.restored_at(at);
+        }
         let registration = Some(endpoint.register());
         Self { drive: Drive::new(endpoint, machine, CallerOutlet::new(to, frame), registration) }
     }
@@ -100,6 +103,7 @@ impl Application<Caller<Subject>> for AwaitResponse {
 pub(super) fn undeliverable(error: PublishError) -> Failure {
     match error {
         PublishError::TooLarge => FailureKind::ContentTooLarge.into(),
+        PublishError::Denied => FailureKind::NotPermitted.into(),
         PublishError::Full | PublishError::Closed => FailureKind::Disconnected.into(),
     }
 }

@@ -49,7 +49,10 @@ struct AwaitEvent;
 impl DurableCall {
     /// Publishes `request` when polled.
     pub fn new(endpoint: Arc<Endpoint>, request: DurableRequest<'_>, config: SubmissionConfig) -> Self {
-        let machine = Owned(Submission::new(endpoint.now(), request.id, config));
+        let mut machine = Owned(Submission::new(endpoint.now(), request.id, config));
+        if let Some(at) = endpoint.restored_at() {
+            machine.0.restored_at(at);
+        }
         let mut registration = endpoint.register();
         // Opened even if no response is wanted: changes of the connection arrive with it too.
         let inbox = registration.reply(RESPONSE);

@@ -19,7 +19,7 @@ pub trait Machine: Sized {
     /// What the application is notified of.
     type Event;
 
-    /// Hands a message, or a change of the connection, to the machine.
+    /// Hands a message, or a change of the connection, to the machine. Never [`Mail::Denied`], which the loop handles.
     fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits);
     /// The next output.
     fn poll_transmit(&mut self) -> Option<Self::Transmit>;
@@ -103,11 +103,12 @@ impl Machine for Caller<Subject> {
                 let frame = Frame::decode(&payload, limits);
                 hold.with(|caller| match frame {
                     Ok(frame) => caller.handle_frame(now, attempt, frame, reply),
-                    Err(error) => caller.handle_malformed(now, attempt, &error),
+                    Err(error) => caller.handle_malformed(now, attempt, &error, reply),
                 });
             }
             Mail::NoResponders { token } => hold.with(|caller| caller.handle_no_responders(now, token)),
             Mail::Connection(change) => hold.with(|caller| caller.handle_connection(now, change)),
+            Mail::Denied(_) => {}
         }
     }
 
@@ -135,6 +136,7 @@ impl Machine for Callee<Subject> {
             }
             Mail::NoResponders { .. } => hold.with(|callee| callee.handle_no_responders(now)),
             Mail::Connection(change) => hold.with(|callee| callee.handle_connection(now, change)),
+            Mail::Denied(_) => {}
         }
     }
 
@@ -160,7 +162,7 @@ impl Machine for Submission {
                 }
             }
             Mail::Frame { payload, .. } => {
-                let frame = Frame::decode(&payload, limits);
+                let frame = Frame::decode(&payload, &limits.stored());
                 hold.with(|submission| match frame {
                     Ok(frame) => submission.handle_frame(now, frame),
                     Err(error) => submission.handle_malformed(now, &error),
@@ -172,6 +174,7 @@ impl Machine for Submission {
             // Nothing is published with the other token as reply.
             Mail::NoResponders { .. } => {}
             Mail::Connection(change) => hold.with(|submission| submission.handle_connection(now, change)),
+            Mail::Denied(_) => {}
         }
     }
 

@@ -20,6 +20,9 @@ pub trait Outlet<T> {
         registration: &mut Option<Registration>,
         transmit: T,
     ) -> OutgoingMessage<'_>;
+
+    /// Returns whether the exchange needs messages to this subject to arrive.
+    fn depends_on(&self, subject: &Subject) -> bool;
 }
 
 /// Messages of a gateway: the REQUEST of each attempt, and frames to consumers.
@@ -29,6 +32,8 @@ pub struct CallerOutlet {
     to: Subject,
     /// The encoded REQUEST.
     frame: Bytes,
+    /// The token of the consumer to which the last frame was sent.
+    consumer: Option<Subject>,
     /// The reply subjects of attempts, if they are named more than once.
     replies: Option<Vec<Subject>>,
     /// How many attempts have been published.
@@ -53,7 +58,7 @@ pub struct SubmissionOutlet {
 impl CallerOutlet {
     /// Sends `frame`, an encoded REQUEST, to the subject `to`.
     pub(super) const fn new(to: Subject, frame: Bytes) -> Self {
-        Self { to, frame, replies: None, attempts: 0 }
+        Self { to, frame, consumer: None, replies: None, attempts: 0 }
     }
 
     /// The same for an exchange of many frames: reply subjects are kept, which takes an allocation more for the first.
@@ -94,11 +99,18 @@ impl Outlet<CallerTransmit<Subject>> for CallerOutlet {
                 };
                 (self.to.clone(), Some(attempt), payload)
             }
-            CallerTransmit::Frame { to, payload, reply } => (to, reply, payload),
+            CallerTransmit::Frame { to, payload, reply } => {
+                self.consumer = Some(to.clone());
+                (to, reply, payload)
+            }
         };
         let registration = registration.get_or_insert_with(|| endpoint.register());
         let reply = attempt.map(|attempt| self.reply(registration, attempt));
         OutgoingMessage { to, reply, headers: None, payload }
+    }
+
+    fn depends_on(&self, subject: &Subject) -> bool {
+        self.to == *subject || self.consumer.as_ref() == Some(subject)
     }
 }
 
@@ -116,6 +128,11 @@ impl Outlet<CalleeTransmit<Subject>> for CalleeOutlet {
         });
         OutgoingMessage { to, reply, headers: None, payload }
     }
+
+    /// Nothing can be done about it here: the gateway times out.
+    fn depends_on(&self, _subject: &Subject) -> bool {
+        false
+    }
 }
 
 impl Outlet<PublishRequest> for SubmissionOutlet {
@@ -129,5 +146,9 @@ impl Outlet<PublishRequest> for SubmissionOutlet {
         let reply = Some(registration.reply(ACKS).into());
         let (to, payload) = (self.to.clone(), self.frame.clone());
         OutgoingMessage { to, reply, headers: Some(&self.headers), payload }
+    }
+
+    fn depends_on(&self, subject: &Subject) -> bool {
+        self.to == *subject
     }
 }

@@ -3,13 +3,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use narun_core::exchange::ConnectionChange;
 use pin_project::pin_project;
 
 use super::machine::{Hold, Machine, Owned};
 use super::outlet::Outlet;
 use super::shared::{IncomingBody, ReadBody, SharedMachine};
 use crate::clock::Timer;
-use crate::inbox::{Endpoint, Registration};
+use crate::inbox::{Endpoint, Mail, Registration};
 use crate::link::{Outgoing, PublishError};
 
 /// How many rounds an exchange makes before it yields to other tasks. The client's task is among them: published messages wait
@@ -26,7 +27,11 @@ pub struct Drive<H, O> {
     machine: H,
     pub(super) outlet: O,
     registration: Option<Registration>,
+    /// The epoch of the connection on which it began.
+    epoch: u64,
     outgoing: Outgoing,
+    /// Whether the server has dropped a message of the exchange for want of a permission.
+    denied: bool,
     /// How many messages were handled since the client's queue is full.
     taken_while_full: usize,
     #[pin]
@@ -69,13 +74,15 @@ impl<H, O> Drive<H, O> {
         outlet: O,
         registration: Option<Registration>,
     ) -> Self {
-        let timer = endpoint.timer();
+        let (timer, epoch) = (endpoint.timer(), endpoint.epoch());
         Self {
             endpoint,
             machine,
             outlet,
             registration,
+            epoch,
             outgoing: Outgoing::default(),
+            denied: false,
             taken_while_full: 0,
             timer,
         }
@@ -180,6 +187,19 @@ impl<H, O> Drive<H, O> {
         if this.machine.with(|machine| machine.is_ended()) {
             return Poll::Pending;
         }
+        let endpoint = &*this.endpoint;
+        if this.registration.is_none() && !(endpoint.is_connected() && endpoint.epoch() == *this.epoch) {
+            // Without a token it gets no mail. From now on it does.
+            this.registration.insert(endpoint.register()).reply(0);
+            let now = endpoint.now();
+            let mut notify = |change| {
+                M::handle_mail(this.machine, now, Mail::Connection(change), endpoint.limits());
+            };
+            notify(ConnectionChange::Lost);
+            if endpoint.is_connected() {
+                notify(ConnectionChange::Restored);
+            }
+        }
         // While the application runs in this task, the reader need not wake it: output is published before it returns.
         this.machine.set_driver(None);
         let advanced = app.poll_advance(cx, this.endpoint, this.machine);
@@ -199,8 +219,14 @@ impl<H, O> Drive<H, O> {
         let this = self.project();
         loop {
             ready!(this.outgoing.poll_ready(cx))?;
+            if std::mem::take(this.denied) {
+                return Poll::Ready(Err(PublishError::Denied));
+            }
             let Some(transmit) = this.machine.with(M::poll_transmit) else { return Poll::Ready(Ok(())) };
             let message = this.outlet.message(this.endpoint, this.registration, transmit);
+            if this.endpoint.is_denied(&message.to) {
+                return Poll::Ready(Err(PublishError::Denied));
+            }
             this.outgoing.send(this.endpoint.link(), message)?;
         }
     }
@@ -210,6 +236,7 @@ impl<H, O> Drive<H, O> {
     where
         M: Machine,
         H: Hold<M>,
+        O: Outlet<M::Transmit>,
     {
         let this = self.project();
         let Some(registration) = this.registration else { return false };
@@ -223,7 +250,10 @@ impl<H, O> Drive<H, O> {
         while taken < most
             && let Poll::Ready(mail) = registration.mailbox().poll_take(cx)
         {
-            M::handle_mail(this.machine, this.endpoint.now(), mail, this.endpoint.limits());
+            match mail {
+                Mail::Denied(subject) => *this.denied |= this.outlet.depends_on(&subject),
+                mail => M::handle_mail(this.machine, this.endpoint.now(), mail, this.endpoint.limits()),
+            }
             taken += 1;
         }
         if this.outgoing.is_waiting() {

@@ -60,9 +60,12 @@ where
         endpoint: Arc<Endpoint>,
         to: Subject,
         frame: Bytes,
-        machine: Caller<Subject>,
+        mut machine: Caller<Subject>,
         body: Option<B>,
     ) -> (Self, IncomingResponse) {
+        if let Some(at) = endpoint.restored_at() {
+            machine.restored_at(at);
+        }
         let (shared, incoming) = SharedMachine::new(machine);
         let registration = Some(endpoint.register());
         let outlet = CallerOutlet::new(to, frame).of_many();

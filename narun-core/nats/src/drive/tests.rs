@@ -120,7 +120,150 @@ async fn a_call_whose_connection_is_lost_fails_after_the_grace() {
     endpoint.deliver_connection(ConnectionChange::Lost, u64::MAX);
     let started = Instant::now();
     let failure = call.await.expect_err("no connection");
-    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::ConnectionLost, seconds(2)));
+    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::ConnectionLost, seconds(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_not_sent_out_of_date() {
+    let (link, endpoint) = endpoint();
+    link.set_connected(false);
+    let mut given_up = Box::pin(call(&endpoint, CallerConfig::default()));
+    assert!(given_up.as_mut().now_or_never().is_none());
+    let mut waiting = pin!(call(&endpoint, CallerConfig::default()));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    assert_eq!(link.take(), None);
+    drop(given_up);
+    link.set_connected(true);
+    endpoint.deliver_connection(ConnectionChange::Restored, u64::MAX);
+    assert!(waiting.as_mut().now_or_never().is_none());
+    let sent = link.take().expect("the request");
+    assert_eq!((sent.to.as_str(), link.take()), ("app", None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_made_after_the_connection_was_restored_waits_for_consumers() {
+    let (link, endpoint) = endpoint();
+    link.set_connected(false);
+    advance(seconds(1)).await;
+    link.set_connected(true);
+    // Known before the exchanges are notified.
+    assert_eq!(endpoint.restored_at(), Some(endpoint.now()));
+    endpoint.deliver_connection(ConnectionChange::Restored, u64::MAX);
+    let restored = endpoint.now();
+    advance(seconds(2)).await;
+    assert_eq!(endpoint.restored_at(), Some(restored));
+    let started = Instant::now();
+    let bounce = async {
+        loop {
+            match link.take().and_then(|sent| sent.reply) {
+                Some(reply) => endpoint.deliver_no_responders(&reply),
+                // The clock moves on.
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
+    tokio::select! {
+        failed = call(&endpoint, CallerConfig::default()) => {
+            assert_eq!(failed.expect_err("no consumer").kind(), FailureKind::NoConsumer);
+        }
+        () = bounce => {}
+    }
+    let elapsed = started.elapsed();
+    assert!((seconds(3)..Duration::from_millis(3600)).contains(&elapsed), "{elapsed:?}");
+}
+
+/// The handler of a request, which responds when it is asked to.
+struct Handler {
+    responds: bool,
+}
+
+impl Application<Callee<Subject>> for Handler {
+    type Output = ();
+
+    fn poll_advance(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        endpoint: &Endpoint,
+        machine: &mut impl Hold<Callee<Subject>>,
+    ) -> Poll<()> {
+        if std::mem::take(&mut self.responds) {
+            machine.with(|callee| callee.respond(endpoint.now(), response(true)));
+        }
+        Poll::Pending
+    }
+
+    fn event(self: Pin<&mut Self>, _event: CalleeEvent) -> Option<()> {
+        Some(())
+    }
+
+    fn unsent(
+        self: Pin<&mut Self>,
+        _error: PublishError,
+        _endpoint: &Endpoint,
+        _machine: &mut impl Hold<Callee<Subject>>,
+    ) -> Option<()> {
+        None
+    }
+
+    fn ended(self: Pin<&mut Self>) -> Option<()> {
+        Some(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ends_while_the_connection_is_lost_responds_when_the_gateway_is_back() {
+    let (link, endpoint) = endpoint();
+    let head = RequestFrame::decode(&request(), &Limits::default()).expect("valid").head;
+    let callee = Callee::new(endpoint.now(), &head, GATEWAY, 0, Arc::default());
+    let mut serving = pin!(Serving::serve(endpoint.clone(), HeldCallee::Own(callee)));
+    let mut handler = pin!(Handler { responds: false });
+    let mut poll = |responds| {
+        handler.responds |= responds;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        serving.as_mut().poll(&mut cx, handler.as_mut()).is_ready()
+    };
+    // No token is open yet, and none of these reaches the exchange.
+    link.set_connected(false);
+    endpoint.deliver_connection(ConnectionChange::Lost, u64::MAX);
+    assert!(!poll(true));
+    assert_eq!(link.take(), None);
+    link.set_connected(true);
+    endpoint.deliver_connection(ConnectionChange::Restored, u64::MAX);
+    for _ in 0..8 {
+        assert!(!poll(false));
+        let mut replies = Vec::new();
+        while let Some(sent) = link.take() {
+            assert_eq!(sent.to, GATEWAY);
+            replies.push((frame(&sent), sent.reply.expect("a token")));
+        }
+        assert!(matches!(replies.first(), Some((Frame::Response(_), _))), "{replies:?}");
+        for (_, reply) in replies {
+            endpoint.deliver_no_responders(&reply);
+        }
+        assert!(!poll(false));
+        advance(Duration::from_millis(250)).await;
+    }
+    assert!(!poll(false));
+    let reply = std::iter::from_fn(|| link.take()).last().and_then(|sent| sent.reply).expect("a token");
+    let gone = narun_core::frame::Reset { code: ResetCode::Gone, text: String::new(), ran: true };
+    endpoint.deliver(&reply, gone.encode(), None);
+    assert!(poll(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_frame_resets_its_sender() {
+    let (link, endpoint) = endpoint();
+    let mut call = pin!(call(&endpoint, CallerConfig::default()));
+    assert!(call.as_mut().now_or_never().is_none());
+    let token = link.take().and_then(|sent| sent.reply).expect("a token");
+    let parts = http::Response::new(()).into_parts().0;
+    let body = vec![0; 900_000];
+    let large = ResponseHead::new().encode(&parts, Edit::default(), &body[..], None, &Limits::default());
+    endpoint.deliver(&token, large.expect("no check"), Some(CONSUMER));
+    assert_eq!(call.await.expect_err("an invalid response").kind(), FailureKind::BadResponse);
+    let reset = link.take().expect("a RESET");
+    assert_eq!((&reset.to, &reset.reply), (&CONSUMER, &None));
+    assert!(matches!(frame(&reset), Frame::Reset(reset) if reset.code == ResetCode::Internal));
 }
 
 #[tokio::test(start_paused = true)]
@@ -361,4 +504,34 @@ async fn a_response_waits_for_room_in_the_queue() {
     link.set_full(false);
     served.await.expect("no panic");
     assert!(matches!(frame(&link.take().expect("the response")), Frame::Response(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_permitted_fails_at_once() {
+    let (link, endpoint) = endpoint();
+    let endpoint_events = crate::NatsEvents::new();
+    endpoint_events.listen(&endpoint);
+    let denied = |subject: &str| {
+        let text = format!(r#"Permissions Violation for Publish to "{subject}""#);
+        endpoint_events.handle(&async_nats::Event::ServerError(async_nats::ServerError::Other(text)));
+    };
+    let mut direct = pin!(call(&endpoint, CallerConfig::default()));
+    let mut other = pin!(durable_call(&endpoint));
+    assert!(direct.as_mut().now_or_never().is_none());
+    assert!(other.accepted().now_or_never().is_none());
+    denied("app");
+    assert!(other.accepted().now_or_never().is_none());
+    let failure = direct.now_or_never().expect("at once").expect_err("no permission");
+    assert_eq!(failure.kind(), FailureKind::NotPermitted);
+    denied("task.TASK.app");
+    let failure = other.accepted().now_or_never().expect("at once").expect_err("no permission");
+    assert_eq!(failure.kind(), FailureKind::NotPermitted);
+
+    // Later ones are not even sent, until the permission may have been granted.
+    while link.take().is_some() {}
+    let failure = call(&endpoint, CallerConfig::default()).await.expect_err("no permission");
+    assert_eq!((failure.kind(), link.take()), (FailureKind::NotPermitted, None));
+    advance(seconds(1)).await;
+    assert!(call(&endpoint, CallerConfig::default()).now_or_never().is_none());
+    assert!(link.take().is_some());
 }

@@ -10,10 +10,18 @@ use narun_core::exchange::ConnectionChange;
 use narun_core::frame::{Frame, Reset, ResetCode, encode_probe};
 use narun_core::{Limits, Time};
 
+use super::denials::Denials;
 use super::tokens::Inbox;
 use super::{Mail, Mailbox, Registration, ReplyPolicy};
 use crate::clock::{Clock, Timer};
 use crate::link::{Link, Outgoing, OutgoingMessage, PublishError};
+use crate::permissions::{Denied, Permission};
+
+/// How long to wait for a message of a round trip before it is sent again: a lost connection takes it along.
+const ECHO: Duration = Duration::from_secs(1);
+
+/// The pause between two checks for a connection.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How many RESET(gone) are sent in a second at most.
 const GONE_PER_SECOND: u64 = 1000;
@@ -27,6 +35,9 @@ pub struct Endpoint {
     limits: Limits,
     /// The current second, and how many RESET(gone) were sent in it.
     gone: (AtomicU64, AtomicU64),
+    /// The last epoch of which exchanges were notified, and when that was: nanoseconds of the clock, 0 if never.
+    restored: (AtomicU64, AtomicU64),
+    denials: Denials,
     observe: Box<dyn Fn(Notice) + Send + Sync>,
 }
 
@@ -53,6 +64,7 @@ impl Endpoint {
         observe: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Self {
         let gone = (AtomicU64::new(0), AtomicU64::new(0));
+        let restored = (AtomicU64::new(link.epoch()), AtomicU64::new(0));
         Self {
             link: Box::new(link),
             clock: Clock::start(),
@@ -60,6 +72,8 @@ impl Endpoint {
             replies,
             limits,
             gone,
+            restored,
+            denials: Denials::default(),
             observe: Box::new(observe),
         }
     }
@@ -77,6 +91,18 @@ impl Endpoint {
     /// How many connections the client has made. The number changes with every reconnect.
     pub fn epoch(&self) -> u64 {
         self.link.epoch()
+    }
+
+    /// When the connection was last restored. `None` if it was never lost.
+    pub fn restored_at(&self) -> Option<Time> {
+        let (epoch, at) = &self.restored;
+        if epoch.load(Ordering::Relaxed) != self.epoch() {
+            return Some(self.now());
+        }
+        match at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Time::new(Duration::from_nanos(at))),
+        }
     }
 
     /// The largest payload that the server accepts now, in bytes.
@@ -154,9 +180,63 @@ impl Endpoint {
 
     /// Notifies all exchanges that began before `epoch` of a change of the connection.
     pub fn deliver_connection(&self, change: ConnectionChange, epoch: u64) {
+        if change == ConnectionChange::Restored {
+            let now = u64::try_from(self.now().since_origin().as_nanos()).unwrap_or(u64::MAX);
+            self.restored.1.store(now.max(1), Ordering::Relaxed);
+            self.restored.0.store(self.epoch(), Ordering::Relaxed);
+        }
         for mailbox in self.inbox.mailboxes() {
             if mailbox.is_older_than(epoch) && !mailbox.put(Mail::Connection(change)) {
                 self.notice(Notice::Overflow);
+            }
+        }
+    }
+
+    /// Notifies all exchanges that the server has dropped a message to this subject. For a second, [`Endpoint::is_denied`]
+    /// returns true.
+    pub(crate) fn deliver_denied(&self, subject: &str) {
+        // The subjects of inboxes are used once, so it is no use to remember them.
+        let is_inbox = self.replies.allows(subject);
+        if !self.denials.note(self.now(), (!is_inbox).then_some(subject)) {
+            return;
+        }
+        for mailbox in self.inbox.mailboxes() {
+            if !mailbox.put(Mail::Denied(subject.into())) {
+                self.notice(Notice::Overflow);
+            }
+        }
+    }
+
+    /// Returns whether the server has just dropped a message to this subject for want of a permission.
+    pub fn is_denied(&self, subject: &str) -> bool {
+        self.denials.is_denied(self.now(), subject)
+    }
+
+    /// Waits until a message has come back through the inbox: the server has all subscriptions made before.
+    ///
+    /// The message goes to the own inbox. With `absent`, a subject to which nobody subscribes, it goes there first: the
+    /// server responds "no responders", and the user needs no permission to publish to the own inbox. Without a connection
+    /// this waits for one, and `limit` counts anew. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] if nothing came back within `limit`: the user probably lacks the permission to subscribe to the inbox.
+    pub async fn subscribed(&self, limit: Duration, absent: Option<Subject>) -> Result<(), Denied> {
+        let mut began = self.now();
+        let mut to = absent;
+        loop {
+            if !self.is_connected() {
+                tokio::time::sleep(PAUSE).await;
+                began = self.now();
+                continue;
+            }
+            // An error is that of a dead client, which the task that reads from it notices, or a missing permission to
+            // publish to the own inbox: by then, the server has accepted the subscription.
+            if tokio::time::timeout(ECHO.min(limit), self.echo(to.take())).await.is_ok() {
+                return Ok(());
+            }
+            if self.now() - began >= limit {
+                return Err(Denied::new(Permission::Subscribe, self.subject()));
             }
         }
     }
@@ -173,16 +253,30 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`PublishError::Closed`] if the client is dead.
+    /// [`PublishError::Closed`] if the client is dead, [`PublishError::Denied`] if the user may not publish to its own inbox.
     pub async fn round_trip(&self) -> Result<(), PublishError> {
+        self.echo(None).await
+    }
+
+    /// Sends a PROBE to the own inbox, or to `absent`, and waits until something arrives.
+    async fn echo(&self, absent: Option<Subject>) -> Result<(), PublishError> {
         let mut registration = self.register();
-        let to = Subject::from(registration.reply(0));
+        let own = Subject::from(registration.reply(0));
+        let (to, reply) = match absent {
+            Some(absent) => (absent, Some(own.clone())),
+            None => (own.clone(), None),
+        };
         let mut outgoing = Outgoing::default();
-        let message = OutgoingMessage { to, reply: None, headers: None, payload: encode_probe() };
+        let message = OutgoingMessage { to: to.clone(), reply, headers: None, payload: encode_probe() };
         outgoing.send(&*self.link, message)?;
         poll_fn(|cx| outgoing.poll_ready(cx)).await?;
-        poll_fn(|cx| registration.mailbox().poll_take(cx)).await;
-        Ok(())
+        loop {
+            match poll_fn(|cx| registration.mailbox().poll_take(cx)).await {
+                Mail::Frame { .. } | Mail::NoResponders { .. } => return Ok(()),
+                Mail::Denied(subject) if subject == own => return Err(PublishError::Denied),
+                Mail::Denied(_) | Mail::Connection(_) => {}
+            }
+        }
     }
 
     /// Calls the observer.
@@ -191,7 +285,7 @@ impl Endpoint {
     }
 
     fn unknown(&self, payload: &Bytes, reply: Option<Subject>) {
-        match Frame::decode(payload, &self.limits) {
+        match Frame::decode(payload, &self.limits.stored()) {
             Err(_) => self.notice(Notice::Junk),
             Ok(frame) => {
                 self.notice(Notice::Unknown);

@@ -43,6 +43,8 @@ pub enum Mail {
     },
     /// The connection was lost or restored.
     Connection(ConnectionChange),
+    /// A message to this subject was dropped by the server, because the user lacks the permission to publish to it.
+    Denied(Subject),
 }
 
 impl Mailbox {

@@ -1,3 +1,7 @@
+use async_nats::Subject;
+
+use super::tokens::Token;
+
 /// The reply subjects to which narun publishes: those below known inbox prefixes.
 ///
 /// Without it, anyone who may publish a request could make a consumer publish to any subject with the consumer's rights.
@@ -23,6 +27,12 @@ impl ReplyPolicy {
             })
             .collect();
         Self { prefixes }
+    }
+
+    /// Returns a random subject below the first prefix. Returns `None` if there is no prefix.
+    pub fn absent(&self) -> Option<Subject> {
+        let prefix = self.prefixes.first()?;
+        Some(format!("{prefix}{}", Token::random().as_str()).into())
     }
 
     /// Returns whether a message may be published to this subject: it is below a prefix, and has no wildcard, space or empty

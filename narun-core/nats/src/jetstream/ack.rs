@@ -41,6 +41,7 @@ fn kind(code: ErrorCode, text: &str) -> FailureKind {
             FailureKind::ContentTooLarge
         }
         ErrorCode::STREAM_NOT_MATCH => FailureKind::StreamMissing,
+        ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::CLUSTER_NOT_LEADER => FailureKind::NoLeader,
         _ => FailureKind::JetStreamUnavailable,
     }
 }
@@ -80,7 +81,7 @@ mod tests {
             (10060, "expected stream does not match", K::StreamMissing),
             (10076, "jetstream not enabled", K::JetStreamUnavailable),
             (10039, "jetstream not enabled for account", K::JetStreamUnavailable),
-            (10008, "jetstream system temporarily unavailable", K::JetStreamUnavailable),
+            (10008, "jetstream system temporarily unavailable", K::NoLeader),
             (99999, "new", K::JetStreamUnavailable),
         ] {
             let failure = read(error(code, description).as_bytes()).expect("read").expect_err("an error");

@@ -49,7 +49,13 @@ pub enum DeclareError {
         /// The server's error.
         why: String,
     },
-    /// There was no response, no connection or no leader: a retry may succeed.
+    /// JetStream, or the stream, has no leader: a retry may succeed once enough servers are back.
+    #[error("{what} has no leader")]
+    NoLeader {
+        /// Such as "stream TASK".
+        what: String,
+    },
+    /// There was no response or no connection: a retry may succeed.
     #[error("{what} cannot be reached: {why}")]
     Unavailable {
         /// Such as "stream TASK".
@@ -62,11 +68,14 @@ pub enum DeclareError {
 impl DeclareError {
     /// Whether a retry may succeed without a change by an operator.
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::NoLeader { .. })
     }
 
     fn from_api(what: &str, error: &ApiError) -> Self {
         let (what, why) = (what.to_owned(), error.to_string());
+        if error.is_leaderless() {
+            return Self::NoLeader { what };
+        }
         if error.is_temporary() { Self::Unavailable { what, why } } else { Self::Refused { what, why } }
     }
 }
@@ -145,7 +154,12 @@ pub(super) async fn declare_consumer(
 }
 
 async fn stream(api: &Api<Context>, name: &str) -> Result<stream::Config, ApiError> {
-    Ok(api.stream_info(name).await?.config)
+    let info = api.stream_info(name).await?;
+    // A member of a group without a leader still returns what it knows of the stream.
+    match info.cluster {
+        Some(cluster) if cluster.leader.as_deref().is_none_or(str::is_empty) => Err(ApiError::NoLeader),
+        _ => Ok(info.config),
+    }
 }
 
 async fn create_stream(api: &Api<Context>, wanted: &stream::Config) -> Result<stream::Config, ApiError> {

@@ -24,6 +24,8 @@ pub struct OutcomeStore {
     api: Api<Context>,
     bucket: String,
     stream: String,
+    /// What subjects of writes begin with. In another domain that is the domain's API, which servers map to the bucket.
+    writes: String,
     /// How long a value is kept after its last change, at least.
     ttl: Duration,
     secret: Arc<KnownSecret>,
@@ -64,7 +66,10 @@ pub enum OutcomeError {
     /// The bucket is full.
     #[error("the bucket of outcomes is full")]
     Full,
-    /// There was no response, no connection or no leader, or the server refused: a retry may succeed.
+    /// The bucket has no leader: a retry may succeed once enough servers are back.
+    #[error("the bucket of outcomes has no leader")]
+    NoLeader,
+    /// There was no response or no connection, or the server refused: a retry may succeed.
     #[error("the bucket of outcomes cannot be reached: {0}")]
     Unavailable(String),
 }
@@ -73,8 +78,10 @@ pub enum OutcomeError {
 const ATTEMPTS: usize = 3;
 
 impl OutcomeStore {
-    pub(super) fn new(api: Api<Context>, bucket: String, ttl: Duration) -> Self {
-        Self { api, stream: format!("KV_{bucket}"), bucket, ttl, secret: Arc::default() }
+    pub(super) fn new(api: Api<Context>, bucket: String, ttl: Duration, has_domain: bool) -> Self {
+        let direct = format!("$KV.{bucket}");
+        let writes = if has_domain { api.subject(&direct) } else { direct };
+        Self { api, stream: format!("KV_{bucket}"), bucket, writes, ttl, secret: Arc::default() }
     }
 
     /// Stores an outcome unless there is one for this id.
@@ -120,16 +127,31 @@ impl OutcomeStore {
         self.put(id, request, OutcomeState::Done { response }).await
     }
 
+    /// Stores that the request is done, without its response, in place of any other outcome. Needs little room, and none in a
+    /// full bucket that has the pending outcome.
+    pub async fn not_kept(
+        &self,
+        id: ExchangeId,
+        request: &OutcomeRef,
+        status: u16,
+    ) -> Result<(), OutcomeError> {
+        self.put(id, request, OutcomeState::NotKept { status }).await
+    }
+
     /// Makes the request pending and published again, whatever its outcome is. The caller is about to publish it.
     pub async fn reopen(&self, id: ExchangeId, request: &OutcomeRef) -> Result<(), OutcomeError> {
         self.put(id, request, OutcomeState::Pending { published: true }).await
     }
 
     /// Deletes an outcome if it still has this revision, because the request was never published.
+    ///
+    /// It is purged, not replaced by the marker of a deletion, for which there may be no room.
     pub async fn forget(&self, id: ExchangeId, revision: u64) -> Result<(), OutcomeError> {
-        let mut headers = expecting(revision);
-        headers.insert("KV-Operation", "DEL");
-        self.publish(id, headers, Bytes::new()).await.map(drop)
+        let subject = self.subject(&id.to_string());
+        match self.api.purge_until(&self.stream, &subject, revision).await? {
+            0 => Err(OutcomeError::Conflict),
+            _ => Ok(()),
+        }
     }
 
     /// The name of the bucket. References to other buckets are not followed.
@@ -148,15 +170,26 @@ impl OutcomeStore {
     }
 
     async fn stored(&self, id: ExchangeId) -> Result<Option<StoredMessage>, OutcomeError> {
-        Ok(self.api.last_message(&self.stream, &self.subject(id)).await?)
+        self.read(&id.to_string()).await
     }
 
     async fn publish(&self, id: ExchangeId, headers: HeaderMap, value: Bytes) -> Result<u64, OutcomeError> {
-        Ok(self.api.publish(self.subject(id), headers, value).await?)
+        self.write(&id.to_string(), headers, value).await
     }
 
-    fn subject(&self, id: ExchangeId) -> String {
-        format!("$KV.{}.{id}", self.bucket)
+    /// Stores a value, or the marker of a deletion. Returns its revision.
+    async fn write(&self, key: &str, headers: HeaderMap, value: Bytes) -> Result<u64, OutcomeError> {
+        Ok(self.api.publish(format!("{}.{key}", self.writes), headers, value).await?)
+    }
+
+    /// The last value or marker of a key.
+    async fn read(&self, key: &str) -> Result<Option<StoredMessage>, OutcomeError> {
+        Ok(self.api.last_message(&self.stream, &self.subject(key)).await?)
+    }
+
+    /// The subject of a key in the bucket's stream.
+    fn subject(&self, key: &str) -> String {
+        format!("$KV.{}.{key}", self.bucket)
     }
 }
 
@@ -166,6 +199,7 @@ impl From<ApiError> for OutcomeError {
             error if error.is_too_large() => Self::TooLarge,
             error if error.is_conflict() => Self::Conflict,
             error if error.is_full() => Self::Full,
+            error if error.is_leaderless() => Self::NoLeader,
             error => Self::Unavailable(error.to_string()),
         }
     }

@@ -32,6 +32,7 @@ pub struct StreamSettings {
     pub(crate) duplicate_window: Duration,
     pub(crate) outcome_ttl: Duration,
     pub(crate) declare: bool,
+    pub(crate) domain: Option<String>,
 }
 
 /// Where a stream keeps its messages.
@@ -67,6 +68,7 @@ impl StreamSettings {
             duplicate_window: Duration::from_secs(120),
             outcome_ttl: Duration::from_secs(24 * 60 * 60),
             declare: true,
+            domain: None,
         }
     }
 
@@ -133,6 +135,13 @@ impl StreamSettings {
     /// How long outcomes are kept after their last change, at least as long as the duplicate window. Default 24 hours.
     pub const fn outcome_ttl(mut self, ttl: Duration) -> Self {
         self.outcome_ttl = ttl;
+        self
+    }
+
+    /// The JetStream domain of the streams and buckets, if it is not that of the server that the client is connected to, such
+    /// as that of the hub of a leaf node. Default: that of the server.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
         self
     }
 

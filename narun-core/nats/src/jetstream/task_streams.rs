@@ -24,8 +24,12 @@ pub struct TaskStreams {
 impl TaskStreams {
     /// For this namespace, through this client. Sends nothing. Must be called within a tokio runtime.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        let context = ContextBuilder::new().timeout(api::LIMIT).build(client);
-        Self { api: Api::new(context), namespace, settings }
+        let builder = ContextBuilder::new().timeout(api::LIMIT);
+        let api = match &settings.domain {
+            None => Api::new(builder.build(client)),
+            Some(domain) => Api::new(builder.domain(domain).build(client)).domain(domain),
+        };
+        Self { api, namespace, settings }
     }
 
     /// The namespace.
@@ -36,6 +40,11 @@ impl TaskStreams {
     /// The JetStream context.
     pub const fn context(&self) -> &Context {
         self.api.requester()
+    }
+
+    /// The full subject of an operation of JetStream's API, such as `CONSUMER.MSG.NEXT.<stream>.<consumer>`.
+    pub fn api_subject(&self, operation: &str) -> String {
+        self.api.subject(operation)
     }
 
     /// How long the server recognises a request that is published twice, at least.
@@ -105,7 +114,7 @@ impl TaskStreams {
             ..self.common()
         };
         self.declare(&format!("bucket {bucket}"), "outcomes_max_bytes", &wanted).await?;
-        Ok(OutcomeStore::new(self.api.clone(), bucket, self.outcome_ttl()))
+        Ok(OutcomeStore::new(self.api.clone(), bucket, self.outcome_ttl(), self.settings.domain.is_some()))
     }
 
     /// How often [`OutcomeStore::keep_secret`] must be called.

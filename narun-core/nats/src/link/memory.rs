@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, FutureExt, poll_fn};
 
 use super::{Link, OutgoingMessage, PublishError};
 
-/// Keeps what is published. Its queue can be full for a while.
+/// Keeps what is published. Its queue can be full for a while, and it can be disconnected.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory(Arc<Mutex<State>>);
 
@@ -18,6 +18,8 @@ pub(crate) struct Memory(Arc<Mutex<State>>);
 struct State {
     sent: VecDeque<Sent>,
     is_full: bool,
+    is_away: bool,
+    epoch: u64,
     waiting: Vec<Waker>,
 }
 
@@ -43,6 +45,14 @@ impl Memory {
         state.waiting.drain(..).for_each(Waker::wake);
     }
 
+    /// Loses the connection, or restores it.
+    pub(crate) fn set_connected(&self, is_connected: bool) {
+        let mut state = self.lock();
+        state.epoch += u64::from(is_connected);
+        state.is_away = !is_connected;
+        state.waiting.drain(..).for_each(Waker::wake);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no panic")
     }
@@ -63,6 +73,10 @@ impl Link for Memory {
         let OutgoingMessage { to, reply, headers, payload } = message;
         let (link, headers) = (self.clone(), headers.cloned());
         poll_fn(move |cx| {
+            if !link.is_connected() {
+                link.lock().waiting.push(cx.waker().clone());
+                return Poll::Pending;
+            }
             let (to, reply, payload) = (to.clone(), reply.clone(), payload.clone());
             match link.try_publish(&OutgoingMessage { to, reply, headers: headers.as_ref(), payload }) {
                 Err(PublishError::Full) => {
@@ -76,11 +90,11 @@ impl Link for Memory {
     }
 
     fn is_connected(&self) -> bool {
-        true
+        !self.lock().is_away
     }
 
     fn epoch(&self) -> u64 {
-        0
+        self.lock().epoch
     }
 
     fn max_payload(&self) -> usize {

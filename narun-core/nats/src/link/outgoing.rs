@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 
 use super::{Link, OutgoingMessage, PublishError};
 
-/// Publishes one message after the other. It waits only while the client's queue is full.
+/// Publishes one message after the other. It waits only while the client is disconnected or its queue is full.
 #[derive(Default)]
 pub struct Outgoing {
     waiting: Option<BoxFuture<'static, Result<(), PublishError>>>,
@@ -22,13 +22,17 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns whether a message waits for room in the client's queue.
+    /// Returns whether a message waits for a connection, or for room in the client's queue.
     pub(crate) const fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
     /// Publishes a message. Must not be called before [`Outgoing::poll_ready`] is ready.
     pub fn send(&mut self, link: &dyn Link, message: OutgoingMessage<'_>) -> Result<(), PublishError> {
+        if !link.is_connected() {
+            self.waiting = Some(link.publish(message));
+            return Ok(());
+        }
         match link.try_publish(&message) {
             Err(PublishError::Full) => self.waiting = Some(link.publish(message)),
             result => result?,

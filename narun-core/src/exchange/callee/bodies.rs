@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::super::FlowConfig;
 use super::super::flow::{Flow, Watch};
 use crate::Time;
@@ -13,6 +15,10 @@ pub(super) struct Bodies {
     /// Time until the response's head. It starts again whenever the request's body makes progress.
     pub(super) head_timeout: Option<Duration>,
     pub(super) responded: bool,
+    /// The RESPONSE, until the gateway is known to have received it.
+    pub(super) response: Option<Bytes>,
+    /// The response is complete: until when it is sent again unless the gateway has received it.
+    pub(super) confirm_until: Option<Time>,
     /// The ACCEPT for a handler that reads past the inline bytes before it responds. Its credit is set when it is sent.
     pub(super) accept: Accept,
     pub(super) idle: Duration,
@@ -27,6 +33,8 @@ impl Bodies {
             watch: Watch::default(),
             head_timeout: None,
             responded: false,
+            response: None,
+            confirm_until: None,
             accept: Accept { version: VERSION, instance: None, max_payload: 0, credit: 0 },
             idle: flow.idle,
             clock: now,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::super::ConnectionChange;
 use super::super::flow::{RETRY, Receiver, Sender};
 use super::bodies::Bodies;
 use super::{Callee, CalleeTransmit, Cancelled};
@@ -43,7 +42,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         sender.limit(self.own_max_payload);
         sender.limit(self.max_payload);
         bodies.flow.sender = Some(sender);
-        bodies.responded = true;
+        (bodies.responded, bodies.response) = (true, Some(response.clone()));
         bodies.begin(now);
         self.deadline = self.total;
         if self.unheard_since.is_none() {
@@ -114,15 +113,46 @@ impl<A: Clone + PartialEq> Callee<A> {
         self.bodies.as_ref().map_or(0, |bodies| bodies.flow.queued())
     }
 
-    /// Handles the loss or the restoration of the connection to NATS.
-    pub fn handle_connection(&mut self, now: Time, connection: ConnectionChange) {
-        if let Some(bodies) = self.bodies.as_mut().filter(|_| !self.ended)
-            && connection == ConnectionChange::Restored
-            && bodies.watch.at.is_some()
-        {
-            bodies.watch.probed(now);
-            self.probe();
+    /// Begins to wait until the gateway has received this complete RESPONSE.
+    pub(super) fn begin_to_confirm(&mut self, now: Time, response: Bytes) {
+        let bodies = self.bodies.get_or_insert_with(|| Box::new(Bodies::new(now, &self.config.flow)));
+        bodies.flow.close(BodyErrorKind::Reset);
+        bodies.watch.at = None;
+        (bodies.responded, bodies.response) = (true, Some(response));
+        bodies.confirm_until = Some(now + self.config.grace);
+        self.working_at = now + self.config.working_after;
+        self.call(true);
+    }
+
+    /// Sends a complete response again. A gateway that has received it does not know the exchange any more, so it responds
+    /// to the PROBE with RESET(gone).
+    pub(super) fn confirm(&mut self, now: Time) {
+        let until = self.bodies.as_ref().and_then(|bodies| bodies.confirm_until);
+        if until.is_none_or(|until| until <= now) {
+            return self.end(BodyErrorKind::Reset);
         }
+        self.working_at = now + self.config.working_after * 2;
+        self.call(true);
+    }
+
+    /// Returns whether the response is complete, and sent again until the gateway has received it.
+    pub(super) fn is_confirming(&self) -> bool {
+        self.bodies.as_ref().is_some_and(|bodies| bodies.confirm_until.is_some())
+    }
+
+    /// Continues after the connection was restored. Returns false if no frame of the gateway is expected.
+    pub(super) fn resume_bodies(&mut self, now: Time) -> bool {
+        let Some(bodies) = &mut self.bodies else { return false };
+        if let Some(until) = &mut bodies.confirm_until {
+            *until = now + self.config.grace;
+            // All that is still to be sent is made again.
+            self.outbox.clear();
+            return true;
+        }
+        if bodies.watch.at.is_some() {
+            bodies.watch.probed(now);
+        }
+        bodies.watch.at.is_some()
     }
 
     /// Returns whether the handler waits for a part of the request's body that it has granted credit for.
@@ -170,6 +200,15 @@ impl<A: Clone + PartialEq> Callee<A> {
 
     fn on_credit(&mut self, now: Time, credit: &Credit) {
         let Some(bodies) = &mut self.bodies else { return };
+        if bodies.confirm_until.is_some() {
+            // The gateway still waits: the response was lost.
+            self.working_at = self.working_at.min(now + self.config.working_after);
+            return;
+        }
+        if credit.offset > 0 {
+            // A gateway grants credit once it has the response.
+            bodies.response = None;
+        }
         match bodies.flow.credit(credit) {
             Err(code) => self.break_off(code, Cancelled::Broken),
             // An exchange whose response is not wanted has no purpose.
@@ -181,7 +220,8 @@ impl<A: Clone + PartialEq> Callee<A> {
 
     /// Returns the next ACCEPT, DATA or CREDIT to publish.
     pub(super) fn poll_bodies(&mut self) -> Option<CalleeTransmit<A>> {
-        let bodies = self.bodies.as_mut().filter(|_| !self.ended)?;
+        let is_heard = self.unheard_since.is_none();
+        let bodies = self.bodies.as_mut().filter(|_| !self.ended && is_heard)?;
         let payload = match bodies.flow.poll_grant() {
             Some(credit) if !bodies.responded && bodies.watch.at.is_none() => {
                 bodies.begin(bodies.clock);
@@ -214,7 +254,9 @@ impl<A: Clone + PartialEq> Callee<A> {
             return self.break_off(ResetCode::Idle, Cancelled::Idle);
         }
         if bodies.watch.is_due(now) {
-            if bodies.flow.is_waiting() || bodies.watch.silence(now) >= QUIET {
+            if self.away {
+                bodies.watch.put_off(now);
+            } else if bodies.flow.is_waiting() || bodies.watch.silence(now) >= QUIET {
                 bodies.watch.probed(now);
                 self.probe();
             } else {

@@ -97,7 +97,7 @@ fn a_reset_cancels_the_handler_and_gets_no_response() {
 fn a_gateway_whose_process_is_gone_cancels_the_handler() {
     let mut callee = callee(None);
     // WORKING is sent again every 250 ms, until the grace is over.
-    for due in (250..2500).step_by(250) {
+    for due in (250..5500).step_by(250) {
         assert_eq!(callee.poll_timeout(), Some(at(due)));
         callee.handle_timeout(at(due));
         assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Working(_), true)));
@@ -156,4 +156,72 @@ fn a_response_or_an_abort_ends_the_exchange() {
         assert_eq!(ended.poll_event(), None);
         assert_eq!(ended.poll_transmit(), None);
     }
+}
+
+fn respond(callee: &mut Callee<Subject>, now: u64) {
+    let parts = http::Response::new(()).into_parts().0;
+    let head = crate::frame::ResponseHead::new();
+    let frame = head.encode(&parts, crate::fields::Edit::default(), &b""[..], None, &Limits::default());
+    callee.respond(at(now), frame.expect("small"));
+}
+
+#[test]
+fn a_response_made_while_the_connection_is_lost_is_sent_until_the_gateway_has_it() {
+    let mut callee = callee(None);
+    callee.handle_connection(at(100), ConnectionChange::Lost);
+    callee.handle_timeout(at(300));
+    respond(&mut callee, 400);
+    assert_eq!(callee.poll_transmit(), None);
+    assert!(!callee.is_ended());
+    callee.handle_connection(at(2000), ConnectionChange::Restored);
+    while callee.poll_transmit().is_some() {}
+    // The gateway is connected again later than this side.
+    for due in (2000..4000).step_by(250) {
+        callee.handle_no_responders(at(due));
+        assert_eq!(callee.poll_event(), None);
+        callee.handle_timeout(at(due + 250));
+        assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Response(_), true)));
+        assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Probe, true)));
+        assert_eq!(callee.poll_transmit(), None);
+    }
+    callee.handle_frame(at(4001), reset_frame(ResetCode::Gone), None);
+    assert!(callee.is_ended());
+    assert_eq!((callee.poll_event(), callee.poll_transmit()), (None, None));
+}
+
+#[test]
+fn a_response_that_nobody_confirms_is_given_up() {
+    let mut callee = callee(None);
+    callee.handle_connection(at(0), ConnectionChange::Lost);
+    callee.handle_connection(at(0), ConnectionChange::Restored);
+    respond(&mut callee, 0);
+    while let Some(now) = callee.poll_timeout() {
+        assert!(now <= at(6000));
+        callee.handle_timeout(now);
+    }
+    callee.abort(ResetCode::Draining, "", true);
+    while let Some(transmit) = callee.poll_transmit() {
+        assert!(!matches!(
+            Frame::decode(&transmit.payload, &Limits::default()).expect("valid"),
+            Frame::Reset(_)
+        ));
+    }
+}
+
+#[test]
+fn working_waits_for_the_connection() {
+    let mut callee = callee(None);
+    callee.handle_connection(at(100), ConnectionChange::Lost);
+    for _ in 0..5 {
+        let now = callee.poll_timeout().expect("open");
+        callee.handle_timeout(now);
+        assert_eq!(callee.poll_transmit(), None);
+    }
+    callee.handle_connection(at(30_000), ConnectionChange::Restored);
+    assert!(callee.poll_timeout() <= Some(at(30_000)));
+    callee.handle_timeout(at(30_000));
+    assert!(matches!(sent(&mut callee), (GATEWAY, Frame::Working(_), true)));
+    // "no responders" means nothing yet.
+    callee.handle_no_responders(at(34_999));
+    assert_eq!(callee.poll_event(), None);
 }

@@ -13,6 +13,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Over) => ResetCode::Cancel,
             Some(Attempt::Sent) => {
                 self.watch.heard(now);
+                self.unheard = false;
                 if !matches!(frame, Frame::Refused(_) | Frame::Reset(_)) {
                     self.mark_taken(now, attempt, reply.cloned());
                 }
@@ -21,12 +22,13 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Taken { by }) => match (by, reply) {
                 (Some(by), Some(reply)) if by != reply => ResetCode::Gone,
                 (None, Some(_)) => {
+                    self.unheard = false;
                     self.mark_taken(now, attempt, reply.cloned());
                     return true;
                 }
                 _ => {
                     self.watch.heard(now);
-                    self.grace_until = None;
+                    (self.grace_until, self.unheard) = (None, false);
                     return true;
                 }
             },

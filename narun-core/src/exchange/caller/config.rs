@@ -17,8 +17,8 @@ pub struct CallerConfig {
     /// Time without any frame of a consumer after which the exchange fails, before the response's head. With a long
     /// [`CallerConfig::head_timeout`], the head may take as long as the consumer sends WORKING. Default `None`: unlimited.
     pub idle: Option<Duration>,
-    /// Time for which a lost connection is forgiven. It bounds the wait for a frame after the connection was lost, and
-    /// the wait for consumers after it was restored, because theirs may have been lost too. Default 2 s.
+    /// Time that a lost connection may take to be restored, and after it, time in which absent consumers do not count as
+    /// gone: their connections may be restored later. Default 5 s.
     pub grace: Duration,
     /// How many times a refused request is sent again. Default 3.
     pub resends: u8,
@@ -37,7 +37,7 @@ impl Default for CallerConfig {
             total_timeout: None,
             silence: Duration::from_secs(1),
             idle: None,
-            grace: Duration::from_secs(2),
+            grace: Duration::from_secs(5),
             resends: 3,
             backoff: (Duration::from_millis(5), Duration::from_millis(50)),
             credit: 0,

@@ -44,9 +44,9 @@ impl<A: Clone + PartialEq> Caller<A> {
     }
 
     /// Returns whether the response waits for the HTTP client: the consumer has granted credit for more of the request's
-    /// body, and the client has not sent it.
+    /// body, and the client has not sent it, although the consumer could be reached.
     pub(super) fn waits_for_client(&self) -> bool {
-        !self.has_responded() && self.wants_data()
+        !self.has_responded() && self.wants_data() && !self.away && !self.unheard
     }
 
     /// Returns whether no more of the request's body will be sent. The rest of it can be dropped.
@@ -215,7 +215,7 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// Returns the next DATA or CREDIT to publish.
     pub(super) fn poll_bodies(&mut self) -> Option<CallerTransmit<A>> {
-        let bodies = self.bodies.as_mut().filter(|_| !self.ended)?;
+        let bodies = self.bodies.as_mut().filter(|_| !self.ended && !self.unheard)?;
         let attempt = bodies.winner?;
         let payload = match bodies.flow.poll_grant() {
             Some(_) => bodies.flow.standing().encode(),

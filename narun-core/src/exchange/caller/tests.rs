@@ -94,7 +94,7 @@ fn inputs_change_nothing_after_the_end() {
     assert!(caller.poll_event().is_some());
     caller.handle_frame(at(2), 0, response(true), None);
     caller.handle_no_responders(at(2), 0);
-    caller.handle_malformed(at(0), 0, &DecodeError::Malformed("x"));
+    caller.handle_malformed(at(0), 0, &DecodeError::Malformed("x"), None);
     caller.handle_connection(at(2), ConnectionChange::Lost);
     caller.handle_connection(at(2), ConnectionChange::Restored);
     caller.handle_timeout(at(60_000));
@@ -313,13 +313,63 @@ fn a_probe_gets_credit() {
 
 #[test]
 fn a_lost_connection_is_forgiven_for_the_grace() {
+    let mut away = caller(false);
+    away.handle_connection(at(100), ConnectionChange::Lost);
+    assert_eq!(away.poll_timeout(), Some(at(5100)));
+    away.handle_timeout(at(5100));
+    assert_fails(&mut away, FailureKind::ConnectionLost);
+
     let mut caller = caller(false);
     caller.handle_connection(at(100), ConnectionChange::Lost);
-    assert_eq!(caller.poll_timeout(), Some(at(2100)));
-    caller.handle_connection(at(200), ConnectionChange::Restored);
+    caller.handle_connection(at(5000), ConnectionChange::Restored);
     assert_eq!(caller.poll_transmit(), None);
-    caller.handle_timeout(at(2100));
+    caller.handle_timeout(at(9999));
+    assert_open(&mut caller);
+    caller.handle_timeout(at(10_000));
     assert_fails(&mut caller, FailureKind::ConnectionLost);
+}
+
+#[test]
+fn nothing_is_published_while_the_connection_is_lost() {
+    let mut caller = caller(true);
+    caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
+    caller.handle_connection(at(20), ConnectionChange::Lost);
+    // PROBEs would be due, and one of the consumer's is still to be handled.
+    caller.handle_frame(at(30), 0, Frame::Probe, Some(CONSUMER));
+    caller.handle_timeout(at(4000));
+    assert_eq!(caller.poll_transmit(), None);
+    caller.handle_connection(at(4500), ConnectionChange::Restored);
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
+    assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Credit(_), Some(0))));
+    assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
+    assert_eq!(caller.poll_transmit(), None);
+}
+
+#[test]
+fn a_request_without_responders_just_before_the_loss_is_sent_again() {
+    let mut caller = caller(false);
+    caller.handle_connection(at(20), ConnectionChange::Lost);
+    caller.handle_no_responders(at(30), 0);
+    assert_open(&mut caller);
+    caller.handle_connection(at(300), ConnectionChange::Restored);
+    caller.handle_timeout(at(530));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
+}
+
+#[test]
+fn a_new_request_is_sent_again_after_the_connection_was_restored() {
+    let mut caller = Caller::<Subject>::new(at(2000), CallerConfig::default(), 7);
+    caller.restored_at(at(0));
+    for attempt in 0..6 {
+        assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt }));
+        let now = 2000 + 500 * u64::from(attempt);
+        caller.handle_no_responders(at(now), attempt);
+        assert_open(&mut caller);
+        caller.handle_timeout(at(now + 500));
+    }
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 6 }));
+    caller.handle_no_responders(at(5000), 6);
+    assert_fails(&mut caller, FailureKind::NoConsumer);
 }
 
 #[test]
@@ -334,7 +384,7 @@ fn an_idempotent_request_is_sent_again_once_the_connection_is_restored() {
     caller.handle_connection(at(300), ConnectionChange::Lost);
     caller.handle_connection(at(400), ConnectionChange::Restored);
     assert_eq!(caller.poll_transmit(), None);
-    caller.handle_timeout(at(2300));
+    caller.handle_timeout(at(5400));
     assert_fails(&mut caller, FailureKind::ConnectionLost);
 }
 
@@ -346,9 +396,9 @@ fn a_consumer_that_responds_to_a_probe_after_a_lost_connection_may_go_on() {
     caller.handle_connection(at(200), ConnectionChange::Restored);
     assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
     caller.handle_frame(at(300), 0, Frame::Credit(Credit::default()), Some(CONSUMER));
-    caller.handle_timeout(at(2100));
+    caller.handle_timeout(at(5200));
     assert_open(&mut caller);
-    caller.handle_frame(at(3000), 0, response(true), None);
+    caller.handle_frame(at(6000), 0, response(true), None);
     assert!(matches!(caller.poll_event(), Some(CallerEvent::Response(_))));
 }
 
@@ -357,8 +407,8 @@ fn a_request_is_sent_again_while_consumers_may_be_connecting_again() {
     let mut caller = caller(true);
     caller.handle_connection(at(100), ConnectionChange::Lost);
     caller.handle_connection(at(200), ConnectionChange::Restored);
-    // One attempt for the loss, and three more.
-    for attempt in 1..5 {
+    // One attempt for the loss, and ten more until the grace is over.
+    for attempt in 1..11 {
         assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt }));
         assert_open(&mut caller);
         let now = 500 * u64::from(attempt) - 300;
@@ -367,6 +417,8 @@ fn a_request_is_sent_again_while_consumers_may_be_connecting_again() {
         assert_eq!(caller.poll_transmit(), None);
         caller.handle_timeout(at(now + 500));
     }
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 11 }));
+    caller.handle_no_responders(at(5200), 11);
     assert_fails(&mut caller, FailureKind::NoConsumer);
 }
 
@@ -393,7 +445,7 @@ fn a_consumer_that_does_not_connect_again_fails_the_exchange() {
     caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
     caller.handle_connection(at(100), ConnectionChange::Lost);
     caller.handle_connection(at(200), ConnectionChange::Restored);
-    for now in [300, 800, 1300, 1800] {
+    for now in (300..5000).step_by(500) {
         while caller.poll_transmit().is_some() {}
         caller.handle_no_responders(at(now), 0);
         assert_open(&mut caller);
@@ -417,7 +469,7 @@ fn a_client_that_leaves_cancels_the_consumer() {
 #[test]
 fn an_invalid_response_fails_the_exchange() {
     let mut malformed = caller(true);
-    malformed.handle_malformed(at(0), 0, &DecodeError::Malformed("x"));
+    malformed.handle_malformed(at(0), 0, &DecodeError::Malformed("x"), None);
     assert_fails(&mut malformed, FailureKind::BadResponse);
 
     let data = crate::frame::Data { sequence: 1, body: Bytes::new(), end: true, trailers: None };
@@ -438,6 +490,22 @@ fn an_invalid_response_fails_the_exchange() {
     let failure = failure(&mut reset);
     assert_eq!(failure.kind(), FailureKind::BadResponse);
     assert!(failure.cause().is_some_and(|cause| cause.contains("over 10 bytes")), "{failure:?}");
+}
+
+#[test]
+fn the_sender_of_an_invalid_payload_is_reset() {
+    let invalid = DecodeError::TooLarge { what: "frame", limit: 65_536 };
+    let mut unknown = caller(false);
+    unknown.handle_malformed(at(0), 0, &invalid, Some(OTHER));
+    assert_reset(&mut unknown, OTHER, ResetCode::Internal);
+    assert_eq!(unknown.poll_transmit(), None);
+    assert_fails(&mut unknown, FailureKind::BadResponse);
+
+    let mut known = caller(false);
+    known.handle_frame(at(0), 0, working(), Some(CONSUMER));
+    known.handle_malformed(at(0), 0, &invalid, Some(CONSUMER));
+    assert_reset(&mut known, CONSUMER, ResetCode::Internal);
+    assert_eq!(known.poll_transmit(), None);
 }
 
 #[test]

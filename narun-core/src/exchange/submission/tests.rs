@@ -252,6 +252,30 @@ fn other_frames_change_nothing() {
 }
 
 #[test]
+fn a_stream_is_not_missing_just_after_the_connection_was_restored() {
+    let mut returning = submission();
+    returning.handle_connection(at(10), ConnectionChange::Lost);
+    returning.handle_connection(at(3000), ConnectionChange::Restored);
+    let mut new = Submission::new(at(3000), ExchangeId::from_bytes([7; 16]), SubmissionConfig::default());
+    new.restored_at(at(3000));
+    for (mut submission, may_be_stored) in [(returning, true), (new, false)] {
+        for now in (3000..8000).step_by(500) {
+            assert_eq!(submission.poll_transmit(), Some(PublishRequest));
+            submission.handle_no_responders(at(now));
+            assert!(submission.poll_event().is_none());
+            submission.handle_timeout(at(now + 500));
+        }
+        assert_eq!(submission.poll_transmit(), Some(PublishRequest));
+        submission.handle_no_responders(at(8000));
+        // The one before the loss may be stored.
+        assert_eq!(submission.may_be_stored(), may_be_stored);
+        if !may_be_stored {
+            assert_fails(&mut submission, FailureKind::StreamMissing);
+        }
+    }
+}
+
+#[test]
 fn inputs_change_nothing_after_the_end() {
     let mut submission = submission();
     submission.handle_ack(at(0), Err(full()));

@@ -64,11 +64,12 @@ impl DurableDelivery<'_> {
         let record = timeout_at(terms.deadline, self.record(&input)).await;
         let record = record.map_err(|_| FailureKind::JetStreamUnavailable)??;
         let window = self.state.store().tasks().duplicate_window();
-        let claim = record.claim(window, terms.wait, terms.deadline).await.inspect_err(|failure| {
-            if failure.kind() == FailureKind::JetStreamUnavailable {
-                self.state.store().missed();
+        let claim = match record.claim(window, terms.wait, terms.deadline).await {
+            Err(failure) if failure.kind() == FailureKind::JetStreamUnavailable => {
+                return Err(self.state.store().missed_by(failure, terms.deadline).await.into());
             }
-        })?;
+            claim => claim?,
+        };
         let (revision, attempt) = match claim {
             Claim::Publish { revision, attempt } => (revision, attempt),
             Claim::Done(response) => return Ok(stored(&response, self.state.endpoint().limits())?),

@@ -60,6 +60,7 @@ impl DurableDelivery<'_> {
             wants_response: awaits_response,
         };
         let mut config = SubmissionConfig::default();
+        config.grace = self.state.reconnect_grace();
         config.wait = deadline.saturating_duration_since(Instant::now());
         // The other half is for messages that are still on their way.
         config.retry_for = store.tasks().duplicate_window() / 2;
@@ -82,10 +83,12 @@ impl DurableDelivery<'_> {
         match accepted {
             Ok(_) => Ok(Published { call, duplicate: unused }),
             Err(failure) => {
-                if failure.kind() == FailureKind::StreamMissing {
-                    store.missed();
-                }
-                Err(Unpublished { failure, may_be_stored: call.may_be_stored() })
+                let may_be_stored = call.may_be_stored();
+                let failure = match failure.kind() {
+                    FailureKind::StreamMissing => store.missed_by(failure, deadline).await,
+                    _ => failure,
+                };
+                Err(Unpublished { failure, may_be_stored })
             }
         }
     }
@@ -102,7 +105,7 @@ impl DurableDelivery<'_> {
             self.encode(head, &request_id, &parts, body, trailers.as_ref())
         };
         let stored = match body {
-            DurableBody::Stored(stored) => stored,
+            DurableBody::Stored(stored) => *stored,
             DurableBody::Inline { data, held } => match encode(head, &data)? {
                 Some(frame) => return Ok((frame, None, Some(held))),
                 // Its fields are longer than expected.

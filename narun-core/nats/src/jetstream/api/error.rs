@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{
+    PublishError, PublishErrorKind, RequestErrorKind as ContextRequestErrorKind,
+};
 use async_nats::jetstream::{Error, ErrorCode};
 use async_nats::{RequestError, RequestErrorKind};
 
@@ -23,8 +25,11 @@ pub enum ApiError {
     #[error("no response within {0:?}")]
     TimedOut(Duration),
     /// Nothing subscribes to the API: JetStream is turned off, or the server has no contact with one that runs it.
-    #[error("JetStream is not available")]
+    #[error("JetStream is not enabled, or no server that runs it can be reached")]
     NoResponders,
+    /// The stream has no leader.
+    #[error("the stream has no leader")]
+    NoLeader,
     /// There is no connection to a server.
     #[error("no connection to NATS")]
     Disconnected,
@@ -51,6 +56,7 @@ impl ApiError {
             Self::TooLarge | Self::InvalidSubject | Self::Encode(_) => false,
             Self::TimedOut(_)
             | Self::NoResponders
+            | Self::NoLeader
             | Self::Disconnected
             | Self::Malformed
             | Self::Client(_) => true,
@@ -60,6 +66,11 @@ impl ApiError {
     /// Whether the server gave this code.
     pub fn is(&self, expected: ErrorCode) -> bool {
         self.code() == Some(expected.0)
+    }
+
+    /// Whether JetStream, or the stream, has no leader.
+    pub fn is_leaderless(&self) -> bool {
+        matches!(self, Self::NoLeader) || matches!(self.code(), Some(10008 | 10009))
     }
 
     /// Whether there is no room, in the stream or on the server.
@@ -93,6 +104,16 @@ impl ApiError {
     /// Whether there is a consumer of this name with another configuration.
     pub fn is_other_consumer(&self) -> bool {
         matches!(self.code(), Some(10013 | 10105 | 10148))
+    }
+
+    /// Returns the text of any error of async-nats. That of a request to JetStream that has no responders says what it means.
+    pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let is_absent = causes.any(|cause| {
+            let request = cause.downcast_ref::<async_nats::jetstream::context::RequestError>();
+            request.is_some_and(|error| error.kind() == ContextRequestErrorKind::NoResponders)
+        });
+        if is_absent { Self::NoResponders.to_string() } else { error.to_string() }
     }
 
     fn code(&self) -> Option<u64> {
@@ -149,6 +170,18 @@ mod tests {
     fn server(code: u64) -> ApiError {
         let error = serde_json::json!({ "code": 500, "err_code": code, "description": "text" });
         ApiError::Server(serde_json::from_value(error).unwrap())
+    }
+
+    #[test]
+    fn an_absent_jetstream_is_named() {
+        use async_nats::jetstream::context::RequestError;
+        use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
+
+        let request = RequestError::new(ContextRequestErrorKind::NoResponders);
+        let error = RawMessageError::with_source(RawMessageErrorKind::Other, request);
+        assert_eq!(ApiError::describe(&error), ApiError::NoResponders.to_string());
+        let error = RawMessageError::new(RawMessageErrorKind::NoMessageFound);
+        assert_eq!(ApiError::describe(&error), error.to_string());
     }
 
     #[test]

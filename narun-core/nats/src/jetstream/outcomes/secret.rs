@@ -115,7 +115,7 @@ impl OutcomeStore {
         };
         self.learn(found);
         let Some(known) = self.known().filter(|known| self.is_due(known)) else { return Ok(()) };
-        match self.write(&known.secret, known.revision).await {
+        match self.write_secret(&known.secret, known.revision).await {
             Ok(written) => {
                 self.learn(written);
                 Ok(())
@@ -137,7 +137,7 @@ impl OutcomeStore {
                 (_, Some(found)) => return Ok(found),
                 (revision, None) => revision,
             };
-            match self.write(offered, revision).await {
+            match self.write_secret(offered, revision).await {
                 Err(OutcomeError::Conflict) => {}
                 written => return written,
             }
@@ -147,7 +147,7 @@ impl OutcomeStore {
 
     /// The secret in the bucket, if there is one, after the revision of the key.
     async fn find(&self) -> Result<(u64, Option<StoredSecret>), OutcomeError> {
-        let Some(stored) = self.api.last_message(&self.stream, &self.secret_subject()).await? else {
+        let Some(stored) = self.read(KEY).await? else {
             return Ok((0, None));
         };
         let revision = stored.message.sequence;
@@ -158,14 +158,10 @@ impl OutcomeStore {
         Ok((revision, Some(StoredSecret { secret, revision, since: Instant::now(), is_dated: false })))
     }
 
-    async fn write(&self, secret: &KeySecret, revision: u64) -> Result<StoredSecret, OutcomeError> {
+    async fn write_secret(&self, secret: &KeySecret, revision: u64) -> Result<StoredSecret, OutcomeError> {
         let since = Instant::now();
-        let revision = self.api.publish(self.secret_subject(), expecting(revision), secret.encode()).await?;
+        let revision = self.write(KEY, expecting(revision), secret.encode()).await?;
         Ok(StoredSecret { secret: secret.clone(), revision, since, is_dated: true })
-    }
-
-    fn secret_subject(&self) -> String {
-        format!("$KV.{}.{KEY}", self.bucket)
     }
 
     fn known(&self) -> Option<StoredSecret> {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::exchange::ConnectionChange;
 use crate::exchange::FlowConfig;
 use crate::frame::{RequestHead, Reset};
 use crate::{ExchangeId, Limits};
@@ -305,22 +306,34 @@ fn a_gateway_without_responders_after_the_head_is_gone_after_the_grace() {
     let mut callee = responding(100);
     callee.send(at(0), "tick".into());
     assert!(matches!(sent(&mut callee), Frame::Data(_)));
-    for due in (0..2000).step_by(250) {
+    for due in (0..5000).step_by(250) {
         callee.handle_no_responders(at(due));
         assert_eq!(callee.poll_event(), None);
         callee.handle_timeout(at(due + 250));
         while callee.poll_transmit().is_some() {}
     }
-    callee.handle_no_responders(at(2000));
+    callee.handle_no_responders(at(5000));
     assert_cancelled(&mut callee, Cancelled::Gone, None);
 
     let mut back = responding(100);
     back.handle_no_responders(at(0));
     back.handle_timeout(at(250));
+    // The RESPONSE may have been lost, and so may DATA.
+    assert!(
+        matches!(back.poll_transmit(), Some(CalleeTransmit { payload, .. }) if payload[..] == *b"response")
+    );
+    assert!(matches!(sent(&mut back), Frame::Credit(credit) if credit.sent == 0));
     assert!(matches!(sent(&mut back), Frame::Probe));
+    back.send(at(250), "tick".into());
+    assert_eq!(back.poll_transmit(), None);
     back.handle_frame(at(251), credit(100, false, 0), Some(GATEWAY));
+    // The gateway has the RESPONSE.
+    assert!(matches!(sent(&mut back), Frame::Data(_)));
     back.handle_no_responders(at(5000));
     assert!(!back.is_ended());
+    back.handle_timeout(at(5250));
+    assert!(matches!(sent(&mut back), Frame::Credit(credit) if credit.sent == 1));
+    assert!(matches!(sent(&mut back), Frame::Probe));
 }
 
 #[test]
@@ -329,6 +342,8 @@ fn a_probe_is_sent_when_the_connection_is_restored() {
     callee.handle_connection(at(1), ConnectionChange::Lost);
     assert_eq!(callee.poll_transmit(), None);
     callee.handle_connection(at(2), ConnectionChange::Restored);
+    assert!(matches!(sent(&mut callee), Frame::Working(_)));
+    assert!(matches!(sent(&mut callee), Frame::Credit(credit) if credit.offset > 0));
     assert!(matches!(sent(&mut callee), Frame::Probe));
     let mut whole = Callee::new(at(0), &head(0), GATEWAY, 77, config());
     whole.handle_connection(at(2), ConnectionChange::Restored);

@@ -214,6 +214,8 @@ fn a_request_is_not_sent_again_after_an_accept() {
     lost.handle_frame(at(1), 0, accept(10), Some(CONSUMER));
     lost.handle_connection(at(2), ConnectionChange::Lost);
     lost.handle_connection(at(3), ConnectionChange::Restored);
+    // The CREDIT shows how many DATA were sent.
+    assert!(matches!(sent(&mut lost), (CONSUMER, Any::Credit(credit), Some(0)) if credit.sent == 0));
     assert!(matches!(sent(&mut lost), (CONSUMER, Any::Probe, Some(0))));
     assert_eq!(lost.poll_transmit(), None);
 }
@@ -398,7 +400,7 @@ fn a_reset_or_a_process_that_is_gone_breaks_the_body_off() {
     let mut lost = downloading(flow());
     while lost.poll_transmit().is_some() {}
     lost.handle_connection(at(1), ConnectionChange::Lost);
-    lost.handle_timeout(at(2001));
+    lost.handle_timeout(at(5001));
     assert_broken(&mut lost, BodyErrorKind::TimedOut);
 }
 
