@@ -36,6 +36,9 @@ pub use self::limits::HttpLimits;
 /// How long requests in flight may take after the shutdown has begun.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The largest read buffer of an HTTP/1.1 connection, and the largest head. A body that has to wait holds this much.
+const MAX_BUFFER: usize = 80 * 1024;
+
 /// The interval and the timeout of HTTP/2 keepalive, which detects clients that died without closing their connection.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
@@ -88,7 +91,7 @@ pub async fn serve_with<S, B>(
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
     // `Watched` limits the time of a head.
-    server.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_BUFFER);
     let (every, limit) = KEEPALIVE;
     server
         .http2()

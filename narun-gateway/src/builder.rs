@@ -172,7 +172,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// The bytes of durable requests' bodies that this gateway may have in memory, at least 1 MiB. Default 48 MiB.
+    /// The bytes of durable requests' bodies that this gateway may have in memory, at least 1 MiB. Default 24 MiB.
     ///
     /// A body that fits a message is in memory until the stream has its request, and of a longer one at most 1 MiB. Near the
     /// limit, bodies are stored as objects in smaller parts, and wait for each other. One that waits for longer than the

@@ -50,7 +50,7 @@ impl Default for Settings {
             status_prefix: None,
             window: 1024 * 1024,
             budget: Budget::DEFAULT,
-            body_budget: 48 * 1024 * 1024,
+            body_budget: 24 * 1024 * 1024,
             body_rate: 1024,
             body_timeout: Duration::from_secs(60 * 60),
             linger: Linger::new(),

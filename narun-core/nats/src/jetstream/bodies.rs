@@ -1,6 +1,8 @@
 mod reader;
 mod upload;
 
+use std::time::Duration;
+
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
@@ -41,6 +43,9 @@ pub enum BodyStoreError {
 
 /// The fewest bytes of a chunk, except for the last: a body must not be a million messages.
 const SMALLEST_CHUNK: usize = 4 * 1024;
+
+/// How long a chunk may take to be stored.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 impl BodyStore {
     pub(super) fn new(api: Api<Context>, bucket: String) -> Self {

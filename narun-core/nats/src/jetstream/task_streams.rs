@@ -6,7 +6,7 @@ use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 
 use super::api::{self, Api};
-use super::bodies::BodyStore;
+use super::bodies::{self, BodyStore};
 use super::declare::{DeclareError, declare_consumer, declare_stream};
 use super::outcomes::{self, OutcomeStore};
 use super::settings::{Storage, StreamSettings};
@@ -141,7 +141,9 @@ impl TaskStreams {
             ..self.common()
         };
         self.declare(&format!("bucket {bucket}"), "bodies_max_bytes", &wanted).await?;
-        Ok(BodyStore::new(self.api.clone(), bucket))
+        // Many bodies that are stored at once wait for one disk.
+        let context = ContextBuilder::new().timeout(bodies::LIMIT).build(self.context().client());
+        Ok(BodyStore::new(Api::new(context), bucket))
     }
 
     /// `setting` is the one that says how many bytes the stream may have.

@@ -102,6 +102,44 @@ async fn a_body_in_tiny_chunks_is_corrupt() {
 }
 
 #[tokio::test]
+async fn an_upload_holds_a_few_chunks_and_can_store_them_early() {
+    let tasks = tasks(in_memory()).await;
+    let bodies = tasks.bodies().await.unwrap();
+    let mut upload = bodies.upload(ID);
+    for part in body(3 << 20).chunks(100_000) {
+        upload.write(Bytes::copy_from_slice(part)).await.unwrap();
+        assert!(upload.held() <= 9 * CHUNK, "{}", upload.held());
+    }
+    upload.flush().await.unwrap();
+    assert_eq!(upload.held(), 0);
+    // Too short for a chunk.
+    upload.write("x".into()).await.unwrap();
+    upload.flush().await.unwrap();
+    assert_eq!(upload.held(), 1);
+    let object = upload.finish(Bytes::new()).await.unwrap();
+    let stored = bodies.get(&object).await.unwrap();
+    assert!(stored[..3 << 20] == body(3 << 20) && stored[3 << 20..] == b"x"[..]);
+
+    let mut upload = bodies.upload(ID);
+    upload.write(body(3 << 20)).await.unwrap();
+    upload.discard().await;
+    bodies.delete(&object).await.unwrap();
+    assert_eq!(messages(&tasks, &format!("OBJ_{}", bodies.bucket())).await, 0);
+}
+
+#[tokio::test]
+async fn the_last_chunk_of_another_body_is_not_returned() {
+    let tasks = tasks(in_memory()).await;
+    let bodies = tasks.bodies().await.unwrap();
+    let object = bodies.put(ID, body(2 * CHUNK)).await.unwrap();
+    let mut reader = bodies.read(&ObjectRef { digest: [0; 32], ..object }).unwrap();
+    let first = reader.fetch().await.unwrap();
+    assert_eq!(reader.accept(first).unwrap(), body(2 * CHUNK)[..CHUNK]);
+    let last = reader.fetch().await.unwrap();
+    assert_eq!(reader.accept(last), Err(BodyStoreError::Corrupt));
+}
+
+#[tokio::test]
 async fn a_reference_reaches_only_its_body() {
     let (tasks, other) = (tasks(in_memory()).await, tasks(in_memory()).await);
     let (bodies, others) = (tasks.bodies().await.unwrap(), other.bodies().await.unwrap());

@@ -1,6 +1,9 @@
 //! Stores the body of a durable request as an object while it is received.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +21,9 @@ use crate::request::failures::too_large;
 
 /// The most bytes that are written at once.
 const PART: usize = 64 * 1024;
+
+/// The room for what is read at once. HTTP servers read no more, or little.
+const READ: usize = 128 * 1024;
 
 /// A body to be stored, of which the first bytes were received.
 pub(super) struct Upload<B> {
@@ -70,30 +76,36 @@ where
         upload: &mut BodyUpload,
         client: &mut oneshot::Sender<T>,
     ) -> Received<ObjectRef> {
-        let Self { mut first, next, mut body, mut pace, mut held, limit, patience, .. } = self;
+        let Self { first, next, mut body, mut pace, mut held, limit, patience, .. } = self;
         let mut length = first.len() + next.len();
-        while !first.is_empty() {
-            let part = first.split_to(PART.min(first.len()));
-            upload.write(part).await.map_err(|error| storing_failed(&error))?;
-            held.shrink_to(upload.held() + first.len());
-        }
-        let mut trailers = None;
-        let mut part = next;
+        write(upload, first, &mut held).await?;
+        make_room(upload, &mut held, next.len()).await?;
+        unless_closed(client, held.grow(next.len().min(READ), patience)).await?;
+        let (mut trailers, mut part) = (None, next);
         loop {
             if length > limit {
                 return Err(too_large(limit));
             }
-            while !part.is_empty() {
-                let part = part.split_to(PART.min(part.len()));
-                make_room(upload, &mut held, part.len()).await?;
-                unless_closed(client, held.grow(part.len(), patience)).await?;
-                upload.write(part).await.map_err(|error| storing_failed(&error))?;
-                held.shrink_to(upload.held());
-            }
-            let frame = unless_closed(client, pace.next(&mut body)).await?;
+            write(upload, part, &mut held).await?;
+            // What the client has sent already is taken from the connection when there is room for it.
+            make_room(upload, &mut held, READ).await?;
+            unless_closed(client, held.grow(READ, patience)).await?;
+            let mut next = pin!(pace.next(&mut body));
+            let (frame, waited) = match poll_once(next.as_mut()).await {
+                Some(frame) => (frame?, false),
+                // A client that sends slowly takes no room meanwhile.
+                None => {
+                    held.shrink_to(upload.held());
+                    (unless_closed(client, next).await?, true)
+                }
+            };
             match frame.map(http_body::Frame::into_data) {
                 None => break,
                 Some(Ok(data)) => {
+                    if waited {
+                        make_room(upload, &mut held, data.len()).await?;
+                        unless_closed(client, held.grow(data.len().min(READ), patience)).await?;
+                    }
                     length += data.len();
                     part = data;
                 }
@@ -108,6 +120,16 @@ where
     }
 }
 
+/// Writes bytes that `held` counts, and gives back what is not in memory any more.
+async fn write(upload: &mut BodyUpload, mut data: Bytes, held: &mut HeldBytes) -> Result<(), Failure> {
+    while !data.is_empty() {
+        let part = data.split_to(PART.min(data.len()));
+        upload.write(part).await.map_err(|error| storing_failed(&error))?;
+        held.shrink_to(upload.held() + data.len());
+    }
+    Ok(())
+}
+
 /// Stores what is in memory if the budget does not have so many bytes, so that others can go on: chunks get shorter then.
 async fn make_room(upload: &mut BodyUpload, held: &mut HeldBytes, bytes: usize) -> Result<(), Failure> {
     if upload.held() > 0 && !held.has(bytes) {
@@ -115,6 +137,17 @@ async fn make_room(upload: &mut BodyUpload, held: &mut HeldBytes, bytes: usize) 
         held.shrink_to(upload.held());
     }
     Ok(())
+}
+
+/// Polls a future once. Returns `None` if it is pending.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// Waits for the result, or for the client to leave.

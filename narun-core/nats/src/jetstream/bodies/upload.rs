@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
@@ -7,12 +8,17 @@ use bytes::Bytes;
 use narun_core::frame::ObjectRef;
 use tracing::warn;
 
-use super::{BodyStore, BodyStoreError, SMALLEST_CHUNK};
+use super::{BodyStore, BodyStoreError, LIMIT, SMALLEST_CHUNK};
 use crate::jetstream::api::{Api, ApiError};
 use crate::jetstream::objects::{self, CHUNK, ChunkSink, ChunkWriter, name_token};
+use crate::jetstream::retry::{Backoff, retry};
 
 /// How many chunks are sent before the first of them is stored.
 const IN_FLIGHT: usize = 8;
+
+/// How long it is tried to delete the parts of a body that is discarded, and the pauses meanwhile.
+const PERSISTENCE: Duration = Duration::from_secs(120);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// A body that is being stored. Holds a few chunks in memory, however long the body is.
 ///
@@ -31,7 +37,8 @@ struct BodySink {
 }
 
 impl BodyUpload {
-    pub(super) fn new(store: BodyStore, name: String) -> Self {
+    pub(super) fn new(mut store: BodyStore, name: String) -> Self {
+        store.api = store.api.limit(LIMIT);
         let size = CHUNK.min(store.api.requester().client().server_info().max_payload).max(SMALLEST_CHUNK);
         let sink = BodySink { api: store.api.clone(), subject: store.chunks(&name) };
         Self { writer: ChunkWriter::new(sink, size, IN_FLIGHT), store, name }
@@ -75,10 +82,14 @@ impl BodyUpload {
         Ok(ObjectRef { bucket, name: self.name.clone(), size: written.size, digest: written.digest })
     }
 
-    /// Deletes what has been stored of it, if the server can be reached.
+    /// Deletes what has been stored of it, if the server can be reached within 2 minutes.
     pub async fn discard(mut self) {
         self.writer.settle().await;
-        if let Err(error) = self.store.purge(&self.name).await {
+        if self.writer.chunks() == 0 {
+            return;
+        }
+        let purge = || self.store.purge(&self.name);
+        if let Err(error) = retry(BACKOFF, Some(PERSISTENCE), ApiError::is_temporary, purge).await {
             let (bucket, name) = (&self.store.bucket, &self.name);
             warn!(%bucket, %name, %error, "a part of a body could not be deleted");
         }

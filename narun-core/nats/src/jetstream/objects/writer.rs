@@ -30,7 +30,7 @@ pub struct ChunkWriter<S: ChunkSink> {
     sink: S,
     chunk_size: usize,
     max_in_flight: usize,
-    /// Less than a chunk, waiting for more.
+    /// Less than a chunk, waiting for more. Taken as a whole, so that nothing of its memory stays here.
     rest: BytesMut,
     /// Chunks that are sent and may not be stored, with their lengths.
     in_flight: VecDeque<(S::Sent, usize)>,
@@ -90,7 +90,7 @@ impl<S: ChunkSink> ChunkWriter<S> {
     /// Those of the sink, also for earlier parts.
     pub async fn flush(&mut self, least: usize) -> Result<(), S::Error> {
         if !self.rest.is_empty() && self.rest.len() >= least {
-            let chunk = self.rest.split().freeze();
+            let chunk = std::mem::take(&mut self.rest).freeze();
             self.send(chunk).await?;
         }
         self.store_all().await
@@ -114,7 +114,7 @@ impl<S: ChunkSink> ChunkWriter<S> {
     /// Those of the sink, also for earlier parts.
     pub async fn finish(&mut self, last: Bytes) -> Result<Written, S::Error> {
         let tail = self.cut(last).await?;
-        let rest = self.rest.split().freeze();
+        let rest = std::mem::take(&mut self.rest).freeze();
         let last = if rest.is_empty() { tail } else { rest };
         if !last.is_empty() {
             self.send(last).await?;
@@ -139,7 +139,7 @@ impl<S: ChunkSink> ChunkWriter<S> {
             if self.rest.len() < self.chunk_size {
                 return Ok(data);
             }
-            let chunk = self.rest.split().freeze();
+            let chunk = std::mem::take(&mut self.rest).freeze();
             self.send(chunk).await?;
         }
         while data.len() >= self.chunk_size {
