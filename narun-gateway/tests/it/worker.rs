@@ -120,7 +120,7 @@ impl Worker {
 
 impl Job {
     fn new(message: Message) -> Self {
-        let request = RequestFrame::decode(&message.payload, &Limits::default()).expect("a REQUEST");
+        let request = RequestFrame::decode(&message.payload, &Limits::default().stored()).expect("a REQUEST");
         Self { request, message }
     }
 

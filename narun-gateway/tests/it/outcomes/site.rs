@@ -181,7 +181,7 @@ impl Consumer {
     /// The next request.
     pub(crate) async fn job(&mut self) -> Job {
         let message = soon("a job", self.messages.next()).await.expect("an open stream").expect("a message");
-        let request = RequestFrame::decode(&message.payload, &Limits::default()).expect("a REQUEST");
+        let request = RequestFrame::decode(&message.payload, &Limits::default().stored()).expect("a REQUEST");
         let field = |name| message.headers.as_ref().and_then(|headers| headers.get(name));
         assert_eq!(field(header::MESSAGE_ID).map(|id| id.as_str()), Some(&*request.head.id.to_string()));
         let inbox = field(header::INBOX).map(|inbox| Subject::from(inbox.as_str()));
