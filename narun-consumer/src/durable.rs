@@ -1,12 +1,16 @@
 //! Durable requests: those from the namespace's stream.
 
+mod acker;
 mod acks;
 mod body;
 mod call;
 mod conclude;
 mod dead_letter;
+mod deliveries;
+mod full;
 mod job;
 mod lanes;
+mod progress;
 mod pull;
 mod request;
 mod state;

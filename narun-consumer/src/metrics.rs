@@ -20,6 +20,8 @@ const REDELIVERED: &str = "http_consumer_redelivered_total";
 const DEAD_LETTERED: &str = "http_consumer_dead_lettered_total";
 const EXPIRED: &str = "http_consumer_expired_total";
 const DUPLICATES: &str = "http_consumer_duplicates_total";
+const JOINED: &str = "http_consumer_joined_total";
+const NOT_STORED: &str = "http_consumer_not_stored_total";
 const PENDING: &str = "http_consumer_pending";
 
 /// The metrics of an app's consumer.
@@ -52,12 +54,24 @@ pub(crate) enum HandlerFailure {
     Status,
 }
 
+/// What was not stored because the storage was full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NotStored {
+    /// A response: its outcome says only that the request is done.
+    Response,
+    /// An outcome: the request stays pending there, although it is done.
+    Outcome,
+    /// A dead letter, for now: it stays in the stream of requests.
+    DeadLetter,
+}
+
 /// The metrics of an app's durable requests.
 pub(crate) struct DurableMetrics {
     app: String,
     pub(crate) redelivered: Counter,
     pub(crate) expired: Counter,
     pub(crate) duplicates: Counter,
+    pub(crate) joined: Counter,
     pub(crate) pending: Gauge,
 }
 
@@ -137,11 +151,14 @@ impl DurableMetrics {
         describe_counter!(DEAD_LETTERED, "Durable requests that became dead letters");
         describe_counter!(EXPIRED, "Durable requests that expired before they were handled");
         describe_counter!(DUPLICATES, "Durable requests that had been done already");
+        describe_counter!(JOINED, "Deliveries of requests that ran, or were done, in the same process");
+        describe_counter!(NOT_STORED, "What was not stored because JetStream's storage was full");
         describe_gauge!(PENDING, "Durable requests waiting in the stream");
         Self {
             redelivered: counter!(REDELIVERED, "app" => app.to_owned()),
             expired: counter!(EXPIRED, "app" => app.to_owned()),
             duplicates: counter!(DUPLICATES, "app" => app.to_owned()),
+            joined: counter!(JOINED, "app" => app.to_owned()),
             pending: gauge!(PENDING, "app" => app.to_owned()),
             app: app.to_owned(),
         }
@@ -149,6 +166,15 @@ impl DurableMetrics {
 
     pub(crate) fn dead_lettered(&self, reason: &'static str) {
         counter!(DEAD_LETTERED, "app" => self.app.clone(), "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn not_stored(&self, what: NotStored) {
+        let what = match what {
+            NotStored::Response => "response",
+            NotStored::Outcome => "outcome",
+            NotStored::DeadLetter => "dead_letter",
+        };
+        counter!(NOT_STORED, "app" => self.app.clone(), "what" => what).increment(1);
     }
 }
 

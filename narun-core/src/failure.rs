@@ -46,6 +46,7 @@ pub use response::FailureContext;
 /// | [`InProgress`](FailureKind::InProgress) | 409 | aborted |
 /// | [`BadIdempotencyKey`](FailureKind::BadIdempotencyKey) | 400 | invalid argument |
 /// | [`UnknownRequest`](FailureKind::UnknownRequest) | 404 | not found |
+/// | [`ResponseNotKept`](FailureKind::ResponseNotKept) | 410 | data loss |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     kind: FailureKind,
@@ -122,6 +123,8 @@ pub enum FailureKind {
     BadIdempotencyKey,
     /// The request whose outcome is asked for is unknown, or its outcome has expired.
     UnknownRequest,
+    /// Durable: the request was done, but there was no room to store its response.
+    ResponseNotKept,
 }
 
 /// A gRPC status code, as in the field `grpc-status`.
@@ -147,6 +150,8 @@ impl GrpcCode {
     pub const INTERNAL: Self = Self(13);
     /// UNAVAILABLE, 14.
     pub const UNAVAILABLE: Self = Self(14);
+    /// DATA_LOSS, 15.
+    pub const DATA_LOSS: Self = Self(15);
 
     /// Returns the number of the code.
     pub const fn as_u8(self) -> u8 {
@@ -243,6 +248,12 @@ impl FailureKind {
                 (S::BAD_REQUEST, G::INVALID_ARGUMENT, false, "the idempotency key cannot be used")
             }
             Self::UnknownRequest => (S::NOT_FOUND, G::NOT_FOUND, false, "nothing is known of this request"),
+            Self::ResponseNotKept => (
+                S::GONE,
+                G::DATA_LOSS,
+                false,
+                "the request was done, but there was no room to keep its response",
+            ),
         }
     }
 }
@@ -329,7 +340,7 @@ mod tests {
     use super::*;
 
     /// All kinds, as Rust cannot list the variants of an enum.
-    const ALL: [FailureKind; 32] = {
+    const ALL: [FailureKind; 33] = {
         use FailureKind::*;
         [
             NoRoute,
@@ -364,6 +375,7 @@ mod tests {
             InProgress,
             BadIdempotencyKey,
             UnknownRequest,
+            ResponseNotKept,
         ]
     };
 
@@ -378,6 +390,7 @@ mod tests {
             12 => "unimplemented",
             13 => "internal",
             14 => "unavailable",
+            15 => "data loss",
             other => panic!("{other} is in no row"),
         }
     }

@@ -6,4 +6,4 @@ mod record;
 
 pub use caller::{CallerHook, DefaultCallerHook, FieldCallerHook};
 pub(crate) use key::key_of;
-pub(crate) use record::{Claim, IdempotencyRecord, failure};
+pub(crate) use record::{Claim, IdempotencyRecord, failure, not_kept};

@@ -29,6 +29,8 @@ use tonic::metadata::MetadataMap;
 pub use self::jwt::{JsonWebTokens, JwtKeyError};
 #[cfg(feature = "mtls")]
 pub use self::mtls::CertificateSubject;
+#[cfg(feature = "mtls")]
+pub(crate) use self::mtls::TlsConnectInfo;
 pub use self::tokens::StaticTokens;
 pub use self::trust::TrustRequest;
 

@@ -18,7 +18,7 @@ use crate::Error;
 const LENGTH: usize = 10 * 1024 * 1024;
 
 /// How much is written at a time.
-const PART: [u8; 65_536] = [b'x'; 65_536];
+static PART: [u8; 65_536] = [b'x'; 65_536];
 
 /// The pause between two bytes that drip.
 const PAUSE: Duration = Duration::from_secs(1);

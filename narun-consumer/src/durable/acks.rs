@@ -1,11 +1,8 @@
-//! Acks: their payloads, and the subjects to which they are published.
+//! Acks: their payloads, and what their subjects say.
 
 use std::time::{Duration, SystemTime};
 
-use async_nats::{Client, Subject};
 use bytes::Bytes;
-use futures::FutureExt;
-use tokio::task::unconstrained;
 
 /// The kinds of acks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +28,15 @@ pub(super) struct DeliveryInfo {
     nanos: u64,
 }
 
-/// Sends the acks of one delivery. Gives the delivery back if dropped before it was settled.
-#[derive(Debug)]
-pub(super) struct Acker {
-    client: Client,
-    subject: Subject,
-    settled: bool,
+/// Identifies a message, also if its stream was deleted and created again, or put back to an earlier state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MessageKey {
+    pub(super) sequence: u64,
+    pub(super) nanos: u64,
 }
 
 impl AckKind {
-    fn payload(self) -> Bytes {
+    pub(super) fn payload(self) -> Bytes {
         match self {
             Self::Ack => Bytes::from_static(b"+ACK"),
             Self::Progress => Bytes::from_static(b"+WPI"),
@@ -83,6 +79,10 @@ impl DeliveryInfo {
         })
     }
 
+    pub(super) const fn key(&self) -> MessageKey {
+        MessageKey { sequence: self.sequence, nanos: self.nanos }
+    }
+
     /// When the server stored the message.
     pub(super) fn stored(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.nanos)
@@ -91,43 +91,6 @@ impl DeliveryInfo {
     /// When the server stored the message, in milliseconds since 1970.
     pub(super) const fn stored_millis(&self) -> u64 {
         self.nanos / 1_000_000
-    }
-}
-
-impl Acker {
-    pub(super) const fn new(client: Client, subject: Subject) -> Self {
-        Self { client, subject, settled: false }
-    }
-
-    /// Sends the last ack. Errors are ignored: a stopped client is noticed where messages are read from it.
-    pub(super) async fn settle(&mut self, ack: AckKind) {
-        self.settled = true;
-        let _ = self.client.publish(self.subject.clone(), ack.payload()).await;
-    }
-
-    /// Sends the last ack, which the server confirms to this subject.
-    pub(super) async fn settle_confirmed(&mut self, ack: AckKind, confirmation: Subject) {
-        self.settled = true;
-        let _ = self.client.publish_with_reply(self.subject.clone(), confirmation, ack.payload()).await;
-    }
-
-    /// Sends a progress ack, unless the client's queue is full.
-    pub(super) fn progress(&self) {
-        self.publish_now(AckKind::Progress);
-    }
-
-    fn publish_now(&self, ack: AckKind) {
-        // A shutdown drops many of these in one poll, more than tokio's budget for a poll allows.
-        let publish = unconstrained(self.client.publish(self.subject.clone(), ack.payload()));
-        let _ = publish.now_or_never();
-    }
-}
-
-impl Drop for Acker {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.publish_now(AckKind::Nak(Duration::ZERO));
-        }
     }
 }
 

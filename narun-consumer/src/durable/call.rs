@@ -69,7 +69,7 @@ impl DeliveredRequest {
         response
     }
 
-    /// Calls the service, and measures the duration of its first poll.
+    /// Calls the service.
     async fn call<S, B>(&self, service: S, request: Request<Body>) -> Result<HandlerResponse, HandlerError>
     where
         S: Service<Request<Body>, Response = Response<B>>,
@@ -83,12 +83,8 @@ impl DeliveredRequest {
         let mut handler = pin!(Handler::new(service, request, slot, Extent::Whole(self.state.room())));
         let mut in_flight = None;
         poll_fn(|cx| {
-            let before = in_flight.is_none().then(Instant::now);
             let poll = handler.as_mut().poll(cx);
-            if let Some(before) = before
-                && handler.has_started()
-            {
-                slots.first_poll_took(before.elapsed());
+            if in_flight.is_none() && handler.has_started() {
                 in_flight = Some(InFlight::new(&consumer.metrics.in_flight));
             }
             poll

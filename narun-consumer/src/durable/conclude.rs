@@ -2,37 +2,57 @@
 
 use async_nats::Subject;
 use bytes::Bytes;
+use narun_core::frame::OutcomeRef;
 use narun_core::{ExchangeId, Failure, FailureContext, FailureKind};
-use narun_nats::jetstream::header;
+use narun_nats::jetstream::{OutcomeState, header};
 
 use super::dead_letter::{DeadLetterReason, publish_dead_letter};
+use super::full::LateOutcome;
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
 use super::store::{StoreError, retry};
 use crate::handler::HandlerResponse;
-use crate::metrics;
+use crate::metrics::{self, NotStored};
 use crate::response::{encode, unsendable};
 
 impl DeliveredRequest {
     /// Stores the outcome if the request asks for that, and sends the response.
     pub(super) async fn conclude(&self, context: &RequestContext, mut response: Bytes) -> Verdict {
         let RequestContext { head, failure } = context;
+        let mut late = None;
         if let Some(outcome) = &head.outcome {
-            match self.state.store_response(head.id, outcome, response.clone()).await {
-                Ok(()) => {}
-                Err(StoreError::Temporary(_)) => return self.retry(),
+            match self.store(head.id, outcome, &response).await {
+                Ok(stored) => late = stored,
                 Err(StoreError::Permanent(why)) => {
                     tracing::error!(id = %head.id, why, "the outcome cannot be stored: it becomes a 502");
                     response = self.error_response(failure);
                     // So small a response is only rejected if the bucket is at fault.
-                    if self.state.store_response(head.id, outcome, response.clone()).await.is_err() {
-                        return self.retry();
+                    match self.store(head.id, outcome, &response).await {
+                        Ok(stored) => late = stored,
+                        Err(_) => return self.retry(),
                     }
                 }
+                Err(_) => return self.retry(),
             }
         }
         self.respond(response).await;
-        Verdict::Done(head.object.clone())
+        Verdict::Done { object: head.object.clone(), late }
+    }
+
+    /// Stores the outcome. Returns it if there is no room, for a later attempt.
+    async fn store(
+        &self,
+        id: ExchangeId,
+        outcome: &OutcomeRef,
+        response: &Bytes,
+    ) -> Result<Option<Box<LateOutcome>>, StoreError> {
+        match self.state.store_response(id, outcome, response.clone()).await {
+            Ok(()) => Ok(None),
+            Err(StoreError::Full(_)) => {
+                Ok(Some(Box::new(LateOutcome { id, outcome: outcome.clone(), response: response.clone() })))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Moves the request to the stream of dead letters, and responds with the failure.
@@ -41,51 +61,74 @@ impl DeliveredRequest {
         context: Option<&RequestContext>,
         reason: DeadLetterReason,
     ) -> Verdict {
-        let WorkerState { consumer, tasks, metrics, settings, .. } = self.state.as_ref();
+        let WorkerState { consumer, tasks, metrics, .. } = self.state.as_ref();
         let id = context.map(|context| context.head.id);
-        if self.was_done_meanwhile(context).await {
-            tracing::debug!(id = id.as_ref().map(ExchangeId::to_string), %reason, "another delivery has done the request");
-            metrics.duplicates.increment(1);
-            return Verdict::Done(None);
+        match self.was_done_meanwhile(context).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::debug!(id = id.as_ref().map(ExchangeId::to_string), %reason, "another delivery has done the request");
+                metrics.duplicates.increment(1);
+                return Verdict::Done { object: None, late: None };
+            }
+            // What has succeeded must not become a dead letter.
+            Err(_) => return Verdict::Unburied(reason),
         }
         let publish = || async {
             let published =
                 publish_dead_letter(tasks, &consumer.app, id, self.payload.clone(), &self.delivered, &reason)
-                    .await;
-            if published.is_err() {
+                    .await
+                    .map_err(StoreError::from);
+            if let Err(StoreError::Temporary(_)) = published {
                 // If the stream is missing, the next attempt finds it.
                 let _ = tasks.declare_dead_letters().await;
             }
-            published.map_err(StoreError::Temporary)
+            published
         };
         // This comes first: a request with a stored outcome is not handled again.
-        if retry("moving a request to the dead letters", publish).await.is_err() {
-            return Verdict::Retry(*settings.redelivery_delay.end());
+        if let Err(error) = retry("moving a request to the dead letters", publish).await {
+            if let StoreError::Full(_) = error {
+                self.state.storage_is_full(NotStored::DeadLetter, &error);
+            }
+            return Verdict::Unburied(reason);
         }
         let id = id.as_ref().map(ExchangeId::to_string);
         tracing::warn!(id, deliveries = self.delivered.count, %reason, "the request is now a dead letter");
         metrics.dead_lettered(reason.label());
-        let Some(RequestContext { head, failure }) = context else { return Verdict::DeadLetter };
+        let Some(RequestContext { head, failure }) = context else {
+            return Verdict::DeadLetter { late: None };
+        };
         let response = Failure::new(FailureKind::from(&reason)).to_response(failure);
         let response = self.encode(&HandlerResponse::from(response), failure);
-        if let Some(outcome) = head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome)) {
+        let late = match head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome)) {
             // The dead letter is stored. If this fails, later requests with the same key do not get the outcome.
-            let _ = self.state.store_response(head.id, outcome, response.clone()).await;
-        }
+            Some(outcome) => self.store(head.id, outcome, &response).await.ok().flatten(),
+            None => None,
+        };
         self.respond(response).await;
-        Verdict::DeadLetter
+        Verdict::DeadLetter { late }
     }
 
     /// Whether another delivery has done the request meanwhile, by its stored outcome. Sends that response again, as it
     /// must not be replaced by a failure.
-    async fn was_done_meanwhile(&self, context: Option<&RequestContext>) -> bool {
-        let head = context
-            .map(|context| &context.head)
-            .filter(|head| head.outcome.is_some() && self.has_own_buckets(head));
-        let Some(head) = head else { return false };
-        let Ok(Some(response)) = self.state.stored_response(head.id).await else { return false };
-        self.respond(response).await;
-        true
+    async fn was_done_meanwhile(&self, context: Option<&RequestContext>) -> Result<bool, StoreError> {
+        let context =
+            context.filter(|context| context.head.outcome.is_some() && self.has_own_buckets(&context.head));
+        let Some(RequestContext { head, failure }) = context else { return Ok(false) };
+        let Some(done) = self.state.done_outcome(head.id).await? else { return Ok(false) };
+        self.respond(self.stored(done, failure)).await;
+        Ok(true)
+    }
+
+    /// The response of a request that is done, as it was stored.
+    pub(super) fn stored(&self, done: OutcomeState, context: &FailureContext) -> Bytes {
+        let status = match done {
+            OutcomeState::Done { response } => return response,
+            OutcomeState::NotKept { status } => status,
+            OutcomeState::Pending { .. } => 0,
+        };
+        let failure =
+            Failure::new(FailureKind::ResponseNotKept).with_detail(format!("its status was {status}"));
+        self.encode(&HandlerResponse::from(failure.to_response(context)), context)
     }
 
     /// Encodes a response, or a 502 if it cannot be sent.
@@ -110,6 +153,7 @@ impl DeliveredRequest {
         if !endpoint.replies().allows(inbox.as_str()) {
             return metrics::foreign_reply();
         }
+        self.state.deliveries.responded(self.delivered.key(), response.clone(), endpoint.epoch());
         let published = self.state.consumer.client.publish(Subject::from(inbox.as_str()), response).await;
         if let Err(error) = published {
             tracing::debug!(%error, "the response was not sent");

@@ -6,7 +6,7 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use http::StatusCode;
 use narun_core::{App, ExchangeId, FailureKind};
-use narun_nats::jetstream::{TaskStreams, header};
+use narun_nats::jetstream::{ApiError, TaskStreams, header};
 
 use super::acks::DeliveryInfo;
 use crate::handler::HandlerError;
@@ -15,7 +15,7 @@ use crate::handler::HandlerError;
 const LONGEST: usize = 256;
 
 /// Why a request becomes a dead letter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum DeadLetterReason {
     /// The message is not a readable request.
     Unreadable(String),
@@ -27,12 +27,12 @@ pub(super) enum DeadLetterReason {
     TooLarge { size: u64, limit: u64 },
     /// The last delivery failed.
     Failed(DeliveryFailure),
-    /// The request was delivered too often: consumers ended while they handled it.
-    Deliveries,
+    /// The request was delivered this many times, and none of the deliveries was concluded.
+    Deliveries(u64),
 }
 
 /// Why a delivery failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum DeliveryFailure {
     Panic,
     Service(String),
@@ -50,7 +50,7 @@ impl DeadLetterReason {
             Self::NoBody(_) => "no_body",
             Self::TooLarge { .. } => "too_large",
             Self::Failed(_) => "failed",
-            Self::Deliveries => "deliveries",
+            Self::Deliveries(_) => "deliveries",
         }
     }
 }
@@ -75,7 +75,9 @@ impl fmt::Display for DeadLetterReason {
                 write!(f, "its body has {size} bytes, and the consumer's limit is {limit}")
             }
             Self::Failed(failed) => failed.fmt(f),
-            Self::Deliveries => f.write_str("its consumers ended while they handled it"),
+            Self::Deliveries(count) => {
+                write!(f, "it was delivered {count} times, and no delivery was concluded")
+            }
         }
     }
 }
@@ -103,7 +105,7 @@ impl From<HandlerError> for DeliveryFailure {
     }
 }
 
-/// Publishes a message to the stream of dead letters. The error is text for the log.
+/// Publishes a message to the stream of dead letters.
 pub(super) async fn publish_dead_letter(
     tasks: &TaskStreams,
     app: &App,
@@ -111,7 +113,7 @@ pub(super) async fn publish_dead_letter(
     payload: Bytes,
     delivered: &DeliveryInfo,
     reason: &DeadLetterReason,
-) -> Result<(), String> {
+) -> Result<(), ApiError> {
     let namespace = tasks.namespace();
     // If it is published twice because the first ack was lost, the stream keeps one of them.
     let message_id = match id {
@@ -125,12 +127,8 @@ pub(super) async fn publish_dead_letter(
         .header(header::REASON, visible(&reason.to_string()).as_str())
         .header(header::DELIVERIES, delivered.count.to_string().as_str())
         .header(header::ACCEPTED, delivered.stored_millis().to_string().as_str());
-    let confirmed = tasks
-        .context()
-        .send_publish(namespace.dead_subject(app), message)
-        .await
-        .map_err(|error| error.to_string())?;
-    confirmed.await.map(drop).map_err(|error| error.to_string())
+    let confirmed = tasks.context().send_publish(namespace.dead_subject(app), message).await?;
+    Ok(confirmed.await.map(drop)?)
 }
 
 /// Makes a text fit for a NATS header, where other bytes can break clients.

@@ -9,13 +9,15 @@ use http::{Request, Response};
 use narun_core::frame::{DecodeError, ObjectRef, RequestFrame};
 use narun_core::{Body, Failure, FailureContext, FailureKind};
 use narun_nats::inbox::Mail;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::acks::{AckKind, Acker};
+use super::acker::Acker;
+use super::acks::AckKind;
 use super::body::BodyFault;
 use super::dead_letter::DeadLetterReason;
+use super::full::LateOutcome;
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
 use crate::error::BoxError;
@@ -28,8 +30,6 @@ const CONFIRMATION: Duration = Duration::from_secs(2);
 pub(super) struct Job {
     pub(super) acker: Acker,
     pub(super) request: DeliveredRequest,
-    /// The time without a progress ack after which the server delivers the request again.
-    pub(super) ack_wait: Duration,
 }
 
 impl Job {
@@ -41,31 +41,18 @@ impl Job {
         B: http_body::Body,
         B::Error: Into<BoxError>,
     {
-        let Self { mut acker, request, ack_wait } = self;
-        let verdict = {
-            let running = pin!(request.run(service));
-            with_progress(&acker, ack_wait / 3, running).await
+        let Self { mut acker, request } = self;
+        let verdict = match acker.ended() {
+            None => request.run(service).await,
+            Some(ack) => request.ended(ack).await,
         };
         match verdict {
-            Verdict::Done(None) => acker.settle(AckKind::Ack).await,
-            Verdict::Done(Some(object)) => request.finish_with(&mut acker, &object).await,
+            Verdict::Done { object: None, late: None } => acker.settle(AckKind::Ack).await,
+            Verdict::Done { object, late } => request.finish(&mut acker, AckKind::Ack, object, late).await,
+            Verdict::DeadLetter { late: None } => acker.settle(AckKind::Term).await,
+            Verdict::DeadLetter { late } => request.finish(&mut acker, AckKind::Term, None, late).await,
             Verdict::Retry(delay) => acker.settle(AckKind::Nak(delay)).await,
-            Verdict::DeadLetter => acker.settle(AckKind::Term).await,
-        }
-    }
-}
-
-/// Sends progress acks until the work is done.
-async fn with_progress<T>(acker: &Acker, every: Duration, mut work: impl Future<Output = T> + Unpin) -> T {
-    let mut pause = pin!(sleep(every));
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = &mut pause => {
-                acker.progress();
-                pause.as_mut().reset(Instant::now() + every);
-            }
+            Verdict::Unburied(reason) => acker.give_back(request.delay(), reason).await,
         }
     }
 }
@@ -106,6 +93,9 @@ impl DeliveredRequest {
             if !self.has_own_buckets(&context.head) {
                 return self.give_up(Some(&context), DeadLetterReason::Foreign).await;
             }
+            if let Some(reason) = &self.earlier.dead {
+                return self.give_up(Some(&context), reason.clone()).await;
+            }
             if let Err(verdict) = self.check(&context).await {
                 return verdict;
             }
@@ -143,22 +133,23 @@ impl DeliveredRequest {
             // The bucket is opened even if it is not read: a handler must not run if its outcome cannot be stored.
             let repeated = self.delivered.count > 1 || head.attempt > 0;
             let done = match repeated || self.state.uncertain.covers(self.delivered.sequence) {
-                true => self.state.stored_response(head.id).await,
+                true => self.state.done_outcome(head.id).await,
                 false => self.state.outcomes().await.map(|_| None),
             };
             match done {
-                Ok(Some(response)) => {
+                Ok(Some(done)) => {
                     tracing::debug!(id = %head.id, "the request has been done before");
                     self.state.metrics.duplicates.increment(1);
-                    self.respond(response).await;
-                    return Err(Verdict::Done(head.object.clone()));
+                    self.respond(self.stored(done, failure)).await;
+                    return Err(Verdict::Done { object: head.object.clone(), late: None });
                 }
                 Ok(None) => {}
                 Err(_) => return Err(self.retry()),
             }
         }
-        if self.delivered.count > self.state.settings.max_deliveries {
-            return Err(self.give_up(Some(context), DeadLetterReason::Deliveries).await);
+        if self.is_over_limit() {
+            let reason = DeadLetterReason::Deliveries(self.delivered.count);
+            return Err(self.give_up(Some(context), reason).await);
         }
         if self.is_expired() {
             tracing::debug!(id = %head.id, "the request has expired");
@@ -169,15 +160,45 @@ impl DeliveredRequest {
         Ok(())
     }
 
-    /// Acknowledges the delivery, and deletes the body once the server has confirmed the ack.
-    async fn finish_with(&self, acker: &mut Acker, object: &ObjectRef) {
+    /// The verdict on a request that this process has ended, and that the server has delivered again all the same. Sends its
+    /// response again if that may have been lost with the connection, like the ack.
+    async fn ended(&self, ack: AckKind) -> Verdict {
+        tracing::debug!(
+            sequence = self.delivered.sequence,
+            "a request that was ended here was delivered again"
+        );
+        self.state.metrics.redelivered.increment(1);
+        let epoch = self.state.consumer.endpoint.epoch();
+        if let Some(response) = self.state.deliveries.lost_response(self.delivered.key(), epoch) {
+            self.respond(response).await;
+        }
+        let decode = || RequestFrame::decode(&self.payload, &self.state.consumer.endpoint.limits().stored());
+        match ack {
+            AckKind::Term => Verdict::DeadLetter { late: None },
+            // If the first ack was not confirmed, the body has not been deleted.
+            _ => Verdict::Done { object: decode().ok().and_then(|frame| frame.head.object), late: None },
+        }
+    }
+
+    /// Acknowledges the delivery, and once the server has confirmed that, deletes the body and stores the outcome for
+    /// which there was no room.
+    async fn finish(
+        &self,
+        acker: &mut Acker,
+        ack: AckKind,
+        object: Option<Box<ObjectRef>>,
+        late: Option<Box<LateOutcome>>,
+    ) {
         let mut confirmation = self.state.consumer.endpoint.register();
-        acker.settle_confirmed(AckKind::Ack, Subject::from(confirmation.reply(0))).await;
+        acker.settle_confirmed(ack, Subject::from(confirmation.reply(0))).await;
         let reply = timeout(CONFIRMATION, poll_fn(|cx| confirmation.mailbox().poll_take(cx))).await;
         // Without responders, or if the connection was lost, the ack is not confirmed. The request may be delivered
         // again and need its body, which is deleted after that delivery.
-        if let Ok(Mail::Frame { .. }) = reply {
-            Box::pin(self.state.delete_body(object)).await;
+        if let (Ok(Mail::Frame { .. }), Some(object)) = (reply, object) {
+            Box::pin(self.state.delete_body(&object)).await;
+        }
+        if let Some(late) = late {
+            Box::pin(self.state.store_late(&late)).await;
         }
     }
 }

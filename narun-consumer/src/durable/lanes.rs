@@ -1,5 +1,6 @@
 //! The subscriptions that receive the messages of the stream.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use narun_nats::ClientLost;
-use narun_nats::jetstream::TaskStreams;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use super::acks::{Acker, DeliveryInfo};
+use super::acker::Acker;
+use super::acks::DeliveryInfo;
 use super::pull::{LANES, PullRequest};
-use crate::consumer::Consumer;
+use super::state::WorkerState;
 
 /// After this time without a message, the server has sent all of them.
 const QUIET: Duration = Duration::from_millis(100);
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// given back when the lanes are dropped.
 pub(super) struct Lanes {
     client: Client,
+    state: Arc<WorkerState>,
     stream: String,
     consumer: String,
     /// The subject to which pulls are published.
@@ -40,12 +42,10 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) async fn open(
-        owner: &Consumer,
-        tasks: &TaskStreams,
-        consumer: &str,
-    ) -> Result<Self, ClientLost> {
-        let stream = tasks.namespace().task_stream();
+    pub(super) async fn open(state: Arc<WorkerState>) -> Result<Self, ClientLost> {
+        let owner = &state.consumer;
+        let tasks = &state.tasks;
+        let (stream, consumer) = (tasks.namespace().task_stream(), owner.app.as_str());
         let client = owner.client.clone();
         // Not guessable: anyone who knows this subject can make the consumer handle requests.
         let prefix = owner.endpoint.register().reply(0);
@@ -61,6 +61,7 @@ impl Lanes {
             first: 0,
             returned: Vec::new(),
             client,
+            state,
         })
     }
 
@@ -88,10 +89,10 @@ impl Lanes {
     }
 
     /// Reads the ack subject of a message. Returns `None` if the message is not a delivery of this consumer.
-    pub(super) fn read(&self, message: &Message) -> Option<(DeliveryInfo, Acker)> {
+    pub(super) fn read<'m>(&self, message: &'m Message) -> Option<(DeliveryInfo, &'m Subject)> {
         let reply = message.reply.as_ref().filter(|_| message.status.is_none())?;
         let delivered = DeliveryInfo::read(reply, &self.stream, &self.consumer)?;
-        Some((delivered, Acker::new(self.client.clone(), reply.clone())))
+        Some((delivered, reply))
     }
 
     /// Unsubscribes, and gives back all messages that still arrive.
@@ -114,8 +115,9 @@ impl Lanes {
     }
 
     fn give_back(&mut self, message: &Message) {
-        let acker = self.read(message).map(|(_, acker)| acker);
-        self.returned.extend(acker);
+        let entered =
+            self.read(message).and_then(|(delivered, reply)| Acker::enter(&self.state, &delivered, reply));
+        self.returned.extend(entered.map(|(acker, _)| acker));
     }
 }
 

@@ -11,6 +11,9 @@ use narun_nats::jetstream::header;
 use tokio::time::Instant;
 
 use super::acks::DeliveryInfo;
+use super::dead_letter::DeadLetterReason;
+use super::deliveries::GivenBack;
+use super::full::LateOutcome;
 use super::state::WorkerState;
 use crate::extensions::{Delivery, Received};
 
@@ -18,18 +21,30 @@ use crate::extensions::{Delivery, Received};
 pub(super) struct DeliveredRequest {
     pub(super) state: Arc<WorkerState>,
     pub(super) delivered: DeliveryInfo,
+    /// What this process knows of earlier deliveries.
+    pub(super) earlier: GivenBack,
     pub(super) payload: Bytes,
     pub(super) headers: HeaderMap,
 }
 
 /// How a delivery ends.
 pub(super) enum Verdict {
-    /// The request is done. The object with its body, if there is one, can be deleted.
-    Done(Option<Box<ObjectRef>>),
+    /// The request is done.
+    Done {
+        /// The object with its body, which can be deleted.
+        object: Option<Box<ObjectRef>>,
+        /// Its outcome, if there was no room for it.
+        late: Option<Box<LateOutcome>>,
+    },
     /// The request must be delivered again after this delay.
     Retry(Duration),
     /// The request is a dead letter.
-    DeadLetter,
+    DeadLetter {
+        /// Its outcome, if there was no room for it.
+        late: Option<Box<LateOutcome>>,
+    },
+    /// The request is a dead letter that could not be stored. It must be delivered again, but not handled.
+    Unburied(DeadLetterReason),
 }
 
 /// What is needed to respond to a request that was read.
@@ -39,13 +54,29 @@ pub(super) struct RequestContext {
 }
 
 impl DeliveredRequest {
-    pub(super) fn new(state: Arc<WorkerState>, delivered: DeliveryInfo, message: Message) -> Self {
-        Self { state, delivered, payload: message.payload, headers: message.headers.unwrap_or_default() }
+    pub(super) fn new(
+        state: Arc<WorkerState>,
+        delivered: DeliveryInfo,
+        earlier: GivenBack,
+        message: Message,
+    ) -> Self {
+        let headers = message.headers.unwrap_or_default();
+        Self { state, delivered, earlier, payload: message.payload, headers }
+    }
+
+    /// The number of this delivery, without those that were joined to a run in this process.
+    fn count(&self) -> u64 {
+        self.delivered.count.saturating_sub(self.earlier.joined).max(1)
     }
 
     /// Whether this is the last delivery.
     pub(super) fn is_last(&self) -> bool {
-        self.delivered.count >= self.state.settings.max_deliveries
+        self.count() >= self.state.settings.max_deliveries
+    }
+
+    /// Whether the request was delivered more often than the limit.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.count() > self.state.settings.max_deliveries
     }
 
     /// Whether all buckets that the head refers to belong to this namespace. Others must not be used with the
@@ -82,11 +113,16 @@ impl DeliveredRequest {
         }
     }
 
-    /// Returns the verdict to deliver the request again, with a delay that doubles with each delivery.
+    /// Returns the verdict to deliver the request again.
     pub(super) fn retry(&self) -> Verdict {
+        Verdict::Retry(self.delay())
+    }
+
+    /// The delay of the next delivery. Doubles with each of them.
+    pub(super) fn delay(&self) -> Duration {
         let (first, longest) = self.state.settings.redelivery_delay.clone().into_inner();
-        let doublings = u32::try_from(self.delivered.count.saturating_sub(1)).unwrap_or(u32::MAX);
+        let doublings = u32::try_from(self.count().saturating_sub(1)).unwrap_or(u32::MAX);
         let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
-        Verdict::Retry(first.saturating_mul(factor).min(longest))
+        first.saturating_mul(factor).min(longest)
     }
 }

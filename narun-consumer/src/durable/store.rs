@@ -7,7 +7,7 @@ use bytes::Bytes;
 use narun_core::ExchangeId;
 use narun_core::frame::OutcomeRef;
 use narun_nats::jetstream::{
-    self, Backoff, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore,
+    self, ApiError, Backoff, BodyStoreError, DeclareError, OutcomeError, OutcomeState, OutcomeStore,
 };
 
 use super::state::WorkerState;
@@ -25,11 +25,13 @@ pub(super) enum StoreError {
     Temporary(String),
     /// A retry will not succeed.
     Permanent(String),
+    /// There is no room. The end of other requests may make some.
+    Full(String),
 }
 
 impl Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Temporary(why) | Self::Permanent(why)) = self;
+        let (Self::Temporary(why) | Self::Permanent(why) | Self::Full(why)) = self;
         f.write_str(why)
     }
 }
@@ -45,7 +47,17 @@ impl From<OutcomeError> for StoreError {
     fn from(error: OutcomeError) -> Self {
         match error {
             OutcomeError::TooLarge | OutcomeError::Malformed(_) => Self::Permanent(error.to_string()),
+            OutcomeError::Full => Self::Full(error.to_string()),
             _ => Self::Temporary(error.to_string()),
+        }
+    }
+}
+
+impl From<ApiError> for StoreError {
+    fn from(error: ApiError) -> Self {
+        match error.is_full() {
+            true => Self::Full(error.to_string()),
+            false => Self::Temporary(error.to_string()),
         }
     }
 }
@@ -70,7 +82,7 @@ where
     };
     // Boxed: these futures are large and rare, and would be part of the future of every delivery.
     let result = jetstream::retry(BACKOFF, Some(PERSISTENCE), is_temporary, || Box::pin(attempt())).await;
-    if let Err(error) = &result {
+    if let Err(error @ (StoreError::Temporary(_) | StoreError::Permanent(_))) = &result {
         tracing::error!(%error, "{what} failed");
     }
     result
@@ -88,15 +100,14 @@ impl WorkerState {
         }
     }
 
-    /// Returns the stored response of a request, or `None` if there is none yet.
-    pub(super) async fn stored_response(&self, id: ExchangeId) -> Result<Option<Bytes>, StoreError> {
+    /// Returns the outcome of a request that is done, or `None` if it is not done yet.
+    pub(super) async fn done_outcome(&self, id: ExchangeId) -> Result<Option<OutcomeState>, StoreError> {
         let outcomes = self.outcomes().await?;
         let get = || async { Ok(outcomes.get(id).await?) };
         match retry("reading an outcome", get).await {
-            Ok(stored) => Ok(stored.and_then(|stored| match stored.outcome.state {
-                OutcomeState::Done { response } => Some(response),
-                OutcomeState::Pending { .. } => None,
-            })),
+            Ok(stored) => Ok(stored
+                .map(|stored| stored.outcome.state)
+                .filter(|state| !matches!(state, OutcomeState::Pending { .. }))),
             // An unreadable outcome is overwritten when the request is done.
             Err(StoreError::Permanent(_)) => Ok(None),
             Err(error) => Err(error),

@@ -1,7 +1,6 @@
 //! The task that pulls messages from the stream and starts a job for each of them.
 
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use async_nats::Message;
@@ -14,8 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
+use super::acker::Acker;
 use super::job::Job;
 use super::lanes::Lanes;
+use super::progress::send_progress;
 use super::pull::{Pulled, Pulls};
 use super::request::DeliveredRequest;
 use super::state::WorkerState;
@@ -59,15 +60,14 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let lanes = Lanes::open(&state.consumer, &state.tasks, state.consumer.app.as_str())
-        .await
-        .map_err(|_| ServeError::ClientLost)?;
-    let ack_wait = tokio::select! {
-        declared = declare_with_retry(&state) => declared?,
+    let lanes = Lanes::open(state.clone()).await.map_err(|_| ServeError::ClientLost)?;
+    tokio::select! {
+        declared = declare_with_retry(&state) => state.set_ack_wait(declared?),
         _ = &mut control.stop => return Ok(()),
     };
     let mut background = JoinSet::new();
     background.spawn(count_pending(state.clone()));
+    background.spawn(send_progress(state.clone()));
     background.spawn(keep_secret(state.clone()));
     background.spawn({
         let state = state.clone();
@@ -81,7 +81,6 @@ where
         jobs: JoinSet::new(),
         backoff: BACKOFF,
         declaring: None,
-        ack_wait,
         service,
         state,
     };
@@ -153,7 +152,6 @@ struct Worker<S> {
     backoff: Backoff,
     /// In progress while the stream or its consumer is missing.
     declaring: Option<BoxFuture<'static, Result<Duration, DeclareError>>>,
-    ack_wait: Duration,
 }
 
 impl<S, B> Worker<S>
@@ -216,17 +214,16 @@ where
         }
     }
 
-    /// Starts the job of a message. If its first poll finishes it, it is not spawned.
+    /// Starts the job of a message, unless it runs already. It is never polled here: a handler that blocks must not delay
+    /// the messages that follow.
     fn start(&mut self, message: Message) {
-        let Some((delivered, acker)) = self.lanes.read(&message) else { return metrics::foreign_reply() };
-        let request = DeliveredRequest::new(self.state.clone(), delivered, message);
-        let mut job = Box::pin(Job { acker, request, ack_wait: self.ack_wait }.run(self.service.clone()));
-        // No wake-up is lost: a spawned task polls everything again.
-        let mut cx = Context::from_waker(Waker::noop());
-        if self.state.slots.is_prompt() && job.as_mut().poll(&mut cx).is_ready() {
-            return;
-        }
-        self.jobs.spawn(job);
+        let Some((delivered, subject)) = self.lanes.read(&message) else { return metrics::foreign_reply() };
+        let Some((acker, earlier)) = Acker::enter(&self.state, &delivered, subject) else {
+            tracing::debug!(sequence = delivered.sequence, "a running request was delivered again");
+            return self.state.metrics.redelivered.increment(1);
+        };
+        let request = DeliveredRequest::new(self.state.clone(), delivered, earlier, message);
+        self.jobs.spawn(Job { acker, request }.run(self.service.clone()));
     }
 
     /// Declares the stream and its consumer again: they are missing, or have no leader.
@@ -252,7 +249,7 @@ where
     fn declared(&mut self, declared: Result<Duration, DeclareError>) {
         self.declaring = None;
         match declared {
-            Ok(ack_wait) => self.ack_wait = ack_wait,
+            Ok(ack_wait) => self.state.set_ack_wait(ack_wait),
             Err(error) => {
                 tracing::debug!(%error, "the consumer of the stream is still missing");
                 self.declare_again();

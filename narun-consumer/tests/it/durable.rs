@@ -4,6 +4,8 @@ mod bodies;
 mod buckets;
 mod dead_letters;
 mod failures;
+mod full;
+mod joined;
 mod refusals;
 mod responses;
 mod slots;
@@ -156,7 +158,7 @@ impl SentRequest {
     /// Waits for the response.
     pub(crate) async fn response(&mut self) -> ResponseFrame {
         let message = soon("a response", self.inbox.next()).await.expect("an open subscription");
-        ResponseFrame::decode(&message.payload, &Limits::default()).expect("a RESPONSE")
+        ResponseFrame::decode(&message.payload, &Limits::default().stored()).expect("a RESPONSE")
     }
 
     pub(crate) async fn status(&mut self) -> StatusCode {

@@ -86,13 +86,16 @@ impl NatsEvents {
     pub fn handle(&self, event: &Event) {
         match event {
             // The permissions may be others on this connection, and every subscription is made again.
-            Event::Connected => self.0.subscriptions.send_replace(Vec::new()),
-            Event::ServerError(ServerError::Other(text)) => match Denied::parse(text) {
-                Some(denied) => return self.denied(denied),
-                None => return,
-            },
-            _ => return,
-        };
+            Event::Connected => {
+                self.0.subscriptions.send_replace(Vec::new());
+            }
+            Event::ServerError(ServerError::Other(text)) => {
+                if let Some(denied) = Denied::parse(text) {
+                    self.denied(denied);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Notifies the exchanges of this endpoint from now on.

@@ -96,6 +96,7 @@ impl IdempotencyRecord {
             };
             match self.state(kept.outcome)? {
                 OutcomeState::Done { response } => return Ok(Claim::Done(response)),
+                OutcomeState::NotKept { status } => return Err(not_kept(status)),
                 OutcomeState::Pending { published: true } => match self.poll(wait, deadline).await? {
                     Found::Done(response) => return Ok(Claim::Done(response)),
                     Found::Pending => return Ok(Claim::Pending),
@@ -178,11 +179,11 @@ impl IdempotencyRecord {
         loop {
             match timeout_at(deadline, self.outcomes.get(self.id)).await {
                 Ok(Ok(None)) => return Ok(Found::Nothing),
-                Ok(Ok(Some(StoredOutcome { outcome, .. }))) => {
-                    if let OutcomeState::Done { response } = self.state(outcome)? {
-                        return Ok(Found::Done(response));
-                    }
-                }
+                Ok(Ok(Some(StoredOutcome { outcome, .. }))) => match self.state(outcome)? {
+                    OutcomeState::Done { response } => return Ok(Found::Done(response)),
+                    OutcomeState::NotKept { status } => return Err(not_kept(status)),
+                    OutcomeState::Pending { .. } => {}
+                },
                 Ok(Err(error @ OutcomeError::Malformed(_))) => return Err(failure(&error)),
                 // The request may be done all the same, and the next read may succeed.
                 Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "the record was not read"),
@@ -214,6 +215,11 @@ async fn in_time<F: Future>(deadline: Instant, future: F) -> Result<F::Output, F
     timeout_at(deadline, future).await.map_err(|_| {
         Failure::new(FailureKind::JetStreamUnavailable).with_cause("the outcome record was not read in time")
     })
+}
+
+/// The failure of a request that was done, if its response was not kept.
+pub(crate) fn not_kept(status: u16) -> Failure {
+    Failure::new(FailureKind::ResponseNotKept).with_detail(format!("its status was {status}"))
 }
 
 /// The failure of a request whose record cannot be read or written.

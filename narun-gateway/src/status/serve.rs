@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::response;
 use super::response::stored;
 use crate::forward::request_id;
-use crate::idempotency::failure;
+use crate::idempotency::{failure, not_kept};
 use crate::state::GatewayState;
 
 /// The methods of a status resource.
@@ -66,6 +66,7 @@ async fn status(state: &GatewayState, parts: &request::Parts) -> Result<Response
         .ok_or(FailureKind::UnknownRequest)?;
     match outcome.state {
         OutcomeState::Done { response } => stored(&response, state.endpoint().limits()),
+        OutcomeState::NotKept { status } => Err(not_kept(status)),
         OutcomeState::Pending { .. } => Ok(response::pending(&id)),
     }
 }

@@ -13,7 +13,7 @@ use super::{AuthRequest, Authenticator, Principal};
 
 /// What tonic's own server puts into the extensions of a request over TLS. It has a name only together with tonic's choice
 /// of a cryptography library, which is the program's.
-type TlsConnectInfo = <TlsStream<TcpStream> as Connected>::ConnectInfo;
+pub(crate) type TlsConnectInfo = <TlsStream<TcpStream> as Connected>::ConnectInfo;
 
 /// Authenticates callers by the subject of their certificate, over mutual TLS with tonic's own server. The common name
 /// (CN) is the user, and organization names (O) are the user's organizations.

@@ -238,8 +238,8 @@ fn default_peer() -> Option<FindPeer> {
         let plain = extensions.get::<TcpConnectInfo>();
         #[cfg(feature = "mtls")]
         let plain = {
-            use tonic::transport::server::TlsConnectInfo;
-            plain.or_else(|| extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref))
+            use crate::auth::TlsConnectInfo;
+            plain.or_else(|| extensions.get::<TlsConnectInfo>().map(TlsConnectInfo::get_ref))
         };
         plain.and_then(TcpConnectInfo::remote_addr)
     }))

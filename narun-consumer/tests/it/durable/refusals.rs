@@ -28,7 +28,7 @@ async fn an_expired_request_is_504_and_not_handled() {
     let Some(OutcomeState::Done { response }) = kept.map(|kept| kept.outcome.state) else {
         panic!("not done")
     };
-    let response = ResponseFrame::decode(&response, &Limits::default()).expect("a RESPONSE");
+    let response = ResponseFrame::decode(&response, &Limits::default().stored()).expect("a RESPONSE");
     assert_eq!(response.parts.status, StatusCode::GATEWAY_TIMEOUT);
 }
 

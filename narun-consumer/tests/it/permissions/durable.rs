@@ -27,6 +27,8 @@ const AT_ONCE: usize = 6;
 const MESSAGE: usize = 64 * 1024;
 const LARGE: usize = 2 * MESSAGE;
 
+const PURGE_OUTCOMES: &str = "$JS.API.STREAM.PURGE.KV_TASK-outcomes";
+
 /// Who declares missing streams and buckets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Declares {
@@ -154,6 +156,13 @@ impl Scenario {
         context.update_stream(config).await.expect("a stream of small messages");
         assert_eq!(self.post("/", &[], LARGE).await.status, StatusCode::PAYLOAD_TOO_LARGE);
         self.has_no_bodies().await;
+        let outcomes = async || {
+            context.get_stream("KV_TASK-outcomes").await.expect("a bucket").cached_info().state.messages
+        };
+        let before = outcomes().await;
+        let refused = self.post("/", &[("prefer", "respond-async")], LARGE).await;
+        assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+        eventually("no record of it", async || outcomes().await == before).await;
     }
 
     async fn post(&self, target: &str, fields: &[(&str, &str)], size: usize) -> HttpResponse {
@@ -236,11 +245,11 @@ async fn without_any_one_permission_something_is_refused() {
         cases.collect::<Vec<_>>()
     };
     let mut cases = entries(Declares::Administrator);
-    assert_eq!(cases.len(), 33);
+    assert_eq!(cases.len(), 34);
     // The entries that both configurations share have been tested.
     let additional = entries(Declares::Each).into_iter().filter(|(_, entry, _)| entry.contains(".CREATE."));
     cases.extend(additional);
-    assert_eq!(cases.len(), 38);
+    assert_eq!(cases.len(), 39);
     let run = async |(declares, entry, config): (Declares, String, String)| {
         let server = server(&config);
         let refusals = Refusals::default();
@@ -273,7 +282,6 @@ async fn everything_else_is_refused() {
         "$JS.API.STREAM.DELETE.TASK",
         "$JS.API.STREAM.PURGE.TASK",
         "$JS.API.STREAM.MSG.GET.TASK",
-        "$JS.API.STREAM.PURGE.KV_TASK-outcomes",
         "$JS.API.CONSUMER.CREATE.TASK.hello.task.TASK.hello",
         "$JS.API.CONSUMER.CREATE.TASK.other",
         "$JS.API.CONSUMER.DURABLE.CREATE.TASK.other",
@@ -293,13 +301,13 @@ async fn everything_else_is_refused() {
         (
             "hello",
             "_CONSUMER.hello",
-            &["task.TASK.hello", "$O.TASK-bodies.C.x", "_CONSUMER.other.x"][..],
+            &["task.TASK.hello", "$O.TASK-bodies.C.x", "_CONSUMER.other.x", PURGE_OUTCOMES][..],
             &["task.TASK.hello", "dead.TASK.hello", "call.TASK.hello", "_GATEWAY.>", "$JS.ACK.>", ">"][..],
         ),
         (
             "letters",
             "_LETTERS",
-            &["dead.TASK.hello", "$O.TASK-bodies.C.x", "_GATEWAY.x"][..],
+            &["dead.TASK.hello", "$O.TASK-bodies.C.x", "_GATEWAY.x", PURGE_OUTCOMES][..],
             &["task.TASK.hello", "dead.TASK.hello", "$KV.>", "_GATEWAY.>", ">"][..],
         ),
     ] {

@@ -127,16 +127,31 @@ impl OutcomeStore {
         self.put(id, request, OutcomeState::Done { response }).await
     }
 
+    /// Stores that the request is done, without its response, in place of any other outcome. Needs little room, and none in a
+    /// full bucket that has the pending outcome.
+    pub async fn not_kept(
+        &self,
+        id: ExchangeId,
+        request: &OutcomeRef,
+        status: u16,
+    ) -> Result<(), OutcomeError> {
+        self.put(id, request, OutcomeState::NotKept { status }).await
+    }
+
     /// Makes the request pending and published again, whatever its outcome is. The caller is about to publish it.
     pub async fn reopen(&self, id: ExchangeId, request: &OutcomeRef) -> Result<(), OutcomeError> {
         self.put(id, request, OutcomeState::Pending { published: true }).await
     }
 
     /// Deletes an outcome if it still has this revision, because the request was never published.
+    ///
+    /// It is purged, not replaced by the marker of a deletion, for which there may be no room.
     pub async fn forget(&self, id: ExchangeId, revision: u64) -> Result<(), OutcomeError> {
-        let mut headers = expecting(revision);
-        headers.insert("KV-Operation", "DEL");
-        self.publish(id, headers, Bytes::new()).await.map(drop)
+        let subject = self.subject(&id.to_string());
+        match self.api.purge_until(&self.stream, &subject, revision).await? {
+            0 => Err(OutcomeError::Conflict),
+            _ => Ok(()),
+        }
     }
 
     /// The name of the bucket. References to other buckets are not followed.
@@ -169,7 +184,12 @@ impl OutcomeStore {
 
     /// The last value or marker of a key.
     async fn read(&self, key: &str) -> Result<Option<StoredMessage>, OutcomeError> {
-        Ok(self.api.last_message(&self.stream, &format!("$KV.{}.{key}", self.bucket)).await?)
+        Ok(self.api.last_message(&self.stream, &self.subject(key)).await?)
+    }
+
+    /// The subject of a key in the bucket's stream.
+    fn subject(&self, key: &str) -> String {
+        format!("$KV.{}.{key}", self.bucket)
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct DurableInput {
 pub(crate) enum DurableBody {
     /// In memory, which the budget counts.
     Inline { data: Bytes, held: HeldBytes },
-    /// As an object.
-    Stored(StoredBody),
+    /// As an object. Boxed, because it is larger than a body in memory.
+    Stored(Box<StoredBody>),
 }
 
 impl DurableBody {

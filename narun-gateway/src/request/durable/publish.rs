@@ -105,7 +105,7 @@ impl DurableDelivery<'_> {
             self.encode(head, &request_id, &parts, body, trailers.as_ref())
         };
         let stored = match body {
-            DurableBody::Stored(stored) => stored,
+            DurableBody::Stored(stored) => *stored,
             DurableBody::Inline { data, held } => match encode(head, &data)? {
                 Some(frame) => return Ok((frame, None, Some(held))),
                 // Its fields are longer than expected.

@@ -105,7 +105,7 @@ where
                     store.missed();
                 }
             })?;
-            (DurableBody::Stored(stored), trailers)
+            (DurableBody::Stored(Box::new(stored)), trailers)
         }
     };
     if state.is_disconnected() {

@@ -56,4 +56,17 @@ impl<R: Requester> Api<R> {
             self.request(&format!("STREAM.PURGE.{stream}"), &json!({ "filter": subjects })).await?;
         Ok(())
     }
+
+    /// Deletes the messages of these subjects up to this sequence number. Returns how many there were.
+    pub(in crate::jetstream) async fn purge_until(
+        &self,
+        stream: &str,
+        subjects: &str,
+        sequence: u64,
+    ) -> Result<u64, ApiError> {
+        // The first sequence number that stays.
+        let query = json!({ "filter": subjects, "seq": sequence.saturating_add(1) });
+        let purged: Value = self.request(&format!("STREAM.PURGE.{stream}"), &query).await?;
+        purged["purged"].as_u64().ok_or(ApiError::Malformed)
+    }
 }

@@ -3,11 +3,11 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | version: 1 |
-//! | 1 | state: 0 pending, 1 pending and published, 2 done |
+//! | 1 | state: 0 pending, 1 pending and published, 2 done, 3 done but the response not kept |
 //! | 32 | SHA-256 of method, target and body |
 //! | 1 | whether a scope follows: 0 or 1 |
 //! | 0 or 32 | the scope |
-//! | all others | the RESPONSE frame if the request is done |
+//! | all others | the RESPONSE frame if the request is done; 2 bytes of status, big-endian, if the response was not kept |
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -15,6 +15,7 @@ const VERSION: u8 = 1;
 const PENDING: u8 = 0;
 const PUBLISHED: u8 = 1;
 const DONE: u8 = 2;
+const NOT_KEPT: u8 = 3;
 
 /// The most bytes of all but the response.
 const HEAD: usize = 1 + 1 + 32 + 1 + 32;
@@ -43,14 +44,24 @@ pub enum OutcomeState {
         /// The RESPONSE frame.
         response: Bytes,
     },
+    /// It is done, but there was no room for its response.
+    NotKept {
+        /// The status of the response.
+        status: u16,
+    },
 }
 
 /// Encodes a value.
 pub fn encode(outcome: &Outcome) -> Bytes {
+    let status;
     let (state, response) = match &outcome.state {
         OutcomeState::Pending { published: false } => (PENDING, &[][..]),
         OutcomeState::Pending { published: true } => (PUBLISHED, &[][..]),
         OutcomeState::Done { response } => (DONE, &response[..]),
+        OutcomeState::NotKept { status: code } => {
+            status = code.to_be_bytes();
+            (NOT_KEPT, &status[..])
+        }
     };
     let mut value = BytesMut::with_capacity(HEAD + response.len());
     value.put_slice(&[VERSION, state]);
@@ -83,6 +94,9 @@ pub fn decode(value: &Bytes) -> Result<Outcome, &'static str> {
         PENDING | PUBLISHED => OutcomeState::Pending { published: state == PUBLISHED },
         DONE if rest.is_empty() => return Err("done, but without a response"),
         DONE => OutcomeState::Done { response: value.slice_ref(rest) },
+        NOT_KEPT => OutcomeState::NotKept {
+            status: u16::from_be_bytes(rest.try_into().map_err(|_| "not kept, but without a status")?),
+        },
         _ => return Err("unknown state"),
     };
     Ok(Outcome { digest: *digest, scope, state })
@@ -92,7 +106,7 @@ pub fn decode(value: &Bytes) -> Result<Outcome, &'static str> {
 mod tests {
     use super::*;
 
-    fn outcomes() -> [(Outcome, Vec<u8>); 4] {
+    fn outcomes() -> [(Outcome, Vec<u8>); 5] {
         let digest = [0xd1; 32];
         let outcome = |scope, state| Outcome { digest, scope, state };
         let value = |state, rest: &[&[u8]]| [&[1, state], &digest[..], &rest.concat()].concat();
@@ -108,6 +122,7 @@ mod tests {
                 outcome(Some([0x5c; 32]), OutcomeState::Done { response: response.clone() }),
                 value(2, &[&[1], &[0x5c; 32], &response]),
             ),
+            (outcome(None, OutcomeState::NotKept { status: 201 }), value(3, &[&[0], &[0, 201]])),
         ]
     }
 
@@ -127,7 +142,7 @@ mod tests {
             for length in 0..=head - usize::from(!done) {
                 assert!(decode(&Bytes::copy_from_slice(&value[..length])).is_err(), "{length} bytes");
             }
-            for (place, byte) in [(0, 0), (0, 2), (1, 3), (34, 2)] {
+            for (place, byte) in [(0, 0), (0, 2), (1, 4), (34, 2)] {
                 let mut other = value.clone();
                 other[place] = byte;
                 assert!(decode(&other.into()).is_err(), "{byte} at {place}");
