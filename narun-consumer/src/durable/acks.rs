@@ -60,13 +60,16 @@ impl DeliveryInfo {
             return None;
         }
         let tokens: Vec<_> = rest.split('.').collect();
+        if tokens.iter().any(|token| token.is_empty()) {
+            return None;
+        }
         let tokens = match tokens.len() {
             7 => &tokens[..],
             9.. => &tokens[2..],
             _ => return None,
         };
         let [of_stream, of_consumer, count, sequence, _, nanos, ..] = tokens else { return None };
-        if *of_stream != stream || *of_consumer != consumer || tokens.iter().any(|token| token.is_empty()) {
+        if *of_stream != stream || *of_consumer != consumer {
             return None;
         }
         Some(Self {
@@ -123,6 +126,7 @@ mod tests {
             "$JS.ACK.TASK.hello.3.17.40.1500000000000000000.*",
             "$JS.ACK.TASK.hello.3.17..1500000000000000000.9",
             "$JS.ACK._.hash.OTHER.hello.3.17.40.1500000000000000000.9",
+            "$JS.ACK..hash.TASK.hello.3.17.40.1500000000000000000.9",
             "$JS.ACK.TASK.hello.3.17.40.1500000000000000000.9\r\nPUB",
         ] {
             assert_eq!(DeliveryInfo::read(subject, "TASK", "hello"), None, "{subject}");
