@@ -2,11 +2,11 @@
 
 use async_nats::Subject;
 use bytes::Bytes;
-use narun_core::frame::OutcomeRef;
+use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead};
 use narun_core::{ExchangeId, Failure, FailureContext, FailureKind};
 use narun_nats::jetstream::{OutcomeState, header};
 
-use super::dead_letter::{DeadLetterReason, publish_dead_letter};
+use super::dead_letter::{DeadLetterReason, may_be_dead_letter, publish_dead_letter};
 use super::full::LateOutcome;
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
@@ -117,6 +117,16 @@ impl DeliveredRequest {
         let Some(done) = self.state.done_outcome(head.id).await? else { return Ok(false) };
         self.respond(self.stored(done, failure)).await;
         Ok(true)
+    }
+
+    /// The body of a request with this outcome, if it can be deleted: a dead letter needs it.
+    pub(super) fn unneeded_body(&self, head: &RequestHead, done: &OutcomeState) -> Option<Box<ObjectRef>> {
+        let status = match done {
+            OutcomeState::Done { response } => self.state.status(response),
+            OutcomeState::NotKept { status } => *status,
+            OutcomeState::Pending { .. } => 0,
+        };
+        head.object.clone().filter(|_| !may_be_dead_letter(status))
     }
 
     /// The response of a request that is done, as it was stored.

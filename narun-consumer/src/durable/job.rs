@@ -49,7 +49,6 @@ impl Job {
         match verdict {
             Verdict::Done { object: None, late: None } => acker.settle(AckKind::Ack).await,
             Verdict::Done { object, late } => request.finish(&mut acker, AckKind::Ack, object, late).await,
-            Verdict::DeadLetter { late: None } => acker.settle(AckKind::Term).await,
             Verdict::DeadLetter { late } => request.finish(&mut acker, AckKind::Term, None, late).await,
             Verdict::Retry(delay) => acker.settle(AckKind::Nak(delay)).await,
             Verdict::Unburied(reason) => acker.give_back(request.delay(), reason).await,
@@ -140,8 +139,9 @@ impl DeliveredRequest {
                 Ok(Some(done)) => {
                     tracing::debug!(id = %head.id, "the request has been done before");
                     self.state.metrics.duplicates.increment(1);
+                    let object = self.unneeded_body(head, &done);
                     self.respond(self.stored(done, failure)).await;
-                    return Err(Verdict::Done { object: head.object.clone(), late: None });
+                    return Err(Verdict::Done { object, late: None });
                 }
                 Ok(None) => {}
                 Err(_) => return Err(self.retry()),

@@ -10,10 +10,13 @@ use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
 use narun_nats::jetstream::{BodyStoreError, OutcomeState};
+use tokio::sync::oneshot;
 
 use super::{Handler, World, new_head, start, take_and_give_back, through};
 use crate::gate::Gate;
 use crate::harness::{Metrics, eventually, soon};
+
+const ACK_WAIT: Duration = Duration::from_secs(5);
 
 impl World {
     fn outcome(&self) -> OutcomeRef {
@@ -51,7 +54,12 @@ impl World {
 }
 
 fn answer(body: &'static str) -> Bytes {
-    let (parts, ()) = Response::new(()).into_parts();
+    answer_with(StatusCode::OK, body)
+}
+
+fn answer_with(status: StatusCode, body: &'static str) -> Bytes {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = status;
     ResponseHead::new()
         .encode(&parts, Edit::default(), body.as_bytes(), None, &Limits::default())
         .expect("a RESPONSE")
@@ -191,6 +199,34 @@ async fn a_dead_letter_keeps_its_body() {
     world.dead_letters().delete(dead[0].sequence()).await.expect("a dead letter deleted");
     assert!(!world.has(&object).await);
     assert!(world.dead().await.is_empty());
+}
+
+/// The dead letter and its outcome were stored, but not the end of the delivery: the process died, or its ack was lost.
+#[tokio::test]
+async fn a_dead_letter_keeps_its_body_if_its_request_is_delivered_again() {
+    // What a dead letter's client gets: the request failed, or its body was over the limit.
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::PAYLOAD_TOO_LARGE] {
+        let world = World::new().await;
+        let consumer = world.consumer(ACK_WAIT).await;
+        let outcomes = world.tasks.outcomes().await.expect("a bucket");
+        let mut head = world.head_with_outcome();
+        let object = world.put(head.id, Bytes::from_static(b"needed")).await;
+        head.object = Some(Box::new(object.clone()));
+        let request = Request::post("/").body(Body::empty()).expect("a request");
+        let mut asked = world.send_request(head, request, &[]).await;
+        let failed = answer_with(status, "failed");
+        outcomes.done(asked.id, &world.outcome(), failed).await.expect("a stored outcome");
+        take_and_give_back(&consumer).await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = world.serve(Handler::default()).await.max_deliveries(1);
+        let serve = start(serve.with_graceful_shutdown(async { drop(stopped.await) })).await;
+        assert_eq!(asked.status().await, status);
+        world.is_done().await;
+        // A body is deleted before the consumer ends.
+        drop(stop);
+        soon("the consumer's end", serve).await.expect("no panic").expect("no error");
+        assert!(world.has(&object).await, "{status}");
+    }
 }
 
 #[tokio::test]
