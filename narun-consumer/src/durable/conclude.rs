@@ -29,10 +29,10 @@ impl DeliveredRequest {
                     // So small a response is only rejected if the bucket is at fault.
                     match self.store(head.id, outcome, &response).await {
                         Ok(stored) => late = stored,
-                        Err(_) => return self.retry(),
+                        Err(_) => return Verdict::Postponed,
                     }
                 }
-                Err(_) => return self.retry(),
+                Err(_) => return Verdict::Postponed,
             }
         }
         self.respond(response).await;

@@ -51,6 +51,7 @@ impl Job {
             Verdict::Done { object, late } => request.finish(&mut acker, AckKind::Ack, object, late).await,
             Verdict::DeadLetter { late } => request.finish(&mut acker, AckKind::Term, None, late).await,
             Verdict::Retry(delay) => acker.settle(AckKind::Nak(delay)).await,
+            Verdict::Postponed => acker.postpone(request.delay()).await,
             Verdict::Unburied(reason) => acker.give_back(request.delay(), reason).await,
         }
     }
@@ -144,7 +145,7 @@ impl DeliveredRequest {
                     return Err(Verdict::Done { object, late: None });
                 }
                 Ok(None) => {}
-                Err(_) => return Err(self.retry()),
+                Err(_) => return Err(Verdict::Postponed),
             }
         }
         if self.is_over_limit() {
