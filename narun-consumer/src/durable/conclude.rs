@@ -55,6 +55,37 @@ impl DeliveredRequest {
         }
     }
 
+    /// The verdict on a request that this process has done before. If its outcome is pending again, as in an earlier copy of
+    /// the server's storage, stores it again: the request does not run once more.
+    pub(super) async fn concluded_before(&self, head: &RequestHead) -> Verdict {
+        let outcome = head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome));
+        let Some(outcome) = outcome else {
+            return Verdict::Done { object: head.object.clone(), late: None };
+        };
+        match self.state.done_outcome(head.id).await {
+            Ok(Some(done)) => {
+                return Verdict::Done { object: self.unneeded_body(head, &done), late: None };
+            }
+            Ok(None) => {}
+            Err(_) => return Verdict::Postponed,
+        }
+        let response = self.state.deliveries.response(self.delivered.key());
+        let stored = match response {
+            // It may have been put back meanwhile, and wait for its next run.
+            Some(response) if may_be_dead_letter(self.state.status(&response)) => {
+                return Verdict::Done { object: None, late: None };
+            }
+            Some(response) => self.store(head.id, outcome, &response).await,
+            None => self.state.store_not_kept(head.id, outcome).await.map(|()| None),
+        };
+        match stored {
+            Ok(late) => Verdict::Done { object: head.object.clone(), late },
+            Err(StoreError::Temporary(_)) => Verdict::Postponed,
+            // What is done must not run again.
+            Err(_) => Verdict::Done { object: head.object.clone(), late: None },
+        }
+    }
+
     /// Moves the request to the stream of dead letters, and responds with the failure.
     pub(super) async fn give_up(
         &self,
@@ -156,14 +187,14 @@ impl DeliveredRequest {
         encode(&HandlerResponse::from(response), &self.state.consumer, usize::MAX).unwrap_or_default()
     }
 
-    /// Sends the response to the gateway that waits for it, if the request names an inbox.
+    /// Remembers the response, and sends it to the gateway that waits for it, if the request names an inbox.
     pub(super) async fn respond(&self, response: Bytes) {
-        let Some(inbox) = self.headers.get(header::INBOX) else { return };
         let endpoint = &self.state.consumer.endpoint;
+        self.state.deliveries.responded(self.delivered.key(), response.clone(), endpoint.epoch());
+        let Some(inbox) = self.headers.get(header::INBOX) else { return };
         if !endpoint.replies().allows(inbox.as_str()) {
             return metrics::foreign_reply();
         }
-        self.state.deliveries.responded(self.delivered.key(), response.clone(), endpoint.epoch());
         let published = self.state.consumer.client.publish(Subject::from(inbox.as_str()), response).await;
         if let Err(error) = published {
             tracing::debug!(%error, "the response was not sent");

@@ -126,7 +126,7 @@ impl Deliveries {
         Some(subject)
     }
 
-    /// Remembers the response to a message, and the connection on which it is sent.
+    /// Remembers the response to a message, and the connection on which it is sent if anybody waits for it.
     pub(super) fn responded(&self, key: MessageKey, response: Bytes, epoch: u64) {
         let weight = response.len() + OVERHEAD;
         self.table().responses.insert(key, SentResponse { response, epoch }, weight);
@@ -138,6 +138,11 @@ impl Deliveries {
         let table = self.table();
         let sent = table.responses.get(&key).filter(|sent| sent.epoch != epoch)?;
         Some(sent.response.clone())
+    }
+
+    /// The response to a message. `None` if there was none, or it was too long ago.
+    pub(super) fn response(&self, key: MessageKey) -> Option<Bytes> {
+        self.table().responses.get(&key).map(|sent| sent.response.clone())
     }
 
     /// The ack subjects of all running messages.
@@ -266,7 +271,7 @@ mod tests {
             deliveries.responded(key(sequence), response(RESPONSES / 2 - OVERHEAD), 1);
         }
         assert_eq!(deliveries.lost_response(key(1), 2), None);
-        assert!(deliveries.lost_response(key(2), 2).is_some());
+        assert!(deliveries.lost_response(key(2), 2).is_some() && deliveries.response(key(2)).is_some());
         assert!(deliveries.lost_response(key(3), 2).is_some());
         assert_eq!(deliveries.lost_response(key(3), 1), None, "it was not lost");
     }

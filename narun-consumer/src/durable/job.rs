@@ -44,7 +44,7 @@ impl Job {
         let Self { mut acker, request } = self;
         let verdict = match acker.ended() {
             None => request.run(service).await,
-            Some(ack) => request.ended(ack).await,
+            Some(ack) => Box::pin(request.ended(ack)).await,
         };
         match verdict {
             Verdict::Done { object: None, late: None } => acker.settle(AckKind::Ack).await,
@@ -169,16 +169,17 @@ impl DeliveredRequest {
             "a request that was ended here was delivered again"
         );
         self.state.metrics.redelivered.increment(1);
-        let epoch = self.state.consumer.endpoint.epoch();
-        if let Some(response) = self.state.deliveries.lost_response(self.delivered.key(), epoch) {
+        let endpoint = &self.state.consumer.endpoint;
+        let verdict = match (ack, RequestFrame::decode(&self.payload, &endpoint.limits().stored())) {
+            (AckKind::Term, _) => Verdict::DeadLetter { late: None },
+            // If the first ack was not confirmed, the body has not been deleted.
+            (_, Ok(frame)) => self.concluded_before(&frame.head).await,
+            (_, Err(_)) => Verdict::Done { object: None, late: None },
+        };
+        if let Some(response) = self.state.deliveries.lost_response(self.delivered.key(), endpoint.epoch()) {
             self.respond(response).await;
         }
-        let decode = || RequestFrame::decode(&self.payload, &self.state.consumer.endpoint.limits().stored());
-        match ack {
-            AckKind::Term => Verdict::DeadLetter { late: None },
-            // If the first ack was not confirmed, the body has not been deleted.
-            _ => Verdict::Done { object: decode().ok().and_then(|frame| frame.head.object), late: None },
-        }
+        verdict
     }
 
     /// Acknowledges the delivery, and once the server has confirmed that, deletes the body and stores the outcome for

@@ -9,7 +9,7 @@ use narun_consumer::{Body, BoxError};
 use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
-use narun_nats::jetstream::{BodyStoreError, OutcomeState};
+use narun_nats::jetstream::{BodyStoreError, OutcomeState, StreamSettings};
 use tokio::sync::oneshot;
 
 use super::{Handler, World, new_head, start, take_and_give_back, through};
@@ -227,6 +227,31 @@ async fn a_dead_letter_keeps_its_body_if_its_request_is_delivered_again() {
         soon("the consumer's end", serve).await.expect("no panic").expect("no error");
         assert!(world.has(&object).await, "{status}");
     }
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_pending_again_is_stored_again_before_the_ack() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    world.tasks.declare_dead_letters().await.expect("a stream");
+    world.consumer(ACK_WAIT).await;
+    let serve = world.serve(through(&gate)).await.stream_settings(StreamSettings::new().declare(false));
+    // One slot: the next delivery starts after this one.
+    start(serve.ack_wait(ACK_WAIT).durable_concurrency(1)).await;
+    let mut asked = world.send(world.head_with_outcome(), "/", &[]).await;
+    eventually("a handler", async || gate.started() == 1).await;
+    // Without the consumer, nothing receives its ack.
+    let stream = world.tasks.context().get_stream(world.namespace.task_stream()).await.expect("a stream");
+    stream.delete_consumer(world.app.as_str()).await.expect("a consumer deleted");
+    gate.open(1);
+    assert_eq!(asked.response().await.body, "/");
+    // As if the server's storage were an earlier copy.
+    outcomes.reopen(asked.id, &world.outcome()).await.expect("a pending outcome");
+    world.consumer(ACK_WAIT).await;
+    world.is_done().await;
+    assert_eq!(world.done(asked.id).await.expect("an outcome").body, "/");
+    assert_eq!(gate.started(), 1);
 }
 
 #[tokio::test]
