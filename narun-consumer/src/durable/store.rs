@@ -126,7 +126,10 @@ impl WorkerState {
         request: &OutcomeRef,
     ) -> Result<(), StoreError> {
         let outcomes = self.outcomes().await?;
-        retry("storing an outcome", || async { Ok(outcomes.not_kept(id, request, 0).await?) }).await
+        retry(&self.consumer.failures, "storing an outcome failed", || async {
+            Ok(outcomes.not_kept(id, request, 0).await?)
+        })
+        .await
     }
 
     /// Stores a RESPONSE as the outcome of a request.
