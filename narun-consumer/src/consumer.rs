@@ -28,7 +28,7 @@ pub(crate) struct Consumer {
     pub(crate) admission: Admission,
     pub(crate) exchange: Arc<CalleeConfig>,
     pub(crate) metrics: Metrics,
-    pub(crate) failures: FailureLog,
+    pub(crate) failures: Arc<FailureLog>,
 }
 
 /// A request that has a place, and may be handled.

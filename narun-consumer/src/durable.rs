@@ -18,6 +18,7 @@ mod store;
 mod uncertain;
 mod worker;
 
+pub(crate) use dead_letter::DeadLetterReason;
 pub(crate) use state::WorkerState;
 pub(crate) use worker::{Control, work};
 

@@ -3,14 +3,18 @@
 use std::fmt::Display;
 
 use http::HeaderValue;
-use narun_core::App;
+use narun_core::frame::ObjectRef;
+use narun_core::{App, ExchangeId};
 use narun_nats::{RepeatedEvents, Summary};
+
+use crate::durable::DeadLetterReason;
 
 /// The log of failures of a consumer.
 #[derive(Debug)]
 pub(crate) struct FailureLog {
     app: App,
-    events: RepeatedEvents<&'static str>,
+    /// Their kinds: what happened, and its reason if that is a kind of its own.
+    events: RepeatedEvents<(&'static str, Option<&'static str>)>,
 }
 
 impl FailureLog {
@@ -25,8 +29,8 @@ impl FailureLog {
         cause: Option<&dyn Display>,
         request_id: Option<&HeaderValue>,
     ) {
-        let request_id = request_id.and_then(|id| id.to_str().ok());
-        if self.events.is_first(&what, request_id.unwrap_or_default()) {
+        let request_id = text(request_id);
+        if self.events.is_first(&(what, None), request_id.unwrap_or_default()) {
             let cause = cause.map(tracing::field::display);
             tracing::error!(app = %self.app, cause, request_id, "{what}");
         }
@@ -34,18 +38,46 @@ impl FailureLog {
 
     /// A request was refused: the gateway may send it to another consumer.
     pub(crate) fn refused(&self, why: &'static str, cause: Option<&dyn Display>) {
-        if self.events.is_first(&why, "") {
+        if self.events.is_first(&(why, None), "") {
             let cause = cause.map(tracing::field::display);
             tracing::warn!(app = %self.app, cause, "refused a request: {why}");
         }
     }
 
+    /// A durable request became a dead letter. `id` and `request_id` are `None` if it cannot be read.
+    pub(crate) fn dead_lettered(
+        &self,
+        id: Option<&ExchangeId>,
+        request_id: Option<&HeaderValue>,
+        deliveries: u64,
+        reason: &DeadLetterReason,
+    ) {
+        let what = "the request is now a dead letter";
+        let request_id = text(request_id);
+        if self.events.is_first(&(what, Some(reason.label())), request_id.unwrap_or_default()) {
+            let id = id.map(tracing::field::display);
+            tracing::warn!(app = %self.app, id, request_id, deliveries, %reason, "{what}");
+        }
+    }
+
+    /// The body of a durable request that is done was not deleted.
+    pub(crate) fn body_not_deleted(&self, object: &ObjectRef, error: &dyn Display) {
+        let what = "the body of a request that is done could not be deleted";
+        if self.events.is_first(&(what, None), "") {
+            tracing::warn!(app = %self.app, object = object.name, %error, "{what}");
+        }
+    }
+
     /// Logs how many failures there were like one that was logged. Never completes.
     pub(crate) async fn summarize(&self) {
-        let log = |what, Summary { count, last }: Summary| {
+        let log = |(what, reason): (_, Option<&str>), Summary { count, last }| {
             let last_request_id = Some(last).filter(|id| !id.is_empty());
-            tracing::warn!(app = %self.app, count, last_request_id, "more of these: {what}");
+            tracing::warn!(app = %self.app, count, reason, last_request_id, "more of these: {what}");
         };
         self.events.summarize(log).await;
     }
+}
+
+fn text(request_id: Option<&HeaderValue>) -> Option<&str> {
+    request_id.and_then(|id| id.to_str().ok())
 }

@@ -54,7 +54,7 @@ where
         admission: Admission::new(slots.direct, slots.queue),
         exchange: Arc::new(exchange),
         metrics: Metrics::new(app.as_str()),
-        failures: FailureLog::new(app.clone()),
+        failures: Arc::new(FailureLog::new(app.clone())),
     });
 
     // Dropping this future aborts all three tasks, which drops all handlers.

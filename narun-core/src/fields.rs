@@ -25,6 +25,9 @@ pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Changes to a message's fields that are made while they are encoded. The field map itself stays unchanged.
+///
+/// Where fields are left out by their names, an underscore counts as a hyphen: apps behind CGI (RFC 3875, section 4.1.18)
+/// cannot tell `X_Forwarded_For` from `X-Forwarded-For`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Edit<'a> {
     /// Fields that are left out, in addition to the hop-by-hop fields. Default empty.
@@ -42,11 +45,19 @@ pub struct Edit<'a> {
     pub with: &'a [(HeaderName, HeaderValue)],
 }
 
+impl Edit<'_> {
+    /// Returns whether [`without`](Self::without) or [`without_prefix`](Self::without_prefix) leave out a field of this name.
+    pub fn leaves_out(&self, name: &HeaderName) -> bool {
+        self.without.iter().any(|left_out| is_same_name(name, left_out))
+            || self.without_prefix.is_some_and(|prefix| begins_with(name.as_str(), prefix))
+    }
+}
+
 /// The fields of a message that its own `Connection` fields name, which makes them hop-by-hop fields.
 ///
 /// A client must not name fields that are meant for all recipients (RFC 9110, section 7.6.1). So the fields that tell an
 /// app whose request it is are never among them, whatever `Connection` says: `Host`, `Forwarded`, `X-Forwarded-…` and
-/// `X-Request-Id`.
+/// `X-Request-Id`, also with underscores.
 ///
 /// Empty, and without an allocation, if no `Connection` field names another field of the message.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +100,22 @@ pub const X_FORWARDED: &str = "x-forwarded-";
 
 /// Returns whether a field of this name, in lower case, crosses even if `Connection` names it.
 fn is_for_all(name: &str) -> bool {
-    matches!(name, "host" | "forwarded" | "x-request-id") || name.starts_with(X_FORWARDED)
+    matches!(name, "host" | "forwarded")
+        || begins_with(name, X_FORWARDED)
+        || (name.len() == X_REQUEST_ID.as_str().len() && begins_with(name, X_REQUEST_ID.as_str()))
+}
+
+/// Returns whether two names are the same to an app that cannot tell underscores from hyphens.
+pub fn is_same_name(left: &HeaderName, right: &HeaderName) -> bool {
+    let (left, right) = (left.as_str(), right.as_str());
+    left.len() == right.len() && begins_with(left, right)
+}
+
+/// Returns whether a name begins with another one. An underscore counts as a hyphen. Both are in lower case.
+fn begins_with(name: &str, beginning: &str) -> bool {
+    let hyphen = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() >= beginning.len()
+        && name.bytes().zip(beginning.bytes()).all(|(left, right)| hyphen(left) == hyphen(right))
 }
 
 /// Returns whether a field of this name is a hop-by-hop field in every message (RFC 9110, section 7.6.1).

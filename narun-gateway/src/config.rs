@@ -113,7 +113,8 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// # Environment variables
 ///
 /// In every text, `${NAME}` is replaced by an environment variable, which is an error if it is not set, and
-/// `${NAME:-default}` by the default if it is unset or empty. `$${` is `${` itself. So secrets need not be in the file:
+/// `${NAME:-default}` by the default, a plain text, if it is unset or empty. `$${` is `${` itself. So secrets need not be
+/// in the file:
 ///
 /// ```
 /// # use narun_gateway::config::Config;

@@ -33,8 +33,8 @@ pub enum ForwardedPolicy {
     /// they are missing, and others stay.
     #[default]
     Append,
-    /// Drops `Forwarded` and all fields that begin with `X-Forwarded-`, whoever sent them. Sets `Forwarded`,
-    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` to what the gateway itself sees.
+    /// Drops `Forwarded` and all fields that begin with `X-Forwarded-`, also with underscores, whoever sent them. Sets
+    /// `Forwarded`, `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` to what the gateway itself sees.
     Replace,
     /// Passes the fields on unchanged. The app then sees what any client claims, unless an outer layer checks it.
     Off,

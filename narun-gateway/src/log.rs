@@ -1,6 +1,9 @@
 //! What a gateway logs at INFO and above.
 
+use std::fmt::Display;
+
 use http::HeaderValue;
+use narun_core::frame::ObjectRef;
 use narun_core::{App, BodyErrorKind, Failure, FailureKind, Namespace};
 use narun_nats::{RepeatedEvents, Summary};
 
@@ -13,14 +16,18 @@ const MOST_ROUTES: usize = 100;
 /// The log of failures. Of those that repeat, only the first is logged at once.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog {
-    events: RepeatedEvents<(App, Event)>,
+    events: RepeatedEvents<Event>,
 }
 
 /// The kinds of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Event {
-    Failed(FailureKind),
-    Aborted(BodyErrorKind),
+    Failed(App, FailureKind),
+    Aborted(App, BodyErrorKind),
+    /// A status could not be returned.
+    NoStatus(FailureKind),
+    /// A body that no stored request refers to was not deleted.
+    NotDeleted,
 }
 
 /// The routes of a gateway, for the log: the first ones, and the number of all.
@@ -38,7 +45,7 @@ impl FailureLog {
         let status = failure.status();
         if !status.is_server_error() || failure.kind() == FailureKind::NotImplemented {
             tracing::debug!(%failure, cause, %app, route = route.template(), request_id, "the request failed");
-        } else if self.events.is_first(&(app.clone(), Event::Failed(failure.kind())), request_id) {
+        } else if self.events.is_first(&Event::Failed(app.clone(), failure.kind()), request_id) {
             tracing::warn!(
                 %failure, cause, %app, route = route.template(), request_id, status = status.as_u16(),
                 "the request failed"
@@ -49,23 +56,46 @@ impl FailureLog {
     /// A response was aborted after its head.
     pub(crate) fn aborted(&self, kind: BodyErrorKind, route: &CompiledRoute, request_id: &HeaderValue) {
         let (app, request_id) = (route.app(), text(request_id));
-        if self.events.is_first(&(app.clone(), Event::Aborted(kind)), request_id) {
+        if self.events.is_first(&Event::Aborted(app.clone(), kind), request_id) {
             tracing::warn!(%kind, %app, route = route.template(), request_id, "the response was aborted");
+        }
+    }
+
+    /// The status of a durable request could not be returned. Failures that clients cause are logged at debug only.
+    pub(crate) fn no_status(&self, failure: &Failure, request_id: Option<&HeaderValue>) {
+        let (what, cause) = ("the status cannot be returned", failure.cause());
+        let request_id = request_id.map(text).unwrap_or_default();
+        if !failure.status().is_server_error() {
+            tracing::debug!(%failure, cause, request_id, "{what}");
+        } else if self.events.is_first(&Event::NoStatus(failure.kind()), request_id) {
+            tracing::warn!(%failure, cause, request_id, "{what}");
+        }
+    }
+
+    /// A body that no stored request refers to was not deleted.
+    pub(crate) fn body_not_deleted(&self, object: &ObjectRef, why: &dyn Display) {
+        if self.events.is_first(&Event::NotDeleted, "") {
+            tracing::warn!(object = object.name, %why, "the body was not deleted");
         }
     }
 
     /// Logs how many failures there were like one that was logged. Never completes.
     pub(crate) async fn summarize(&self) {
-        let log = |(app, event), Summary { count, last }| {
+        let log = |event, Summary { count, last }| {
             let last_request_id = last.as_str();
             match event {
-                Event::Failed(kind) => {
+                Event::Failed(app, kind) => {
                     let failure = Failure::new(kind);
                     tracing::warn!(%failure, %app, count, last_request_id, "more requests failed");
                 }
-                Event::Aborted(kind) => {
+                Event::Aborted(app, kind) => {
                     tracing::warn!(%kind, %app, count, last_request_id, "more responses were aborted");
                 }
+                Event::NoStatus(kind) => {
+                    let failure = Failure::new(kind);
+                    tracing::warn!(%failure, count, last_request_id, "more statuses could not be returned");
+                }
+                Event::NotDeleted => tracing::warn!(count, "more bodies were not deleted"),
             }
         };
         self.events.summarize(log).await;
@@ -98,4 +128,28 @@ impl RouteList {
 
 fn text(request_id: &HeaderValue) -> &str {
     request_id.to_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use narun_support::testing::Logs;
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn what_fails_for_each_request_is_logged_once() {
+        let (logs, log) = (Logs::capture(), FailureLog::default());
+        let object = ObjectRef { bucket: "b".to_owned(), name: "n".to_owned(), size: 1, digest: [0; 32] };
+        let failure = Failure::new(FailureKind::BadResponse).with_cause("of this test");
+        for id in ["first", "second"] {
+            log.no_status(&failure, Some(&HeaderValue::from_static(id)));
+            log.no_status(&FailureKind::UnknownRequest.into(), None);
+            log.body_not_deleted(&object, &"of this test");
+        }
+        let events = logs.events("the status cannot be returned", &[("cause", "of this test")]);
+        let [(level, event)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((*level, &event["request_id"][..]), (Level::WARN, "first"));
+        assert_eq!(logs.events("the body was not deleted", &[("why", "of this test")]).len(), 1);
+    }
 }

@@ -55,7 +55,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let original = original::uri(&request).cloned();
+        let original = original::uri(&request);
         let uri = original.as_ref().unwrap_or(request.uri());
         let host = host::of_request(uri, request.version(), request.headers());
         let is_status = self.state.status().serve(uri.path());
@@ -110,7 +110,8 @@ impl<B: http_body::Body + Send + 'static> Service<Request<B>> for NotFound {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = request_id::unrouted_context(request.method(), request.headers());
-        let uri = original::uri(&request).unwrap_or(request.uri());
+        let original = original::uri(&request);
+        let uri = original.as_ref().unwrap_or(request.uri());
         let table = self.state.table();
         let host = host::of_request(uri, request.version(), request.headers());
         let allowed = host.ok().and_then(|host| table.allowed(host, request.method(), uri.path()));

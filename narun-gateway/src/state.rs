@@ -71,11 +71,12 @@ impl GatewayState {
             "the prefix of the status resource is no path that begins and ends with a slash",
         ))?;
         metrics::describe();
-        let store = DurableStore::new(client.clone(), settings.namespace.clone(), settings.stream.clone());
+        let failures = Arc::new(FailureLog::default());
+        let (namespace, stream) = (settings.namespace.clone(), settings.stream.clone());
+        let store = DurableStore::new(client.clone(), namespace, stream, failures.clone());
         let opened = narun_nats::open(client, replies, limits, metrics::inbox).await;
         let (endpoint, inbox_reader) = opened.map_err(|_| BuildError::ClientLost)?;
         let (sender, closed) = watch::channel(false);
-        let failures = Arc::new(FailureLog::default());
         let logged = failures.clone();
         let reader = tokio::spawn(async move {
             let lost = tokio::select! {

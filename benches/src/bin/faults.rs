@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p narun-benches --bin faults -- [OPTIONS]
-//! … -- --quick                                            less than a minute
+//! … -- --quick                                            about a minute
 //! … -- --full                                             as many kills as in the table
 //! … -- --scenario consumers --requests 5000 --kills 200   one scenario
 //! … -- --help                                             all options
@@ -23,7 +23,7 @@
 //! | `blocked` | handlers block their threads for seven ack waits, one of four threads or the only one | 60 |
 //! | `rollback` | the server's store is put back to an earlier copy, so that its sequence numbers are used again | 1,500 |
 //! | `restart` | the server is killed and back at once, and the consumer of running direct requests seconds later | 20 kills, 320 requests |
-//! | `lame-duck` | each of three servers in turn ends through lame duck mode; not with `--quick` | 6 times, 2,000 requests |
+//! | `lame-duck` | each of three servers in turn ends through lame duck mode | 6 times, 2,000 requests |
 //!
 //! A request is accepted if it got the handler's response, 202, or the 504 that says so. These are the guarantees: every
 //! accepted request is done; every response is that of its own request; where the outcome is kept (`Prefer:

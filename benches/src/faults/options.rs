@@ -19,7 +19,7 @@ pub(super) struct FaultsOptions {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Few requests and kills, for less than a minute
+    /// Few requests and kills, for about a minute
     #[arg(long, group = "size")]
     quick: bool,
 
@@ -54,9 +54,7 @@ pub(super) struct FaultsOptions {
 
 impl FaultsOptions {
     pub(super) fn scenarios(&self) -> impl Iterator<Item = Scenario> {
-        // The others of the quick ones take less than ten seconds each.
-        let left_out = |scenario: &Scenario| self.quick && *scenario == Scenario::LameDuck;
-        self.scenario.iter().copied().filter(move |scenario| !left_out(scenario))
+        self.scenario.iter().copied()
     }
 
     pub(super) fn seed(&self) -> u64 {

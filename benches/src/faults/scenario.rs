@@ -93,8 +93,7 @@ impl Scenario {
             Self::Blocked => [(20, 0), (40, 0), (60, 0)],
             Self::Rollback => [(90, 0), (300, 0), (1_500, 0)],
             Self::Restart => [(16, 1), (64, 4), (320, 20)],
-            // The server takes half a minute for each, so none of them is quick.
-            Self::LameDuck => [(60, 0), (300, 1), (2_000, 6)],
+            Self::LameDuck => [(60, 1), (300, 1), (2_000, 6)],
         }
     }
 

@@ -16,6 +16,7 @@ use super::dead_letter::DeadLetterReason;
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
 use super::store::{StoreError, retry};
+use crate::log::FailureLog;
 
 /// Why a body broke off while its handler read it. Empty while it has not.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,7 @@ pub(super) struct BodyFault(Arc<OnceLock<StoreError>>);
 
 /// A body that is read chunk by chunk.
 struct StoredContent {
+    log: Arc<FailureLog>,
     /// The first chunk, which was read before the handler was called.
     first: Bytes,
     /// `None` after the end and after an error.
@@ -54,7 +56,7 @@ impl DeliveredRequest {
             let mut reader = self.state.bodies().await?.read(object)?;
             let first = match reader.left() {
                 0 => Bytes::new(),
-                _ => read(&mut reader).await?,
+                _ => read(&self.state.consumer.failures, &mut reader).await?,
             };
             Ok((reader, first))
         };
@@ -62,6 +64,7 @@ impl DeliveredRequest {
             Ok((reader, first)) => {
                 let fault = BodyFault::default();
                 let content = StoredContent {
+                    log: self.state.consumer.failures.clone(),
                     first,
                     reader: Some(reader),
                     reading: None,
@@ -102,8 +105,8 @@ impl DeliveredRequest {
 }
 
 /// Reads the next chunk. Retries temporary errors for a while.
-async fn read(reader: &mut BodyReader) -> Result<Bytes, StoreError> {
-    let fetched = retry("reading a body", || async { Ok(reader.fetch().await?) }).await?;
+async fn read(log: &FailureLog, reader: &mut BodyReader) -> Result<Bytes, StoreError> {
+    let fetched = retry(log, "reading a body failed", || async { Ok(reader.fetch().await?) }).await?;
     Ok(reader.accept(fetched)?)
 }
 
@@ -117,8 +120,9 @@ impl StoredContent {
             let Some(mut reader) = self.reader.take_if(|reader| reader.left() > 0) else {
                 return Poll::Ready(None);
             };
+            let log = self.log.clone();
             self.reading = Some(Mutex::new(Box::pin(async move {
-                let chunk = read(&mut reader).await;
+                let chunk = read(&log, &mut reader).await;
                 (reader, chunk)
             })));
         }
@@ -181,7 +185,7 @@ impl WorkerState {
             Some(bodies) => Ok(bodies),
             None => {
                 let open = || async { Ok(self.bodies.get_or_try_init(|| self.tasks.bodies()).await?) };
-                retry("opening the bucket of bodies", open).await
+                retry(&self.consumer.failures, "opening the bucket of bodies failed", open).await
             }
         }
     }
@@ -191,7 +195,7 @@ impl WorkerState {
         if let Ok(bodies) = self.bodies().await
             && let Err(error) = bodies.delete(object).await
         {
-            tracing::warn!(%error, object = object.name, "the body of a request that is done could not be deleted");
+            self.consumer.failures.body_not_deleted(object, &error);
         }
     }
 }

@@ -24,7 +24,11 @@ impl DeliveredRequest {
             match self.store(head.id, outcome, &response).await {
                 Ok(stored) => late = stored,
                 Err(StoreError::Permanent(why)) => {
-                    tracing::error!(id = %head.id, why, "the outcome cannot be stored: it becomes a 502");
+                    self.state.consumer.failures.failed(
+                        "the outcome cannot be stored: it becomes a 502",
+                        Some(&why),
+                        failure.request_id.as_ref(),
+                    );
                     response = self.error_response(failure);
                     // So small a response is only rejected if the bucket is at fault.
                     match self.store(head.id, outcome, &response).await {
@@ -85,14 +89,16 @@ impl DeliveredRequest {
             published
         };
         // This comes first: a request with a stored outcome is not handled again.
-        if let Err(error) = retry("moving a request to the dead letters", publish).await {
+        if let Err(error) =
+            retry(&consumer.failures, "moving a request to the dead letters failed", publish).await
+        {
             if let StoreError::Full(_) = error {
                 self.state.storage_is_full(NotStored::DeadLetter, &error);
             }
             return Verdict::Unburied(reason);
         }
-        let id = id.as_ref().map(ExchangeId::to_string);
-        tracing::warn!(id, deliveries = self.delivered.count, %reason, "the request is now a dead letter");
+        let request_id = context.and_then(|context| context.failure.request_id.as_ref());
+        consumer.failures.dead_lettered(id.as_ref(), request_id, self.delivered.count, &reason);
         metrics.dead_lettered(reason.label());
         let Some(RequestContext { head, failure }) = context else {
             return Verdict::DeadLetter { late: None };

@@ -16,7 +16,7 @@ const LONGEST: usize = 256;
 
 /// Why a request becomes a dead letter.
 #[derive(Clone, Debug)]
-pub(super) enum DeadLetterReason {
+pub(crate) enum DeadLetterReason {
     /// The message is not a readable request.
     Unreadable(String),
     /// The request refers to buckets of another namespace.
@@ -33,7 +33,7 @@ pub(super) enum DeadLetterReason {
 
 /// Why a delivery failed.
 #[derive(Clone, Debug)]
-pub(super) enum DeliveryFailure {
+pub(crate) enum DeliveryFailure {
     Panic,
     Service(String),
     Body(String),
@@ -43,7 +43,7 @@ pub(super) enum DeliveryFailure {
 
 impl DeadLetterReason {
     /// The label in metrics.
-    pub(super) const fn label(&self) -> &'static str {
+    pub(crate) const fn label(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "unreadable",
             Self::Foreign => "foreign_reference",

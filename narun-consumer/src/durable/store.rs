@@ -11,6 +11,7 @@ use narun_nats::jetstream::{
 };
 
 use super::state::WorkerState;
+use crate::log::FailureLog;
 
 /// How long temporary errors are retried. The delivery is held in the meantime.
 const PERSISTENCE: Duration = Duration::from_secs(30);
@@ -71,19 +72,23 @@ impl From<BodyStoreError> for StoreError {
     }
 }
 
-/// Retries temporary errors for a while.
-pub(super) async fn retry<T, F>(what: &str, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+/// Retries temporary errors for a while. `what` says what failed, for the log.
+pub(super) async fn retry<T, F>(
+    log: &FailureLog,
+    what: &'static str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     let is_temporary = |error: &StoreError| {
-        tracing::debug!(%error, "{what} failed");
+        tracing::debug!(%error, "{what}");
         matches!(error, StoreError::Temporary(_))
     };
     // Boxed: these futures are large and rare, and would be part of the future of every delivery.
     let result = jetstream::retry(BACKOFF, Some(PERSISTENCE), is_temporary, || Box::pin(attempt())).await;
     if let Err(error @ (StoreError::Temporary(_) | StoreError::Permanent(_))) = &result {
-        tracing::error!(%error, "{what} failed");
+        log.failed(what, Some(error), None);
     }
     result
 }
@@ -95,7 +100,7 @@ impl WorkerState {
             Some(outcomes) => Ok(outcomes),
             None => {
                 let open = || async { Ok(self.outcomes.get_or_try_init(|| self.tasks.outcomes()).await?) };
-                retry("opening the bucket of outcomes", open).await
+                retry(&self.consumer.failures, "opening the bucket of outcomes failed", open).await
             }
         }
     }
@@ -104,7 +109,7 @@ impl WorkerState {
     pub(super) async fn done_outcome(&self, id: ExchangeId) -> Result<Option<OutcomeState>, StoreError> {
         let outcomes = self.outcomes().await?;
         let get = || async { Ok(outcomes.get(id).await?) };
-        match retry("reading an outcome", get).await {
+        match retry(&self.consumer.failures, "reading an outcome failed", get).await {
             Ok(stored) => Ok(stored
                 .map(|stored| stored.outcome.state)
                 .filter(|state| !matches!(state, OutcomeState::Pending { .. }))),
@@ -130,6 +135,30 @@ impl WorkerState {
             }
             put
         };
-        retry("storing an outcome", put).await
+        retry(&self.consumer.failures, "storing an outcome failed", put).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use narun_core::App;
+    use narun_core::frame::ObjectRef;
+    use narun_support::testing::Logs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_fails_for_each_request_is_logged_once() {
+        let logs = Logs::capture();
+        let log = FailureLog::new(App::new("store-log").unwrap());
+        let object = ObjectRef { bucket: "b".to_owned(), name: "n".to_owned(), size: 1, digest: [0; 32] };
+        for why in ["one", "two", "three"] {
+            let attempt = || async { Err::<(), _>(StoreError::Permanent(why.to_owned())) };
+            assert!(retry(&log, "storing failed", attempt).await.is_err());
+            log.body_not_deleted(&object, &why);
+        }
+        for text in ["storing failed", "the body of a request that is done could not be deleted"] {
+            assert_eq!(logs.events(text, &[("app", "store-log")]).len(), 1, "{text}");
+        }
     }
 }

@@ -91,9 +91,19 @@ fn connection_options_are_the_named_fields_of_the_message() {
 
 #[test]
 fn connection_does_not_remove_fields_that_are_for_all_recipients() {
-    let kept = ["host", "forwarded", "x-forwarded-for", "x-forwarded-port", "x-request-id", "x-auth-user"];
+    let kept = [
+        "host",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-port",
+        "x_forwarded_host",
+        "x-request-id",
+        "x_request_id",
+        "x-auth-user",
+    ];
     let mut fields: Vec<_> = kept.iter().map(|name| (*name, "1")).collect();
-    let all = "Host, Forwarded, X-Forwarded-For, X-Forwarded-Port, X-Request-Id, X-Auth-User, X-Mine";
+    let all = "Host, Forwarded, X-Forwarded-For, X-Forwarded-Port, X_Forwarded_Host, X-Request-Id, X_Request_Id, \
+        X-Auth-User, X-Mine";
     fields.extend([("x-mine", "1"), ("connection", all)]);
     let fields = map(&fields);
     let options = ConnectionOptions::of(&fields, &[HeaderName::from_static("x-auth-user")]);

@@ -71,9 +71,7 @@ pub(super) fn write(
 
 /// Returns whether an edit leaves out, or replaces, the message's own field.
 fn is_left_out(name: &HeaderName, edit: &Edit<'_>) -> bool {
-    edit.without.contains(name)
-        || (edit.host.is_some() && *name == HOST)
-        || edit.without_prefix.is_some_and(|prefix| name.as_str().starts_with(prefix))
+    (edit.host.is_some() && *name == HOST) || edit.leaves_out(name)
 }
 
 /// Writes the trailer fields that may cross and returns their number. Writes nothing if it is 0.

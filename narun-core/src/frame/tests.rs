@@ -207,6 +207,21 @@ fn fields_are_left_out_by_the_beginning_of_their_names() {
     assert_eq!(edited(&parts, edit), ["x-forwarded: 2", "forwarded: 3"]);
 }
 
+/// CGI gives both to the app as the same variable (RFC 3875, 4.1.18).
+#[test]
+fn an_underscore_does_not_hide_the_name_of_a_field_that_is_left_out() {
+    let forged = ["x_forwarded_for", "x-forwarded_host", "x_forwarded-proto", "x_request_id", "x-request_id"];
+    let request = forged.iter().fold(Request::get("/"), |request, name| request.header(*name, "1"));
+    let parts = request_parts(request.header("x_forwarded", "2").header("x_request_ids", "3"));
+    let edit = Edit {
+        without: &[crate::fields::X_REQUEST_ID],
+        without_prefix: Some("x-forwarded-"),
+        ..Edit::default()
+    };
+    assert_eq!(edited(&parts, edit), ["x_forwarded: 2", "x_request_ids: 3"]);
+    assert_eq!(edited(&parts, Edit::default()).len(), forged.len() + 2);
+}
+
 #[test]
 fn fields_to_keep_cross_although_connection_names_them() {
     let parts = request_parts(

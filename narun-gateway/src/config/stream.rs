@@ -30,7 +30,7 @@ pub(super) struct StreamKeys {
     outcome_ttl_seconds: Option<Age>,
     #[serde(default, deserialize_with = "given")]
     declare: Option<bool>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_text")]
     domain: Option<String>,
 }
 

@@ -80,6 +80,8 @@ fn streams_and_buckets_have_the_settings_of_their_keys() {
         .declare(false)
         .domain("hub");
     assert_eq!(stream(keys).unwrap().stream_settings(), &expected);
+    let domain = stream("{domain: '${NARUN_UNSET:-hub}'}").unwrap();
+    assert_eq!(domain.stream_settings(), &StreamSettings::new().domain("hub"));
     for (keys, named) in [
         ("{max_bytes: 0}", "stream.max_bytes"),
         ("{max_bytes: 1 MiB}", "stream.max_bytes"),
@@ -87,6 +89,8 @@ fn streams_and_buckets_have_the_settings_of_their_keys() {
         ("{storage: disk}", "stream.storage"),
         ("{outcome_ttl_seconds: 0}", "stream.outcome_ttl_seconds"),
         ("{max_byte: 1}", "max_byte"),
+        ("{domain: ''}", "stream.domain"),
+        ("{domain: '${NARUN_UNSET}'}", "stream.domain"),
     ] {
         let error = stream(keys).unwrap_err();
         assert!(error.contains(named) && error.contains("line 2"), "{error}");

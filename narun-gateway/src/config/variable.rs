@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Replaces `${NAME}` by the value of an environment variable, `${NAME:-default}` also by the default if the variable is
-/// unset or empty, and `$${` by `${`. The error says what is wrong, as the end of a sentence.
+/// unset or empty, and `$${` by `${`. A default is a plain text. The error says what is wrong, as the end of a sentence.
 pub(super) fn expand<'a>(
     text: &'a str,
     variable: impl Fn(&str) -> Option<String>,
@@ -25,10 +25,13 @@ pub(super) fn expand<'a>(
             Some((name, default)) => (name, Some(default)),
             None => (inside, None),
         };
+        // None of these errors shows the text: it can be a part of a password.
         if !is_name(name) {
-            return Err(format!(
-                "`${{{name}}}` is not the name of an environment variable; write `$${{` for the text itself"
-            ));
+            let what = "what is in `${…}` is not the name of an environment variable";
+            return Err(format!("{what}; write `$${{` for the text itself"));
+        }
+        if default.is_some_and(|default| default.contains("${")) {
+            return Err(format!("the default of the environment variable `{name}` has `${{` in it"));
         }
         match (variable(name), default) {
             (Some(value), None) => expanded.push_str(&value),
@@ -90,13 +93,24 @@ mod tests {
             ("${UNSET}", "`UNSET` is not set"),
             ("a${", "not closed"),
             ("${HOST", "not closed"),
-            ("${}", "`${}` is not the name"),
+            ("${}", "not the name"),
             ("${1A}", "not the name"),
             ("${A B}", "not the name"),
             ("${A-b}", "not the name"),
+            ("${UNSET:-${HOST}}", "default"),
+            ("${HOST:-${UNSET}}", "default"),
+            ("${UNSET:-a$${HOST}", "default"),
         ] {
             let error = expand(text, variable).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_show_what_can_be_part_of_a_password() {
+        for text in ["top${se-cret}", "${se-cret:-x}", "${HOST:-${secret}}", "${UNSET:-se-cret${"] {
+            let error = expand(text, variable).unwrap_err();
+            assert!(!error.contains("cret"), "{text}: {error}");
         }
     }
 }

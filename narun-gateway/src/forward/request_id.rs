@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
-use narun_core::fields::X_REQUEST_ID;
+use narun_core::fields::{X_REQUEST_ID, is_same_name};
 use narun_core::{ExchangeId, FailureContext};
 
 /// A longer id is replaced.
@@ -18,8 +18,10 @@ pub(crate) fn of_request(headers: &HeaderMap, id: &ExchangeId) -> HeaderValue {
 /// The client's id: one field of 1 to 128 bytes of visible ASCII. Returns `None` if it is not passed on, since it could do
 /// harm in logs.
 pub(super) fn passed_on(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let mut ids = headers.get_all(X_REQUEST_ID).iter();
-    ids.next().filter(|id| is_valid(id.as_bytes()) && ids.next().is_none())
+    let id = headers.get(X_REQUEST_ID).filter(|id| is_valid(id.as_bytes()))?;
+    // The app could take the value of a field with underscores in its name for the id.
+    let mut same = headers.iter().filter(|(name, _)| is_same_name(name, &X_REQUEST_ID));
+    (same.nth(1).is_none()).then_some(id)
 }
 
 /// What the failure of a request that matches no route depends on.

@@ -42,11 +42,7 @@ fn fields_after(
     let forwarding = forwarding(policy);
     let changes = FieldChanges::new(parts, peer, &forwarding, &[], &id);
     let edit = changes.edit();
-    let is_dropped = |name: &HeaderName| {
-        edit.without.contains(name)
-            || edit.without_prefix.is_some_and(|prefix| name.as_str().starts_with(prefix))
-    };
-    let kept = parts.headers.iter().filter(|(name, _)| !is_dropped(name));
+    let kept = parts.headers.iter().filter(|(name, _)| !edit.leaves_out(name));
     let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
     kept.chain(edit.with.iter().cloned()).collect()
 }
@@ -126,6 +122,19 @@ fn replace_drops_the_clients_fields() {
     );
     let nothing_known = request("/", &FORGED[1..]);
     assert!(after(&nothing_known, None, ForwardedPolicy::Replace).is_empty());
+}
+
+#[test]
+fn an_underscore_does_not_hide_a_field_that_is_replaced() {
+    let forged = [("x_forwarded_for", "198.51.100.1"), ("x-forwarded_host", "other.example")];
+    for policy in [ForwardedPolicy::Append, ForwardedPolicy::Replace] {
+        assert!(after(&request("/", &forged), None, policy).is_empty());
+    }
+    // The request's own id is `theirs`.
+    let parts = request("/", &[("x_request_id", "other")]);
+    let fields = fields_after(&parts, None, ForwardedPolicy::Append);
+    let [(name, value)] = &fields[..] else { panic!("{fields:?}") };
+    assert_eq!((name.as_str(), value), ("x-request-id", &HeaderValue::from_str(&ID.to_string()).unwrap()));
 }
 
 #[test]

@@ -222,7 +222,7 @@ pub(crate) fn not_kept(status: u16) -> Failure {
     Failure::new(FailureKind::ResponseNotKept).with_detail(format!("its status was {status}"))
 }
 
-/// The failure of a request whose record cannot be read or written.
+/// The failure of a request whose record cannot be read or written. It is logged with the request.
 pub(crate) fn failure(error: &OutcomeError) -> Failure {
     let kind = match error {
         OutcomeError::Malformed(_) => FailureKind::BadResponse,
@@ -230,6 +230,5 @@ pub(crate) fn failure(error: &OutcomeError) -> Failure {
         OutcomeError::NoLeader => FailureKind::NoLeader,
         _ => FailureKind::JetStreamUnavailable,
     };
-    tracing::warn!(%error, "an outcome record cannot be read or written");
-    Failure::new(kind).with_cause(error.to_string())
+    Failure::new(kind).with_cause(format!("an outcome record cannot be read or written: {error}"))
 }

@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::log::FailureLog;
+
 /// How long it may take to delete a body.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -19,6 +21,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Background {
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
+    log: Arc<FailureLog>,
 }
 
 /// A request body that is stored as an object. Dropping it deletes the object, unless it was [kept](Self::keep).
@@ -31,8 +34,8 @@ pub(crate) struct StoredBody {
 }
 
 impl Background {
-    pub(crate) fn new(runtime: Handle) -> Self {
-        Self { tasks: Mutex::default(), runtime }
+    pub(crate) fn new(runtime: Handle, log: Arc<FailureLog>) -> Self {
+        Self { tasks: Mutex::default(), runtime, log }
     }
 
     /// Stores a body that is in memory. Cancel safe: the object is deleted if it is stored afterwards.
@@ -92,14 +95,12 @@ impl Drop for StoredBody {
         if !self.kept
             && let Some(background) = self.background.upgrade()
         {
-            let (bodies, object) = (self.bodies.clone(), self.object.clone());
+            let (bodies, object, log) = (self.bodies.clone(), self.object.clone(), background.log.clone());
             background.spawn(async move {
                 match timeout(LIMIT, bodies.delete(&object)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        tracing::warn!(%error, object = object.name, "the body was not deleted")
-                    }
-                    Err(_) => tracing::warn!(object = object.name, "the body was not deleted in time"),
+                    Ok(Err(error)) => log.body_not_deleted(&object, &error),
+                    Err(_) => log.body_not_deleted(&object, &"no response in time"),
                 }
             });
         }

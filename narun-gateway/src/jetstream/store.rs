@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::background::Background;
+use crate::log::FailureLog;
 
 /// How long one round of declaring may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -63,7 +64,12 @@ enum Readiness {
 
 impl DurableStore {
     /// Declares nothing before [`need`](Self::need). Must be called within a tokio runtime.
-    pub(crate) fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        namespace: Namespace,
+        settings: StreamSettings,
+        log: Arc<FailureLog>,
+    ) -> Self {
         let runtime = Handle::current();
         let state = StoreState {
             tasks: TaskStreams::new(client.clone(), namespace, settings),
@@ -75,7 +81,7 @@ impl DurableStore {
             outcomes: OnceCell::new(),
             bodies: OnceCell::new(),
         };
-        let background = Arc::new(Background::new(runtime.clone()));
+        let background = Arc::new(Background::new(runtime.clone(), log));
         Self { state: Arc::new(state), runtime, declaring: std::sync::OnceLock::new(), background }
     }
 

@@ -30,9 +30,8 @@ pub(crate) async fn respond(
     };
     let context = request_id::unrouted_context(&parts.method, &parts.headers);
     let mut response = outcome.unwrap_or_else(|failure| {
-        tracing::debug!(%failure, cause = failure.cause(), path = parts.uri.path(), "the status cannot be returned");
-        let mut response =
-            state.respond(&failure, &context);
+        state.failures().no_status(&failure, context.request_id.as_ref());
+        let mut response = state.respond(&failure, &context);
         response::not_cached(response.headers_mut());
         response
     });

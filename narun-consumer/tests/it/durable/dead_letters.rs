@@ -1,12 +1,14 @@
 //! Dead letters: listing them, putting them back, deleting them.
 
-use http::StatusCode;
-use narun_consumer::DeadLetterError;
+use http::{Request, StatusCode};
+use narun_consumer::{Body, DeadLetterError};
 use narun_core::frame::OutcomeRef;
 use narun_nats::jetstream::OutcomeState;
+use tracing::Level;
 
 use super::{Handler, World, new_head, start};
 use crate::harness::eventually;
+use crate::observed::logs;
 
 #[tokio::test]
 async fn the_list_is_empty_without_a_stream() {
@@ -69,4 +71,22 @@ async fn a_dead_letter_that_is_put_back_is_handled_again() {
     world.is_done().await;
     eventually("an outcome", async || matches!(state().await, Some(OutcomeState::Done { .. }))).await;
     assert!(asked.has_no_response(), "its first answer was the last one");
+}
+
+#[tokio::test]
+async fn dead_letters_are_logged_with_the_request_once_and_then_counted() {
+    let (logs, world) = (logs(), World::new().await);
+    start(world.serve(Handler::default()).await.max_deliveries(1)).await;
+    for id in ["first", "second"] {
+        let request = Request::post("/error").header("x-request-id", id).body(Body::empty());
+        let mut asked = world.send_request(new_head(), request.expect("a request"), &[]).await;
+        assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let (text, app) = ("the request is now a dead letter", [("app", world.app.as_str())]);
+    let (level, event) = logs.event(text, &app).await;
+    assert_eq!((level, &event["request_id"][..], &event["deliveries"][..]), (Level::WARN, "first", "1"));
+    let (_, more) = logs.event(&format!("more of these: {text}"), &app).await;
+    assert_eq!((&more["count"][..], &more["last_request_id"][..]), ("1", "second"));
+    assert_eq!(more["reason"], "failed");
+    assert_eq!(logs.events(text, &app).len(), 1);
 }
