@@ -71,6 +71,8 @@ pub struct Callee<A> {
     outbox: VecDeque<CalleeTransmit<A>>,
     event: Option<CalleeEvent>,
     ended: bool,
+    /// Whether it has ended without a complete response.
+    given_up: bool,
     /// Allocated when a body is longer than one frame.
     bodies: Option<Box<Bodies>>,
 }
@@ -141,6 +143,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             outbox: VecDeque::new(),
             event: None,
             ended: false,
+            given_up: false,
             bodies: None,
         }
     }
@@ -326,7 +329,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             self.begin_to_confirm(now, response);
         } else {
             self.transmit(self.gateway.clone(), response, false);
-            self.end(BodyErrorKind::Reset);
+            self.complete();
         }
     }
 
@@ -334,6 +337,12 @@ impl<A: Clone + PartialEq> Callee<A> {
     /// now on. Transmits, an event and a body that has arrived may still be pending.
     pub const fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Returns whether the exchange has ended, and not by a complete response: by an abort, a cancellation, or because the
+    /// gateway was not reachable in time. A message that is not sent yet is of no use any more, unless it is a RESET.
+    pub const fn has_given_up(&self) -> bool {
+        self.given_up
     }
 
     /// Ends the exchange with a RESET to the gateway and an event for the consumer.
@@ -357,8 +366,19 @@ impl<A: Clone + PartialEq> Callee<A> {
         self.event = Some(CalleeEvent::Cancelled(why));
     }
 
-    /// Ends the exchange. A request's body that is not complete is broken off.
+    /// Ends the exchange after a complete response.
+    pub(super) fn complete(&mut self) {
+        self.close(BodyErrorKind::Reset);
+    }
+
+    /// Ends the exchange without a complete response, or because the gateway does not confirm that it has received it.
     fn end(&mut self, broken: BodyErrorKind) {
+        self.given_up = true;
+        self.close(broken);
+    }
+
+    /// Ends the exchange. A request's body that is not complete is broken off.
+    fn close(&mut self, broken: BodyErrorKind) {
         self.ended = true;
         if let Some(bodies) = &mut self.bodies {
             bodies.flow.close(broken);

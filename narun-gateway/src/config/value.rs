@@ -160,9 +160,10 @@ impl FromText for FieldCallerHook {
     fn from_text(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self::none()),
-            name => {
-                name.parse().map(Self::new).map_err(|_| format!("`{text}` cannot be the name of a field"))
-            }
+            name => name
+                .parse()
+                .map(Self::new)
+                .map_err(|_| format!("expected the name of a field, or `none`, and not `{text}`")),
         }
     }
 }

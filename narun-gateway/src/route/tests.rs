@@ -142,7 +142,8 @@ fn segment() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// A single pattern matches the same paths as in matchit, except for braces in names of parameters.
+    /// A single pattern matches the same paths as in matchit, except for braces in names of parameters and segments that
+    /// begin with `*`, which are errors here.
     #[test]
     fn paths_have_the_syntax_of_matchit(
         template in prop::collection::vec(segment(), 1..4),
@@ -153,7 +154,8 @@ proptest! {
         let mut router = matchit::Router::new();
         let theirs = router.insert(template.as_str(), ());
         let ours = RouteTable::new([Route::get(template.as_str(), "app")], |_| Ok(()));
-        prop_assert!(ours.is_ok() == theirs.is_ok() || template.contains("}}}"), "{}", template);
+        let may_differ = template.contains("}}}") || template.contains("/*");
+        prop_assert!(ours.is_ok() == theirs.is_ok() || may_differ, "{}", template);
         if let Ok(table) = ours {
             let found = table.find(None, &Method::GET, &path).is_some();
             prop_assert_eq!(found, router.at(&path).is_ok(), "{} {}", template, path);

@@ -35,6 +35,8 @@ pub trait Machine: Sized {
     fn wants_data(&self) -> bool;
     /// Returns whether nothing more will be published.
     fn is_ended(&self) -> bool;
+    /// Returns whether it has ended, and of what is not published yet only a RESET is of use.
+    fn has_given_up(&self) -> bool;
 }
 
 /// Where a machine is kept: with the loop, or shared with the reader of the other side's body.
@@ -117,6 +119,11 @@ impl Machine for Caller<Subject> {
         self.cancel();
     }
 
+    /// No consumer needs a part of the request any more.
+    fn has_given_up(&self) -> bool {
+        self.is_ended()
+    }
+
     fn wants_data(&self) -> bool {
         self.wants_data()
     }
@@ -143,6 +150,10 @@ impl Machine for Callee<Subject> {
     /// The handler needs no more of the request, and may still respond.
     fn handle_reader_dropped(&mut self) {
         self.stop();
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.has_given_up()
     }
 
     fn wants_data(&self) -> bool {
@@ -180,6 +191,11 @@ impl Machine for Submission {
 
     /// Its response is always complete.
     fn handle_reader_dropped(&mut self) {}
+
+    /// It sends no RESET, and its driver returns at its end.
+    fn has_given_up(&self) -> bool {
+        self.is_ended()
+    }
 
     /// Its request is always complete.
     fn wants_data(&self) -> bool {

@@ -2,7 +2,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use narun_core::Time;
 use narun_core::exchange::ConnectionChange;
 use pin_project::pin_project;
 
@@ -20,6 +22,9 @@ const ROUNDS: usize = 4;
 /// How many messages are handed to the machine in each round, and while the client's queue is full.
 const BATCH: usize = 64;
 
+/// How long the RESETs of an exchange that was given up wait for room in the client's queue.
+const LAST: Duration = Duration::from_secs(5);
+
 /// One exchange being driven: its machine, its tokens and mail, its timer, and the message that waits for room.
 #[pin_project]
 pub struct Drive<H, O> {
@@ -34,6 +39,8 @@ pub struct Drive<H, O> {
     denied: bool,
     /// How many messages were handled since the client's queue is full.
     taken_while_full: usize,
+    /// Since when the exchange is given up.
+    given_up_at: Option<Time>,
     #[pin]
     timer: Timer,
 }
@@ -84,6 +91,7 @@ impl<H, O> Drive<H, O> {
             outgoing: Outgoing::default(),
             denied: false,
             taken_while_full: 0,
+            given_up_at: None,
             timer,
         }
     }
@@ -99,7 +107,8 @@ impl<H, O> Drive<H, O> {
 
     /// Drives the exchange until the application has its result.
     ///
-    /// Timeouts elapse and events are handled while the client's queue is full, too.
+    /// Timeouts elapse and events are handled while the client's queue is full, too. An exchange that is given up does not
+    /// wait for a connection: its RESETs are left to [`Drive::abandon`].
     ///
     /// Cancel safe: it can be polled again with another application.
     pub fn poll<M, A>(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut app: Pin<&mut A>) -> Poll<A::Output>
@@ -114,6 +123,9 @@ impl<H, O> Drive<H, O> {
         for _ in 0..ROUNDS {
             let waits = self.as_mut().poll_advance(cx, app.as_mut()).is_pending();
             let is_full = loop {
+                if self.as_mut().leaves_rest() {
+                    break false;
+                }
                 match self.as_mut().poll_transmit(cx) {
                     Poll::Ready(Err(error)) => {
                         let this = self.as_mut().project();
@@ -131,8 +143,12 @@ impl<H, O> Drive<H, O> {
                 return Poll::Ready(output);
             }
             if this.machine.with(|machine| machine.is_ended()) {
+                if !is_full {
+                    return app.ended().map_or(Poll::Pending, Poll::Ready);
+                }
                 // The last frames are not dropped: this waits until they have been published.
-                return if is_full { Poll::Pending } else { app.ended().map_or(Poll::Pending, Poll::Ready) };
+                ready!(self.as_mut().poll_last(cx));
+                continue;
             }
             // Messages that were sent have made room for more of the body. Nothing wakes this task for that.
             let proceeds = !waits && !is_full && this.machine.with(|machine| machine.wants_data());
@@ -207,6 +223,40 @@ impl<H, O> Drive<H, O> {
             this.machine.with(M::handle_reader_dropped);
         }
         advanced
+    }
+
+    /// Returns whether the exchange is given up, and what is left to publish does not wait any longer.
+    fn leaves_rest<M>(self: Pin<&mut Self>) -> bool
+    where
+        M: Machine,
+        H: Hold<M>,
+    {
+        let this = self.project();
+        if !this.machine.with(|machine| machine.has_given_up()) {
+            return false;
+        }
+        let now = this.endpoint.now();
+        if this.given_up_at.is_none() {
+            // It was made before the end, and would be out of date: a request whose client has got its response, for one.
+            *this.outgoing = Outgoing::default();
+        }
+        let since = *this.given_up_at.get_or_insert(now);
+        !this.endpoint.is_connected() || now - since >= LAST
+    }
+
+    /// Pending while what is left to publish waits for room in the client's queue. Ready when it must not wait any longer.
+    fn poll_last<M>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>
+    where
+        M: Machine,
+        H: Hold<M>,
+    {
+        let this = self.project();
+        if !this.machine.with(|machine| machine.has_given_up()) {
+            return Poll::Pending;
+        }
+        // It may have been given up by the reader, after the last look.
+        let Some(since) = *this.given_up_at else { return Poll::Ready(()) };
+        this.timer.poll_until(cx, since + LAST)
     }
 
     /// Publishes the machine's output. Pending while the client's queue is full.

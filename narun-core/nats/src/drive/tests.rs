@@ -25,6 +25,8 @@ use crate::jetstream::header;
 use crate::link::PublishError;
 use crate::link::memory::{Memory, Sent};
 
+mod outage;
+
 const CONSUMER: Subject = Subject::from_static("_INBOX.consumer.token");
 const GATEWAY: Subject = Subject::from_static("_INBOX.gateway.token");
 

@@ -232,7 +232,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             None => bodies.flow.poll_data()?,
         };
         if bodies.responded && bodies.flow.is_sent() {
-            self.end(BodyErrorKind::Reset);
+            self.complete();
         }
         Some(CalleeTransmit { to: self.gateway.clone(), payload, reply: true })
     }
