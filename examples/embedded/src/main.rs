@@ -11,7 +11,8 @@ use narun_gateway::config::Config;
 use narun_grpc::auth::{CertificateSubject, JsonWebTokens};
 
 /// What a nats-server with TLS sends first.
-const INFO: &[u8] = br#"INFO {"server_id":"A","version":"2.11.0","port":4222,"max_payload":1048576,"tls_required":true}"#;
+const INFO: &[u8] =
+    br#"INFO {"server_id":"A","version":"2.11.0","port":4222,"max_payload":1048576,"tls_required":true}"#;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,7 +34,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     match ConnectOptions::new().connect(address.to_string()).await {
         Err(error) if matches!(error.kind(), ConnectErrorKind::Io | ConnectErrorKind::Tls) => {}
-        other => return Err(format!("the handshake should have failed, since the server ends it: {other:?}").into()),
+        other => {
+            return Err(
+                format!("the handshake should have failed, since the server ends it: {other:?}").into()
+            );
+        }
     }
     server.join().map_err(|_| "the server panicked")??;
     println!("the crates go beside rustls");
