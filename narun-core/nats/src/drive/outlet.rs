@@ -21,8 +21,8 @@ pub trait Outlet<T> {
         transmit: T,
     ) -> OutgoingMessage<'_>;
 
-    /// Returns whether the exchange needs messages to this subject to arrive.
-    fn depends_on(&self, subject: &Subject) -> bool;
+    /// Returns whether the exchange publishes to this subject, and is notified when NATS denies that.
+    fn publishes_to(&self, subject: &Subject) -> bool;
 }
 
 /// Messages of a gateway: the REQUEST of each attempt, and frames to consumers.
@@ -109,7 +109,7 @@ impl Outlet<CallerTransmit<Subject>> for CallerOutlet {
         OutgoingMessage { to, reply, headers: None, payload }
     }
 
-    fn depends_on(&self, subject: &Subject) -> bool {
+    fn publishes_to(&self, subject: &Subject) -> bool {
         self.to == *subject || self.consumer.as_ref() == Some(subject)
     }
 }
@@ -129,8 +129,7 @@ impl Outlet<CalleeTransmit<Subject>> for CalleeOutlet {
         OutgoingMessage { to, reply, headers: None, payload }
     }
 
-    /// Nothing can be done about it here: the gateway times out.
-    fn depends_on(&self, _subject: &Subject) -> bool {
+    fn publishes_to(&self, _subject: &Subject) -> bool {
         false
     }
 }
@@ -148,7 +147,7 @@ impl Outlet<PublishRequest> for SubmissionOutlet {
         OutgoingMessage { to, reply, headers: Some(&self.headers), payload }
     }
 
-    fn depends_on(&self, subject: &Subject) -> bool {
+    fn publishes_to(&self, subject: &Subject) -> bool {
         self.to == *subject
     }
 }
