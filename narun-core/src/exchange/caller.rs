@@ -223,7 +223,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// Handles that NATS has dropped a message to `to` for want of a permission: to a consumer's token, or else a REQUEST.
     ///
     /// The exchange fails, unless a consumer has taken the request: it goes on with that attempt, and the message may have been
-    /// another exchange's. If `to` is the consumer's token, it fails only if a body is streamed, which needs these messages.
+    /// another exchange's. If `to` is the consumer's token, it fails only while a body is streamed, which needs these messages.
     pub fn handle_denied(&mut self, to: &A) {
         let is_consumer = self.attempts().any(|attempt| attempt.consumer() == Some(to));
         let is_needed = match is_consumer {

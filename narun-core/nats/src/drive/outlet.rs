@@ -32,7 +32,7 @@ pub struct CallerOutlet {
     to: Subject,
     /// The encoded REQUEST.
     frame: Bytes,
-    /// The token of the consumer to which the last frame was sent.
+    /// The token of the consumer to which the last frame was sent, other than a RESET.
     consumer: Option<Subject>,
     /// The reply subjects of attempts, if they are named more than once.
     replies: Option<Vec<Subject>>,
@@ -100,7 +100,9 @@ impl Outlet<CallerTransmit<Subject>> for CallerOutlet {
                 (self.to.clone(), Some(attempt), payload)
             }
             CallerTransmit::Frame { to, payload, reply } => {
-                self.consumer = Some(to.clone());
+                if reply.is_some() {
+                    self.consumer = Some(to.clone());
+                }
                 (to, reply, payload)
             }
         };

@@ -1,6 +1,6 @@
 //! Messages that NATS drops for want of a permission.
 
-use narun_core::frame::{VERSION, Working};
+use narun_core::frame::{Reset, VERSION, Working};
 
 use super::*;
 
@@ -74,4 +74,22 @@ async fn a_streamed_response_goes_on_when_requests_are_denied() {
     // Without CREDIT, the rest of the body would never arrive.
     denied(&link.take().map_or(CONSUMER, |sent| sent.to));
     assert!(exchange.as_mut().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_reset_changes_nothing() {
+    let (link, endpoint, denied) = denying();
+    let mut call = pin!(call(&endpoint, CallerConfig::default()));
+    assert!(call.as_mut().now_or_never().is_none());
+    let reply = link.take().and_then(|sent| sent.reply).expect("a token");
+    // The attempt is over, and another one will follow. A late frame of its consumer is responded to with RESET.
+    let draining = Reset { code: ResetCode::Draining, text: String::new(), ran: false };
+    endpoint.deliver(&reply, draining.encode(), None);
+    let working = Working { version: VERSION, instance: None };
+    endpoint.deliver(&reply, working.encode(), Some(CONSUMER));
+    assert!(call.as_mut().now_or_never().is_none());
+    let reset = link.take().expect("a RESET");
+    assert!(matches!(frame(&reset), Frame::Reset(_)));
+    denied(&reset.to);
+    assert!(call.as_mut().now_or_never().is_none());
 }
