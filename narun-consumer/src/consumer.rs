@@ -1,6 +1,7 @@
 //! The state that all requests of a consumer share, and reading a request from a message.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_nats::{Client, Message};
 use http::Request;
@@ -29,6 +30,8 @@ pub(crate) struct Consumer {
     pub(crate) exchange: Arc<CalleeConfig>,
     pub(crate) metrics: Metrics,
     pub(crate) failures: Arc<FailureLog>,
+    /// Whether a request has been taken since the start.
+    pub(crate) has_taken: AtomicBool,
 }
 
 /// A request that has a place, and may be handled.
@@ -48,6 +51,11 @@ pub(crate) struct ReceivedMessage {
 }
 
 impl Consumer {
+    /// Notes that a request is taken.
+    pub(crate) fn note_taken(&self) {
+        self.has_taken.store(true, Ordering::Relaxed);
+    }
+
     /// Reads the request in a message. Returns `None` if it was refused, or its deadline has passed.
     pub(crate) fn read(&self, message: ReceivedMessage) -> Option<Admitted> {
         let ReceivedMessage { message, received, place } = message;

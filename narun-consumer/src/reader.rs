@@ -55,7 +55,10 @@ impl Reader {
         }
         match self.consumer.admission.admit() {
             // Never full: the channel has as much room as there are places.
-            Some(place) => drop(self.sender.try_send(ReceivedMessage { message, received, place })),
+            Some(place) => {
+                self.consumer.note_taken();
+                drop(self.sender.try_send(ReceivedMessage { message, received, place }));
+            }
             None => {
                 self.consumer.metrics.refused(metrics::Refusal::Overloaded);
                 self.consumer.failures.refused("all slots and places are taken", None);

@@ -1,11 +1,13 @@
 //! The order in which the parts of a consumer start and stop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
 use narun_core::exchange::CalleeConfig;
 use narun_core::{App, Body, Limits, Namespace};
+use narun_nats::Denied;
 use narun_nats::jetstream::TaskStreams;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -55,6 +57,7 @@ where
         exchange: Arc::new(exchange),
         metrics: Metrics::new(app.as_str()),
         failures: Arc::new(FailureLog::new(app.clone())),
+        has_taken: AtomicBool::new(false),
     });
 
     // Dropping this future aborts all three tasks, which drops all handlers.
@@ -98,7 +101,19 @@ where
         if pulling.await.is_err() {
             std::future::pending::<()>().await;
         }
-        endpoint.subscribed(start_timeout, None).await
+        let Err(denied) = endpoint.subscribed(start_timeout, None).await else { return Ok(()) };
+        if !consumer.has_taken.load(Ordering::Relaxed) {
+            return Err(denied);
+        }
+        // Requests arrive, and an error would drop their handlers.
+        let Denied { permission, subject, .. } = denied;
+        tracing::warn!(
+            %app,
+            %permission,
+            subject,
+            "nothing has come back through the inbox yet: NATS is slow, or the user lacks this permission"
+        );
+        endpoint.subscribed(Duration::MAX, None).await
     };
     let ready = async {
         let started = tokio::select! {

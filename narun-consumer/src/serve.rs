@@ -194,6 +194,9 @@ impl<S> Serve<S> {
     }
 
     /// Sets how long to wait at the start, with a connection, until the inbox receives messages. Default 10 s.
+    ///
+    /// After it, `serve` fails with [`ServeError::NotPermitted`](crate::ServeError::NotPermitted), unless a request has arrived: then
+    /// it warns, waits on, and handlers are not dropped.
     pub const fn start_timeout(mut self, timeout: Duration) -> Self {
         self.settings.start_timeout = timeout;
         self

@@ -105,12 +105,19 @@ mod tests {
             ("/{tenant}/api", "/a/api/users"),
             ("/{tenant}/api", "/a/api"),
         ] {
-            assert_eq!(counts(Router::new().nest(nested, router(None)), target).await, target, "{nested}");
+            // With a parameter, two fallbacks would be at the same path.
+            if !nested.contains('{') {
+                assert_eq!(
+                    counts(Router::new().nest(nested, router(None)), target).await,
+                    target,
+                    "{nested}"
+                );
+            }
             let service = Router::new().nest_service(nested, router(None));
             assert_eq!(counts(service, target).await, target, "{nested} as a service");
         }
         assert_eq!(counts(Router::new().nest_service("/api", router(None)), "/api/").await, "/api/");
-        let deep = Router::new().nest("/{version}", Router::new().nest("/users", router(None)));
+        let deep = Router::new().nest_service("/{version}", Router::new().nest("/users", router(None)));
         for target in ["/api/v1/users/1", "/api/v1/users", "/api/v1/users/v1/users"] {
             assert_eq!(counts(Router::new().nest("/api", deep.clone()), target).await, target);
         }

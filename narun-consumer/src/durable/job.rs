@@ -68,6 +68,7 @@ impl DeliveredRequest {
     {
         let received = Instant::now();
         let WorkerState { consumer, metrics, .. } = self.state.as_ref();
+        consumer.note_taken();
         if self.delivered.count > 1 {
             metrics.redelivered.increment(1);
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
+use futures::StreamExt;
 use futures::future::join_all;
 use http::{Method, Request, Response, StatusCode};
 use narun_consumer::{Body, NatsEvents, Permission, ServeError, serve};
@@ -272,4 +273,57 @@ async fn a_consumer_or_gateway_that_may_not_subscribe_does_not_start() {
     let served = serve(connect(&server, &NatsEvents::new()).await, "app", service);
     let served = soon("an error", served.start_timeout(Duration::from_millis(1)).into_future()).await;
     assert!(matches!(served, Err(ServeError::NotPermitted(_))), "{served:?}");
+}
+
+#[tokio::test]
+async fn a_start_without_an_inbox_does_not_drop_handlers() {
+    let denied = "permissions: { subscribe: { deny: [\"_CONSUMER.>\"] } }";
+    let users = format!("{{ user: any, password: any, {denied} }}, {{ user: all, password: all }}");
+    let server = Server::builder().config(format!("authorization {{ users: [ {users} ] }}")).start();
+    let server = server.expect("a nats-server");
+    let refusals = Refusals::default();
+    let gateway = refusals.connect(&server, "all", "_INBOX").await;
+    let mut messages = gateway.subscribe("_CONSUMER.>").await.expect("a subscription");
+    let builder = Gateway::builder(gateway).inbox_prefixes(["_INBOX", "_CONSUMER"]);
+    let gateway = builder.route(Route::any("/", "app")).build().await.expect("a gateway");
+    let (started, ends) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let notices = (started.clone(), ends.clone());
+    let service = service_fn(move |_: Request<Body>| {
+        let (started, ends) = notices.clone();
+        async move {
+            started.notify_one();
+            ends.notified().await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }
+    });
+    let consumer = refusals.connect(&server, "any", "_CONSUMER").await;
+    let served = serve(consumer, "app", service).start_timeout(Duration::from_secs(2));
+    let mut served = tokio::spawn(served.into_future());
+    let answer = tokio::spawn(async move {
+        loop {
+            let answer = send(&gateway, request(Method::POST, "/", "")).await;
+            // Its subscription has not arrived yet.
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                return answer;
+            }
+        }
+    });
+    soon("a request", started.notified()).await;
+    // It sends to a token of its own until the start times out, and to another one from then on.
+    let mut tokens = std::collections::HashSet::new();
+    while tokens.len() < 2 {
+        tokio::select! {
+            ended = &mut served => panic!("{ended:?}"),
+            message = soon("another message", messages.next()) => {
+                let message = message.expect("a message");
+                // A PROBE of the gateway names a reply.
+                if message.reply.is_none() {
+                    tokens.insert(message.subject.to_string());
+                }
+            }
+        }
+    }
+    ends.notify_one();
+    assert_eq!(soon("a response", answer).await.expect("no panic").status, StatusCode::OK);
+    served.abort();
 }

@@ -220,6 +220,21 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.lose(now, attempt, kind.into());
     }
 
+    /// Handles that NATS has dropped a message to `to` for want of a permission: to a consumer's token, or else a REQUEST.
+    ///
+    /// The exchange fails, unless a consumer has taken the request: it goes on with that attempt, and the message may have been
+    /// another exchange's. If `to` is the consumer's token, it fails only while a body is streamed, which needs these messages.
+    pub fn handle_denied(&mut self, to: &A) {
+        let is_consumer = self.attempts().any(|attempt| attempt.consumer() == Some(to));
+        let is_needed = match is_consumer {
+            true => self.has_responded() || !self.is_sent(),
+            false => !self.attempts().any(Attempt::is_taken),
+        };
+        if !self.ended && is_needed {
+            self.fail(FailureKind::NotPermitted.into(), ResetCode::Cancel);
+        }
+    }
+
     /// Handles the loss or the restoration of the connection to NATS.
     ///
     /// The exchange fails if no frame arrives for [`CallerConfig::grace`] after either.

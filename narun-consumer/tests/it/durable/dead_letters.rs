@@ -64,8 +64,8 @@ async fn a_dead_letter_that_is_put_back_is_handled_again() {
     let state = async || outcomes.get(asked.id).await.expect("a look").map(|kept| kept.outcome.state);
     assert!(matches!(state().await, Some(OutcomeState::Pending { .. })));
 
-    let fixed = tower::service_fn(async |_: http::Request<narun_consumer::Body>| {
-        Ok::<_, std::convert::Infallible>(http::Response::new(narun_consumer::Body::from("fixed")))
+    let fixed = tower::service_fn(async |_: Request<Body>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(Body::from("fixed")))
     });
     start(world.serve(fixed).await).await;
     world.is_done().await;

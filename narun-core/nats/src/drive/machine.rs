@@ -6,7 +6,7 @@ use narun_core::exchange::{
     SubmissionEvent,
 };
 use narun_core::frame::Frame;
-use narun_core::{Limits, Time};
+use narun_core::{FailureKind, Limits, Time};
 
 use super::outlet::ACKS;
 use crate::inbox::Mail;
@@ -19,7 +19,7 @@ pub trait Machine: Sized {
     /// What the application is notified of.
     type Event;
 
-    /// Hands a message, or a change of the connection, to the machine. Never [`Mail::Denied`], which the loop handles.
+    /// Hands a message, a change of the connection, or a denial that concerns the exchange, to the machine.
     fn handle_mail(hold: &mut impl Hold<Self>, now: Time, mail: Mail, limits: &Limits);
     /// The next output.
     fn poll_transmit(&mut self) -> Option<Self::Transmit>;
@@ -110,7 +110,7 @@ impl Machine for Caller<Subject> {
             }
             Mail::NoResponders { token } => hold.with(|caller| caller.handle_no_responders(now, token)),
             Mail::Connection(change) => hold.with(|caller| caller.handle_connection(now, change)),
-            Mail::Denied(_) => {}
+            Mail::Denied(subject) => hold.with(|caller| caller.handle_denied(&subject)),
         }
     }
 
@@ -143,6 +143,7 @@ impl Machine for Callee<Subject> {
             }
             Mail::NoResponders { .. } => hold.with(|callee| callee.handle_no_responders(now)),
             Mail::Connection(change) => hold.with(|callee| callee.handle_connection(now, change)),
+            // Nothing can be done about it here: the gateway times out.
             Mail::Denied(_) => {}
         }
     }
@@ -185,7 +186,10 @@ impl Machine for Submission {
             // Nothing is published with the other token as reply.
             Mail::NoResponders { .. } => {}
             Mail::Connection(change) => hold.with(|submission| submission.handle_connection(now, change)),
-            Mail::Denied(_) => {}
+            Mail::Denied(_) => {
+                let failure = FailureKind::NotPermitted.into();
+                hold.with(|submission| submission.handle_unsent(now, failure));
+            }
         }
     }
 

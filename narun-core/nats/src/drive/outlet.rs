@@ -21,8 +21,8 @@ pub trait Outlet<T> {
         transmit: T,
     ) -> OutgoingMessage<'_>;
 
-    /// Returns whether the exchange needs messages to this subject to arrive.
-    fn depends_on(&self, subject: &Subject) -> bool;
+    /// Returns whether the exchange publishes to this subject, and is notified when NATS denies that.
+    fn publishes_to(&self, subject: &Subject) -> bool;
 }
 
 /// Messages of a gateway: the REQUEST of each attempt, and frames to consumers.
@@ -32,7 +32,7 @@ pub struct CallerOutlet {
     to: Subject,
     /// The encoded REQUEST.
     frame: Bytes,
-    /// The token of the consumer to which the last frame was sent.
+    /// The token of the consumer to which the last frame was sent, other than a RESET.
     consumer: Option<Subject>,
     /// The reply subjects of attempts, if they are named more than once.
     replies: Option<Vec<Subject>>,
@@ -100,7 +100,9 @@ impl Outlet<CallerTransmit<Subject>> for CallerOutlet {
                 (self.to.clone(), Some(attempt), payload)
             }
             CallerTransmit::Frame { to, payload, reply } => {
-                self.consumer = Some(to.clone());
+                if reply.is_some() {
+                    self.consumer = Some(to.clone());
+                }
                 (to, reply, payload)
             }
         };
@@ -109,7 +111,7 @@ impl Outlet<CallerTransmit<Subject>> for CallerOutlet {
         OutgoingMessage { to, reply, headers: None, payload }
     }
 
-    fn depends_on(&self, subject: &Subject) -> bool {
+    fn publishes_to(&self, subject: &Subject) -> bool {
         self.to == *subject || self.consumer.as_ref() == Some(subject)
     }
 }
@@ -129,8 +131,7 @@ impl Outlet<CalleeTransmit<Subject>> for CalleeOutlet {
         OutgoingMessage { to, reply, headers: None, payload }
     }
 
-    /// Nothing can be done about it here: the gateway times out.
-    fn depends_on(&self, _subject: &Subject) -> bool {
+    fn publishes_to(&self, _subject: &Subject) -> bool {
         false
     }
 }
@@ -148,7 +149,7 @@ impl Outlet<PublishRequest> for SubmissionOutlet {
         OutgoingMessage { to, reply, headers: Some(&self.headers), payload }
     }
 
-    fn depends_on(&self, subject: &Subject) -> bool {
+    fn publishes_to(&self, subject: &Subject) -> bool {
         self.to == *subject
     }
 }

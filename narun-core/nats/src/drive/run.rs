@@ -35,8 +35,6 @@ pub struct Drive<H, O> {
     /// The epoch of the connection on which it began.
     epoch: u64,
     outgoing: Outgoing,
-    /// Whether the server has dropped a message of the exchange for want of a permission.
-    denied: bool,
     /// How many messages were handled since the client's queue is full.
     taken_while_full: usize,
     /// Since when the exchange is given up.
@@ -89,7 +87,6 @@ impl<H, O> Drive<H, O> {
             registration,
             epoch,
             outgoing: Outgoing::default(),
-            denied: false,
             taken_while_full: 0,
             given_up_at: None,
             timer,
@@ -269,13 +266,12 @@ impl<H, O> Drive<H, O> {
         let this = self.project();
         loop {
             ready!(this.outgoing.poll_ready(cx))?;
-            if std::mem::take(this.denied) {
-                return Poll::Ready(Err(PublishError::Denied));
-            }
             let Some(transmit) = this.machine.with(M::poll_transmit) else { return Poll::Ready(Ok(())) };
             let message = this.outlet.message(this.endpoint, this.registration, transmit);
             if this.endpoint.is_denied(&message.to) {
-                return Poll::Ready(Err(PublishError::Denied));
+                let denied = Mail::Denied(message.to);
+                M::handle_mail(this.machine, this.endpoint.now(), denied, this.endpoint.limits());
+                continue;
             }
             this.outgoing.send(this.endpoint.link(), message)?;
         }
@@ -301,7 +297,7 @@ impl<H, O> Drive<H, O> {
             && let Poll::Ready(mail) = registration.mailbox().poll_take(cx)
         {
             match mail {
-                Mail::Denied(subject) => *this.denied |= this.outlet.depends_on(&subject),
+                Mail::Denied(subject) if !this.outlet.publishes_to(&subject) => {}
                 mail => M::handle_mail(this.machine, this.endpoint.now(), mail, this.endpoint.limits()),
             }
             taken += 1;

@@ -25,6 +25,7 @@ use crate::jetstream::header;
 use crate::link::PublishError;
 use crate::link::memory::{Memory, Sent};
 
+mod denied;
 mod outage;
 
 const CONSUMER: Subject = Subject::from_static("_INBOX.consumer.token");
@@ -400,26 +401,6 @@ async fn a_request_that_breaks_off_gives_its_error_to_the_reader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_times_out_while_the_queue_is_full() {
-    let (link, endpoint) = endpoint();
-    link.set_full(true);
-    let started = Instant::now();
-    let failure = call(&endpoint, CallerConfig::default()).await.expect_err("no response");
-    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::TimedOut, seconds(15)));
-    link.set_full(false);
-    assert_eq!(link.take(), None);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_durable_call_times_out_while_the_queue_is_full() {
-    let (link, endpoint) = endpoint();
-    link.set_full(true);
-    let started = Instant::now();
-    let failure = durable_call(&endpoint).accepted().await.expect_err("no PubAck");
-    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::NotConfirmed, seconds(15)));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_response_is_returned_while_another_attempt_waits_for_room() {
     let (link, endpoint) = endpoint();
     let mut config = CallerConfig::default();
@@ -506,34 +487,4 @@ async fn a_response_waits_for_room_in_the_queue() {
     link.set_full(false);
     served.await.expect("no panic");
     assert!(matches!(frame(&link.take().expect("the response")), Frame::Response(_)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_request_that_is_not_permitted_fails_at_once() {
-    let (link, endpoint) = endpoint();
-    let endpoint_events = crate::NatsEvents::new();
-    endpoint_events.listen(&endpoint);
-    let denied = |subject: &str| {
-        let text = format!(r#"Permissions Violation for Publish to "{subject}""#);
-        endpoint_events.handle(&async_nats::Event::ServerError(async_nats::ServerError::Other(text)));
-    };
-    let mut direct = pin!(call(&endpoint, CallerConfig::default()));
-    let mut other = pin!(durable_call(&endpoint));
-    assert!(direct.as_mut().now_or_never().is_none());
-    assert!(other.accepted().now_or_never().is_none());
-    denied("app");
-    assert!(other.accepted().now_or_never().is_none());
-    let failure = direct.now_or_never().expect("at once").expect_err("no permission");
-    assert_eq!(failure.kind(), FailureKind::NotPermitted);
-    denied("task.TASK.app");
-    let failure = other.accepted().now_or_never().expect("at once").expect_err("no permission");
-    assert_eq!(failure.kind(), FailureKind::NotPermitted);
-
-    // Later ones are not even sent, until the permission may have been granted.
-    while link.take().is_some() {}
-    let failure = call(&endpoint, CallerConfig::default()).await.expect_err("no permission");
-    assert_eq!((failure.kind(), link.take()), (FailureKind::NotPermitted, None));
-    advance(seconds(1)).await;
-    assert!(call(&endpoint, CallerConfig::default()).now_or_never().is_none());
-    assert!(link.take().is_some());
 }

@@ -216,12 +216,14 @@ impl Endpoint {
     ///
     /// The message goes to the own inbox. With `absent`, a subject to which nobody subscribes, it goes there first: the
     /// server responds "no responders", and the user needs no permission to publish to the own inbox. Without a connection
-    /// this waits for one, and `limit` counts anew. Cancel safe.
+    /// this waits for one, and `limit` counts anew. The message is sent again each second, and any of them counts: a round trip
+    /// may take as long as `limit`. Cancel safe.
     ///
     /// # Errors
     ///
     /// [`Denied`] if nothing came back within `limit`: the user probably lacks the permission to subscribe to the inbox.
     pub async fn subscribed(&self, limit: Duration, absent: Option<Subject>) -> Result<(), Denied> {
+        let mut own = self.register();
         let mut began = self.now();
         let mut to = absent;
         loop {
@@ -232,7 +234,7 @@ impl Endpoint {
             }
             // An error is that of a dead client, which the task that reads from it notices, or a missing permission to
             // publish to the own inbox: by then, the server has accepted the subscription.
-            if tokio::time::timeout(ECHO.min(limit), self.echo(to.take())).await.is_ok() {
+            if tokio::time::timeout(ECHO.min(limit), self.echo(&mut own, to.take())).await.is_ok() {
                 return Ok(());
             }
             if self.now() - began >= limit {
@@ -255,12 +257,15 @@ impl Endpoint {
     ///
     /// [`PublishError::Closed`] if the client is dead, [`PublishError::Denied`] if the user may not publish to its own inbox.
     pub async fn round_trip(&self) -> Result<(), PublishError> {
-        self.echo(None).await
+        self.echo(&mut self.register(), None).await
     }
 
-    /// Sends a PROBE to the own inbox, or to `absent`, and waits until something arrives.
-    async fn echo(&self, absent: Option<Subject>) -> Result<(), PublishError> {
-        let mut registration = self.register();
+    /// Sends a PROBE to this token of the own inbox, or to `absent`, and waits until something arrives there.
+    async fn echo(
+        &self,
+        registration: &mut Registration,
+        absent: Option<Subject>,
+    ) -> Result<(), PublishError> {
         let own = Subject::from(registration.reply(0));
         let (to, reply) = match absent {
             Some(absent) => (absent, Some(own.clone())),
@@ -316,3 +321,6 @@ impl fmt::Debug for Endpoint {
         f.debug_struct("Endpoint").field("open_tokens", &self.open_tokens()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,12 +24,7 @@ pub struct TaskStreams {
 impl TaskStreams {
     /// For this namespace, through this client. Sends nothing. Must be called within a tokio runtime.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        let builder = ContextBuilder::new().timeout(api::LIMIT);
-        let api = match &settings.domain {
-            None => Api::new(builder.build(client)),
-            Some(domain) => Api::new(builder.domain(domain).build(client)).domain(domain),
-        };
-        Self { api, namespace, settings }
+        Self { api: api(client, &settings, api::LIMIT), namespace, settings }
     }
 
     /// The namespace.
@@ -142,8 +137,8 @@ impl TaskStreams {
         };
         self.declare(&format!("bucket {bucket}"), "bodies_max_bytes", &wanted).await?;
         // Many bodies that are stored at once wait for one disk.
-        let context = ContextBuilder::new().timeout(bodies::LIMIT).build(self.context().client());
-        Ok(BodyStore::new(Api::new(context), bucket))
+        let api = api(self.context().client(), &self.settings, bodies::LIMIT);
+        Ok(BodyStore::new(api, bucket))
     }
 
     /// `setting` is the one that says how many bytes the stream may have.
@@ -178,4 +173,13 @@ impl TaskStreams {
 /// A limit as the server has it. It takes 0 for no limit, which must not be what a user gets who allows nothing.
 fn limit(limit: u64) -> i64 {
     i64::try_from(limit.max(1)).unwrap_or(-1)
+}
+
+/// JetStream's API in the domain of these settings. `limit` is how long a PubAck may take.
+fn api(client: Client, settings: &StreamSettings, limit: Duration) -> Api<Context> {
+    let builder = ContextBuilder::new().timeout(limit);
+    match &settings.domain {
+        None => Api::new(builder.build(client)),
+        Some(domain) => Api::new(builder.domain(domain).build(client)).domain(domain),
+    }
 }

@@ -5,6 +5,8 @@ use super::*;
 use crate::frame::{Accept, Credit, Refusal, Refused, ResponseHead, VERSION, Working};
 use crate::{Limits, fields::Edit};
 
+mod denied;
+
 type Subject = &'static str;
 
 const CONSUMER: Subject = "consumer";

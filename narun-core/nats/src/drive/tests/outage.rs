@@ -100,3 +100,23 @@ async fn a_streamed_request_is_not_sent_after_its_failure_when_the_queue_has_roo
     tokio::task::yield_now().await;
     assert_eq!(link.take(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_times_out_while_the_queue_is_full() {
+    let (link, endpoint) = endpoint();
+    link.set_full(true);
+    let started = Instant::now();
+    let failure = call(&endpoint, CallerConfig::default()).await.expect_err("no response");
+    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::TimedOut, seconds(15)));
+    link.set_full(false);
+    assert_eq!(link.take(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_durable_call_times_out_while_the_queue_is_full() {
+    let (link, endpoint) = endpoint();
+    link.set_full(true);
+    let started = Instant::now();
+    let failure = durable_call(&endpoint).accepted().await.expect_err("no PubAck");
+    assert_eq!((failure.kind(), started.elapsed()), (FailureKind::NotConfirmed, seconds(15)));
+}
