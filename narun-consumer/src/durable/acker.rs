@@ -64,6 +64,12 @@ impl Acker {
         }
     }
 
+    /// Gives the message back for this time. This delivery does not count.
+    pub(super) async fn postpone(&mut self, delay: Duration) {
+        self.state.deliveries.uncount(self.key);
+        self.settle(AckKind::Nak(delay)).await;
+    }
+
     /// Gives the message back for this time, as a dead letter that could not be stored yet.
     pub(super) async fn give_back(&mut self, delay: Duration, dead: DeadLetterReason) {
         let ack = AckKind::Nak(delay);

@@ -94,9 +94,12 @@ impl DeliveredRequest {
             StoreError::Permanent(why) if self.is_last() => {
                 self.give_up(Some(context), DeadLetterReason::NoBody(why.clone())).await
             }
-            // If it is missing, another delivery may have done the request and deleted its body; then there is no next
-            // one.
-            error => {
+            StoreError::Temporary(_) | StoreError::Full(_) => {
+                tracing::debug!(delivery = self.delivered.count, %error, "the body of the request cannot be reached");
+                Verdict::Postponed
+            }
+            // Another delivery may have done the request and deleted its body; then there is no next one.
+            StoreError::Permanent(_) => {
                 tracing::debug!(delivery = self.delivered.count, %error, "the body of the request cannot be read");
                 self.retry()
             }

@@ -2,11 +2,11 @@
 
 use async_nats::Subject;
 use bytes::Bytes;
-use narun_core::frame::OutcomeRef;
+use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead};
 use narun_core::{ExchangeId, Failure, FailureContext, FailureKind};
 use narun_nats::jetstream::{OutcomeState, header};
 
-use super::dead_letter::{DeadLetterReason, publish_dead_letter};
+use super::dead_letter::{DeadLetterReason, may_be_dead_letter, publish_dead_letter};
 use super::full::LateOutcome;
 use super::request::{DeliveredRequest, RequestContext, Verdict};
 use super::state::WorkerState;
@@ -33,10 +33,10 @@ impl DeliveredRequest {
                     // So small a response is only rejected if the bucket is at fault.
                     match self.store(head.id, outcome, &response).await {
                         Ok(stored) => late = stored,
-                        Err(_) => return self.retry(),
+                        Err(_) => return Verdict::Postponed,
                     }
                 }
-                Err(_) => return self.retry(),
+                Err(_) => return Verdict::Postponed,
             }
         }
         self.respond(response).await;
@@ -56,6 +56,37 @@ impl DeliveredRequest {
                 Ok(Some(Box::new(LateOutcome { id, outcome: outcome.clone(), response: response.clone() })))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The verdict on a request that this process has done before. If its outcome is pending again, as in an earlier copy of
+    /// the server's storage, stores it again: the request does not run once more.
+    pub(super) async fn concluded_before(&self, head: &RequestHead) -> Verdict {
+        let outcome = head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome));
+        let Some(outcome) = outcome else {
+            return Verdict::Done { object: head.object.clone(), late: None };
+        };
+        match self.state.done_outcome(head.id).await {
+            Ok(Some(done)) => {
+                return Verdict::Done { object: self.unneeded_body(head, &done), late: None };
+            }
+            Ok(None) => {}
+            Err(_) => return Verdict::Postponed,
+        }
+        let response = self.state.deliveries.response(self.delivered.key());
+        let stored = match response {
+            // It may have been put back meanwhile, and wait for its next run.
+            Some(response) if may_be_dead_letter(self.state.status(&response)) => {
+                return Verdict::Done { object: None, late: None };
+            }
+            Some(response) => self.store(head.id, outcome, &response).await,
+            None => self.state.store_not_kept(head.id, outcome).await.map(|()| None),
+        };
+        match stored {
+            Ok(late) => Verdict::Done { object: head.object.clone(), late },
+            Err(StoreError::Temporary(_)) => Verdict::Postponed,
+            // What is done must not run again.
+            Err(_) => Verdict::Done { object: head.object.clone(), late: None },
         }
     }
 
@@ -125,6 +156,16 @@ impl DeliveredRequest {
         Ok(true)
     }
 
+    /// The body of a request with this outcome, if it can be deleted: a dead letter needs it.
+    pub(super) fn unneeded_body(&self, head: &RequestHead, done: &OutcomeState) -> Option<Box<ObjectRef>> {
+        let status = match done {
+            OutcomeState::Done { response } => self.state.status(response),
+            OutcomeState::NotKept { status } => *status,
+            OutcomeState::Pending { .. } => 0,
+        };
+        head.object.clone().filter(|_| !may_be_dead_letter(status))
+    }
+
     /// The response of a request that is done, as it was stored.
     pub(super) fn stored(&self, done: OutcomeState, context: &FailureContext) -> Bytes {
         let status = match done {
@@ -152,14 +193,14 @@ impl DeliveredRequest {
         encode(&HandlerResponse::from(response), &self.state.consumer, usize::MAX).unwrap_or_default()
     }
 
-    /// Sends the response to the gateway that waits for it, if the request names an inbox.
+    /// Remembers the response, and sends it to the gateway that waits for it, if the request names an inbox.
     pub(super) async fn respond(&self, response: Bytes) {
-        let Some(inbox) = self.headers.get(header::INBOX) else { return };
         let endpoint = &self.state.consumer.endpoint;
+        self.state.deliveries.responded(self.delivered.key(), response.clone(), endpoint.epoch());
+        let Some(inbox) = self.headers.get(header::INBOX) else { return };
         if !endpoint.replies().allows(inbox.as_str()) {
             return metrics::foreign_reply();
         }
-        self.state.deliveries.responded(self.delivered.key(), response.clone(), endpoint.epoch());
         let published = self.state.consumer.client.publish(Subject::from(inbox.as_str()), response).await;
         if let Err(error) = published {
             tracing::debug!(%error, "the response was not sent");

@@ -5,7 +5,7 @@ use std::fmt;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use http::StatusCode;
-use narun_core::{App, ExchangeId, FailureKind};
+use narun_core::{App, ExchangeId, Failure, FailureKind};
 use narun_nats::jetstream::{ApiError, TaskStreams, header};
 
 use super::acks::DeliveryInfo;
@@ -56,13 +56,19 @@ impl DeadLetterReason {
 }
 
 impl From<&DeadLetterReason> for FailureKind {
-    /// What the client gets.
+    /// What the client gets. [`may_be_dead_letter`] knows the statuses.
     fn from(reason: &DeadLetterReason) -> Self {
         match reason {
             DeadLetterReason::TooLarge { .. } => Self::ContentTooLarge,
             _ => Self::HandlerFailed,
         }
     }
+}
+
+/// Whether a client gets this status for a dead letter, or it is unknown (0).
+pub(super) fn may_be_dead_letter(status: u16) -> bool {
+    let kinds = [FailureKind::HandlerFailed, FailureKind::ContentTooLarge];
+    status == 0 || kinds.into_iter().any(|kind| Failure::new(kind).status() == status)
 }
 
 impl fmt::Display for DeadLetterReason {
@@ -143,6 +149,15 @@ fn visible(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dead_letter_is_recognised_by_its_status() {
+        for reason in [DeadLetterReason::Foreign, DeadLetterReason::TooLarge { size: 2, limit: 1 }] {
+            assert!(may_be_dead_letter(Failure::new(FailureKind::from(&reason)).status().as_u16()));
+        }
+        assert!(may_be_dead_letter(0));
+        assert!(!may_be_dead_letter(200) && !may_be_dead_letter(502));
+    }
 
     #[test]
     fn the_reason_in_the_header_is_visible_ascii() {

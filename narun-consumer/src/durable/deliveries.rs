@@ -41,7 +41,8 @@ struct Table {
 struct Running {
     /// The ack subject of the last delivery.
     subject: Subject,
-    joined: u64,
+    /// As in [`GivenBack`].
+    uncounted: u64,
 }
 
 /// A response, and the connection on which it was sent.
@@ -54,8 +55,8 @@ struct SentResponse {
 /// What is known of a message that was given back.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GivenBack {
-    /// How many of its deliveries started no run, because the message ran already.
-    pub(super) joined: u64,
+    /// How many of its deliveries do not count: the message ran already, or its outcome or body could not be reached.
+    pub(super) uncounted: u64,
     /// Set if the message is a dead letter that could not be stored yet.
     pub(super) dead: Option<DeadLetterReason>,
 }
@@ -86,14 +87,21 @@ impl Deliveries {
         let mut table = self.table();
         if let Some(running) = table.running.get_mut(&key) {
             running.subject = subject;
-            running.joined += 1;
+            running.uncounted += 1;
             return Entered::Joined;
         }
         let earlier = table.given_back.get(&key).cloned().unwrap_or_default();
-        table.running.insert(key, Running { subject, joined: earlier.joined });
+        table.running.insert(key, Running { subject, uncounted: earlier.uncounted });
         match table.ended.get(&key) {
             Some(ack) => Entered::Ended(*ack),
             None => Entered::New(earlier),
+        }
+    }
+
+    /// Leaves a delivery of a running message out of their count.
+    pub(super) fn uncount(&self, key: MessageKey) {
+        if let Some(running) = self.table().running.get_mut(&key) {
+            running.uncounted += 1;
         }
     }
 
@@ -107,18 +115,18 @@ impl Deliveries {
         dead: Option<DeadLetterReason>,
     ) -> Option<Subject> {
         let mut table = self.table();
-        let Running { subject, joined } = table.running.remove(&key)?;
+        let Running { subject, uncounted } = table.running.remove(&key)?;
         match ack {
             AckKind::Ack | AckKind::Term => table.ended.insert(key, ack, 1),
-            AckKind::Nak(_) if joined > 0 || dead.is_some() => {
-                table.given_back.insert(key, GivenBack { joined, dead }, 1);
+            AckKind::Nak(_) if uncounted > 0 || dead.is_some() => {
+                table.given_back.insert(key, GivenBack { uncounted, dead }, 1);
             }
             AckKind::Nak(_) | AckKind::Progress => {}
         }
         Some(subject)
     }
 
-    /// Remembers the response to a message, and the connection on which it is sent.
+    /// Remembers the response to a message, and the connection on which it is sent if anybody waits for it.
     pub(super) fn responded(&self, key: MessageKey, response: Bytes, epoch: u64) {
         let weight = response.len() + OVERHEAD;
         self.table().responses.insert(key, SentResponse { response, epoch }, weight);
@@ -130,6 +138,11 @@ impl Deliveries {
         let table = self.table();
         let sent = table.responses.get(&key).filter(|sent| sent.epoch != epoch)?;
         Some(sent.response.clone())
+    }
+
+    /// The response to a message. `None` if there was none, or it was too long ago.
+    pub(super) fn response(&self, key: MessageKey) -> Option<Bytes> {
+        self.table().responses.get(&key).map(|sent| sent.response.clone())
     }
 
     /// The ack subjects of all running messages.
@@ -190,7 +203,7 @@ mod tests {
     }
 
     fn is_new(entered: &Entered, joined: u64) -> bool {
-        matches!(entered, Entered::New(earlier) if earlier.joined == joined && earlier.dead.is_none())
+        matches!(entered, Entered::New(earlier) if earlier.uncounted == joined && earlier.dead.is_none())
     }
 
     #[test]
@@ -233,7 +246,19 @@ mod tests {
         }
         deliveries.leave(key(1), NAK, Some(DeadLetterReason::Foreign));
         let Entered::New(earlier) = deliveries.enter(key(1), "d".into()) else { panic!("not new") };
-        assert!(earlier.joined == 2 && matches!(earlier.dead, Some(DeadLetterReason::Foreign)));
+        assert!(earlier.uncounted == 2 && matches!(earlier.dead, Some(DeadLetterReason::Foreign)));
+    }
+
+    #[test]
+    fn a_delivery_that_failed_for_lack_of_storage_is_not_counted() {
+        let deliveries = Deliveries::new();
+        for uncounted in 0..3 {
+            assert!(is_new(&deliveries.enter(key(1), "a".into()), uncounted));
+            deliveries.uncount(key(1));
+            deliveries.leave(key(1), NAK, None);
+        }
+        deliveries.uncount(key(1));
+        assert!(is_new(&deliveries.enter(key(1), "a".into()), 3), "it did not run");
     }
 
     #[test]
@@ -246,7 +271,7 @@ mod tests {
             deliveries.responded(key(sequence), response(RESPONSES / 2 - OVERHEAD), 1);
         }
         assert_eq!(deliveries.lost_response(key(1), 2), None);
-        assert!(deliveries.lost_response(key(2), 2).is_some());
+        assert!(deliveries.lost_response(key(2), 2).is_some() && deliveries.response(key(2)).is_some());
         assert!(deliveries.lost_response(key(3), 2).is_some());
         assert_eq!(deliveries.lost_response(key(3), 1), None, "it was not lost");
     }

@@ -57,13 +57,18 @@ impl WorkerState {
         }
     }
 
+    /// The status of an encoded response, 0 if it is unreadable.
+    pub(super) fn status(&self, response: &Bytes) -> u16 {
+        let limits = self.consumer.endpoint.limits().stored();
+        ResponseFrame::decode(response, &limits).map_or(0, |frame| frame.parts.status.as_u16())
+    }
+
     /// Stores an outcome after the ack of its request, which has made room. Without room for the response, the outcome
     /// says only that the request is done. Without room for that, it stays pending.
     pub(super) async fn store_late(&self, late: &LateOutcome) {
         let LateOutcome { id, outcome, response } = late;
         let Ok(outcomes) = self.outcomes().await else { return };
-        let limits = self.consumer.endpoint.limits().stored();
-        let status = ResponseFrame::decode(response, &limits).map_or(0, |frame| frame.parts.status.as_u16());
+        let status = self.status(response);
         let attempt =
             async || match outcomes.done(*id, outcome, response.clone()).await.map_err(StoreError::from) {
                 Err(why @ StoreError::Full(_)) => {

@@ -44,14 +44,14 @@ impl Job {
         let Self { mut acker, request } = self;
         let verdict = match acker.ended() {
             None => request.run(service).await,
-            Some(ack) => request.ended(ack).await,
+            Some(ack) => Box::pin(request.ended(ack)).await,
         };
         match verdict {
             Verdict::Done { object: None, late: None } => acker.settle(AckKind::Ack).await,
             Verdict::Done { object, late } => request.finish(&mut acker, AckKind::Ack, object, late).await,
-            Verdict::DeadLetter { late: None } => acker.settle(AckKind::Term).await,
             Verdict::DeadLetter { late } => request.finish(&mut acker, AckKind::Term, None, late).await,
             Verdict::Retry(delay) => acker.settle(AckKind::Nak(delay)).await,
+            Verdict::Postponed => acker.postpone(request.delay()).await,
             Verdict::Unburied(reason) => acker.give_back(request.delay(), reason).await,
         }
     }
@@ -141,11 +141,12 @@ impl DeliveredRequest {
                 Ok(Some(done)) => {
                     tracing::debug!(id = %head.id, "the request has been done before");
                     self.state.metrics.duplicates.increment(1);
+                    let object = self.unneeded_body(head, &done);
                     self.respond(self.stored(done, failure)).await;
-                    return Err(Verdict::Done { object: head.object.clone(), late: None });
+                    return Err(Verdict::Done { object, late: None });
                 }
                 Ok(None) => {}
-                Err(_) => return Err(self.retry()),
+                Err(_) => return Err(Verdict::Postponed),
             }
         }
         if self.is_over_limit() {
@@ -169,16 +170,17 @@ impl DeliveredRequest {
             "a request that was ended here was delivered again"
         );
         self.state.metrics.redelivered.increment(1);
-        let epoch = self.state.consumer.endpoint.epoch();
-        if let Some(response) = self.state.deliveries.lost_response(self.delivered.key(), epoch) {
+        let endpoint = &self.state.consumer.endpoint;
+        let verdict = match (ack, RequestFrame::decode(&self.payload, &endpoint.limits().stored())) {
+            (AckKind::Term, _) => Verdict::DeadLetter { late: None },
+            // If the first ack was not confirmed, the body has not been deleted.
+            (_, Ok(frame)) => self.concluded_before(&frame.head).await,
+            (_, Err(_)) => Verdict::Done { object: None, late: None },
+        };
+        if let Some(response) = self.state.deliveries.lost_response(self.delivered.key(), endpoint.epoch()) {
             self.respond(response).await;
         }
-        let decode = || RequestFrame::decode(&self.payload, &self.state.consumer.endpoint.limits().stored());
-        match ack {
-            AckKind::Term => Verdict::DeadLetter { late: None },
-            // If the first ack was not confirmed, the body has not been deleted.
-            _ => Verdict::Done { object: decode().ok().and_then(|frame| frame.head.object), late: None },
-        }
+        verdict
     }
 
     /// Acknowledges the delivery, and once the server has confirmed that, deletes the body and stores the outcome for

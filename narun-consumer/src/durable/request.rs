@@ -38,6 +38,9 @@ pub(super) enum Verdict {
     },
     /// The request must be delivered again after this delay.
     Retry(Duration),
+    /// The request must be delivered again, and this delivery does not count: its outcome or its body could not be reached,
+    /// which is not the request's fault.
+    Postponed,
     /// The request is a dead letter.
     DeadLetter {
         /// Its outcome, if there was no room for it.
@@ -64,9 +67,9 @@ impl DeliveredRequest {
         Self { state, delivered, earlier, payload: message.payload, headers }
     }
 
-    /// The number of this delivery, without those that were joined to a run in this process.
+    /// The number of this delivery, without those that do not count as far as this process knows.
     fn count(&self) -> u64 {
-        self.delivered.count.saturating_sub(self.earlier.joined).max(1)
+        self.delivered.count.saturating_sub(self.earlier.uncounted).max(1)
     }
 
     /// Whether this is the last delivery.

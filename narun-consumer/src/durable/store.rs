@@ -119,6 +119,19 @@ impl WorkerState {
         }
     }
 
+    /// Stores that a request is done whose response is not known any more.
+    pub(super) async fn store_not_kept(
+        &self,
+        id: ExchangeId,
+        request: &OutcomeRef,
+    ) -> Result<(), StoreError> {
+        let outcomes = self.outcomes().await?;
+        retry(&self.consumer.failures, "storing an outcome failed", || async {
+            Ok(outcomes.not_kept(id, request, 0).await?)
+        })
+        .await
+    }
+
     /// Stores a RESPONSE as the outcome of a request.
     pub(super) async fn store_response(
         &self,

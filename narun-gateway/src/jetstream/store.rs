@@ -109,7 +109,7 @@ impl DurableStore {
         let mut begun = false;
         self.declaring.get_or_init(|| {
             begun = true;
-            self.runtime.spawn(self.state.clone().keep_declared()).abort_handle()
+            self.runtime.spawn(self.state.clone().keep()).abort_handle()
         });
         if more && !begun {
             self.state.recheck.notify_one();
@@ -226,7 +226,7 @@ impl StoreState {
             let outcomes = self.tasks.outcomes().await?;
             // If it is set already, the handle is the same, even if the bucket is new.
             let _ = self.outcomes.set(outcomes);
-            self.keep_secret().await;
+            let _ = self.check_secret().await;
         }
         // It is declared when it is first needed, and here if it was deleted since.
         if self.bodies.initialized() {
@@ -235,28 +235,38 @@ impl StoreState {
         Ok(())
     }
 
-    /// Keeps the secret of idempotency keys, which must outlive the outcomes. Without it, the next check tries again.
-    async fn keep_secret(&self) {
-        if let Some(outcomes) = self.outcomes.get()
-            && let Err(error) = outcomes.keep_secret().await
-        {
+    /// Stores the secret of idempotency keys again if it is due, once the bucket of outcomes is in use. Returns whether it is
+    /// stored; if not, the next check tries again.
+    async fn check_secret(&self) -> bool {
+        let Some(outcomes) = self.outcomes.get() else { return true };
+        let checked = outcomes.keep_secret().await;
+        if let Err(error) = &checked {
             tracing::debug!(%error, "the secret of idempotency keys was not checked");
+        }
+        checked.is_ok()
+    }
+
+    /// Keeps the secret of idempotency keys, which must outlive the outcomes, whatever becomes of the stream.
+    async fn keep_secret(&self) {
+        loop {
+            sleep(self.tasks.secret_check()).await;
+            if self.is_connected() && !self.check_secret().await {
+                // The bucket may be missing.
+                self.recheck.notify_one();
+            }
         }
     }
 
-    /// Completes at the next notification, or when the secret has to be checked.
-    async fn next_round(&self) {
-        match self.needs_outcomes.load(Ordering::Relaxed) || self.outcomes.initialized() {
-            true => drop(timeout(self.tasks.secret_check(), self.recheck.notified()).await),
-            false => self.recheck.notified().await,
-        }
+    /// Keeps stream, buckets and secret.
+    async fn keep(self: Arc<Self>) {
+        tokio::join!(self.keep_declared(), self.keep_secret());
     }
 
     /// Declares until that succeeds, and again at each notification.
-    async fn keep_declared(self: Arc<Self>) {
+    async fn keep_declared(&self) {
         let mut backoff = BACKOFF;
         if *self.readiness.borrow() == Readiness::Ready {
-            self.next_round().await;
+            self.recheck.notified().await;
         }
         loop {
             while !self.is_connected() {
@@ -265,7 +275,7 @@ impl StoreState {
             match self.round().await {
                 Ok(()) => {
                     backoff.reset();
-                    self.next_round().await;
+                    self.recheck.notified().await;
                     // Many requests that miss it at once make one round.
                     sleep(PAUSE).await;
                 }

@@ -9,11 +9,14 @@ use narun_consumer::{Body, BoxError};
 use narun_core::fields::Edit;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead, ResponseFrame, ResponseHead};
 use narun_core::{ExchangeId, Limits};
-use narun_nats::jetstream::{BodyStoreError, OutcomeState};
+use narun_nats::jetstream::{BodyStoreError, OutcomeState, StreamSettings};
+use tokio::sync::oneshot;
 
 use super::{Handler, World, new_head, start, take_and_give_back, through};
 use crate::gate::Gate;
 use crate::harness::{Metrics, eventually, soon};
+
+const ACK_WAIT: Duration = Duration::from_secs(5);
 
 impl World {
     fn outcome(&self) -> OutcomeRef {
@@ -51,7 +54,12 @@ impl World {
 }
 
 fn answer(body: &'static str) -> Bytes {
-    let (parts, ()) = Response::new(()).into_parts();
+    answer_with(StatusCode::OK, body)
+}
+
+fn answer_with(status: StatusCode, body: &'static str) -> Bytes {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = status;
     ResponseHead::new()
         .encode(&parts, Edit::default(), body.as_bytes(), None, &Limits::default())
         .expect("a RESPONSE")
@@ -191,6 +199,59 @@ async fn a_dead_letter_keeps_its_body() {
     world.dead_letters().delete(dead[0].sequence()).await.expect("a dead letter deleted");
     assert!(!world.has(&object).await);
     assert!(world.dead().await.is_empty());
+}
+
+/// The dead letter and its outcome were stored, but not the end of the delivery: the process died, or its ack was lost.
+#[tokio::test]
+async fn a_dead_letter_keeps_its_body_if_its_request_is_delivered_again() {
+    // What a dead letter's client gets: the request failed, or its body was over the limit.
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::PAYLOAD_TOO_LARGE] {
+        let world = World::new().await;
+        let consumer = world.consumer(ACK_WAIT).await;
+        let outcomes = world.tasks.outcomes().await.expect("a bucket");
+        let mut head = world.head_with_outcome();
+        let object = world.put(head.id, Bytes::from_static(b"needed")).await;
+        head.object = Some(Box::new(object.clone()));
+        let request = Request::post("/").body(Body::empty()).expect("a request");
+        let mut asked = world.send_request(head, request, &[]).await;
+        let failed = answer_with(status, "failed");
+        outcomes.done(asked.id, &world.outcome(), failed).await.expect("a stored outcome");
+        take_and_give_back(&consumer).await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = world.serve(Handler::default()).await.max_deliveries(1);
+        let serve = start(serve.with_graceful_shutdown(async { drop(stopped.await) })).await;
+        assert_eq!(asked.status().await, status);
+        world.is_done().await;
+        // A body is deleted before the consumer ends.
+        drop(stop);
+        soon("the consumer's end", serve).await.expect("no panic").expect("no error");
+        assert!(world.has(&object).await, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_pending_again_is_stored_again_before_the_ack() {
+    let world = World::new().await;
+    let gate = Gate::new();
+    let outcomes = world.tasks.outcomes().await.expect("a bucket");
+    world.tasks.declare_dead_letters().await.expect("a stream");
+    world.consumer(ACK_WAIT).await;
+    let serve = world.serve(through(&gate)).await.stream_settings(StreamSettings::new().declare(false));
+    // One slot: the next delivery starts after this one.
+    start(serve.ack_wait(ACK_WAIT).durable_concurrency(1)).await;
+    let mut asked = world.send(world.head_with_outcome(), "/", &[]).await;
+    eventually("a handler", async || gate.started() == 1).await;
+    // Without the consumer, nothing receives its ack.
+    let stream = world.tasks.context().get_stream(world.namespace.task_stream()).await.expect("a stream");
+    stream.delete_consumer(world.app.as_str()).await.expect("a consumer deleted");
+    gate.open(1);
+    assert_eq!(asked.response().await.body, "/");
+    // As if the server's storage were an earlier copy.
+    outcomes.reopen(asked.id, &world.outcome()).await.expect("a pending outcome");
+    world.consumer(ACK_WAIT).await;
+    world.is_done().await;
+    assert_eq!(world.done(asked.id).await.expect("an outcome").body, "/");
+    assert_eq!(gate.started(), 1);
 }
 
 #[tokio::test]

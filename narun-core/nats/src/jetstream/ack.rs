@@ -4,6 +4,7 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 
+use super::api::says_full;
 use narun_core::exchange::PubAck;
 use narun_core::{Failure, FailureKind};
 
@@ -31,12 +32,7 @@ pub(crate) fn read(payload: &[u8]) -> Option<Result<PubAck, Failure>> {
 /// What the server's error means for the HTTP request.
 fn kind(code: ErrorCode, text: &str) -> FailureKind {
     match code {
-        // This is the code of all failures to store. Only the text tells which are limits.
-        ErrorCode::STREAM_STORE_FAILED if text.contains("maximum") => FailureKind::StreamFull,
-        ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
-        | ErrorCode::INSUFFICIENT_RESOURCES
-        | ErrorCode::MEMORY_RESOURCES_EXCEEDED
-        | ErrorCode::STORAGE_RESOURCES_EXCEEDED => FailureKind::StreamFull,
+        code if says_full(code, text) => FailureKind::StreamFull,
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
             FailureKind::ContentTooLarge
         }

@@ -25,6 +25,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 pub use error::ApiError;
+pub(super) use error::says_full;
 pub(super) use messages::StoredMessage;
 pub use requester::Requester;
 

@@ -8,9 +8,9 @@ pub(super) use secret::check_every;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream::Context;
-use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
 use super::api::{Api, ApiError, StoredMessage};
@@ -205,9 +205,10 @@ impl From<ApiError> for OutcomeError {
     }
 }
 
+/// Every revision has the same length: a full bucket takes no value that is larger than the one it replaces.
 fn expecting(revision: u64) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(revision));
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, format!("{revision:020}"));
     headers
 }
 

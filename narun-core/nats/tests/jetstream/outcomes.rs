@@ -141,3 +141,23 @@ async fn the_limits_of_a_bucket_are_different_errors() {
     assert!(matches!(done(ID, 1).await, Err(OutcomeError::Unavailable(_))));
     assert!(matches!(outcomes.get(ID).await, Err(OutcomeError::Unavailable(_))));
 }
+
+#[tokio::test]
+async fn outcomes_are_updated_in_a_full_bucket_however_long_their_revisions_are() {
+    let tasks = tasks(in_memory().outcomes_max_bytes(30_000)).await;
+    let outcomes = tasks.outcomes().await.unwrap();
+    let mut created = Vec::new();
+    let full = loop {
+        let id = narun_core::ExchangeId::from_bytes((created.len() as u128).to_be_bytes());
+        match outcomes.create(id, &pending(false)).await {
+            Ok(Created::New(revision)) => created.push((id, revision)),
+            other => break other,
+        }
+    };
+    assert_eq!(full, Err(OutcomeError::Full));
+    assert!(created.iter().any(|(_, revision)| *revision >= 100), "{created:?}");
+    for (id, revision) in created {
+        let updated = outcomes.update(id, &pending(true), revision).await;
+        assert!(updated.is_ok(), "{revision}: {updated:?}");
+    }
+}

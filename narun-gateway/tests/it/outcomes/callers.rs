@@ -1,11 +1,13 @@
 //! Callers who guess: what others know of a request.
 
+use std::time::Duration;
+
 use http::header::HeaderName;
 use http::{Request, Response, StatusCode};
 use narun_gateway::{Body, FieldCallerHook, Gateway};
 
-use super::site::{Site, keyed, later, located, route, with};
-use crate::harness::{get, send, spawn};
+use super::site::{Site, keyed, later, located, route, settings, with};
+use crate::harness::{eventually, get, send, spawn};
 
 /// A gateway that separates callers by this field.
 async fn separating(site: &Site, hook: FieldCallerHook) -> Gateway {
@@ -123,4 +125,25 @@ async fn gateways_that_start_later_derive_the_same_ids() {
     let elsewhere = Site::new().await;
     assert_ne!(elsewhere.id("k", None).await, site.id("k", None).await);
     assert_eq!(site.accepted().await, 1);
+}
+
+/// The route needs no outcomes before the first key.
+#[tokio::test]
+async fn a_gateway_keeps_the_secret_from_its_first_key_on() {
+    let settings = settings().duplicate_window(Duration::from_secs(1)).outcome_ttl(Duration::from_secs(2));
+    let site = Site::with(settings).await;
+    let gateway = site.gateway().await;
+    let mut consumer = site.consumer().await;
+    let response = spawn(&gateway, keyed("k", "/", "content"));
+    consumer.job().await.ok("done").await;
+    assert_eq!(response.await.expect("no panic").body, "done");
+    let id = site.id("k", None).await;
+    for has_bad_stream in [false, true] {
+        if has_bad_stream {
+            site.spoil_stream().await;
+        }
+        site.delete_secret().await;
+        eventually("the secret", async || site.has_secret().await).await;
+        assert_eq!(site.id("k", None).await, id);
+    }
 }

@@ -111,8 +111,7 @@ impl Site {
 
     /// How many records are stored.
     pub(crate) async fn records(&self) -> u64 {
-        let bucket = self.tasks.context().get_key_value(self.tasks.namespace().outcomes_bucket()).await;
-        let keys = bucket.expect("a bucket").keys().await.expect("keys");
+        let keys = self.bucket().await.keys().await.expect("keys");
         keys.filter(|key| std::future::ready(key.as_deref().is_ok_and(|key| key != "secret"))).count().await
             as u64
     }
@@ -120,6 +119,28 @@ impl Site {
     pub(crate) async fn delete_outcomes(&self) {
         let bucket = self.tasks.namespace().outcomes_bucket();
         self.tasks.context().delete_key_value(bucket).await.expect("a bucket deleted");
+    }
+
+    pub(crate) async fn delete_secret(&self) {
+        self.bucket().await.purge("secret").await.expect("a secret deleted");
+    }
+
+    pub(crate) async fn has_secret(&self) -> bool {
+        self.bucket().await.get("secret").await.expect("a value or none").is_some()
+    }
+
+    async fn bucket(&self) -> jetstream::kv::Store {
+        let bucket = self.tasks.namespace().outcomes_bucket();
+        self.tasks.context().get_key_value(bucket).await.expect("a bucket")
+    }
+
+    /// Replaces the stream by one that gateways refuse.
+    pub(crate) async fn spoil_stream(&self) {
+        let name = self.tasks.namespace().task_stream();
+        self.tasks.context().delete_stream(name).await.expect("a stream deleted");
+        let subjects = vec![self.tasks.namespace().task_subjects()];
+        let config = jetstream::stream::Config { name: name.to_owned(), subjects, ..Default::default() };
+        self.tasks.context().create_stream(config).await.expect("a stream");
     }
 
     /// The id of a request with this key.

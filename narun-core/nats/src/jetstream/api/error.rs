@@ -75,8 +75,7 @@ impl ApiError {
 
     /// Whether there is no room, in the stream or on the server.
     pub fn is_full(&self) -> bool {
-        // Maximum messages and bytes are both "store failed".
-        matches!(self.code(), Some(10002 | 10023 | 10028 | 10047 | 10077))
+        matches!(self, Self::Server(error) if says_full(error.error_code(), &error.to_string()))
     }
 
     /// Whether there is no room for the bytes that a stream reserves.
@@ -124,6 +123,19 @@ impl ApiError {
     }
 }
 
+/// Whether an error of the server, with this code and text, says that there is no room, in the stream or on the server.
+pub(in crate::jetstream) fn says_full(code: ErrorCode, text: &str) -> bool {
+    match code {
+        ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
+        | ErrorCode::INSUFFICIENT_RESOURCES
+        | ErrorCode::MEMORY_RESOURCES_EXCEEDED
+        | ErrorCode::STORAGE_RESOURCES_EXCEEDED => true,
+        // This is the code of all failures to store. Only the text tells which are limits.
+        ErrorCode::STREAM_STORE_FAILED => text.contains("maximum"),
+        _ => false,
+    }
+}
+
 impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> Self {
         let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>());
@@ -168,7 +180,11 @@ mod tests {
     use super::*;
 
     fn server(code: u64) -> ApiError {
-        let error = serde_json::json!({ "code": 500, "err_code": code, "description": "text" });
+        saying(code, "text")
+    }
+
+    fn saying(code: u64, text: &str) -> ApiError {
+        let error = serde_json::json!({ "code": 500, "err_code": code, "description": text });
         ApiError::Server(serde_json::from_value(error).unwrap())
     }
 
@@ -182,6 +198,20 @@ mod tests {
         assert_eq!(ApiError::describe(&error), ApiError::NoResponders.to_string());
         let error = RawMessageError::new(RawMessageErrorKind::NoMessageFound);
         assert_eq!(ApiError::describe(&error), error.to_string());
+    }
+
+    #[test]
+    fn a_failure_to_store_is_a_lack_of_room_only_if_the_server_says_so() {
+        for text in ["maximum messages exceeded", "maximum bytes exceeded"] {
+            assert!(saying(10077, text).is_full(), "{text}");
+        }
+        for text in ["no space left on device", "store is closed", ""] {
+            assert!(!saying(10077, text).is_full(), "{text}");
+        }
+        for code in [10002, 10023, 10028, 10047] {
+            assert!(server(code).is_full(), "{code}");
+        }
+        assert!(!ApiError::TooLarge.is_full());
     }
 
     #[test]
