@@ -27,7 +27,7 @@ pub(crate) fn consumer_name(name: &str) -> Result<&str, Status> {
 }
 
 /// How long the look-up after "no responders" may take.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(4);
 
 impl MethodCall<'_> {
     /// Looks up a consumer: the NATS name of its stream, and its state.
