@@ -60,6 +60,21 @@ fn call(endpoint: &Arc<Endpoint>, config: CallerConfig) -> Call {
     Call::new(endpoint.clone(), Subject::from_static("app"), request(), config, 1)
 }
 
+/// An exchange whose response has begun and is streamed, its body, and the reply subject of its request.
+async fn responding(
+    link: &Memory,
+    endpoint: &Arc<Endpoint>,
+) -> (StreamedExchange<UnsyncBoxBody<Bytes, Failure>>, IncomingResponse, Subject) {
+    let flow = Arc::new(FlowConfig::default());
+    let mut call = pin!(call(endpoint, CallerConfig::default()).streaming(flow));
+    assert!(call.as_mut().now_or_never().is_none());
+    let reply = link.take().and_then(|sent| sent.reply).expect("a token");
+    endpoint.deliver(&reply, response(false), Some(CONSUMER));
+    assert!(!call.as_mut().await.expect("a head").head.end);
+    let (exchange, incoming) = StreamedExchange::continue_call(call.as_mut());
+    (exchange, incoming, reply)
+}
+
 fn durable_call(endpoint: &Arc<Endpoint>) -> DurableCall {
     let request = DurableRequest {
         to: Subject::from_static("task.TASK.app"),
@@ -286,14 +301,7 @@ async fn a_message_waits_while_the_queue_is_full() {
 #[tokio::test(start_paused = true)]
 async fn a_streamed_response_that_falls_silent_times_out() {
     let (link, endpoint) = endpoint();
-    let call = call(&endpoint, CallerConfig::default()).streaming(Arc::new(FlowConfig::default()));
-    let mut call = pin!(call);
-    assert!(call.as_mut().now_or_never().is_none());
-    let reply = link.take().and_then(|sent| sent.reply).expect("a token");
-    endpoint.deliver(&reply, response(false), Some(CONSUMER));
-    assert!(!call.as_mut().await.expect("a head").head.end);
-    let (exchange, incoming) =
-        StreamedExchange::<UnsyncBoxBody<Bytes, Failure>>::continue_call(call.as_mut());
+    let (exchange, incoming, _) = responding(&link, &endpoint).await;
     let started = Instant::now();
     let exchange = tokio::spawn(exchange);
     let error = incoming.collect().await.expect_err("no end");
@@ -417,14 +425,7 @@ async fn a_response_is_returned_while_another_attempt_waits_for_room() {
 #[tokio::test(start_paused = true)]
 async fn probes_cause_few_frames_while_the_queue_is_full() {
     let (link, endpoint) = endpoint();
-    let flow = Arc::new(FlowConfig::default());
-    let mut call = pin!(call(&endpoint, CallerConfig::default()).streaming(flow));
-    assert!(call.as_mut().now_or_never().is_none());
-    let reply = link.take().and_then(|sent| sent.reply).expect("a token");
-    endpoint.deliver(&reply, response(false), Some(CONSUMER));
-    assert!(!call.as_mut().await.expect("a head").head.end);
-    let (exchange, _incoming) =
-        StreamedExchange::<UnsyncBoxBody<Bytes, Failure>>::continue_call(call.as_mut());
+    let (exchange, _incoming, reply) = responding(&link, &endpoint).await;
     let mut exchange = pin!(exchange);
     link.set_full(true);
     for _ in 0..10_000 {

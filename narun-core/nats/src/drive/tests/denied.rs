@@ -59,14 +59,7 @@ async fn a_request_that_a_consumer_has_goes_on_when_others_are_denied() {
 #[tokio::test(start_paused = true)]
 async fn a_streamed_response_goes_on_when_requests_are_denied() {
     let (link, endpoint, denied) = denying();
-    let flow = Arc::new(FlowConfig::default());
-    let mut call = pin!(call(&endpoint, CallerConfig::default()).streaming(flow));
-    assert!(call.as_mut().now_or_never().is_none());
-    let reply = link.take().and_then(|sent| sent.reply).expect("a token");
-    endpoint.deliver(&reply, response(false), Some(CONSUMER));
-    assert!(!call.as_mut().await.expect("a head").head.end);
-    let (exchange, _incoming) =
-        StreamedExchange::<UnsyncBoxBody<Bytes, Failure>>::continue_call(call.as_mut());
+    let (exchange, _incoming, _) = responding(&link, &endpoint).await;
     let mut exchange = pin!(exchange);
     assert!(exchange.as_mut().now_or_never().is_none());
     denied("app");
