@@ -19,10 +19,12 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn read_path(&mut self, reader: &mut Reader<'_>, limits: &Limits) -> Result<(), DecodeError> {
         let text = within(reader.text()?, limits)?;
-        let path = PathAndQuery::from_maybe_shared(reader.slice(text.len())).ok();
-        // The parser cuts off a fragment and accepts a query without a path. Neither is a target in HTTP.
-        let path = path.filter(|path| path.as_str().len() == text.len() && !text.starts_with('?'));
-        self.path = Some(path.ok_or(DecodeError::Http("target"))?);
+        // RFC 9112, section 3.2. The parser also accepts other texts, such as an empty one, and cuts off a fragment.
+        if !(text.starts_with('/') || text == "*") || text.contains('#') {
+            return Err(DecodeError::Http("target"));
+        }
+        let path = PathAndQuery::from_maybe_shared(reader.slice(text.len()));
+        self.path = Some(path.map_err(|_| DecodeError::Http("target"))?);
         Ok(())
     }
 

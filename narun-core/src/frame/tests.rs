@@ -85,6 +85,16 @@ fn uris_keep_their_form() {
 }
 
 #[test]
+fn texts_that_are_not_targets_are_refused() {
+    for target in ["", "#", "?", "a", "/#", "/a#b", "/ ", "*#", "*/", "h:443", "http://h/"] {
+        let mut payload = b"\x82\x01\xa3\x09\x00\x03\xf5\x0b".to_vec();
+        payload.push(0x60 | target.len() as u8);
+        payload.extend_from_slice(target.as_bytes());
+        assert_eq!(decode(&payload).unwrap_err(), DecodeError::Http("target"), "{target:?}");
+    }
+}
+
+#[test]
 fn an_attempt_is_replaced_in_place() {
     let parts = request_parts(Request::get("/").header("a", "b"));
     let first = RequestHead::new(ID);
