@@ -188,6 +188,17 @@ impl Connection {
         self.0.api.subject(operation)
     }
 
+    /// The subject that stores what is published to this subject of a key-value bucket.
+    ///
+    /// Between a hub and its leaf nodes, servers pass on nothing of `$KV`: the subjects of another domain's buckets are
+    /// below the domain's API, as NATS clients have them (ADR-8).
+    pub(crate) fn kv_subject(&self, subject: String) -> String {
+        match self.0.api.prefix() {
+            "$JS.API" => subject,
+            prefix => format!("{prefix}.{subject}"),
+        }
+    }
+
     /// The streams recently verified to be their tenants'.
     pub(crate) fn verified(&self) -> &Verified {
         &self.0.verified

@@ -95,6 +95,7 @@ impl MethodCall<'_> {
         self.check_payload_size(header_length(Some(&headers)) + value.len())?;
         self.connection().mark()?;
         let jetstream = self.connection().jetstream()?;
+        let subject = self.connection().kv_subject(subject);
         if !self.has_bucket(&bucket.stream).await? {
             self.make_bucket(&bucket.config(&self.state.kv_buckets)).await?;
         }

@@ -9,6 +9,7 @@ mod calls;
 mod cluster;
 mod consume;
 mod consumers;
+mod domain;
 mod events;
 mod every;
 mod health;
