@@ -15,16 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{RawMessage, Stream};
 use async_nats::jetstream::{consumer, stream};
 use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
 use narun_nats::jetstream::{Api, ApiError, Requester};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Status};
@@ -79,6 +80,12 @@ struct ConnectionState {
     rates: Rates,
     /// The epoch of the last server found recent enough for JetStream.
     recent: AtomicU64,
+}
+
+/// A response to the request of a message.
+#[derive(Deserialize)]
+struct StoredMessage {
+    message: RawMessage,
 }
 
 impl Connection {
@@ -145,6 +152,13 @@ impl Connection {
     /// The current state of a stream, by its NATS name.
     pub(crate) async fn stream_info(&self, stream: &str) -> Result<stream::Info, Status> {
         self.ready_api()?.stream_info(stream).await.or_status()
+    }
+
+    /// When the message at this sequence was stored. Returns `None` if there is no such message.
+    pub(crate) async fn stored_at(&self, stream: &str, sequence: u64) -> Result<Option<DateTime>, Status> {
+        let get = self.api(format!("STREAM.MSG.GET.{stream}"), &json!({ "seq": sequence })).await;
+        let Some(StoredMessage { message }) = status::if_found(get)? else { return Ok(None) };
+        Ok(Some(message.time))
     }
 
     /// A handle of a bucket's stream, without a look-up.

@@ -2106,7 +2106,8 @@ pub mod nats_service_client {
         /// Streams the last entry of one key or of each key, deletes included; then one entry with up_to_date set; then every
         /// change, once and in the order of revisions. A client that reads slowly gets the changes later, as far as the bucket
         /// keeps them: at least the last one of each key. Resumes after NATS was disconnected. Ends with NOT_FOUND if the bucket
-        /// does not exist or is deleted, and with UNAVAILABLE if this replica stops.
+        /// does not exist or is deleted, with ABORTED if it lost its last changes, such as a bucket in memory whose server
+        /// stopped, and with UNAVAILABLE if this replica stops.
         pub async fn kv_watch(
             &mut self,
             request: impl tonic::IntoRequest<super::KvWatchRequest>,
@@ -2597,7 +2598,8 @@ pub mod nats_service_server {
         /// Streams the last entry of one key or of each key, deletes included; then one entry with up_to_date set; then every
         /// change, once and in the order of revisions. A client that reads slowly gets the changes later, as far as the bucket
         /// keeps them: at least the last one of each key. Resumes after NATS was disconnected. Ends with NOT_FOUND if the bucket
-        /// does not exist or is deleted, and with UNAVAILABLE if this replica stops.
+        /// does not exist or is deleted, with ABORTED if it lost its last changes, such as a bucket in memory whose server
+        /// stopped, and with UNAVAILABLE if this replica stops.
         async fn kv_watch(
             &self,
             request: tonic::Request<super::KvWatchRequest>,
