@@ -1,5 +1,6 @@
 mod changes;
 mod fence;
+mod in_flight;
 mod inboxes;
 mod leaving;
 mod mark;
@@ -20,7 +21,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{RawMessage, Stream};
 use async_nats::jetstream::{consumer, stream};
-use async_nats::{Client, Message, Statistics};
+use async_nats::{Client, Message, Statistics, Subject};
 use bytes::Bytes;
 use narun_nats::jetstream::{Api, ApiError, Requester};
 use serde::de::DeserializeOwned;
@@ -32,6 +33,8 @@ use tonic::{Code, Status};
 
 use self::changes::Changes;
 use self::fence::Fence;
+use self::in_flight::InFlight;
+pub(crate) use self::in_flight::{Unacknowledged, Worker};
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
 use self::leaving::Leaving;
@@ -74,6 +77,7 @@ struct ConnectionState {
     api: Arc<Api<Requests>>,
     fence: OnceCell<Fence>,
     inboxes: Inboxes,
+    in_flight: InFlight,
     leaving: Leaving,
     live: OnceCell<LiveSubscriptions>,
     verified: Verified,
@@ -112,6 +116,7 @@ impl Connection {
             api: Arc::new(api),
             fence: OnceCell::new(),
             inboxes: Inboxes::default(),
+            in_flight: InFlight::default(),
             leaving: Leaving::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
@@ -328,9 +333,16 @@ impl Connection {
         self.0.inboxes.keep(inbox);
     }
 
-    /// Gives back pulled messages with a nak, so that they are redelivered at once.
-    pub(crate) fn give_back(&self, messages: Vec<Message>) {
-        self.0.leaving.leave(&self.0.client, messages, None);
+    /// The messages of a consumer that clients here have not acknowledged.
+    pub(crate) fn unacknowledged(&self, stream: &str, consumer: &str, all: bool) -> Arc<Unacknowledged> {
+        self.0.in_flight.of(stream, consumer, all)
+    }
+
+    /// Gives back messages with a nak, by their reply subjects, so that they are redelivered at once.
+    pub(crate) fn give_back(&self, messages: Vec<Subject>) {
+        if !messages.is_empty() {
+            self.0.leaving.leave(&self.0.client, messages, None);
+        }
     }
 
     /// Closes an inbox, and gives back the messages that still arrive there.

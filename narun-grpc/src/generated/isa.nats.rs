@@ -685,8 +685,9 @@ pub struct ConsumeMessagesRequest {
     /// The consumer.
     #[prost(string, tag = "4")]
     pub consumer_name: ::prost::alloc::string::String,
-    /// The most messages that are pulled from the consumer but not sent to the client. Zero or less means 100, more than 1000
-    /// means 1000. Messages sent but not acknowledged do not count: max_ack_pending of the consumer limits those.
+    /// The most messages that the client has, or that are on their way to it, and that are not acknowledged (AckMessage,
+    /// NakMessage, or the consumer's ack_wait is over). With ACK_NONE, the most that are on their way. Zero or less means 100,
+    /// more than 1000 means 1000.
     #[prost(int32, tag = "5")]
     pub max_in_flight: i32,
 }
@@ -1908,8 +1909,8 @@ pub mod nats_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Streams messages from a consumer as fast as the client reads them; no message is lost. Acknowledge them with
-        /// AckMessage, at any replica. When the client leaves, messages not sent yet are given back at once, and messages sent but
-        /// not acknowledged are redelivered after the consumer's ack_wait; with ACK_NONE, neither is redelivered. Ends with
+        /// AckMessage, at any replica: the client never has more than max_in_flight that are not. When the call ends, they are given
+        /// back at once, and redelivered to others; with ACK_NONE, messages not sent yet are lost. Ends with
         /// NOT_FOUND if the consumer is deleted, and with UNAVAILABLE if this replica stops. Resumes after NATS was
         /// disconnected.
         pub async fn consume_messages(
@@ -2530,8 +2531,8 @@ pub mod nats_service_server {
             + std::marker::Send
             + 'static;
         /// Streams messages from a consumer as fast as the client reads them; no message is lost. Acknowledge them with
-        /// AckMessage, at any replica. When the client leaves, messages not sent yet are given back at once, and messages sent but
-        /// not acknowledged are redelivered after the consumer's ack_wait; with ACK_NONE, neither is redelivered. Ends with
+        /// AckMessage, at any replica: the client never has more than max_in_flight that are not. When the call ends, they are given
+        /// back at once, and redelivered to others; with ACK_NONE, messages not sent yet are lost. Ends with
         /// NOT_FOUND if the consumer is deleted, and with UNAVAILABLE if this replica stops. Resumes after NATS was
         /// disconnected.
         async fn consume_messages(
