@@ -154,7 +154,7 @@ impl Unary for pb::ObjectDeleteRequest {
         let unreadable = || Written::default().info(bucket.name.clone(), self.object_name.clone(), token());
         let delete = |current: &Current| match current {
             Current::Nothing => None,
-            Current::Object(info) => Some(marker(info.clone())),
+            Current::Object(info) => Some(marker(ObjectInfo::clone(info))),
             Current::Unreadable => Some(marker(unreadable())),
         };
         let success = call.replace(&bucket, &self.object_name, delete).await?.is_some();

@@ -19,7 +19,7 @@ async fn describe(user: &str, name: &str, description: impl Into<Bytes>) {
     context.publish(subject, description.into()).await.unwrap().await.expect("a description stored");
 }
 
-fn description(user: &str, name: &str, changes: Value) -> String {
+fn description(user: &str, name: &str, changes: &Value) -> String {
     let mut description = json!({
         "name": name, "description": null, "headers": null, "metadata": null, "bucket": format!("obj-user-{user}-b"),
         "nuid": "n", "size": 0, "chunks": 0, "mtime": "", "digest": null,
@@ -32,7 +32,7 @@ fn description(user: &str, name: &str, changes: Value) -> String {
 
 fn link(user: &str, name: &str, to: &str, object: &str) -> String {
     let options = json!({ "link": { "bucket": format!("obj-user-{to}-b"), "name": object } });
-    description(user, name, json!({ "options": options, "nuid": "" }))
+    description(user, name, &json!({ "options": options, "nuid": "" }))
 }
 
 async fn names(client: &GrpcClient, user: &str) -> Vec<(String, bool)> {
@@ -64,8 +64,8 @@ async fn a_description_that_cannot_be_read_breaks_nothing() {
     service.client.object_put(put(&user, "good", "data")).await.unwrap();
     let client = service.client.clone();
     // As nats.py marks what is deleted, and with nulls.
-    describe(&user, "deleted", description(&user, "deleted", json!({ "deleted": true }))).await;
-    describe(&user, "nulls", description(&user, "nulls", json!({ "size": null, "chunks": null }))).await;
+    describe(&user, "deleted", description(&user, "deleted", &json!({ "deleted": true }))).await;
+    describe(&user, "nulls", description(&user, "nulls", &json!({ "size": null, "chunks": null }))).await;
     for name in ["damaged", "replaced"] {
         describe(&user, name, "{").await;
     }
@@ -86,7 +86,7 @@ async fn a_description_that_cannot_be_read_breaks_nothing() {
     assert_eq!(names(&client, &user).await, listed(&["deleted", "good"]));
     assert_eq!(get(&client, &user, "good").await, Ok(Some("data".into())));
     // Chunks below a wildcard are not removed with such a description.
-    describe(&user, "all", description(&user, "all", json!({ "nuid": ">" }))).await;
+    describe(&user, "all", description(&user, "all", &json!({ "nuid": ">" }))).await;
     assert!(delete(&client, &user, "all").await);
     assert_eq!(get(&client, &user, "good").await, Ok(Some("data".into())));
 }

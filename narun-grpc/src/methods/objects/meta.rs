@@ -28,7 +28,7 @@ struct Before {
 pub(super) enum Current {
     Nothing,
     /// An object, or a link to one.
-    Object(ObjectInfo),
+    Object(Box<ObjectInfo>),
     /// Another client has written a description that cannot be read.
     Unreadable,
 }
@@ -64,7 +64,7 @@ impl MethodCall<'_> {
             Err(_) => self.before(bucket, &subject).await?.current,
         };
         match current {
-            Current::Object(info) => Ok(Some(info)),
+            Current::Object(info) => Ok(Some(*info)),
             Current::Nothing => Ok(None),
             Current::Unreadable => Err(damaged()),
         }
@@ -142,7 +142,7 @@ impl MethodCall<'_> {
 fn read(payload: &Bytes) -> Current {
     match serde_json::from_slice::<ObjectInfo>(payload) {
         Ok(info) if info.deleted => Current::Nothing,
-        Ok(info) => Current::Object(info),
+        Ok(info) => Current::Object(Box::new(info)),
         Err(_) => Current::Unreadable,
     }
 }
