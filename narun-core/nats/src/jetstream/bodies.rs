@@ -1,4 +1,5 @@
 mod reader;
+mod sweep;
 mod upload;
 
 use std::time::Duration;
@@ -116,7 +117,7 @@ impl BodyStore {
         if object.bucket != self.bucket {
             return Ok(());
         }
-        Ok(self.purge(&object.name).await?)
+        Ok(self.purge(&name_token(&object.name)).await?)
     }
 
     /// The name of the bucket. References to other buckets are not followed.
@@ -124,9 +125,9 @@ impl BodyStore {
         &self.bucket
     }
 
-    /// Deletes the chunks and the description.
-    async fn purge(&self, name: &str) -> Result<(), ApiError> {
-        self.api.purge(&self.stream, &format!("$O.{}.*.{}", self.bucket, name_token(name))).await
+    /// Deletes the chunks and the description of the body whose name has this token.
+    async fn purge(&self, token: &str) -> Result<(), ApiError> {
+        self.api.purge(&self.stream, &format!("$O.{}.*.{token}", self.bucket)).await
     }
 
     /// The subject of a body's chunks. In an object store this ends in a token that the description names. With the token of

@@ -5,8 +5,8 @@ use async_nats::jetstream::consumer::{self, AckPolicy};
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 
-use super::api::{self, Api};
-use super::bodies::{self, BodyStore};
+use super::api::{self, Api, ApiError};
+use super::bodies::{self, BodyStore, BodyStoreError};
 use super::declare::{DeclareError, declare_consumer, declare_stream};
 use super::outcomes::{self, OutcomeStore};
 use super::settings::{Storage, StreamSettings};
@@ -136,9 +136,54 @@ impl TaskStreams {
             ..self.common()
         };
         self.declare(&format!("bucket {bucket}"), "bodies_max_bytes", &wanted).await?;
+        Ok(self.body_store())
+    }
+
+    fn body_store(&self) -> BodyStore {
         // Many bodies that are stored at once wait for one disk.
         let api = api(self.context().client(), &self.settings, bodies::LIMIT);
-        Ok(BodyStore::new(api, bucket))
+        BodyStore::new(api, self.namespace.bodies_bucket())
+    }
+
+    /// Deletes bodies that no request refers to, as they were left behind by processes that died. `age` is how long a body
+    /// must not have changed: longer than it takes to receive a part of it, or to publish its request. Returns how many
+    /// bodies were deleted. Looks at 256 bodies at most.
+    ///
+    /// Those that were not stored to the end are deleted in any case, others only while there are no durable requests and
+    /// no dead letters. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyStoreError::Unavailable`], also if there is no bucket.
+    pub async fn sweep_bodies(&self, age: Duration) -> Result<usize, BodyStoreError> {
+        let bodies = self.body_store();
+        let (whole, partial): (Vec<_>, Vec<_>) =
+            bodies.old(age).await?.into_iter().partition(|body| body.is_whole);
+        for body in &partial {
+            bodies.delete_old(body).await?;
+        }
+        if whole.is_empty() || !self.are_empty().await? {
+            return Ok(partial.len());
+        }
+        for body in &whole {
+            bodies.delete_old(body).await?;
+        }
+        Ok(partial.len() + whole.len())
+    }
+
+    /// Whether there are no durable requests and no dead letters.
+    async fn are_empty(&self) -> Result<bool, ApiError> {
+        let requests =
+            async || Ok::<_, ApiError>(self.api.stream_info(self.namespace.task_stream()).await?.state);
+        let before = requests().await?;
+        if before.messages > 0
+            || self.api.stream_info(&self.namespace.dead_stream()).await?.state.messages > 0
+        {
+            return Ok(false);
+        }
+        // A dead letter may have been put back between the two.
+        let after = requests().await?;
+        Ok((after.messages, after.last_sequence) == (0, before.last_sequence))
     }
 
     /// `setting` is the one that says how many bytes the stream may have.

@@ -109,7 +109,8 @@ impl BodyUpload {
         if self.writer.chunks() == 0 {
             return;
         }
-        let purge = || self.store.purge(&self.name);
+        let token = name_token(&self.name);
+        let purge = || self.store.purge(&token);
         if let Err(error) = retry(BACKOFF, Some(PERSISTENCE), ApiError::is_temporary, purge).await {
             let (bucket, name) = (&self.store.bucket, &self.name);
             warn!(%bucket, %name, %error, "a part of a body could not be deleted");
