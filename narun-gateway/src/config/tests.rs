@@ -6,7 +6,8 @@ use http::Method;
 use narun_core::App;
 
 use super::*;
-use crate::RouteError;
+use crate::settings::Settings;
+use crate::{Linger, RouteError};
 
 fn read(text: &str) -> Result<Config, String> {
     serde_yaml_ng::from_str(text).map_err(|error| error.to_string())
@@ -130,6 +131,40 @@ fn the_limits_of_the_server_are_set_one_by_one() {
         assert!(error.contains("server.") && error.contains("line 2"), "{error}");
     }
     assert!(read("server: {max_conections: 1}").unwrap_err().contains("unknown field `max_conections`"));
+}
+
+#[test]
+fn the_limits_of_the_gateway_are_set_one_by_one() {
+    let settings = |keys: &str| {
+        let mut settings = Settings::default();
+        read(&format!("limits: {{{keys}}}")).unwrap().limits().apply(&mut settings);
+        settings
+    };
+    let all = settings(
+        "window_bytes: 100000, budget_bytes: 200000, body_budget_bytes: 3000000, body_bytes_per_second: 0, \
+         body_timeout_seconds: 4, reconnect_grace_seconds: 0.5, linger_seconds: 6, linger_pause_seconds: 7, \
+         linger_bytes: 8, linger_bodies: 0",
+    );
+    assert_eq!((all.window, all.budget), (100_000, 200_000));
+    assert_eq!((all.body_budget, all.body_rate), (3_000_000, 0));
+    assert_eq!([all.body_timeout, all.reconnect_grace], [4000, 500].map(Duration::from_millis));
+    let linger = Linger::new().time(Duration::from_secs(6)).pause(Duration::from_secs(7));
+    assert_eq!(all.linger, linger.bytes(8).bodies(0));
+
+    let (default, one) = (Settings::default(), settings("body_bytes_per_second: 5"));
+    assert_eq!((one.body_rate, one.body_budget), (5, default.body_budget));
+    assert_eq!((one.window, one.budget, one.linger), (default.window, default.budget, default.linger));
+    assert_eq!(
+        [one.body_timeout, one.reconnect_grace],
+        [default.body_timeout, default.reconnect_grace],
+        "keys that are not given"
+    );
+    for key in ["window_bytes: 0", "body_timeout_seconds: 0", "body_bytes_per_second: -1", "linger_bytes: a"]
+    {
+        let error = read(&format!("limits:\n  {key}")).unwrap_err();
+        assert!(error.contains("limits.") && error.contains("line 2"), "{error}");
+    }
+    assert!(read("limits: {window: 1}").unwrap_err().contains("unknown field `window`"));
 }
 
 #[test]
