@@ -11,7 +11,6 @@ use http::HeaderMap;
 use narun_core::frame::ObjectRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::jetstream::{BodyStore, BodyUpload};
-use tokio::join;
 use tokio::sync::oneshot;
 
 use crate::body::BoxError;
@@ -124,9 +123,20 @@ where
                 // A client that sends slowly takes little room meanwhile.
                 None => {
                     storing.give_back(0);
-                    let (frame, stored) = join!(unless_closed(client, next), storing.settle());
-                    stored?;
-                    (frame?, true)
+                    let mut frame = pin!(unless_closed(client, next));
+                    let mut settled = pin!(storing.settle());
+                    // What is sent must have settled before it can be deleted.
+                    let frame = tokio::select! {
+                        settled = settled.as_mut() => {
+                            settled?;
+                            frame.await?
+                        }
+                        frame = frame.as_mut() => {
+                            settled.await?;
+                            frame?
+                        }
+                    };
+                    (frame, true)
                 }
             };
             match frame.map(http_body::Frame::into_data) {
