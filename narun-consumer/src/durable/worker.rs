@@ -250,7 +250,8 @@ where
     /// Declares the stream and its consumer again: they are missing, or have no leader.
     fn declare_again(&mut self) {
         if self.backoff.is_reset() {
-            tracing::warn!("the consumer of the stream is missing: declaring it again");
+            let app = self.state.consumer.app.as_str();
+            tracing::warn!(app, "the consumer of the stream is missing: declaring it again");
         }
         let (pause, state) = (self.backoff.advance(), self.state.clone());
         let declaring = async move {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
@@ -7,7 +8,7 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Storag
 
 use super::api::{self, Api, ApiError};
 use super::bodies::{self, BodyStore, BodyStoreError};
-use super::declare::{DeclareError, declare_consumer, declare_stream};
+use super::declare::{DeclareError, Warnings, declare_consumer, declare_stream};
 use super::outcomes::{self, OutcomeStore};
 use super::settings::{Storage, StreamSettings};
 use super::{compare, objects};
@@ -19,12 +20,13 @@ pub struct TaskStreams {
     api: Api<Context>,
     namespace: Namespace,
     settings: StreamSettings,
+    warnings: Arc<Warnings>,
 }
 
 impl TaskStreams {
     /// For this namespace, through this client. Sends nothing. Must be called within a tokio runtime.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        Self { api: api(client, &settings, api::LIMIT), namespace, settings }
+        Self { api: api(client, &settings, api::LIMIT), namespace, settings, warnings: Arc::default() }
     }
 
     /// The namespace.
@@ -89,7 +91,8 @@ impl TaskStreams {
             ..consumer::Config::default()
         };
         let (stream, create) = (self.namespace.task_stream(), self.settings.declare);
-        let found = declare_consumer(&self.api, stream, app.as_str(), &wanted, create).await?;
+        let found =
+            declare_consumer(&self.api, stream, app.as_str(), &wanted, create, &self.warnings).await?;
         Ok(compare::ack_wait(&found))
     }
 
@@ -193,7 +196,7 @@ impl TaskStreams {
         setting: &'static str,
         wanted: &stream::Config,
     ) -> Result<(), DeclareError> {
-        declare_stream(&self.api, what, setting, wanted, self.settings.declare).await
+        declare_stream(&self.api, what, setting, wanted, self.settings.declare, &self.warnings).await
     }
 
     /// The configuration that all streams have in common. Without a duplicate window the server uses 2 minutes, or the
