@@ -1,4 +1,6 @@
+mod changes;
 mod fence;
+mod in_flight;
 mod inboxes;
 mod leaving;
 mod mark;
@@ -8,26 +10,31 @@ mod subscriptions;
 mod verified;
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{RawMessage, Stream};
 use async_nats::jetstream::{consumer, stream};
-use async_nats::{Client, Message, Statistics};
+use async_nats::{Client, Message, Statistics, Subject};
 use bytes::Bytes;
 use narun_nats::jetstream::{Api, ApiError, Requester};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
-use tonic::Status;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tonic::{Code, Status};
 
+use self::changes::Changes;
 use self::fence::Fence;
+use self::in_flight::InFlight;
+pub(crate) use self::in_flight::{Unacknowledged, Worker};
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
 use self::leaving::Leaving;
@@ -45,6 +52,13 @@ const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a round trip may take.
 const ROUND_TRIP: Duration = Duration::from_secs(2);
 
+/// How long a call that must not be repeated may still succeed after the connection was lost: what it waits for may
+/// come on the next connection.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a call that can be repeated waits for the next connection.
+const RETURN: Duration = Duration::from_millis(2500);
+
 /// The oldest server whose JetStream is used: older ones have no stream metadata, which names the owner.
 const OLDEST: (i64, i64) = (2, 10);
 
@@ -58,16 +72,24 @@ pub struct Connection(Arc<ConnectionState>);
 struct ConnectionState {
     client: Client,
     statistics: Arc<Statistics>,
+    changes: Changes,
     jetstream: Context,
     api: Arc<Api<Requests>>,
     fence: OnceCell<Fence>,
     inboxes: Inboxes,
+    in_flight: InFlight,
     leaving: Leaving,
     live: OnceCell<LiveSubscriptions>,
     verified: Verified,
     rates: Rates,
     /// The epoch of the last server found recent enough for JetStream.
     recent: AtomicU64,
+}
+
+/// A response to the request of a message.
+#[derive(Deserialize)]
+struct StoredMessage {
+    message: RawMessage,
 }
 
 impl Connection {
@@ -88,11 +110,13 @@ impl Connection {
         let jetstream = context.api_prefix(api.prefix()).build(client.clone());
         Self(Arc::new(ConnectionState {
             statistics: client.statistics(),
+            changes: Changes::watch(client.clone()),
             client,
             jetstream,
             api: Arc::new(api),
             fence: OnceCell::new(),
             inboxes: Inboxes::default(),
+            in_flight: InFlight::default(),
             leaving: Leaving::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
@@ -133,6 +157,13 @@ impl Connection {
     /// The current state of a stream, by its NATS name.
     pub(crate) async fn stream_info(&self, stream: &str) -> Result<stream::Info, Status> {
         self.ready_api()?.stream_info(stream).await.or_status()
+    }
+
+    /// When the message at this sequence was stored. Returns `None` if there is no such message.
+    pub(crate) async fn stored_at(&self, stream: &str, sequence: u64) -> Result<Option<DateTime>, Status> {
+        let get = self.api(format!("STREAM.MSG.GET.{stream}"), &json!({ "seq": sequence })).await;
+        let Some(StoredMessage { message }) = status::if_found(get)? else { return Ok(None) };
+        Ok(Some(message.time))
     }
 
     /// A handle of a bucket's stream, without a look-up.
@@ -176,6 +207,17 @@ impl Connection {
         self.0.api.subject(operation)
     }
 
+    /// The subject that stores what is published to this subject of a key-value bucket.
+    ///
+    /// Between a hub and its leaf nodes, servers pass on nothing of `$KV`: the subjects of another domain's buckets are
+    /// below the domain's API, as NATS clients have them (ADR-8).
+    pub(crate) fn kv_subject(&self, subject: String) -> String {
+        match self.0.api.prefix() {
+            "$JS.API" => subject,
+            prefix => format!("{prefix}.{subject}"),
+        }
+    }
+
     /// The streams recently verified to be their tenants'.
     pub(crate) fn verified(&self) -> &Verified {
         &self.0.verified
@@ -206,6 +248,71 @@ impl Connection {
         Err(Status::unavailable("the connection to NATS broke; what was sent may be lost"))
     }
 
+    /// Whether the call failed because the connection of this mark was lost.
+    pub(crate) fn is_reason(&self, mark: Mark, failure: &Status) -> bool {
+        matches!(failure.code(), Code::Unavailable | Code::DeadlineExceeded) && self.is_lost(mark)
+    }
+
+    /// Whether the connection of this mark was lost, even if there is another one.
+    pub(crate) fn is_lost(&self, mark: Mark) -> bool {
+        !self.mark().is_ok_and(|now| now == mark)
+    }
+
+    /// Waits until the connection of this mark is lost. Cancel safe.
+    pub(crate) async fn lost(&self, mark: Mark) {
+        let mut changes = self.0.changes.subscribe();
+        // It only fails after the watcher has ended, which lives as long as this.
+        while !self.is_lost(mark) && changes.changed().await.is_ok() {}
+    }
+
+    /// Waits until NATS is connected. UNAVAILABLE if it is not until then, or 2.5 s from now if that is later.
+    pub(crate) async fn restored(&self, until: Instant) -> Result<(), Status> {
+        let until = until.max(Instant::now() + RETURN);
+        let mut changes = self.0.changes.subscribe();
+        let restored = async { while self.mark().is_err() && changes.changed().await.is_ok() {} };
+        timeout_at(until, restored).await.map_err(|_| status::disconnected())
+    }
+
+    /// Runs what must not be done twice. UNAVAILABLE if the connection is lost meanwhile and it does not succeed soon.
+    pub(crate) async fn unless_lost<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = Result<T, Status>>>,
+    ) -> Result<T, Status> {
+        // Not connected: it fails by itself, or it needs no connection.
+        let Ok(mark) = self.mark() else { return work.await };
+        let given_up = async {
+            self.lost(mark).await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = given_up => Err(status::lost()),
+        }
+    }
+
+    /// Runs what may be done twice. If the connection is lost meanwhile, it is done again on the next one. UNAVAILABLE
+    /// if there is none within 2.5 s.
+    pub(crate) async fn repeat<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        loop {
+            let Ok(mark) = self.mark() else { return attempt().await };
+            let work = pin!(attempt());
+            let result = tokio::select! {
+                biased;
+                result = work => result,
+                () = self.lost(mark) => Err(status::lost()),
+            };
+            match result {
+                Err(status) if self.is_reason(mark, &status) => {}
+                result => return result,
+            }
+            self.restored(Instant::now()).await?;
+        }
+    }
+
     /// Whether a message to the server and back passes in time.
     pub(crate) async fn round_trip(&self) -> bool {
         let Ok(mark) = self.mark() else { return false };
@@ -226,9 +333,16 @@ impl Connection {
         self.0.inboxes.keep(inbox);
     }
 
-    /// Gives back pulled messages with a nak, so that they are redelivered at once.
-    pub(crate) fn give_back(&self, messages: Vec<Message>) {
-        self.0.leaving.leave(&self.0.client, messages, None);
+    /// The messages of a consumer that clients here have not acknowledged.
+    pub(crate) fn unacknowledged(&self, stream: &str, consumer: &str, all: bool) -> Arc<Unacknowledged> {
+        self.0.in_flight.of(stream, consumer, all)
+    }
+
+    /// Gives back messages with a nak, by their reply subjects, so that they are redelivered at once.
+    pub(crate) fn give_back(&self, messages: Vec<Subject>) {
+        if !messages.is_empty() {
+            self.0.leaving.leave(&self.0.client, messages, None);
+        }
     }
 
     /// Closes an inbox, and gives back the messages that still arrive there.

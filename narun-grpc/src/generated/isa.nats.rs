@@ -685,8 +685,9 @@ pub struct ConsumeMessagesRequest {
     /// The consumer.
     #[prost(string, tag = "4")]
     pub consumer_name: ::prost::alloc::string::String,
-    /// The most messages that are pulled from the consumer but not sent to the client. Zero or less means 100, more than 1000
-    /// means 1000. Messages sent but not acknowledged do not count: max_ack_pending of the consumer limits those.
+    /// The most messages that the client has, or that are on their way to it, and that are not acknowledged (AckMessage,
+    /// NakMessage, or the consumer's ack_wait is over). With ACK_NONE, the most that are on their way. Zero or less means 100,
+    /// more than 1000 means 1000.
     #[prost(int32, tag = "5")]
     pub max_in_flight: i32,
 }
@@ -1382,6 +1383,9 @@ pub mod nats_service_client {
     ///
     /// Two identity fields in each request name its user and organization. An unset field has the default of its type: empty,
     /// zero or false.
+    ///
+    /// A call in flight when the service loses its connection to NATS fails with UNAVAILABLE within 3 s, and may have been
+    /// done. Calls that only read are repeated if the service is connected again within 2.5 s.
     #[derive(Debug, Clone)]
     pub struct NatsServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1877,7 +1881,9 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "PublishToStream"));
             self.inner.unary(req, path, codec).await
         }
-        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes.
+        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes. No message comes twice in a
+        /// response, and the response is empty after max_wait, also while the consumer has max_ack_pending unacknowledged
+        /// messages. Goes on after NATS was disconnected, within max_wait.
         pub async fn pull_messages(
             &mut self,
             request: impl tonic::IntoRequest<super::PullMessagesRequest>,
@@ -1903,8 +1909,8 @@ pub mod nats_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Streams messages from a consumer as fast as the client reads them; no message is lost. Acknowledge them with
-        /// AckMessage, at any replica. When the client leaves, messages not sent yet are given back at once, and messages sent but
-        /// not acknowledged are redelivered after the consumer's ack_wait; with ACK_NONE, neither is redelivered. Ends with
+        /// AckMessage, at any replica: the client never has more than max_in_flight that are not. When the call ends, they are given
+        /// back at once, and redelivered to others; with ACK_NONE, messages not sent yet are lost. Ends with
         /// NOT_FOUND if the consumer is deleted, and with UNAVAILABLE if this replica stops. Resumes after NATS was
         /// disconnected.
         pub async fn consume_messages(
@@ -2101,7 +2107,8 @@ pub mod nats_service_client {
         /// Streams the last entry of one key or of each key, deletes included; then one entry with up_to_date set; then every
         /// change, once and in the order of revisions. A client that reads slowly gets the changes later, as far as the bucket
         /// keeps them: at least the last one of each key. Resumes after NATS was disconnected. Ends with NOT_FOUND if the bucket
-        /// does not exist or is deleted, and with UNAVAILABLE if this replica stops.
+        /// does not exist or is deleted, with ABORTED if it lost its last changes, such as a bucket in memory whose server
+        /// stopped, and with UNAVAILABLE if this replica stops.
         pub async fn kv_watch(
             &mut self,
             request: impl tonic::IntoRequest<super::KvWatchRequest>,
@@ -2507,7 +2514,9 @@ pub mod nats_service_server {
             tonic::Response<super::PublishToStreamResponse>,
             tonic::Status,
         >;
-        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes.
+        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes. No message comes twice in a
+        /// response, and the response is empty after max_wait, also while the consumer has max_ack_pending unacknowledged
+        /// messages. Goes on after NATS was disconnected, within max_wait.
         async fn pull_messages(
             &self,
             request: tonic::Request<super::PullMessagesRequest>,
@@ -2522,8 +2531,8 @@ pub mod nats_service_server {
             + std::marker::Send
             + 'static;
         /// Streams messages from a consumer as fast as the client reads them; no message is lost. Acknowledge them with
-        /// AckMessage, at any replica. When the client leaves, messages not sent yet are given back at once, and messages sent but
-        /// not acknowledged are redelivered after the consumer's ack_wait; with ACK_NONE, neither is redelivered. Ends with
+        /// AckMessage, at any replica: the client never has more than max_in_flight that are not. When the call ends, they are given
+        /// back at once, and redelivered to others; with ACK_NONE, messages not sent yet are lost. Ends with
         /// NOT_FOUND if the consumer is deleted, and with UNAVAILABLE if this replica stops. Resumes after NATS was
         /// disconnected.
         async fn consume_messages(
@@ -2590,7 +2599,8 @@ pub mod nats_service_server {
         /// Streams the last entry of one key or of each key, deletes included; then one entry with up_to_date set; then every
         /// change, once and in the order of revisions. A client that reads slowly gets the changes later, as far as the bucket
         /// keeps them: at least the last one of each key. Resumes after NATS was disconnected. Ends with NOT_FOUND if the bucket
-        /// does not exist or is deleted, and with UNAVAILABLE if this replica stops.
+        /// does not exist or is deleted, with ABORTED if it lost its last changes, such as a bucket in memory whose server
+        /// stopped, and with UNAVAILABLE if this replica stops.
         async fn kv_watch(
             &self,
             request: tonic::Request<super::KvWatchRequest>,
@@ -2679,6 +2689,9 @@ pub mod nats_service_server {
     ///
     /// Two identity fields in each request name its user and organization. An unset field has the default of its type: empty,
     /// zero or false.
+    ///
+    /// A call in flight when the service loses its connection to NATS fails with UNAVAILABLE within 3 s, and may have been
+    /// done. Calls that only read are repeated if the service is connected again within 2.5 s.
     #[derive(Debug)]
     pub struct NatsServiceServer<T> {
         inner: Arc<T>,
