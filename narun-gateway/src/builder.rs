@@ -81,9 +81,13 @@ impl GatewayBuilder {
         self
     }
 
-    /// How long a lost connection to NATS may take to be restored before requests that wait for a response get 502, and how
-    /// long after it is back "no responders" does not mean that a consumer is gone: consumers may connect later than the
-    /// gateway. Default 5 s, for which requests to an app without consumers get their 503 late.
+    /// How long a lost connection to NATS may take to be restored before requests that wait for a response get 502. Default
+    /// 5 s.
+    ///
+    /// It is also how long "no responders" does not mean that a consumer is gone, because its own connection may be lost:
+    /// after the gateway's connection was restored, and after a consumer that works on a request first missed a message. So
+    /// requests to a consumer that has died get their 502 later by this time, and requests to an app without consumers their
+    /// 503, after a reconnect.
     pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
         self.settings.reconnect_grace = grace;
         self

@@ -280,7 +280,7 @@ fn a_consumer_that_takes_a_lost_attempt_is_cancelled() {
 }
 
 #[test]
-fn a_consumer_is_probed_and_no_responders_fails_the_exchange() {
+fn a_consumer_is_probed_and_is_gone_if_it_stays_absent() {
     let mut caller = caller(true);
     caller.handle_frame(at(0), 0, working(), Some(CONSUMER));
     let mut now = at(0);
@@ -290,6 +290,15 @@ fn a_consumer_is_probed_and_no_responders_fails_the_exchange() {
         caller.handle_timeout(now);
         assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
         caller.handle_frame(now, 0, Frame::Credit(Credit::default()), Some(CONSUMER));
+    }
+    // Its own connection may be lost.
+    for _ in 0..10 {
+        caller.handle_no_responders(now, 0);
+        assert_open(&mut caller);
+        now = now + Duration::from_millis(500);
+        assert_eq!(caller.poll_timeout(), Some(now));
+        caller.handle_timeout(now);
+        assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
     }
     caller.handle_no_responders(now, 0);
     assert_fails(&mut caller, FailureKind::ConsumerGone);
