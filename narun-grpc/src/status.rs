@@ -25,6 +25,11 @@ pub(crate) fn disconnected() -> Status {
     Status::unavailable("no connection to NATS")
 }
 
+/// The connection to NATS was lost while a call waited for a response.
+pub(crate) fn lost() -> Status {
+    Status::unavailable("the connection to NATS was lost; the call may have been done")
+}
+
 /// A tenant has reached a quota.
 pub(crate) fn over_quota(what: &str, limit: impl std::fmt::Display) -> Status {
     Status::resource_exhausted(format!("over the limit of {limit} {what}"))
@@ -188,6 +193,11 @@ pub(crate) fn no_jetstream() -> Status {
 /// JetStream did not respond in time.
 pub(crate) fn jetstream_late() -> Status {
     Status::deadline_exceeded("JetStream did not respond in time")
+}
+
+/// JetStream did not respond to a look-up, as when there is no leader that could.
+pub(crate) fn silent() -> Status {
+    Status::unavailable("JetStream does not respond at the moment")
 }
 
 /// A consumer was deleted and created again while a call used it.

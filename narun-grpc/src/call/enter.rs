@@ -34,7 +34,7 @@ impl ServiceState {
             // Pinned in place: a moved future is copied, and takes its size once more.
             let work = pin!(async {
                 let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
-                request.run(&call).await
+                call.run(request).await
             });
             timeout_at(deadline, work.instrument(span.clone())).await
         };
@@ -58,7 +58,8 @@ impl ServiceState {
         let result = {
             let work = pin!(async {
                 let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
-                Ok((request.open(&call).await?, call.tally))
+                let items = call.connection().repeat(|| request.clone().open(&call)).await?;
+                Ok((items, call.tally))
             });
             timeout_at(deadline, work.instrument(span)).await
         };

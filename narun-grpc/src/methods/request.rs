@@ -30,7 +30,7 @@ impl Unary for pb::RequestRequest {
         // An inbox in the tenant's own subjects, so that a subscriber can reply with a Publish.
         let inbox = format!("_INBOX.{}", token());
         let message = call.outgoing(call.subject(&self.subject)?, &inbox, &BTreeMap::new(), self.data)?;
-        call.connection().mark()?;
+        let mark = call.connection().mark()?;
         let client = call.connection().client();
         let mut replies = client.subscribe(publish_subject(call.tenant(), &inbox)?).await.or_status()?;
         call.send(message).await?;
@@ -41,6 +41,7 @@ impl Unary for pb::RequestRequest {
                 return Ok(pb::RequestResponse { success: true, data: reply.payload, ..Default::default() });
             }
             Ok(None) => return Err(status::disconnected()),
+            Err(_) if call.connection().is_lost(mark) => return Err(status::lost()),
             Err(_) => "the request timed out",
         };
         Ok(pb::RequestResponse { error_message: error_message.to_owned(), ..Default::default() })
