@@ -19,6 +19,7 @@ use clap::Parser;
 use futures::future::BoxFuture;
 use narun_examples::http;
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_gateway::Peer;
 use narun_grpc::auth::TrustRequest;
@@ -73,7 +74,7 @@ async fn serve(nats_url: &str, address: String) -> anyhow::Result<()> {
         .merge(grpc.into_axum_router().reset_fallback());
 
     let listener = http::listen(&[address], "--listen").await?;
-    println!("ready {}", listener.local_addr()?);
+    say!("ready {}", listener.local_addr()?);
     let begun = shutdown.begun();
     http::serve(listener, app, async move {
         begun.await;
