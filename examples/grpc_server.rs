@@ -30,6 +30,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use narun_examples::http;
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, StaticTokens, TrustRequest};
 use narun_grpc::registrar::{Consul, Registration};
@@ -118,7 +119,7 @@ async fn serve(host: &str, settings: &Settings, authenticator: impl Authenticato
 
     let listener = http::listen(&[format!("{host}:{}", settings.grpc_port)], "GRPC_PORT").await?;
     let address = listener.local_addr()?;
-    println!("ready {address}");
+    say!("ready {address}");
     let consul = settings.consul.then(|| Consul::from_settings(settings, address.port()));
     let registration = consul.map(Registration::start);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
