@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use futures::Stream;
+use prost::Message;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -35,7 +36,7 @@ use crate::{Connection, Method, convert};
 /// A request with one response.
 pub(crate) trait Unary: Identified + Send {
     const METHOD: Method;
-    type Response;
+    type Response: Message;
 
     /// How long the request itself asks to wait, on top of the time that the work takes.
     fn patience(&self) -> Duration {
@@ -48,7 +49,7 @@ pub(crate) trait Unary: Identified + Send {
 /// A request with a stream of responses.
 pub(crate) trait Streaming: Identified + Send {
     const METHOD: Method;
-    type Item: Weighed + Send + 'static;
+    type Item: Message + Weighed + 'static;
     type Items: Stream<Item = Result<Self::Item, Status>> + Send + 'static;
 
     fn open(self, call: &MethodCall<'_>) -> impl Future<Output = Result<Self::Items, Status>> + Send;

@@ -40,6 +40,7 @@ pub use service::NatsService;
 pub use service::builder::NatsServiceBuilder;
 #[cfg(feature = "health")]
 pub use service::health::HealthWatch;
+pub use service::server::NatsServer;
 pub use settings::{Settings, SettingsError};
 pub use {async_nats, tonic};
 

@@ -34,6 +34,7 @@ pub(crate) struct ServiceState {
     /// The longest deadline that a client may set.
     pub(crate) longest: Duration,
     pub(crate) message_limit: usize,
+    pub(crate) response_limit: usize,
     /// Headers of NATS's own that clients may set, in lower case.
     pub(crate) allowed_headers: HashSet<String>,
     pub(crate) queue: QueueLimits,

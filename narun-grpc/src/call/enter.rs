@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::Stream;
 use http::Extensions;
 use narun_core::fields::grpc_timeout;
+use prost::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
@@ -34,7 +35,7 @@ impl ServiceState {
             // Pinned in place: a moved future is copied, and takes its size once more.
             let work = pin!(async {
                 let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
-                request.run(&call).await
+                self.fitting(request.run(&call).await?)
             });
             timeout_at(deadline, work.instrument(span.clone())).await
         };
@@ -66,7 +67,8 @@ impl ServiceState {
             Ok((items, tally)) => {
                 // An open response stream has no deadline unless the client set one.
                 let sleep = asked.map(|_| Box::pin(tokio::time::sleep_until(deadline)));
-                Ok(Response::new(Box::pin(Recorded { items: Box::pin(items), sleep, tally, record })))
+                let state = self.clone();
+                Ok(Response::new(Box::pin(Recorded { state, items: Box::pin(items), sleep, tally, record })))
             }
             Err(status) => {
                 record.ends(status.code());
@@ -122,6 +124,14 @@ impl ServiceState {
         result.map(Response::new)
     }
 
+    /// Fails if a response is larger than clients take.
+    fn fitting<T: Message>(&self, response: T) -> Result<T, Status> {
+        match response.encoded_len() {
+            size if size > self.response_limit => Err(status::response_too_large(size, self.response_limit)),
+            _ => Ok(response),
+        }
+    }
+
     /// What is known of a call before its request is read.
     fn unidentified<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> AuthRequest<'a> {
         let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
@@ -170,19 +180,21 @@ pub(crate) async fn next_of<R>(messages: &mut tonic::Streaming<R>) -> Result<Opt
 
 /// A stream of responses, recorded until it ends or is dropped.
 struct Recorded<S> {
+    state: Arc<ServiceState>,
     items: Pin<Box<S>>,
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,
     tally: Arc<Tally>,
     record: CallRecord,
 }
 
-impl<T: Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recorded<S> {
+impl<T: Message + Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recorded<S> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let late = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
         let item =
             if late { Poll::Ready(Some(Err(status::late()))) } else { self.items.as_mut().poll_next(cx) };
+        let item = item.map(|item| item.map(|item| self.state.fitting(item?)));
         match &item {
             Poll::Ready(Some(Ok(item))) => {
                 self.tally.sent.add(1, item.weight());

@@ -220,7 +220,7 @@ impl Unary for pb::KvKeysRequest {
         let store = call.connection().jetstream()?.get_key_value(&bucket.name).await;
         let store = store.map_err(|error| failed(&error))?;
         let mut names = store.keys().await.map_err(|error| failed(&error))?;
-        let (mut keys, mut room) = (Vec::new(), call.state.message_limit);
+        let (mut keys, mut room) = (Vec::new(), call.state.response_limit);
         while let Some(key) = names.next().await {
             // A name that is no escaped key was put by another client of the account: skipped.
             let Some(key) = unescape_key(&key.map_err(|error| failed(&error))?) else { continue };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -23,8 +24,9 @@ const WAIT: Duration = Duration::from_secs(1);
 /// How long the end of a pull may be late.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// The room in a response for a message's fields other than its payload.
+/// What a message takes in a response besides its bytes in NATS, at most: fields of its own, and more for each header.
 const OVERHEAD: usize = 256;
+const HEADER_OVERHEAD: usize = 8;
 
 impl Unary for pb::PullMessagesRequest {
     const METHOD: Method = Method::PullMessages;
@@ -42,7 +44,7 @@ impl Unary for pb::PullMessagesRequest {
         let wait = self.patience().min(call.time_to_wait());
         let consumer = consumer_name(&self.consumer_name)?;
         let stream = call.owned_stream(&self.stream_name).await?;
-        let mut pull = Pull::open(call.connection(), call.state.message_limit, &stream, consumer).await?;
+        let mut pull = Pull::open(call.connection(), call.state.response_limit, &stream, consumer).await?;
         let deadline = Instant::now() + wait;
 
         // First the messages that wait already; only if there are none, wait for one. The server ends both pulls by
@@ -84,10 +86,14 @@ async fn take(
         };
         match PullStatus::of(&message) {
             None => {
-                let size = message.length + OVERHEAD;
+                let headers = message.headers.as_ref().map_or(0, HeaderMap::len);
+                let size = message.length + OVERHEAD + HEADER_OVERHEAD * headers;
                 let fits = size <= pull.room || taken.0.is_empty();
                 pull.room = pull.room.saturating_sub(size);
-                taken.0.push(message);
+                match fits {
+                    true => taken.0.push(message),
+                    false => pull.connection.give_back(vec![message]),
+                }
                 if let Due::AtOnce(due) = &mut pull.due {
                     *due = due.saturating_sub(1);
                 }

@@ -45,7 +45,7 @@ pub(crate) struct PullLimits {
 impl PullLimits {
     /// The limits of the service, with at most this many messages.
     pub(crate) fn of(state: &ServiceState, messages: usize) -> Self {
-        let (queue, largest) = (state.queue, state.message_limit);
+        let (queue, largest) = (state.queue, state.response_limit);
         let messages = messages.min(queue.messages).max(1);
         Self { messages, bytes: queue.bytes.max(LEAST_BYTES).min(largest), largest }
     }

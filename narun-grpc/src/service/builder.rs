@@ -22,8 +22,11 @@ use crate::{BucketSettings, Connection};
 /// The upper limit of `longest_timeout`: instants have a range.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The default limit of a gRPC message, in both directions.
+/// The default limit of a request's message.
 const MESSAGE_LIMIT: usize = 16 << 20;
+
+/// The default limit of a response's message: clients take 4 MiB by default.
+const RESPONSE_LIMIT: usize = (4 << 20) - (64 << 10);
 
 impl NatsService {
     /// Configures a service on this client. Credentials, TLS and reconnecting are the client's own. An
@@ -45,6 +48,7 @@ impl NatsService {
                 timeout: Duration::from_secs(30),
                 longest: Duration::from_secs(300),
                 message_limit: MESSAGE_LIMIT,
+                response_limit: RESPONSE_LIMIT,
                 allowed_headers: None,
                 ack_token_key: None,
                 queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
@@ -74,6 +78,7 @@ struct Options {
     timeout: Duration,
     longest: Duration,
     message_limit: usize,
+    response_limit: usize,
     allowed_headers: Option<HashSet<String>>,
     ack_token_key: Option<Vec<u8>>,
     queue: QueueLimits,
@@ -142,9 +147,19 @@ impl<A> NatsServiceBuilder<A> {
         self
     }
 
-    /// Sets the limit of a gRPC message in bytes, in both directions. Default: 16 MiB.
+    /// Sets the limit of a message of a request in bytes. Default: 16 MiB. A larger one is RESOURCE_EXHAUSTED.
     pub const fn message_limit(mut self, bytes: usize) -> Self {
         self.options.message_limit = bytes;
+        self
+    }
+
+    /// Sets the limit of a message of a response in bytes. Default: 4 MiB less 64 KiB, as clients take 4 MiB unless they
+    /// are configured otherwise.
+    ///
+    /// PullMessages returns fewer messages then, and leaves the others in the stream. A larger object is
+    /// FAILED_PRECONDITION, as ObjectDownload has no such limit. Any other larger response is RESOURCE_EXHAUSTED.
+    pub const fn response_limit(mut self, bytes: usize) -> Self {
+        self.options.response_limit = bytes;
         self
     }
 
@@ -210,6 +225,7 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             timeout: options.timeout,
             longest: options.longest.min(FAR),
             message_limit: options.message_limit,
+            response_limit: options.response_limit,
             allowed_headers: options.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: options.queue,
             kv_buckets: options.kv_buckets,

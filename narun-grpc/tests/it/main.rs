@@ -27,6 +27,7 @@ mod reflection;
 mod registrar;
 mod request;
 mod restarts;
+mod sizes;
 mod statistics;
 mod streams;
 mod subscribe;

@@ -143,7 +143,7 @@ async fn a_batch_fits_a_response() {
     for _ in 0..10 {
         store(&storing.client, &user, &"x".repeat(10_000)).await;
     }
-    let service = Service::with(|builder| builder.message_limit(64 << 10)).await;
+    let service = Service::with(|builder| builder.response_limit(64 << 10)).await;
     let mut sequences = Vec::new();
     for _ in 0..2 {
         let messages = pulled(&service.client, &user, 10).await;
