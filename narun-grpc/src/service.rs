@@ -33,7 +33,7 @@ impl NatsService {
     ///
     /// Messages are limited to [`message_limit`](crate::NatsServiceBuilder::message_limit) and
     /// [`response_limit`](crate::NatsServiceBuilder::response_limit). With the feature `gzip`, compressed requests are
-    /// accepted, and responses are compressed for clients that accept that.
+    /// accepted, and [`compress_responses`](crate::NatsServiceBuilder::compress_responses) compresses responses.
     #[must_use]
     pub fn into_server(self) -> NatsServer {
         NatsServer::new(self)

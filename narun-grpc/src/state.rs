@@ -35,6 +35,8 @@ pub(crate) struct ServiceState {
     pub(crate) longest: Duration,
     pub(crate) message_limit: usize,
     pub(crate) response_limit: usize,
+    #[cfg(feature = "gzip")]
+    pub(crate) compress_responses: bool,
     /// Headers of NATS's own that clients may set, in lower case.
     pub(crate) allowed_headers: HashSet<String>,
     pub(crate) queue: QueueLimits,

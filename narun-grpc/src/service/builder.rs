@@ -49,6 +49,8 @@ impl NatsService {
                 longest: Duration::from_secs(300),
                 message_limit: MESSAGE_LIMIT,
                 response_limit: RESPONSE_LIMIT,
+                #[cfg(feature = "gzip")]
+                compress_responses: false,
                 allowed_headers: None,
                 ack_token_key: None,
                 queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
@@ -79,6 +81,8 @@ struct Options {
     longest: Duration,
     message_limit: usize,
     response_limit: usize,
+    #[cfg(feature = "gzip")]
+    compress_responses: bool,
     allowed_headers: Option<HashSet<String>>,
     ack_token_key: Option<Vec<u8>>,
     queue: QueueLimits,
@@ -163,6 +167,16 @@ impl<A> NatsServiceBuilder<A> {
         self
     }
 
+    /// Sets whether responses are compressed for clients that accept that. Default: false.
+    ///
+    /// Compression of large responses takes many times longer than sending them, and the calls of other clients wait in
+    /// the meantime: only for responses of text over slow networks.
+    #[cfg(feature = "gzip")]
+    pub const fn compress_responses(mut self, compress: bool) -> Self {
+        self.options.compress_responses = compress;
+        self
+    }
+
     /// Sets which headers that begin with `Nats-` or `KV-` clients may set; all others are refused. Case is ignored.
     /// Default: `Nats-Msg-Id`.
     pub fn allowed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
@@ -226,6 +240,8 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             longest: options.longest.min(FAR),
             message_limit: options.message_limit,
             response_limit: options.response_limit,
+            #[cfg(feature = "gzip")]
+            compress_responses: options.compress_responses,
             allowed_headers: options.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: options.queue,
             kv_buckets: options.kv_buckets,

@@ -21,13 +21,16 @@ impl NatsServer {
     pub(super) fn new(service: NatsService) -> Self {
         let state = &service.0;
         let (message_limit, response_limit) = (state.message_limit, state.response_limit);
+        #[cfg(feature = "gzip")]
+        let compress_responses = state.compress_responses;
         let inner = NatsServiceServer::new(service)
             .max_decoding_message_size(message_limit)
             .max_encoding_message_size(response_limit);
         #[cfg(feature = "gzip")]
         let inner = {
             use tonic::codec::CompressionEncoding::Gzip;
-            inner.accept_compressed(Gzip).send_compressed(Gzip)
+            let inner = inner.accept_compressed(Gzip);
+            if compress_responses { inner.send_compressed(Gzip) } else { inner }
         };
         Self { inner, message_limit }
     }
