@@ -1,3 +1,4 @@
+mod control;
 mod fence;
 mod inboxes;
 mod leaving;
@@ -27,6 +28,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tonic::Status;
 
+pub(crate) use self::control::ControlKey;
 use self::fence::Fence;
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
@@ -241,8 +243,8 @@ impl Connection {
     }
 
     /// The live subscriptions of this connection.
-    pub(crate) async fn live(&self) -> Result<&LiveSubscriptions, Status> {
-        self.0.live.get_or_try_init(|| LiveSubscriptions::open(&self.0.client)).await
+    pub(crate) async fn live(&self, key: &ControlKey) -> Result<&LiveSubscriptions, Status> {
+        self.0.live.get_or_try_init(|| LiveSubscriptions::open(&self.0.client, key)).await
     }
 }
 

@@ -16,6 +16,7 @@ use self::recent::RecentDeliveries;
 use self::tally::Tallies;
 use crate::audit::AuditSink;
 use crate::auth::Authenticator;
+use crate::connection::ControlKey;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
 use crate::{BucketSettings, Connection};
@@ -43,6 +44,7 @@ pub(crate) struct ServiceState {
     pub(crate) kv_buckets: BucketSettings,
     pub(crate) object_buckets: BucketSettings,
     pub(crate) tokens: AckTokens,
+    pub(crate) control: ControlKey,
     pub(crate) recent: RecentDeliveries,
     /// True once live subscriptions are to end.
     pub(crate) stopping: watch::Sender<bool>,

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::NatsService;
 use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
+use crate::connection::ControlKey;
 use crate::metrics::Metrics;
 use crate::state::ack_tokens::AckTokens;
 use crate::state::recent::RecentDeliveries;
@@ -185,10 +186,12 @@ impl<A> NatsServiceBuilder<A> {
         self
     }
 
-    /// Sets the secret that acknowledgement tokens are signed with. Default: a random one.
+    /// Sets the secret that acknowledgement tokens and messages between replicas are signed with. Default: a random one.
     ///
-    /// Replicas with the same secret accept each other's tokens. Without, messages of another replica can still be
-    /// acknowledged by sequence, on consumers with explicit acknowledgements.
+    /// Replicas with the same secret accept each other's tokens, and an Unsubscribe ends subscriptions at all of them.
+    /// Without, it ends those of its own replica only, and messages of another replica can still be acknowledged by
+    /// sequence, on consumers with explicit acknowledgements. The clocks of the replicas must not differ by more than
+    /// 30 s.
     pub fn ack_token_key(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.options.ack_token_key = Some(key.into());
         self
@@ -225,6 +228,7 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             Some(domain) => Connection::with_domain(client, domain),
             None => Connection::new(client),
         };
+        let key = options.ack_token_key.unwrap_or_else(|| rand::random::<[u8; 32]>().into());
         let (scope, quotas) = (options.scope, options.quotas);
         let shared =
             || Box::new(SharedAccount { connection: connection.clone(), scope, quotas }) as Box<dyn Tenancy>;
@@ -246,7 +250,8 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             queue: options.queue,
             kv_buckets: options.kv_buckets,
             object_buckets: options.object_buckets,
-            tokens: AckTokens::new(options.ack_token_key),
+            tokens: AckTokens::new(&key),
+            control: ControlKey::new(&key),
             recent: RecentDeliveries::default(),
             stopping: watch::Sender::new(false),
         }))

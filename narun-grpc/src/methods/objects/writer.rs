@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::bucket::Bucket;
 use crate::Connection;
-use crate::random::token;
+use crate::random::{inbox, token};
 use crate::status::{IntoStatus, OrStatus};
 
 /// How many chunks may be on their way to JetStream: 2 MiB.
@@ -81,6 +81,6 @@ impl Drop for Writer {
         let client = connection.client();
         let (subject, request) = bucket.purge(id);
         let (subject, request) = (connection.api_subject(&subject), request.to_string().into());
-        let _ = client.publish_with_reply(subject, client.new_inbox(), request).now_or_never();
+        let _ = client.publish_with_reply(subject, inbox(client), request).now_or_never();
     }
 }
