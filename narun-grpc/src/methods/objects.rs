@@ -129,15 +129,17 @@ impl Streaming for pb::ObjectGetRequest {
         };
         // Other clients may have written larger chunks than fit a response.
         let piece = call.state.response_limit.saturating_sub(DATA_OVERHEAD).max(1);
-        let chunks =
-            futures::stream::try_unfold((reader, Bytes::new()), async move |(mut reader, mut rest)| {
+        let chunks = futures::stream::try_unfold(
+            (reader, Bytes::new()),
+            move |(mut reader, mut rest): (Reader, Bytes)| async move {
                 if rest.is_empty() {
                     let Some(chunk) = reader.next().await? else { return Ok(None) };
                     rest = chunk;
                 }
                 let data = rest.split_to(rest.len().min(piece));
                 Ok(Some((pb::ObjectChunk { data, ..Default::default() }, (reader, rest))))
-            });
+            },
+        );
         Ok(futures::stream::iter([Ok(first)]).chain(chunks).boxed())
     }
 }

@@ -56,8 +56,8 @@ async fn small_messages_fit_with_all_that_belongs_to_them() {
 #[tokio::test]
 async fn a_larger_object_is_downloaded_instead() {
     let (mut service, user) = (Service::start().await, new_user());
-    service.client.object_put(objects::put(&user, "small", &text(4_000_000))).await.unwrap();
-    service.client.object_put(objects::put(&user, "large", &text(6 << 20))).await.unwrap();
+    service.client.object_put(objects::put(&user, "small", text(4_000_000))).await.unwrap();
+    service.client.object_put(objects::put(&user, "large", text(6 << 20))).await.unwrap();
     let get = |name: &str| ObjectGetRequest {
         user_id: user.clone(),
         bucket: "b".into(),
