@@ -9,7 +9,7 @@
 //! of `NATS_USERNAME` and so on. Without `NATS_URLS` it runs a private nats-server. It serves from when it is connected.
 //!
 //! By default it does not authenticate its clients, and so listens on 127.0.0.1 only. To be reached from elsewhere
-//! (`--host 0.0.0.0`) it should: with `--jwt-secret`, or with `--tokens FILE`, which has a token and its user in each
+//! (`--host 0.0.0.0`) it should: with `--jwt-secret` or `--jwt-jwks FILE`, or with `--tokens FILE`, which has a token and its user in each
 //! line:
 //!
 //! ```text
@@ -31,7 +31,7 @@ use clap::Parser;
 use narun_examples::http;
 use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
-use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, StaticTokens, TrustRequest};
+use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, RequiredClaims, StaticTokens, TrustRequest};
 use narun_grpc::registrar::{Consul, Registration};
 use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, Settings};
 use tonic::transport::Server;
@@ -56,6 +56,21 @@ struct Args {
     /// Authenticates callers by JSON Web Tokens signed with this secret (HS256), of 32 bytes or more.
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, conflicts_with = "tokens")]
     jwt_secret: Option<String>,
+    /// Authenticates callers by JSON Web Tokens signed with a key of the JSON Web Key Set in this file, which is read again.
+    #[arg(long, env = "JWT_JWKS", conflicts_with_all = ["tokens", "jwt_secret"])]
+    jwt_jwks: Option<PathBuf>,
+    /// The issuer that JSON Web Tokens must have.
+    #[arg(long, env = "JWT_ISSUER")]
+    jwt_issuer: Option<String>,
+    /// The audience that JSON Web Tokens must have.
+    #[arg(long, env = "JWT_AUDIENCE")]
+    jwt_audience: Option<String>,
+    /// Accepts JSON Web Tokens of any issuer if there is no --jwt-issuer.
+    #[arg(long, conflicts_with = "jwt_issuer")]
+    jwt_any_issuer: bool,
+    /// Accepts JSON Web Tokens for any audience if there is no --jwt-audience.
+    #[arg(long, conflicts_with = "jwt_audience")]
+    jwt_any_audience: bool,
     /// Authenticates callers by the tokens in this file.
     #[arg(long)]
     tokens: Option<PathBuf>,
@@ -75,11 +90,19 @@ async fn run(args: Args) -> anyhow::Result<()> {
         settings.nats_urls = vec![nats.url().to_owned()];
         private = Some(nats);
     }
-    let served = match (&args.jwt_secret, &args.tokens) {
-        (Some(secret), _) if secret.len() < SECRET => bail!("--jwt-secret is shorter than {SECRET} bytes"),
-        (Some(secret), _) => serve(&args.host, &settings, JsonWebTokens::hs256(secret.as_bytes())).await,
-        (None, Some(file)) => serve(&args.host, &settings, read_tokens(file)?).await,
-        (None, None) => serve(&args.host, &settings, TrustRequest::new()).await,
+    let served = match (&args.jwt_secret, &args.jwt_jwks, &args.tokens) {
+        (Some(secret), ..) if secret.len() < SECRET => bail!("--jwt-secret is shorter than {SECRET} bytes"),
+        (Some(secret), ..) => {
+            let tokens = JsonWebTokens::hs256(secret.as_bytes(), required_claims(&args)?);
+            serve(&args.host, &settings, tokens).await
+        }
+        (None, Some(file), _) => {
+            let tokens = JsonWebTokens::jwks_file(file, required_claims(&args)?);
+            let tokens = tokens.with_context(|| format!("cannot use {}", file.display()))?;
+            serve(&args.host, &settings, tokens).await
+        }
+        (None, None, Some(file)) => serve(&args.host, &settings, read_tokens(file)?).await,
+        (None, None, None) => serve(&args.host, &settings, TrustRequest::new()).await,
     };
     let stopped = private.map_or(Ok(()), Nats::stop);
     served.and(stopped)
@@ -141,6 +164,19 @@ async fn serve(host: &str, settings: &Settings, authenticator: impl Authenticato
         () = too_late => tracing::warn!("calls are still in flight, and are aborted"),
     }
     Ok(())
+}
+
+/// Issuer and audience must be set, or switched off: another service may have tokens of the same key.
+fn required_claims(args: &Args) -> anyhow::Result<RequiredClaims> {
+    let (any_issuer, any_audience) = (args.jwt_any_issuer, args.jwt_any_audience);
+    Ok(match (&args.jwt_issuer, &args.jwt_audience) {
+        (Some(issuer), Some(audience)) => RequiredClaims::new(issuer, audience),
+        (Some(issuer), None) if any_audience => RequiredClaims::issuer(issuer),
+        (None, Some(audience)) if any_issuer => RequiredClaims::audience(audience),
+        (None, None) if any_issuer && any_audience => RequiredClaims::any(),
+        (None, _) if !any_issuer => bail!("tokens need --jwt-issuer, or --jwt-any-issuer"),
+        _ => bail!("tokens need --jwt-audience, or --jwt-any-audience"),
+    })
 }
 
 /// Reads lines of a token and a user. Empty lines, and lines that begin with `#`, are skipped.

@@ -7,6 +7,7 @@
 pub(crate) mod buckets;
 pub(crate) mod consumers;
 pub(crate) mod enter;
+mod expiry;
 mod identified;
 pub(crate) mod live;
 pub(crate) mod outgoing;
@@ -17,7 +18,7 @@ pub(crate) mod streams;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
 use futures::Stream;
@@ -68,6 +69,8 @@ pub(crate) struct MethodCall<'a> {
     pub(crate) state: &'a Arc<ServiceState>,
     pub(crate) space: Space,
     pub(crate) tally: Arc<Tally>,
+    /// When the credential of the caller ends.
+    until: Option<SystemTime>,
     deadline: Instant,
     record: &'a CallRecord,
 }

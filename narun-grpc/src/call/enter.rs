@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::BoxFuture;
 use http::Extensions;
 use narun_core::fields::grpc_timeout;
 use prost::Message;
@@ -12,6 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span, field, info_span};
 
+use super::expiry::expiry;
 use super::identified::Identified;
 use super::record::CallRecord;
 use super::{MethodCall, Responses, Streaming, Unary, Weighed};
@@ -58,17 +60,26 @@ impl ServiceState {
         let span = span(R::METHOD);
         let result = {
             let work = pin!(async {
-                let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
-                Ok((request.open(&call).await?, call.tally))
+                let auth = identified(unidentified, &request);
+                let call = self.enter(&auth, deadline, &mut record).await?;
+                let expiry = call.until.map(|until| expiry(self, &auth, until));
+                Ok((request.open(&call).await?, call.tally, expiry))
             });
             timeout_at(deadline, work.instrument(span)).await
         };
         match result.unwrap_or_else(|_| Err(status::late())) {
-            Ok((items, tally)) => {
+            Ok((items, tally, expiry)) => {
                 // An open response stream has no deadline unless the client set one.
                 let sleep = asked.map(|_| Box::pin(tokio::time::sleep_until(deadline)));
                 let state = self.clone();
-                Ok(Response::new(Box::pin(Recorded { state, items: Box::pin(items), sleep, tally, record })))
+                Ok(Response::new(Box::pin(Recorded {
+                    state,
+                    items: Box::pin(items),
+                    sleep,
+                    expiry,
+                    tally,
+                    record,
+                })))
             }
             Err(status) => {
                 record.ends(status.code());
@@ -96,7 +107,13 @@ impl ServiceState {
             let auth = identified(unidentified, &first);
             record.is_about(&auth, || first.resource());
             let call = self.enter(&auth, deadline, &mut record).await?;
-            work(&call, first, messages).await
+            match call.until.map(|until| expiry(self, &auth, until)) {
+                None => work(&call, first, messages).await,
+                Some(expiry) => tokio::select! {
+                    result = work(&call, first, messages) => result,
+                    status = expiry => Err(status),
+                },
+            }
         };
         let work = work.instrument(span(method));
         let result = match asked {
@@ -155,7 +172,7 @@ impl ServiceState {
         principal.check(auth.user_id, auth.organization_id)?;
         let space = self.tenancy.space(&principal, auth.user_id, auth.organization_id).await?;
         let tally = self.tallies.of(&space.tenant);
-        Ok(MethodCall { state: self, space, tally, deadline, record })
+        Ok(MethodCall { state: self, space, tally, until: principal.end(), deadline, record })
     }
 }
 
@@ -183,6 +200,7 @@ struct Recorded<S> {
     state: Arc<ServiceState>,
     items: Pin<Box<S>>,
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+    expiry: Option<BoxFuture<'static, Status>>,
     tally: Arc<Tally>,
     record: CallRecord,
 }
@@ -192,8 +210,12 @@ impl<T: Message + Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recor
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let late = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        let item =
-            if late { Poll::Ready(Some(Err(status::late()))) } else { self.items.as_mut().poll_next(cx) };
+        let expired = self.expiry.as_mut().map_or(Poll::Pending, |expiry| expiry.as_mut().poll(cx));
+        let item = match expired {
+            Poll::Ready(status) => Poll::Ready(Some(Err(status))),
+            Poll::Pending if late => Poll::Ready(Some(Err(status::late()))),
+            Poll::Pending => self.items.as_mut().poll_next(cx),
+        };
         let item = item.map(|item| item.map(|item| self.state.fitting(item?)));
         match &item {
             Poll::Ready(Some(Ok(item))) => {

@@ -11,6 +11,7 @@ mod consume;
 mod consumers;
 mod events;
 mod every;
+mod expiry;
 mod health;
 mod hostile;
 mod isolation;
