@@ -195,6 +195,11 @@ pub(crate) fn jetstream_late() -> Status {
     Status::deadline_exceeded("JetStream did not respond in time")
 }
 
+/// JetStream did not respond to a look-up, as when there is no leader that could.
+pub(crate) fn silent() -> Status {
+    Status::unavailable("JetStream does not respond at the moment")
+}
+
 /// A consumer was deleted and created again while a call used it.
 pub(crate) fn replaced() -> Status {
     Status::aborted("the stream or consumer was created again meanwhile")

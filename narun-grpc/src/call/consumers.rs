@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::Info;
 use async_nats::jetstream::stream::ClusterInfo;
 use tokio::time::timeout;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::call::MethodCall;
 use crate::status;
@@ -39,13 +39,9 @@ impl MethodCall<'_> {
     }
 
     /// The failure of a call to which JetStream had no responders, by a look-up: the stream or consumer does not exist,
-    /// was created again, or has no leader at the moment.
-    pub(crate) async fn unanswered<T>(&self, look: impl Future<Output = Result<T, Status>>) -> Status {
-        let known = [Code::NotFound, Code::FailedPrecondition, Code::Aborted];
-        match timeout(LOOK.min(self.time_to_wait()), look).await {
-            Ok(Err(status)) if known.contains(&status.code()) => status,
-            _ => status::no_leader(),
-        }
+    /// was created again, or has no leader at the moment. DEADLINE_EXCEEDED if the call has no time for the look-up.
+    pub(crate) async fn unanswered(&self, look: impl Future<Output = Result<(), Status>>) -> Status {
+        found_out(self.time_to_wait(), look).await
     }
 
     /// As [`unanswered`](Self::unanswered), for a consumer by its NATS names.
@@ -68,7 +64,47 @@ impl MethodCall<'_> {
     }
 }
 
+/// The failure that the look-up finds. `left` is the time that the call has.
+async fn found_out(left: Duration, look: impl Future<Output = Result<(), Status>>) -> Status {
+    match timeout(LOOK.min(left), look).await {
+        Ok(Err(status)) => status,
+        Ok(Ok(())) => status::no_leader(),
+        Err(_) if left <= LOOK => status::late(),
+        Err(_) => status::silent(),
+    }
+}
+
 /// Fails without a cluster: there are no elections, so another call has deleted and created what did not respond.
 fn has_leader_elections(cluster: Option<&ClusterInfo>) -> Result<(), Status> {
     cluster.map(|_| ()).ok_or_else(status::replaced)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tonic::Code;
+
+    use super::{Duration, LOOK, Status, found_out};
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_failure_is_what_the_look_up_finds() {
+        assert_eq!(found_out(LONG, ready(Ok(()))).await.message(), "there is no leader at the moment");
+        for code in [Code::NotFound, Code::Aborted, Code::Unavailable, Code::PermissionDenied] {
+            let found = found_out(LONG, ready(Err(Status::new(code, "found")))).await;
+            assert_eq!((found.code(), found.message()), (code, "found"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_without_a_response_names_no_leader() {
+        for left in [Duration::ZERO, Duration::from_millis(90), LOOK] {
+            assert_eq!(found_out(left, pending()).await.code(), Code::DeadlineExceeded, "{left:?}");
+        }
+        let silent = found_out(LONG, pending()).await;
+        assert_eq!(silent.code(), Code::Unavailable);
+        assert_eq!(silent.message(), "JetStream does not respond at the moment");
+    }
 }
