@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::SystemTime;
 
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -50,7 +51,8 @@ impl Authenticator for CertificateSubject {
 
 fn principal(der: &[u8]) -> Option<Principal> {
     let certificate = Certificate::from_der(der).ok()?.tbs_certificate;
-    let (subject, end) = (certificate.subject, certificate.validity.not_after.to_system_time());
+    let end = SystemTime::UNIX_EPOCH.checked_add(certificate.validity.not_after.to_unix_duration())?;
+    let subject = certificate.subject;
     let (mut users, mut organizations) = (Vec::new(), Vec::new());
     for attribute in subject.0.iter().flat_map(|name| name.0.iter()) {
         let value = || {
