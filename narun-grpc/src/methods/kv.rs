@@ -144,7 +144,7 @@ impl Unary for pb::KvPutRequest {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let (subject, size) = (bucket.subject(&self.key)?, self.value.len());
         let expected = expected(self.expected_revision)?;
-        call.check_stored_bytes(size).await?;
+        call.check_stored_message(&subject, size).await?;
         let revision = match expected {
             // Boxed: it stores twice, and would make the future of every put larger.
             Some(0) => Box::pin(call.create(&bucket, subject, self.value)).await?,

@@ -24,6 +24,7 @@ mod messages;
 mod mtls;
 mod objects;
 mod publish;
+mod quotas;
 mod reflection;
 mod registrar;
 mod request;
