@@ -62,7 +62,20 @@ pub trait Authenticator: Send + Sync + 'static {
     /// The status that the client receives: [`Code::Unauthenticated`](tonic::Code::Unauthenticated), or
     /// [`Code::Unavailable`](tonic::Code::Unavailable) if the check is not possible at the moment.
     async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status>;
+
+    /// Whether [`authenticate`](Self::authenticate) reads the user or the organization that the request names. Default:
+    /// true.
+    ///
+    /// If not, it is called before the message of the request is read, with empty ids, so that a caller without
+    /// credentials takes no memory. The audit record of a refused call has no ids and no resource then.
+    fn reads_ids(&self) -> bool {
+        true
+    }
 }
+
+/// A principal that was authenticated before the message was read: an extension of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Authenticated(pub(crate) Principal);
 
 /// What an [`Authenticator`] sees of a call.
 #[derive(Clone, Copy)]

@@ -145,4 +145,8 @@ impl Authenticator for JsonWebTokens {
         let organizations = claims.organization_id.into_iter().chain(claims.org_ids);
         Ok(organizations.fold(principal, Principal::organization))
     }
+
+    fn reads_ids(&self) -> bool {
+        false
+    }
 }

@@ -47,6 +47,10 @@ impl Authenticator for CertificateSubject {
         let certificate = certificates.first().and_then(|der| principal(der));
         certificate.ok_or_else(|| Status::unauthenticated("the client certificate names no user"))
     }
+
+    fn reads_ids(&self) -> bool {
+        false
+    }
 }
 
 fn principal(der: &[u8]) -> Option<Principal> {

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,7 +18,7 @@ use super::expiry::expiry;
 use super::identified::Identified;
 use super::record::CallRecord;
 use super::{MethodCall, Responses, Streaming, Unary, Weighed};
-use crate::auth::AuthRequest;
+use crate::auth::{AuthRequest, Authenticated, Principal};
 use crate::state::ServiceState;
 use crate::state::tally::Tally;
 use crate::{Method, SERVICE, status};
@@ -141,6 +142,34 @@ impl ServiceState {
         result.map(Response::new)
     }
 
+    /// When the message of a request must have arrived, and the peer.
+    pub(crate) fn arrival(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+    ) -> (Instant, Option<SocketAddr>) {
+        let asked = grpc_timeout(metadata.as_ref()).unwrap_or(self.longest);
+        let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
+        (Instant::now() + asked.min(self.longest), peer)
+    }
+
+    /// Authenticates the caller before the message is read.
+    pub(crate) async fn authenticate_early(
+        self: &Arc<Self>,
+        method: Method,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+    ) -> Result<Principal, Status> {
+        let auth = self.unidentified(metadata, extensions);
+        let deadline = self.deadline(grpc_timeout(metadata.as_ref()), Duration::ZERO);
+        let result = timeout_at(deadline, self.authenticator.authenticate(&auth)).await;
+        let result = result.unwrap_or_else(|_| Err(status::late()));
+        if let Err(status) = &result {
+            CallRecord::begin(self, method, &auth, String::new).ends(status.code());
+        }
+        result
+    }
+
     /// Fails if a response is larger than clients take.
     fn fitting<T: Message>(&self, response: T) -> Result<T, Status> {
         match response.encoded_len() {
@@ -167,7 +196,10 @@ impl ServiceState {
         deadline: Instant,
         record: &'a mut CallRecord,
     ) -> Result<MethodCall<'a>, Status> {
-        let principal = self.authenticator.authenticate(auth).await?;
+        let principal = match auth.extensions.get() {
+            Some(Authenticated(principal)) => principal.clone(),
+            None => self.authenticator.authenticate(auth).await?,
+        };
         record.is_by(principal.name());
         principal.check(auth.user_id, auth.organization_id)?;
         let space = self.tenancy.space(&principal, auth.user_id, auth.organization_id).await?;

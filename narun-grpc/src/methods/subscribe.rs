@@ -87,7 +87,7 @@ impl Subscription {
         // Respond once the server has the subscription, so that the client misses no message after that.
         connection.confirm(mark).await?;
 
-        let queue = Arc::new(SubscriptionQueue::new(call.state.queue));
+        let queue = Arc::new(SubscriptionQueue::new(call));
         Ok(Self {
             reader: tokio::spawn(read(subscriber, queue.clone(), ending, permit.stopping())),
             queue,

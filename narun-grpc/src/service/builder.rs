@@ -14,6 +14,7 @@ use crate::auth::Authenticator;
 use crate::connection::ControlKey;
 use crate::metrics::Metrics;
 use crate::state::ack_tokens::AckTokens;
+use crate::state::memory::{RequestMemory, WaitingBytes};
 use crate::state::recent::RecentDeliveries;
 use crate::state::tally::Tallies;
 use crate::state::{FindPeer, QueueLimits, ServiceState};
@@ -54,7 +55,8 @@ impl NatsService {
                 compress_responses: false,
                 allowed_headers: None,
                 ack_token_key: None,
-                queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
+                queue: QueueLimits { messages: 4096, bytes: 8 << 20, tenant: 64 << 20, all: 256 << 20 },
+                request_memory: (256 << 20, 64 << 20),
                 kv_buckets: BucketSettings::new(),
                 object_buckets: BucketSettings::new(),
             },
@@ -87,6 +89,7 @@ struct Options {
     allowed_headers: Option<HashSet<String>>,
     ack_token_key: Option<Vec<u8>>,
     queue: QueueLimits,
+    request_memory: (usize, usize),
     kv_buckets: BucketSettings,
     object_buckets: BucketSettings,
 }
@@ -138,8 +141,8 @@ impl<A> NatsServiceBuilder<A> {
     /// Sets the time limit of a call whose client sets no deadline, on top of what the request asks to wait. Default:
     /// 30 s.
     ///
-    /// It does not end an open response stream. It counts from the end of the request: against clients that never
-    /// finish theirs, set a timeout at the server.
+    /// It does not end an open response stream. It counts from the end of the request, which must arrive within the
+    /// client's deadline, or else within [`longest_timeout`](Self::longest_timeout).
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
@@ -202,7 +205,25 @@ impl<A> NatsServiceBuilder<A> {
     ///
     /// ConsumeMessages and KVWatch pull no more than this at a time either, except for a single message that is larger.
     pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
-        self.options.queue = QueueLimits { messages, bytes };
+        self.options.queue.messages = messages;
+        self.options.queue.bytes = bytes;
+        self
+    }
+
+    /// Sets how many bytes may wait for all subscribers that read slowly, and for those of a tenant. Beyond, a subscription
+    /// ends with RESOURCE_EXHAUSTED once more than 64 KiB wait for it. Default: 256 MiB, and 64 MiB of a tenant.
+    pub const fn subscriber_memory(mut self, all: usize, tenant: usize) -> Self {
+        self.options.queue.all = all;
+        self.options.queue.tenant = tenant;
+        self
+    }
+
+    /// Sets how many bytes of requests may be on their way at the same time: in the process, and on a connection if the
+    /// [`peer`](Self::peer) is known. A request beyond is RESOURCE_EXHAUSTED. Default: 256 MiB, and 64 MiB of a connection.
+    ///
+    /// Messages of up to 16 KiB do not count, as the server limits connections and streams.
+    pub const fn request_memory(mut self, all: usize, connection: usize) -> Self {
+        self.options.request_memory = (all, connection);
         self
     }
 
@@ -248,6 +269,8 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             compress_responses: options.compress_responses,
             allowed_headers: options.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: options.queue,
+            request_memory: Arc::new(RequestMemory::new(options.request_memory.0, options.request_memory.1)),
+            waiting: WaitingBytes::default(),
             kv_buckets: options.kv_buckets,
             object_buckets: options.object_buckets,
             tokens: AckTokens::new(&key),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tonic::Status;
 
+use super::memory::WaitingBytes;
 use crate::status;
 use crate::tenant::Tenant;
 
@@ -24,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) received: Traffic,
     pub(crate) sent: Traffic,
     subscriptions: AtomicUsize,
+    /// The bytes that wait for its subscribers.
+    pub(crate) waiting: WaitingBytes,
     /// Held by the call that counts and creates streams, consumers or buckets.
     creating: tokio::sync::Mutex<()>,
     /// The stored bytes of the tenant, and when they were looked up.

@@ -18,7 +18,7 @@ use crate::jwt::{SECRET, bearer, p256, rsa, seconds};
 
 fn subscribe(authorization: &str) -> Request<SubscribeRequest> {
     authorized(
-        SubscribeRequest { user_id: "ann".into(), subject: "a".into(), ..Default::default() },
+        SubscribeRequest { user_id: "ann".into(), subject: "expiry".into(), ..Default::default() },
         authorization,
     )
 }

@@ -4,6 +4,7 @@ mod harness;
 
 mod audit;
 mod auth;
+mod bounded;
 mod buckets;
 mod calls;
 mod cluster;
