@@ -16,7 +16,7 @@ mod record;
 pub(crate) mod streams;
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -35,8 +35,9 @@ use crate::tenant::Tenant;
 use crate::{Connection, Method, convert};
 
 /// A request with one response.
-pub(crate) trait Unary: Identified + Send {
+pub(crate) trait Unary: Identified + Clone + Send {
     const METHOD: Method;
+    const ON_LOSS: OnLoss = OnLoss::Fail;
     type Response: Message;
 
     /// How long the request itself asks to wait, on top of the time that the work takes.
@@ -47,8 +48,18 @@ pub(crate) trait Unary: Identified + Send {
     fn run(self, call: &MethodCall<'_>) -> impl Future<Output = Result<Self::Response, Status>> + Send;
 }
 
-/// A request with a stream of responses.
-pub(crate) trait Streaming: Identified + Send {
+/// What becomes of a call in flight when the connection to NATS is lost.
+pub(crate) enum OnLoss {
+    /// It fails soon: it may have been done, and must not be done twice.
+    Fail,
+    /// It is repeated on the next connection: it changes nothing.
+    Repeat,
+    /// The method handles it.
+    Handle,
+}
+
+/// A request with a stream of responses. Opening it is repeated if the connection is lost.
+pub(crate) trait Streaming: Identified + Clone + Send {
     const METHOD: Method;
     type Item: Message + Weighed + 'static;
     type Items: Stream<Item = Result<Self::Item, Status>> + Send + 'static;
@@ -82,6 +93,15 @@ impl MethodCall<'_> {
 
     pub(crate) const fn connection(&self) -> &Connection {
         &self.space.connection
+    }
+
+    /// Runs the method of a unary call.
+    async fn run<R: Unary>(&self, request: R) -> Result<R::Response, Status> {
+        match R::ON_LOSS {
+            OnLoss::Fail => self.connection().unless_lost(pin!(request.run(self))).await,
+            OnLoss::Repeat => self.connection().repeat(|| request.clone().run(self)).await,
+            OnLoss::Handle => request.run(self).await,
+        }
     }
 
     /// How long the method may wait and still have time to respond.

@@ -1,3 +1,4 @@
+mod changes;
 mod control;
 mod fence;
 mod inboxes;
@@ -9,6 +10,7 @@ mod subscriptions;
 mod verified;
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,9 +27,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
-use tonic::Status;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tonic::{Code, Status};
 
+use self::changes::Changes;
 pub(crate) use self::control::ControlKey;
 use self::fence::Fence;
 pub(crate) use self::inboxes::Inbox;
@@ -47,6 +50,13 @@ const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a round trip may take.
 const ROUND_TRIP: Duration = Duration::from_secs(2);
 
+/// How long a call that must not be repeated may still succeed after the connection was lost: what it waits for may
+/// come on the next connection.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a call that can be repeated waits for the next connection.
+const RETURN: Duration = Duration::from_millis(2500);
+
 /// The oldest server whose JetStream is used: older ones have no stream metadata, which names the owner.
 const OLDEST: (i64, i64) = (2, 10);
 
@@ -60,6 +70,7 @@ pub struct Connection(Arc<ConnectionState>);
 struct ConnectionState {
     client: Client,
     statistics: Arc<Statistics>,
+    changes: Changes,
     jetstream: Context,
     api: Arc<Api<Requests>>,
     fence: OnceCell<Fence>,
@@ -90,6 +101,7 @@ impl Connection {
         let jetstream = context.api_prefix(api.prefix()).build(client.clone());
         Self(Arc::new(ConnectionState {
             statistics: client.statistics(),
+            changes: Changes::watch(client.clone()),
             client,
             jetstream,
             api: Arc::new(api),
@@ -178,6 +190,17 @@ impl Connection {
         self.0.api.subject(operation)
     }
 
+    /// The subject that stores what is published to this subject of a key-value bucket.
+    ///
+    /// Between a hub and its leaf nodes, servers pass on nothing of `$KV`: the subjects of another domain's buckets are
+    /// below the domain's API, as NATS clients have them (ADR-8).
+    pub(crate) fn kv_subject(&self, subject: String) -> String {
+        match self.0.api.prefix() {
+            "$JS.API" => subject,
+            prefix => format!("{prefix}.{subject}"),
+        }
+    }
+
     /// The streams recently verified to be their tenants'.
     pub(crate) fn verified(&self) -> &Verified {
         &self.0.verified
@@ -206,6 +229,71 @@ impl Connection {
             return Ok(());
         }
         Err(Status::unavailable("the connection to NATS broke; what was sent may be lost"))
+    }
+
+    /// Whether the call failed because the connection of this mark was lost.
+    pub(crate) fn is_reason(&self, mark: Mark, failure: &Status) -> bool {
+        matches!(failure.code(), Code::Unavailable | Code::DeadlineExceeded) && self.is_lost(mark)
+    }
+
+    /// Whether the connection of this mark was lost, even if there is another one.
+    pub(crate) fn is_lost(&self, mark: Mark) -> bool {
+        !self.mark().is_ok_and(|now| now == mark)
+    }
+
+    /// Waits until the connection of this mark is lost. Cancel safe.
+    pub(crate) async fn lost(&self, mark: Mark) {
+        let mut changes = self.0.changes.subscribe();
+        // It only fails after the watcher has ended, which lives as long as this.
+        while !self.is_lost(mark) && changes.changed().await.is_ok() {}
+    }
+
+    /// Waits until NATS is connected. UNAVAILABLE if it is not until then, or 2.5 s from now if that is later.
+    pub(crate) async fn restored(&self, until: Instant) -> Result<(), Status> {
+        let until = until.max(Instant::now() + RETURN);
+        let mut changes = self.0.changes.subscribe();
+        let restored = async { while self.mark().is_err() && changes.changed().await.is_ok() {} };
+        timeout_at(until, restored).await.map_err(|_| status::disconnected())
+    }
+
+    /// Runs what must not be done twice. UNAVAILABLE if the connection is lost meanwhile and it does not succeed soon.
+    pub(crate) async fn unless_lost<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = Result<T, Status>>>,
+    ) -> Result<T, Status> {
+        // Not connected: it fails by itself, or it needs no connection.
+        let Ok(mark) = self.mark() else { return work.await };
+        let given_up = async {
+            self.lost(mark).await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = given_up => Err(status::lost()),
+        }
+    }
+
+    /// Runs what may be done twice. If the connection is lost meanwhile, it is done again on the next one. UNAVAILABLE
+    /// if there is none within 2.5 s.
+    pub(crate) async fn repeat<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        loop {
+            let Ok(mark) = self.mark() else { return attempt().await };
+            let work = pin!(attempt());
+            let result = tokio::select! {
+                biased;
+                result = work => result,
+                () = self.lost(mark) => Err(status::lost()),
+            };
+            match result {
+                Err(status) if self.is_reason(mark, &status) => {}
+                result => return result,
+            }
+            self.restored(Instant::now()).await?;
+        }
     }
 
     /// Whether a message to the server and back passes in time.

@@ -25,6 +25,11 @@ pub(crate) fn disconnected() -> Status {
     Status::unavailable("no connection to NATS")
 }
 
+/// The connection to NATS was lost while a call waited for a response.
+pub(crate) fn lost() -> Status {
+    Status::unavailable("the connection to NATS was lost; the call may have been done")
+}
+
 /// A tenant has reached a quota.
 pub(crate) fn over_quota(what: &str, limit: impl std::fmt::Display) -> Status {
     Status::resource_exhausted(format!("over the limit of {limit} {what}"))

@@ -38,7 +38,7 @@ impl ServiceState {
             // Pinned in place: a moved future is copied, and takes its size once more.
             let work = pin!(async {
                 let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
-                self.fitting(request.run(&call).await?)
+                self.fitting(call.run(request).await?)
             });
             timeout_at(deadline, work.instrument(span.clone())).await
         };
@@ -64,7 +64,8 @@ impl ServiceState {
                 let auth = identified(unidentified, &request);
                 let call = self.enter(&auth, deadline, &mut record).await?;
                 let expiry = call.until.map(|until| expiry(self, &auth, until));
-                Ok((request.open(&call).await?, call.tally, expiry))
+                let items = call.connection().repeat(|| request.clone().open(&call)).await?;
+                Ok((items, call.tally, expiry))
             });
             timeout_at(deadline, work.instrument(span)).await
         };

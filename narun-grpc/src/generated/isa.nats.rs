@@ -1382,6 +1382,9 @@ pub mod nats_service_client {
     ///
     /// Two identity fields in each request name its user and organization. An unset field has the default of its type: empty,
     /// zero or false.
+    ///
+    /// A call in flight when the service loses its connection to NATS fails with UNAVAILABLE within 3 s, and may have been
+    /// done. Calls that only read are repeated if the service is connected again within 2.5 s.
     #[derive(Debug, Clone)]
     pub struct NatsServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1877,7 +1880,9 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "PublishToStream"));
             self.inner.unary(req, path, codec).await
         }
-        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes.
+        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes. No message comes twice in a
+        /// response, and the response is empty after max_wait, also while the consumer has max_ack_pending unacknowledged
+        /// messages. Goes on after NATS was disconnected, within max_wait.
         pub async fn pull_messages(
             &mut self,
             request: impl tonic::IntoRequest<super::PullMessagesRequest>,
@@ -2507,7 +2512,9 @@ pub mod nats_service_server {
             tonic::Response<super::PublishToStreamResponse>,
             tonic::Status,
         >;
-        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes.
+        /// Pulls messages from a consumer: at once if there are any, or else as soon as one comes. No message comes twice in a
+        /// response, and the response is empty after max_wait, also while the consumer has max_ack_pending unacknowledged
+        /// messages. Goes on after NATS was disconnected, within max_wait.
         async fn pull_messages(
             &self,
             request: tonic::Request<super::PullMessagesRequest>,
@@ -2679,6 +2686,9 @@ pub mod nats_service_server {
     ///
     /// Two identity fields in each request name its user and organization. An unset field has the default of its type: empty,
     /// zero or false.
+    ///
+    /// A call in flight when the service loses its connection to NATS fails with UNAVAILABLE within 3 s, and may have been
+    /// done. Calls that only read are repeated if the service is connected again within 2.5 s.
     #[derive(Debug)]
     pub struct NatsServiceServer<T> {
         inner: Arc<T>,

@@ -17,7 +17,7 @@ use crate::call::consumers::consumer_name;
 use crate::call::{MethodCall, Unary};
 use crate::convert::duration;
 use crate::state::ack_tokens::stream_sequence;
-use crate::{Method, pb};
+use crate::{Method, pb, status};
 
 /// How long the server may take to confirm. It never confirms a message that was not delivered.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ impl MethodCall<'_> {
         subject: String,
         what: Bytes,
     ) -> Result<bool, Status> {
-        self.connection().mark()?;
+        let mark = self.connection().mark()?;
         let request = self.connection().request(subject, what);
         match timeout(CONFIRMED_WITHIN.min(self.time_to_wait()), request).await {
             Ok(Err(status)) => Err(status),
@@ -79,6 +79,7 @@ impl MethodCall<'_> {
                 status if status.code() == Code::NotFound => Ok(false),
                 status => Err(status),
             },
+            Err(_) if self.connection().is_lost(mark) => Err(status::lost()),
             Err(_) => Ok(false),
         }
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tonic::Status;
 
 use crate::call::consumers::consumer_name;
-use crate::call::{MethodCall, Unary};
+use crate::call::{MethodCall, OnLoss, Unary};
 use crate::convert::{from_consumer, to_consumer};
 use crate::status::if_found;
 use crate::{Method, pb, status};
@@ -63,6 +63,7 @@ impl Unary for pb::DeleteConsumerRequest {
 
 impl Unary for pb::GetConsumerInfoRequest {
     const METHOD: Method = Method::GetConsumerInfo;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::GetConsumerInfoResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetConsumerInfoResponse, Status> {
@@ -73,6 +74,7 @@ impl Unary for pb::GetConsumerInfoRequest {
 
 impl Unary for pb::ListConsumersRequest {
     const METHOD: Method = Method::ListConsumers;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::ListConsumersResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::ListConsumersResponse, Status> {

@@ -25,7 +25,7 @@ use self::bucket::Bucket;
 pub(crate) use self::bucket::names;
 use self::key::unescape_key;
 use self::operation::{OPERATION, operation};
-use crate::call::{MethodCall, Unary};
+use crate::call::{MethodCall, OnLoss, Unary};
 use crate::convert::{date, header_length, saturating};
 use crate::status::if_found;
 use crate::status::{self, IntoStatus, OrStatus};
@@ -95,6 +95,7 @@ impl MethodCall<'_> {
         self.check_payload_size(header_length(Some(&headers)) + value.len())?;
         self.connection().mark()?;
         let jetstream = self.connection().jetstream()?;
+        let subject = self.connection().kv_subject(subject);
         if !self.has_bucket(&bucket.stream).await? {
             self.make_bucket(&bucket.config(&self.state.kv_buckets)).await?;
         }
@@ -159,6 +160,7 @@ impl Unary for pb::KvPutRequest {
 
 impl Unary for pb::KvGetRequest {
     const METHOD: Method = Method::KVGet;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::KvGetResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvGetResponse, Status> {
@@ -207,6 +209,7 @@ impl Unary for pb::KvDeleteRequest {
 
 impl Unary for pb::KvKeysRequest {
     const METHOD: Method = Method::KVKeys;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::KvKeysResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvKeysResponse, Status> {

@@ -24,7 +24,7 @@ pub(crate) use self::bucket::names;
 use self::reader::Reader;
 pub(crate) use self::upload::upload;
 use self::writer::Writer;
-use crate::call::{MethodCall, Streaming, Unary, Weighed};
+use crate::call::{MethodCall, OnLoss, Streaming, Unary, Weighed};
 use crate::convert::saturating;
 use crate::{Method, pb};
 
@@ -84,6 +84,7 @@ impl Unary for pb::ObjectPutRequest {
 
 impl Unary for pb::ObjectGetRequest {
     const METHOD: Method = Method::ObjectGet;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::ObjectGetResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectGetResponse, Status> {

@@ -32,7 +32,7 @@ impl Unary for pb::RequestRequest {
         let message = call.outgoing(call.subject(&self.subject)?, &inbox, &BTreeMap::new(), self.data)?;
         // It waits with a subscription of its own.
         let _counted = call.tally.subscribe(call.space.quotas.subscriptions)?;
-        call.connection().mark()?;
+        let mark = call.connection().mark()?;
         let client = call.connection().client();
         let mut replies = client.subscribe(publish_subject(call.tenant(), &inbox)?).await.or_status()?;
         call.send(message).await?;
@@ -43,6 +43,7 @@ impl Unary for pb::RequestRequest {
                 return Ok(pb::RequestResponse { success: true, data: reply.payload, ..Default::default() });
             }
             Ok(None) => return Err(status::disconnected()),
+            Err(_) if call.connection().is_lost(mark) => return Err(status::lost()),
             Err(_) => "the request timed out",
         };
         Ok(pb::RequestResponse { error_message: error_message.to_owned(), ..Default::default() })

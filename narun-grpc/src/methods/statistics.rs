@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tonic::Status;
 
-use crate::call::{MethodCall, Unary};
+use crate::call::{MethodCall, OnLoss, Unary};
 use crate::convert::saturating;
 use crate::status::OrStatus;
 use crate::{Connection, Method, pb, random};
@@ -22,6 +22,7 @@ const NEXT_SERVER: Duration = Duration::from_millis(100);
 
 impl Unary for pb::GetStatisticsRequest {
     const METHOD: Method = Method::GetStatistics;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::GetStatisticsResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStatisticsResponse, Status> {
@@ -68,6 +69,7 @@ async fn connections(connection: &Connection) -> Result<i32, Status> {
 
 impl Unary for pb::GetStreamStatsRequest {
     const METHOD: Method = Method::GetStreamStats;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::GetStreamStatsResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStreamStatsResponse, Status> {

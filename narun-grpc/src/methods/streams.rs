@@ -5,7 +5,7 @@ use serde_json::json;
 use tonic::Status;
 
 use crate::call::streams::stamp;
-use crate::call::{MethodCall, Unary};
+use crate::call::{MethodCall, OnLoss, Unary};
 use crate::convert::{change_stream, filter_subject, from_stream, saturating, to_stream};
 use crate::status::if_found;
 use crate::{Method, pb, status};
@@ -49,6 +49,7 @@ impl Unary for pb::DeleteStreamRequest {
 
 impl Unary for pb::GetStreamInfoRequest {
     const METHOD: Method = Method::GetStreamInfo;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::GetStreamInfoResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::GetStreamInfoResponse, Status> {
@@ -59,6 +60,7 @@ impl Unary for pb::GetStreamInfoRequest {
 
 impl Unary for pb::ListStreamsRequest {
     const METHOD: Method = Method::ListStreams;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::ListStreamsResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::ListStreamsResponse, Status> {

@@ -30,7 +30,7 @@ pub(crate) async fn serve(
 }
 
 /// Sends a signal to a server.
-fn signal(server: &Server, signal: rustix::process::Signal) {
+pub(crate) fn signal(server: &Server, signal: rustix::process::Signal) {
     let pid = server.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
     rustix::process::kill_process(pid.expect("a process"), signal).expect("a signal sent");
 }

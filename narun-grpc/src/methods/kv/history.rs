@@ -5,12 +5,13 @@ use tonic::Status;
 use super::bucket::Bucket;
 use super::watch::{Watch, WatchStart};
 use crate::call::live::Source;
-use crate::call::{MethodCall, Unary};
+use crate::call::{MethodCall, OnLoss, Unary};
 use crate::status::if_found;
 use crate::{Method, pb};
 
 impl Unary for pb::KvHistoryRequest {
     const METHOD: Method = Method::KVHistory;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::KvHistoryResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvHistoryResponse, Status> {

@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::bucket::{Bucket, damaged};
 use super::metadata;
-use crate::call::{MethodCall, Unary};
+use crate::call::{MethodCall, OnLoss, Unary};
 use crate::convert::{date, saturating};
 use crate::pull::ordered::{OrderedConsumer, OrderedMessage};
 use crate::pull::pulls::{PullLimits, Pulled, retry_later};
@@ -21,6 +21,7 @@ const ATTEMPTS: usize = 8;
 
 impl Unary for pb::ObjectListRequest {
     const METHOD: Method = Method::ObjectList;
+    const ON_LOSS: OnLoss = OnLoss::Repeat;
     type Response = pb::ObjectListResponse;
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectListResponse, Status> {

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads the chunks of an object in order, and checks size and digest.
 ///
-/// A few chunks are read with direct gets, more through an ordered consumer, which is faster. narun-nats's store of bodies
+/// A few chunks are read with direct gets, again if the connection is lost, more through an ordered consumer, which is faster. narun-nats's store of bodies
 /// reads otherwise: one chunk after the other from the leader of the stream, which never misses a chunk.
 pub(super) struct Reader {
     connection: Connection,
@@ -93,7 +93,8 @@ impl Reader {
             let many = match &mut self.source {
                 Source::Few(stream) => {
                     self.connection.mark()?;
-                    return one(stream, &self.subject, self.sequence).await;
+                    let one = || one(stream, &self.subject, self.sequence);
+                    return self.connection.repeat(one).await;
                 }
                 Source::Many(many) => many,
             };

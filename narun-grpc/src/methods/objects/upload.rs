@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -18,7 +19,7 @@ pub(crate) async fn upload(
         .client_streaming(Method::ObjectUpload, request, async |call, mut first, mut chunks| {
             let bucket = Bucket::new(call.tenant(), &first.bucket)?;
             bucket.meta(&first.object_name)?;
-            let mut writer = call.write(&bucket).await?;
+            let mut writer = call.connection().unless_lost(pin!(call.write(&bucket))).await?;
             let (mut data, mut uploaded) = (std::mem::take(&mut first.data), 0_i64);
             loop {
                 let size = data.len();
@@ -36,7 +37,8 @@ pub(crate) async fn upload(
             if ![0, uploaded].contains(&first.size) {
                 return Err(Status::invalid_argument("the chunks do not add up to size"));
             }
-            call.publish_object(&bucket, &first.object_name, first.metadata, writer).await
+            let published = call.publish_object(&bucket, &first.object_name, first.metadata, writer);
+            call.connection().unless_lost(pin!(published)).await
         })
         .await
 }

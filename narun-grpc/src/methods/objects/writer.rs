@@ -7,8 +7,9 @@ use tonic::Status;
 
 use super::bucket::Bucket;
 use crate::Connection;
+use crate::connection::Mark;
 use crate::random::{inbox, token};
-use crate::status::{IntoStatus, OrStatus};
+use crate::status::{self, IntoStatus, OrStatus};
 
 /// How many chunks may be on their way to JetStream: 2 MiB.
 const IN_FLIGHT: usize = 16;
@@ -50,18 +51,25 @@ impl Writer {
 }
 
 impl ChunkSink for Chunks {
-    type Sent = PublishAckFuture;
+    type Sent = (Mark, PublishAckFuture);
     type Error = Status;
 
-    async fn send(&self, chunk: Bytes) -> Result<PublishAckFuture, Status> {
-        self.connection.mark()?;
+    async fn send(&self, chunk: Bytes) -> Result<(Mark, PublishAckFuture), Status> {
+        let mark = self.connection.mark()?;
         let message = PublishMessage::build().payload(chunk).expected_stream(&self.bucket.stream);
         let subject = self.bucket.chunks(&self.id);
-        self.connection.jetstream()?.send_publish(subject, message).await.or_status()
+        let sent = self.connection.jetstream()?.send_publish(subject, message).await.or_status()?;
+        Ok((mark, sent))
     }
 
-    async fn stored(&self, sent: PublishAckFuture) -> Result<(), Status> {
-        sent.await.map(drop).map_err(|error| {
+    async fn stored(&self, (mark, sent): (Mark, PublishAckFuture)) -> Result<(), Status> {
+        let stored = tokio::select! {
+            biased;
+            stored = sent.into_future() => stored,
+            // Nothing was stored that an object has.
+            () = self.connection.lost(mark) => return Err(status::lost()),
+        };
+        stored.map(drop).map_err(|error| {
             if error.kind() == PublishErrorKind::StreamNotFound {
                 // The next upload checks whether the bucket was deleted, and then makes another one.
                 self.connection.verified().remove(&self.bucket.stream);
