@@ -1,3 +1,5 @@
+mod settings;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
