@@ -75,7 +75,7 @@ impl Space {
     }
 }
 
-/// The default limit of streams, of consumers, of buckets and of subscriptions.
+/// The default limit of streams, of consumers and of buckets.
 const COUNT: usize = 1000;
 
 /// What a tenant is.
@@ -107,7 +107,7 @@ impl Quotas {
     /// Returns the defaults.
     pub const fn new() -> Self {
         let (streams, consumers, buckets) = (Some(COUNT), Some(COUNT), Some(COUNT));
-        Self { streams, consumers, buckets, stored_bytes: None, subscriptions: COUNT }
+        Self { streams, consumers, buckets, stored_bytes: None, subscriptions: 10_000 }
     }
 
     /// Limits the streams. Default: 1,000.
@@ -141,7 +141,7 @@ impl Quotas {
     }
 
     /// Limits live subscriptions (Subscribe, QueueSubscribe, ConsumeMessages, KVWatch) and Requests that wait for a reply,
-    /// together at each replica. Default: 1,000.
+    /// together at each replica. Default: 10,000.
     pub const fn subscriptions(mut self, subscriptions: usize) -> Self {
         self.subscriptions = subscriptions;
         self

@@ -105,7 +105,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "GRPC_QUOTA_SUBSCRIPTIONS",
         "quota-subscriptions",
-        "Live subscriptions of a tenant, or unlimited [default: 1000]",
+        "Live subscriptions of a tenant, or unlimited [default: 10000]",
     ),
     variable("GRPC_KV_HISTORY", "kv-history", "Values kept of a key, 1 to 64 [default: 1]"),
     variable("GRPC_KV_MAX_AGE_SECONDS", "kv-max-age-seconds", "Age at which values expire [default: never]"),

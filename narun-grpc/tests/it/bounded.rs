@@ -12,6 +12,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use http_body_util::StreamBody;
 use narun_grpc::audit::AuditRecord;
 use narun_grpc::auth::{Principal, StaticTokens, TrustRequest};
+use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use narun_grpc::pb::{PublishRequest, RequestRequest, SubscribeRequest};
 use narun_grpc::tenancy::Quotas;
 use narun_grpc::{Method, NatsServer, NatsService, SERVICE};
@@ -19,7 +20,7 @@ use tonic::codegen::Service as _;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 
-use crate::harness::{Service, connect, eventually, new_user, settle, soon};
+use crate::harness::{Service, channel, connect, eventually, new_user, settle, soon};
 
 type Frame = http_body::Frame<Bytes>;
 
@@ -107,8 +108,10 @@ async fn messages_that_wait_for_subscribers_share_a_budget() {
         data: vec![0; 20_000].into(),
         ..Default::default()
     };
+    // On another connection: unread messages take the window of theirs.
+    let mut publishing = NatsServiceClient::new(channel(&service.url).await);
     for _ in 0..100 {
-        client.publish(publish.clone()).await.unwrap();
+        publishing.publish(publish.clone()).await.unwrap();
     }
     let mut ended = 0;
     for messages in &mut unread {
