@@ -148,7 +148,7 @@ impl Batch<'_> {
                         *due = due.saturating_sub(1);
                     }
                     if !fits {
-                        self.pull.connection.give_back(vec![message]);
+                        self.pull.connection.give_back(message.reply.into_iter().collect());
                         return Ok(taken);
                     }
                     if taken.add(message) {
