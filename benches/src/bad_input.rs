@@ -2,16 +2,21 @@
 
 mod config;
 mod early;
+mod edge;
 mod fields;
 mod frames;
 mod framing;
 mod host;
 mod http2;
+mod http2_frames;
 mod keys;
+mod layers;
 mod pauses;
 mod raw;
 mod report;
 mod site;
+mod tasks;
+mod uploads;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,21 +55,36 @@ enum Group {
     Pauses,
     /// Idempotency keys and status resources
     Keys,
+    /// Large bodies of durable requests
+    Uploads,
     /// Frames, in both directions
     Frames,
+    /// Messages in the stream of durable requests
+    Tasks,
+    /// Frames of HTTP/2
+    Http2,
+    /// Trusted proxies, and the limits of the server
+    Edge,
+    /// Layers around the gateway, and the app behind it
+    Layers,
     /// Configurations and credentials
     Config,
 }
 
 impl Group {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::Host,
         Self::Fields,
         Self::Framing,
         Self::Early,
         Self::Pauses,
         Self::Keys,
+        Self::Uploads,
         Self::Frames,
+        Self::Tasks,
+        Self::Http2,
+        Self::Edge,
+        Self::Layers,
         Self::Config,
     ];
 }
@@ -96,7 +116,12 @@ async fn send(options: &BadInputOptions, report: &mut Report) -> Result<(), Erro
             Group::Early => early::send(&site, report).await,
             Group::Pauses => pauses::send(&site, report).await,
             Group::Keys => keys::send(&site, report).await?,
+            Group::Uploads => uploads::send(&site, report).await?,
             Group::Frames => frames::send(&site, report).await?,
+            Group::Tasks => tasks::send(&site, report).await?,
+            Group::Http2 => http2_frames::send(&site, report).await,
+            Group::Edge => edge::send(&site, report).await?,
+            Group::Layers => layers::send(&site, report).await?,
             Group::Config => config::send(&site, report).await?,
         }
     }

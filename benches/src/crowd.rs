@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use futures::future::try_join_all;
 use narun_support::Server;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{self, Instant};
 
 use self::client::{Ending, Kind, Upload};
@@ -33,12 +34,19 @@ const SENDING: Duration = Duration::from_secs(10);
 /// The gateway's configuration: one durable route, and the default limits.
 const CONFIG: &str = "nats_stream: CROWD\nroutes:\n- { path: \"/jobs/\", app: nobody }\n";
 
+/// Limits of the gateway's server that end connections soon.
+const QUICK: &str = "server: { head_timeout_seconds: 3 }\n";
+
 /// Opens many connections to a gateway, and looks at its memory and at how they end.
 #[derive(Clone, Debug, Parser)]
 struct CrowdOptions {
     /// Only these parts
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Part::Uploads, Part::Idle, Part::Drip])]
     part: Vec<Part>,
+
+    /// Few connections, and short limits of the server, with all parts at the same time
+    #[arg(long, conflicts_with = "connections")]
+    quick: bool,
 
     /// Connections, instead of the part's own number
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60_000))]
@@ -79,19 +87,22 @@ fn run(options: &CrowdOptions) -> Result<bool, Error> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut good = true;
     println!("part     connections  idle MiB  peak MiB  seconds  endings");
+    let crowd = async |part: &Part| {
+        let site = block_in_place(|| Site::start(options.quick))?;
+        crowd(*part, options, &site).await
+    };
+    if options.quick {
+        let all = runtime.block_on(try_join_all(options.part.iter().map(crowd)))?;
+        return Ok(all.into_iter().all(|good| good));
+    }
     for part in &options.part {
-        let site = Site::start()?;
-        good &= runtime.block_on(crowd(*part, options, &site))?;
+        good &= runtime.block_on(crowd(part))?;
     }
     Ok(good)
 }
 
 async fn crowd(part: Part, options: &CrowdOptions, site: &Site) -> Result<bool, Error> {
-    let connections = options.connections.unwrap_or(match part {
-        Part::Uploads => 400,
-        Part::Idle => 10_000,
-        Part::Drip => 1_000,
-    });
+    let connections = options.connections.unwrap_or(part.connections(options.quick));
     let limit = Duration::from_secs(options.limit);
     client::until_served(site.address, limit).await?;
     let idle = usage::rss_mib(site.gateway.id());
@@ -141,13 +152,27 @@ async fn crowd(part: Part, options: &CrowdOptions, site: &Site) -> Result<bool, 
     Ok(good)
 }
 
+impl Part {
+    fn connections(self, quick: bool) -> u64 {
+        match (self, quick) {
+            (Self::Uploads, false) => 400,
+            (Self::Idle, false) => 10_000,
+            (Self::Drip, false) => 1_000,
+            (Self::Uploads, true) => 20,
+            (Self::Idle, true) => 200,
+            (Self::Drip, true) => 50,
+        }
+    }
+}
+
 impl Site {
-    fn start() -> Result<Self, Error> {
+    fn start(quick: bool) -> Result<Self, Error> {
         let nats = Server::builder().jetstream(true).start()?;
         let directory = tempfile::Builder::new().prefix("narun-crowd-").tempdir()?;
         let path = directory.path().join("gateway.yaml");
+        let limits = if quick { QUICK } else { "" };
         let addresses = "server_addr: \"127.0.0.1:0\"\nmetrics_addr: \"127.0.0.1:0\"\n";
-        std::fs::write(&path, format!("nats_url: \"{}\"\n{addresses}{CONFIG}", nats.url()))?;
+        std::fs::write(&path, format!("nats_url: \"{}\"\n{addresses}{limits}{CONFIG}", nats.url()))?;
         let mut command = Process::example("gateway")?;
         let gateway = Process::of("gateway", command.arg("--config").arg(&path))?;
         let address = gateway.address().parse()?;

@@ -15,6 +15,7 @@ mod grpc_client;
 mod http_client;
 mod http_server;
 mod job;
+mod layered;
 mod narun;
 mod nats_grpc;
 mod operation;
@@ -71,6 +72,7 @@ fn take(job: &str) -> Result<(), Error> {
             Role::DurableGateway(setup) => durable::gateway(setup).await,
             Role::DurableConsumer(setup) => durable::consumer(setup).await,
             Role::Show(setup) => show::serve(setup).await,
+            Role::LayeredGateway { show, strip } => layered::gateway(show, strip).await,
             Role::Responder { at } => raw::respond(at).await,
             Role::Silent { at } => narun::silent(at).await,
             Role::RawClient { at, connections, body } => {

@@ -81,16 +81,22 @@ fn the_map_covers_all_modules() {
     }
 }
 
-/// The names of all functions below these folders.
-fn functions(folder: &Path, names: &mut BTreeSet<String>) {
+/// Adds the names of all tests below a folder.
+fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            functions(&path, names);
+            tests_below(&path, names);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("a source file");
-            let rest = text.lines().filter_map(|line| line.trim_start().split_once("fn "));
-            names.extend(rest.filter_map(|(_, rest)| Some(rest.split_once('(')?.0.to_owned())));
+            let mut is_test = false;
+            for line in text.lines().map(str::trim_start) {
+                if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+                    names.extend(rest.split_once('(').map(|(name, _)| name.to_owned()));
+                }
+                let continues = is_test && (line.starts_with("#[") || line.starts_with("//"));
+                is_test = continues || line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            }
         }
     }
 }
@@ -107,15 +113,17 @@ fn first_cells(text: &str) -> impl Iterator<Item = String> {
 #[test]
 fn each_threat_has_a_test_that_exists() {
     let mut names = BTreeSet::new();
-    for folder in ["narun-core", "narun-gateway", "narun-consumer", "narun-grpc"] {
-        for part in ["src", "tests", "nats/src", "nats/tests"] {
+    for folder in
+        ["narun-core", "narun-core/nats", "narun-gateway", "narun-consumer", "narun-grpc", "examples"]
+    {
+        for part in ["src", "tests"] {
             let folder = root().join(folder).join(part);
             if folder.is_dir() {
-                functions(&folder, &mut names);
+                tests_below(&folder, &mut names);
             }
         }
     }
-    for program in ["faults", "bad_input"] {
+    for program in ["faults", "bad_input", "crowd"] {
         names.extend(first_cells(&read(&format!("benches/src/bin/{program}.rs"))));
     }
     names.extend(first_cells(&read("narun-core/fuzz/README.md")));

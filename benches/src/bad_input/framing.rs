@@ -79,6 +79,20 @@ pub(super) async fn send(site: &Site, report: &mut Report) {
         &exchange(to, format!("GET /show/x HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(300))).await,
         |response| response.status == 431,
     );
+    for path in ["/show/ä", "/show/\u{7f}", "/show/a b", "/show/\"x\"", "/show/<x>"] {
+        let received = exchange(to, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        report.holds(format!("framing: the path {path:?}"), "400, or unchanged", &received, |response| {
+            response.status == 400 || response.described("target").as_deref() == Some(path)
+        });
+    }
+    interim(site, report).await;
+    let gone = half_close(site).await;
+    report.line(
+        "framing: a client that closes its side",
+        "closed at once",
+        format!("{gone:?}"),
+        gone == Ok(0),
+    );
     let responses = two(site).await;
     report.line("framing: a second request in a body", "one response", responses, responses == 1);
 }
@@ -88,6 +102,42 @@ async fn reset_content(site: &Site) -> Received {
     let mut connection = Connection::open(site.gateway()).await?;
     connection.send(b"GET /show/205 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await?;
     connection.response().await
+}
+
+/// `100 (Continue)` comes once if the handler wants the body, and not at all if the request is refused.
+async fn interim(site: &Site, report: &mut Report) {
+    let head = |path| {
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+    };
+    let statuses = async {
+        let mut connection = Connection::open(site.gateway()).await?;
+        connection.send(head("/show/x").as_bytes()).await?;
+        let first = connection.interim().await?;
+        connection.send(b"x").await?;
+        Ok::<_, String>((first, connection.interim().await?))
+    };
+    let statuses = statuses.await;
+    let good = statuses == Ok((100, 200));
+    report.line("framing: Expect, to a handler that reads", "100, then 200", format!("{statuses:?}"), good);
+    for (path, status) in [("/nothing", 404), ("/nobody/x", 503), ("/small/401", 401)] {
+        let first = async {
+            let mut connection = Connection::open(site.gateway()).await?;
+            connection.send(head(path).as_bytes()).await?;
+            connection.interim().await
+        };
+        let first = first.await;
+        let good = first == Ok(status);
+        report.line(format!("framing: Expect, to {path}"), status, format!("{first:?}"), good);
+    }
+}
+
+/// How many bytes a client gets whose handler takes long, if it closes its sending side. hyper takes it for gone, as nginx
+/// does.
+async fn half_close(site: &Site) -> Result<usize, String> {
+    let mut connection = Connection::open(site.gateway()).await?;
+    connection.send(b"GET /show/late HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+    connection.half_close().await?;
+    Ok(connection.end().await?.len())
 }
 
 /// How many responses a body gets that looks like a request.

@@ -88,7 +88,7 @@ async fn status_resource(site: &Site, report: &mut Report, name: &str, accepted:
 }
 
 /// Waits until a status resource has the outcome.
-async fn done(site: &Site, path: &str, caller: &str) -> Received {
+pub(super) async fn done(site: &Site, path: &str, caller: &str) -> Received {
     for _ in 0..500 {
         match request_as(site, path, caller).await {
             Ok(RawResponse { status: 202, .. }) => {
@@ -106,7 +106,7 @@ async fn request_as(site: &Site, path: &str, caller: &str) -> Received {
 }
 
 /// The path of a response's `Location`.
-fn location(received: &Received) -> Option<String> {
+pub(super) fn location(received: &Received) -> Option<String> {
     let location = received.as_ref().ok()?.field("location")?;
     Some(match location.strip_prefix("http://") {
         Some(rest) => rest[rest.find('/')?..].to_owned(),

@@ -94,6 +94,29 @@ impl Connection {
         time::timeout(LIMIT, head).await.map_err(|_| format!("no response within {LIMIT:?}"))?
     }
 
+    /// Closes the client's side alone.
+    pub(super) async fn half_close(&mut self) -> Result<(), String> {
+        self.stream.shutdown().await.map_err(|error| format!("not closed: {error}"))
+    }
+
+    /// Waits for this many bytes.
+    pub(super) async fn bytes(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        let bytes = async {
+            while self.received.len() < count {
+                self.more().await?;
+            }
+            Ok(self.received.drain(..count).collect())
+        };
+        time::timeout(LIMIT, bytes).await.map_err(|_| format!("no response within {LIMIT:?}"))?
+    }
+
+    /// Waits for the end of the connection, and returns what was received before.
+    pub(super) async fn end(&mut self) -> Result<Vec<u8>, String> {
+        let end = async { while self.more().await.is_ok() {} };
+        time::timeout(LIMIT, end).await.map_err(|_| format!("open after {LIMIT:?}"))?;
+        Ok(std::mem::take(&mut self.received))
+    }
+
     async fn read(&mut self) -> Received {
         let (mut response, end) = loop {
             match head(&self.received)? {

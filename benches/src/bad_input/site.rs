@@ -30,6 +30,7 @@ routes:
   - { path: "/nobody/", app: nobody, delivery: direct }
   - { path: "/jobs/", app: show }
   - { path: "/small-jobs/", app: show, max_body_bytes: 1000 }
+  - { path: "/long-jobs/", app: show, max_body_bytes: 3145728 }
 "#;
 
 /// How long the gateway may take to connect.

@@ -19,7 +19,12 @@
 //! | `early` | a body that the client sends before it reads the response | RFC 9112, 9.3 |
 //! | `pauses` | bodies that stop, handlers that are late | RFC 9110, 15.5.9 and 15.6.5 |
 //! | `keys` | guessed idempotency keys and status resources | narun-gateway's documentation |
+//! | `uploads` | large bodies of durable requests, from clients that lie, pause or leave | narun-gateway's documentation |
 //! | `frames` | frames that are over a limit, malformed, or of another version | the specification of the protocol |
+//! | `tasks` | messages in the stream of durable requests, dead letters and outcomes that are none | the specification of the protocol |
+//! | `http2` | malformed fields, resets and heads without an end, as bytes | RFC 9113, 8 |
+//! | `edge` | a proxy that is trusted, connections over the limits of the server | RFC 7239; the documentation of `Config` |
+//! | `layers` | fields that an authentication sets, requests that no route matches | narun-gateway's documentation |
 //! | `config` | routes that can never match, wrong credentials | the documentation of `Config` |
 //!
 //! One line per input is printed: a verdict, the input's name, what is expected, and the response. The exit code is 1 if a

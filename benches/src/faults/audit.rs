@@ -80,6 +80,13 @@ pub(super) fn run_again(verdict: &mut Verdict, site: &Site) -> Result<(), Error>
     Ok(())
 }
 
+/// Checks that the server has delivered requests again, so that there was something to join.
+pub(super) async fn delivered_again(verdict: &mut Verdict, site: &Site) -> Result<(), Error> {
+    let again = site.redeliveries().await?;
+    verdict.expect("the server delivered requests again", again > 0, again);
+    Ok(())
+}
+
 /// Checks that accepted requests are done, that refused ones are not, and that there was no other response.
 fn done(verdict: &mut Verdict, entries: &BTreeMap<u64, Entry>, executions: &Executions) {
     let is_done = |number| executions.of(number).is_some_and(|runs| runs.ends > 0);
@@ -90,6 +97,8 @@ fn done(verdict: &mut Verdict, entries: &BTreeMap<u64, Entry>, executions: &Exec
         |number: &u64| format!("request {number}: {:?}, {:?}", entries[number], executions.of(*number));
 
     let accepted = of(&|entry| entry.fate.is_accepted());
+    // Otherwise nothing is known.
+    verdict.expect("requests were accepted", !accepted.is_empty(), fates(entries));
     let lost = accepted.iter().filter(|number| !is_done(**number));
     verdict.check("every accepted request is done", accepted.len(), lost.map(example));
 

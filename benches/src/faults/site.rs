@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{self, Context, kv, object_store, stream};
 use narun_consumer::{DeadLetter, DeadLetters};
 use narun_support::{Binary, Cluster, Release, Server};
@@ -208,6 +209,20 @@ impl Site {
     /// How many requests are in the stream.
     pub(super) async fn waiting(&self) -> Result<u64, Error> {
         retry(LIMIT, async || Ok(self.stream().await?.state.messages)).await
+    }
+
+    /// The sequence of the last request in the stream.
+    pub(super) async fn last_sequence(&self) -> Result<u64, Error> {
+        retry(LIMIT, async || Ok(self.stream().await?.state.last_sequence)).await
+    }
+
+    /// How often the server has delivered a request that it had delivered before.
+    pub(super) async fn redeliveries(&self) -> Result<u64, Error> {
+        let app = &self.setup.app;
+        let consumer: PullConsumer =
+            retry(LIMIT, async || Ok(self.context.get_consumer_from_stream(app, NAMESPACE).await?)).await?;
+        let delivered = consumer.cached_info().delivered;
+        Ok(delivered.consumer_sequence.saturating_sub(delivered.stream_sequence))
     }
 
     /// The dead letters, by the number of their request.

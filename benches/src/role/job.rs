@@ -39,6 +39,8 @@ pub(crate) enum Role {
     DurableConsumer(DurableSetup),
     /// A consumer that responds with what it received.
     Show(ShowSetup),
+    /// An app with the gateway as a layer, behind an authentication.
+    LayeredGateway { show: ShowSetup, strip: bool },
     /// A NATS subscription that replies with the payload.
     Responder { at: NatsApp },
     /// A NATS subscription for an app's requests that never replies.

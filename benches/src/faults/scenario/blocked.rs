@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::super::audit::{Strictness, audit, run_again};
+use super::super::audit::{Strictness, audit, delivered_again, run_again};
 use super::super::clients::Clients;
 use super::super::ledger::{Ledger, RequestKind};
 use super::super::plan::Plan;
@@ -44,9 +44,12 @@ async fn blocked(plan: &Plan, workers: Option<usize>) -> Result<Verdict, Error> 
     }
     let mut verdict = audit(&mut site, &clients, ledger, Strictness::default()).await?;
     run_again(&mut verdict, &site)?;
-    verdict.note(match workers {
-        Some(workers) => format!("handlers blocked {workers} worker threads"),
-        None => "handlers blocked the only thread".to_owned(),
-    });
+    match workers {
+        Some(workers) => verdict.note(format!("handlers blocked {workers} worker threads")),
+        None => {
+            delivered_again(&mut verdict, &site).await?;
+            verdict.note("handlers blocked the only thread");
+        }
+    }
     Ok(verdict)
 }

@@ -39,10 +39,12 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
 
     make(&clients, plan, share..2 * share, &Ledger::default()).await;
     site.settle(LIMIT).await?;
+    let before = site.last_sequence().await?;
     replace(&mut site, |store| {
         fs::remove_dir_all(store)?;
         copy(scratch.path(), store)
     })?;
+    let after = site.last_sequence().await?;
     until_served(&clients, 2 * plan.requests).await?;
 
     // What was accepted before is as the copy has it. What is accepted from now on is new.
@@ -50,6 +52,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
     make(&clients, plan, 2 * share..plan.requests, &ledger).await;
     let strictness = Strictness { server_forgets: true, ..Strictness::default() };
     let mut verdict = audit(&mut site, &clients, ledger, strictness).await?;
+    verdict.expect("the server uses sequence numbers again", after < before, (before, after));
     verdict.note("the requests were made after the store was put back");
     Ok(verdict)
 }

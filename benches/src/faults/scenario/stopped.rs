@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use tokio::time;
 
-use super::super::audit::{Strictness, audit, run_again};
+use super::super::audit::{Strictness, audit, delivered_again, run_again};
 use super::super::clients::Clients;
 use super::super::plan::Plan;
 use super::super::site::{Nats, Site};
@@ -27,6 +27,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
     .await?;
     let mut verdict = audit(&mut site, &clients, ledger, Strictness::default()).await?;
     run_again(&mut verdict, &site)?;
+    delivered_again(&mut verdict, &site).await?;
     verdict.note(format!("the consumer was stopped {} times, for {STOPPED} ack waits each", plan.kills));
     Ok(verdict)
 }
