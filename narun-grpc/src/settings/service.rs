@@ -51,7 +51,7 @@ impl ServiceSettings {
     ) -> Result<Self, SettingsError> {
         let scopes = [("user", Scope::User), ("organization", Scope::Organization)];
         let size = |variable| number(text, variable, 1.., "a number, 1 or more");
-        let quota = |variable| limit(text, variable, usize::MAX);
+        let quota = |variable| limit(text, variable, &usize::MAX);
         let ack_token_key = text("GRPC_ACK_TOKEN_KEY")?;
         if ack_token_key.as_ref().is_some_and(|key| key.len() < SECRET) {
             return Err(unreadable("GRPC_ACK_TOKEN_KEY", "32 bytes or more"));
@@ -76,7 +76,7 @@ impl ServiceSettings {
             quota_streams: quota("GRPC_QUOTA_STREAMS")?,
             quota_consumers: quota("GRPC_QUOTA_CONSUMERS")?,
             quota_buckets: quota("GRPC_QUOTA_BUCKETS")?,
-            quota_stored_bytes: limit(text, "GRPC_QUOTA_STORED_BYTES", u64::MAX)?,
+            quota_stored_bytes: limit(text, "GRPC_QUOTA_STORED_BYTES", &u64::MAX)?,
             quota_subscriptions: quota("GRPC_QUOTA_SUBSCRIPTIONS")?,
             kv_history: number(text, "GRPC_KV_HISTORY", 1..=64, "a number, 1 to 64")?,
             kv: BucketVariables::read(
@@ -129,7 +129,7 @@ fn number<T: FromStr + PartialOrd>(
 fn limit<T: FromStr + PartialOrd + Display>(
     text: &impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
     variable: &'static str,
-    most: T,
+    most: &T,
 ) -> Result<Option<T>, SettingsError> {
     let text =
         |variable| Ok(text(variable)?.map(|text| if text == "unlimited" { most.to_string() } else { text }));
