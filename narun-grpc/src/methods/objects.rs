@@ -12,20 +12,26 @@ mod writer;
 
 use std::collections::BTreeMap;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use narun_nats::jetstream::objects::ObjectInfo;
+use narun_nats::jetstream::objects::{ObjectInfo, Written};
+use prost::Message;
 use tonic::{Code, Status};
 
 use self::bucket::Bucket;
 #[cfg(test)]
 pub(crate) use self::bucket::names;
+use self::meta::Current;
 use self::reader::Reader;
 pub(crate) use self::upload::upload;
 use self::writer::Writer;
 use crate::call::{MethodCall, OnLoss, Streaming, Unary, Weighed};
 use crate::convert::saturating;
+use crate::random::token;
 use crate::{Method, pb};
+
+/// The most bytes that encoding adds to the data of an object.
+const DATA_OVERHEAD: usize = 11;
 
 impl MethodCall<'_> {
     /// Makes the written chunks an object, in place of a previous one.
@@ -85,16 +91,17 @@ impl Unary for pb::ObjectGetRequest {
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectGetResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let Some(info) = call.object(&bucket, &self.object_name).await? else {
+        let Some((bucket, info)) = call.object(bucket, &self.object_name).await? else {
             return Ok(pb::ObjectGetResponse::default());
         };
-        if info.size > call.state.message_limit {
-            let limit = call.state.message_limit;
-            let message =
-                format!("an object of {} bytes is over the limit of {limit}; use ObjectDownload", info.size);
-            return Err(Status::resource_exhausted(message));
-        }
         let metadata = metadata(&info);
+        let mut response = pb::ObjectGetResponse { found: true, metadata, ..Default::default() };
+        let (size, limit) = (info.size, call.state.response_limit);
+        if size.saturating_add(response.encoded_len() + DATA_OVERHEAD) > limit {
+            let message =
+                format!("an object of {size} bytes does not fit a response of {limit}; use ObjectDownload");
+            return Err(Status::failed_precondition(message));
+        }
         let mut reader = Reader::open(call.connection(), &bucket, &info).await?;
         // The size in the description only counts as far as chunks come.
         let mut data = BytesMut::new();
@@ -102,7 +109,8 @@ impl Unary for pb::ObjectGetRequest {
             data.extend_from_slice(&chunk);
         }
         call.sent(1, data.len());
-        Ok(pb::ObjectGetResponse { found: true, data: data.freeze(), metadata })
+        response.data = data.freeze();
+        Ok(response)
     }
 }
 
@@ -113,8 +121,8 @@ impl Streaming for pb::ObjectGetRequest {
 
     async fn open(self, call: &MethodCall<'_>) -> Result<Self::Items, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let info = call.object(&bucket, &self.object_name).await?;
-        let info = info.ok_or_else(|| Status::not_found("no such object"))?;
+        let found = call.object(bucket, &self.object_name).await?;
+        let (bucket, info) = found.ok_or_else(|| Status::not_found("no such object"))?;
         let reader = Reader::open(call.connection(), &bucket, &info).await?;
         let first = pb::ObjectChunk {
             object_name: self.object_name,
@@ -122,10 +130,19 @@ impl Streaming for pb::ObjectGetRequest {
             metadata: metadata(&info),
             ..Default::default()
         };
-        let chunks = futures::stream::try_unfold(reader, async |mut reader| {
-            let chunk = reader.next().await?;
-            Ok(chunk.map(|data| (pb::ObjectChunk { data, ..Default::default() }, reader)))
-        });
+        // Other clients may have written larger chunks than fit a response.
+        let piece = call.state.response_limit.saturating_sub(DATA_OVERHEAD).max(1);
+        let chunks = futures::stream::try_unfold(
+            (reader, Bytes::new()),
+            move |(mut reader, mut rest): (Reader, Bytes)| async move {
+                if rest.is_empty() {
+                    let Some(chunk) = reader.next().await? else { return Ok(None) };
+                    rest = chunk;
+                }
+                let data = rest.split_to(rest.len().min(piece));
+                Ok(Some((pb::ObjectChunk { data, ..Default::default() }, (reader, rest))))
+            },
+        );
         Ok(futures::stream::iter([Ok(first)]).chain(chunks).boxed())
     }
 }
@@ -145,8 +162,15 @@ impl Unary for pb::ObjectDeleteRequest {
         if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::ObjectDeleteResponse { success: false });
         }
-        let delete = |object: Option<&ObjectInfo>| {
-            Some(ObjectInfo { deleted: true, size: 0, chunks: 0, ..object?.clone() })
+        let marker = |info: ObjectInfo| {
+            let options = info.options.filter(|options| options.link.is_none());
+            ObjectInfo { deleted: true, size: 0, chunks: 0, options, ..info }
+        };
+        let unreadable = || Written::default().info(bucket.name.clone(), self.object_name.clone(), token());
+        let delete = |current: &Current| match current {
+            Current::Nothing => None,
+            Current::Object(info) => Some(marker(ObjectInfo::clone(info))),
+            Current::Unreadable => Some(marker(unreadable())),
         };
         let success = call.replace(&bucket, &self.object_name, delete).await?.is_some();
         Ok(pb::ObjectDeleteResponse { success })
