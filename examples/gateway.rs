@@ -59,6 +59,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .caller(config.caller_field().clone())
         .forwarded(config.forwarded())
         .trusted_proxies(config.trusted_proxies().to_vec())
+        .limits(config.limits())
         .build()
         .await?;
     println!("listening http://{}", listener.local_addr()?);

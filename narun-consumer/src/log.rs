@@ -68,6 +68,14 @@ impl FailureLog {
         }
     }
 
+    /// There was no room in JetStream's storage for an outcome or a dead letter.
+    pub(crate) fn not_stored(&self, what: &'static str, why: &dyn Display) {
+        let text = "JetStream's storage is full";
+        if self.events.is_first(&(text, Some(what)), "") {
+            tracing::warn!(app = %self.app, %why, what, "{text}");
+        }
+    }
+
     /// Logs how many failures there were like one that was logged. Never completes.
     pub(crate) async fn summarize(&self) {
         let log = |(what, reason): (_, Option<&str>), Summary { count, last }| {

@@ -65,6 +65,17 @@ pub(crate) enum NotStored {
     DeadLetter,
 }
 
+impl NotStored {
+    /// The name in metrics and logs.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Outcome => "outcome",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
 /// The metrics of an app's durable requests.
 pub(crate) struct DurableMetrics {
     app: String,
@@ -169,12 +180,7 @@ impl DurableMetrics {
     }
 
     pub(crate) fn not_stored(&self, what: NotStored) {
-        let what = match what {
-            NotStored::Response => "response",
-            NotStored::Outcome => "outcome",
-            NotStored::DeadLetter => "dead_letter",
-        };
-        counter!(NOT_STORED, "app" => self.app.clone(), "what" => what).increment(1);
+        counter!(NOT_STORED, "app" => self.app.clone(), "what" => what.label()).increment(1);
     }
 }
 

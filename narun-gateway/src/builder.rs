@@ -215,6 +215,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Sets the limits that a configuration file has set, and leaves the others as they are.
+    #[cfg(feature = "config")]
+    pub fn limits(mut self, limits: &crate::config::GatewayLimits) -> Self {
+        limits.apply(&mut self.settings);
+        self
+    }
+
     /// Checks the settings and opens the gateway.
     pub(crate) async fn open(self) -> Result<Arc<GatewayState>, BuildError> {
         if self.settings.timeout.is_zero() {

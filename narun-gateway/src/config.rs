@@ -1,6 +1,7 @@
 //! The configuration file of a gateway.
 
 mod forwarded;
+mod limits;
 mod listen;
 mod route;
 mod server;
@@ -22,6 +23,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use self::forwarded::Blocks;
+pub use self::limits::GatewayLimits;
 pub use self::listen::{ListenAddr, ParseListenAddrError};
 use self::route::Routes;
 use self::server::ServerKeys;
@@ -71,6 +73,7 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// | `caller_field` | the field whose value separates callers, see [`FieldCallerHook`], or `none` | `authorization` |
 /// | `forwarded` | `append`, `replace` or `off`, see [`ForwardedPolicy`] | `append` |
 /// | `trusted_proxies` | a list of blocks of addresses, such as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-` fields are believed; only with `append` | none: the fields of all clients are replaced |
+/// | `limits` | a map: memory, rates and waits of the gateway | the defaults below |
 /// | `routes` | a list of routes | empty |
 ///
 /// | key of `server` | meaning | default |
@@ -94,6 +97,19 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// | `outcome_ttl_seconds` | how long outcomes are kept | 86,400 (24 hours) |
 /// | `declare` | whether to create what is missing, see [`StreamSettings::declare`] | `true` |
 /// | `domain` | the JetStream domain of another server, see [`StreamSettings::domain`] | that of the server |
+///
+/// | key of `limits` | meaning | default |
+/// |---|---|---|
+/// | `window_bytes` | how much of a response is buffered, see [`GatewayBuilder::window`](crate::GatewayBuilder::window) | 1,048,576 (1 MiB) |
+/// | `budget_bytes` | the same of all responses, see [`GatewayBuilder::budget`](crate::GatewayBuilder::budget) | 50,331,648 (48 MiB) |
+/// | `body_budget_bytes` | the most bytes of durable requests' bodies in memory, see [`GatewayBuilder::body_budget`](crate::GatewayBuilder::body_budget) | 25,165,824 (24 MiB) |
+/// | `body_bytes_per_second` | how fast the client of a durable request must send, 0 for any rate, see [`GatewayBuilder::body_rate`](crate::GatewayBuilder::body_rate) | 1024 |
+/// | `body_timeout_seconds` | how long it may take for the body of a durable request, see [`GatewayBuilder::body_timeout`](crate::GatewayBuilder::body_timeout): a number over 0, at most 86,400 | 3600 |
+/// | `reconnect_grace_seconds` | how long a consumer may take to connect again, see [`GatewayBuilder::reconnect_grace`](crate::GatewayBuilder::reconnect_grace), likewise | 5 |
+/// | `linger_seconds` | how long the rest of a body is read after an early response, see [`Linger::time`](crate::Linger::time), likewise | 30 |
+/// | `linger_pause_seconds` | the longest wait for its next bytes, see [`Linger::pause`](crate::Linger::pause), likewise | 5 |
+/// | `linger_bytes` | the most bytes of it, see [`Linger::bytes`](crate::Linger::bytes) | 67,108,864 (64 MiB) |
+/// | `linger_bodies` | the most such bodies at a time, 0 for none, see [`Linger::bodies`](crate::Linger::bodies) | 1024 |
 ///
 /// | key of a route | meaning | default |
 /// |---|---|---|
@@ -157,6 +173,7 @@ pub struct Config {
     caller_field: FieldCallerHook,
     forwarded: ForwardedPolicy,
     trusted_proxies: Vec<Cidr>,
+    limits: GatewayLimits,
     routes: Vec<Route>,
 }
 
@@ -222,6 +239,11 @@ impl Config {
         &self.trusted_proxies
     }
 
+    /// `limits`: memory, rates and waits, for [`GatewayBuilder::limits`](crate::GatewayBuilder::limits).
+    pub fn limits(&self) -> &GatewayLimits {
+        &self.limits
+    }
+
     /// The routes.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -250,6 +272,7 @@ impl Default for Config {
             caller_field: FieldCallerHook::default(),
             forwarded: ForwardedPolicy::default(),
             trusted_proxies: Vec::new(),
+            limits: GatewayLimits::default(),
             routes: Vec::new(),
         }
     }
@@ -295,6 +318,8 @@ struct Keys {
     trusted_proxies: Option<Blocks>,
     #[serde(default, deserialize_with = "given")]
     stream: Option<StreamKeys>,
+    #[serde(default, deserialize_with = "given")]
+    limits: Option<GatewayLimits>,
     #[serde(default, deserialize_with = "given")]
     routes: Option<Routes>,
 }
@@ -356,6 +381,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
             caller_field: keys.caller_field.unwrap_or(default.caller_field),
             forwarded,
             trusted_proxies: keys.trusted_proxies.map_or(Vec::new(), |Blocks(blocks)| blocks),
+            limits: keys.limits.unwrap_or_default(),
         })
     }
 

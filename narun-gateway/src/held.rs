@@ -10,23 +10,26 @@ use tokio::time::timeout;
 
 /// How many bytes of durable requests' bodies a gateway may have in memory. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct BodyBudget(Arc<Semaphore>);
+pub(crate) struct BodyBudget {
+    left: Arc<Semaphore>,
+    bytes: usize,
+}
 
 /// The bytes of one body that are in memory. Dropping it gives them back.
 pub(crate) struct HeldBytes {
-    budget: Arc<Semaphore>,
+    budget: BodyBudget,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyBudget {
     pub(crate) fn new(bytes: u64) -> Self {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { left: Arc::new(Semaphore::new(bytes)), bytes }
     }
 
     /// Nothing of a body yet.
     pub(crate) fn hold(&self) -> HeldBytes {
-        HeldBytes { budget: self.0.clone(), permit: None }
+        HeldBytes { budget: self.clone(), permit: None }
     }
 }
 
@@ -35,13 +38,18 @@ impl HeldBytes {
     #[must_use]
     pub(crate) fn try_grow(&mut self, bytes: usize) -> bool {
         let Ok(permits) = u32::try_from(bytes) else { return false };
-        let more = self.budget.clone().try_acquire_many_owned(permits).ok();
+        let more = self.budget.left.clone().try_acquire_many_owned(permits).ok();
         more.map(|more| self.add(more)).is_some()
     }
 
     /// Whether the budget has so many bytes more, unless another body takes them first.
     pub(crate) fn has(&self, bytes: usize) -> bool {
-        self.budget.available_permits() >= bytes
+        self.budget.left.available_permits() >= bytes
+    }
+
+    /// Whether less than half of the budget is left: then a client that pauses must not hold what can be stored.
+    pub(crate) fn is_short(&self) -> bool {
+        !self.has(self.budget.bytes / 2)
     }
 
     /// Waits for so many bytes more. Cancel safe.
@@ -51,7 +59,7 @@ impl HeldBytes {
     /// [`FailureKind::TooManyBodies`] if they are not free within `limit`.
     pub(crate) async fn grow(&mut self, bytes: usize, limit: Duration) -> Result<(), Failure> {
         let permits = u32::try_from(bytes).map_err(|_| FailureKind::TooManyBodies)?;
-        match timeout(limit, self.budget.clone().acquire_many_owned(permits)).await {
+        match timeout(limit, self.budget.left.clone().acquire_many_owned(permits)).await {
             Ok(Ok(more)) => {
                 self.add(more);
                 Ok(())
@@ -92,8 +100,9 @@ mod tests {
         let (mut first, mut second) = (budget.hold(), budget.hold());
         assert!(first.try_grow(4) && first.try_grow(4) && !second.try_grow(3));
         first.shrink_to(9);
-        assert!(!second.try_grow(3));
+        assert!(!second.try_grow(3) && second.is_short());
         first.shrink_to(5);
+        assert!(!second.is_short());
         assert!(second.try_grow(3) && !second.try_grow(3));
         let late = second.grow(3, Duration::from_secs(1)).await;
         assert_eq!(late.map_err(|failure| failure.kind()), Err(FailureKind::TooManyBodies));

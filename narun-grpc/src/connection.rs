@@ -1,5 +1,6 @@
 mod changes;
 mod fence;
+mod in_flight;
 mod inboxes;
 mod leaving;
 mod mark;
@@ -15,22 +16,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{RawMessage, Stream};
 use async_nats::jetstream::{consumer, stream};
-use async_nats::{Client, Message, Statistics};
+use async_nats::{Client, Message, Statistics, Subject};
 use bytes::Bytes;
 use narun_nats::jetstream::{Api, ApiError, Requester};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Status};
 
 use self::changes::Changes;
 use self::fence::Fence;
+use self::in_flight::InFlight;
+pub(crate) use self::in_flight::{Unacknowledged, Worker};
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
 use self::leaving::Leaving;
@@ -73,12 +77,19 @@ struct ConnectionState {
     api: Arc<Api<Requests>>,
     fence: OnceCell<Fence>,
     inboxes: Inboxes,
+    in_flight: InFlight,
     leaving: Leaving,
     live: OnceCell<LiveSubscriptions>,
     verified: Verified,
     rates: Rates,
     /// The epoch of the last server found recent enough for JetStream.
     recent: AtomicU64,
+}
+
+/// A response to the request of a message.
+#[derive(Deserialize)]
+struct StoredMessage {
+    message: RawMessage,
 }
 
 impl Connection {
@@ -105,6 +116,7 @@ impl Connection {
             api: Arc::new(api),
             fence: OnceCell::new(),
             inboxes: Inboxes::default(),
+            in_flight: InFlight::default(),
             leaving: Leaving::default(),
             live: OnceCell::new(),
             verified: Verified::default(),
@@ -145,6 +157,13 @@ impl Connection {
     /// The current state of a stream, by its NATS name.
     pub(crate) async fn stream_info(&self, stream: &str) -> Result<stream::Info, Status> {
         self.ready_api()?.stream_info(stream).await.or_status()
+    }
+
+    /// When the message at this sequence was stored. Returns `None` if there is no such message.
+    pub(crate) async fn stored_at(&self, stream: &str, sequence: u64) -> Result<Option<DateTime>, Status> {
+        let get = self.api(format!("STREAM.MSG.GET.{stream}"), &json!({ "seq": sequence })).await;
+        let Some(StoredMessage { message }) = status::if_found(get)? else { return Ok(None) };
+        Ok(Some(message.time))
     }
 
     /// A handle of a bucket's stream, without a look-up.
@@ -314,9 +333,16 @@ impl Connection {
         self.0.inboxes.keep(inbox);
     }
 
-    /// Gives back pulled messages with a nak, so that they are redelivered at once.
-    pub(crate) fn give_back(&self, messages: Vec<Message>) {
-        self.0.leaving.leave(&self.0.client, messages, None);
+    /// The messages of a consumer that clients here have not acknowledged.
+    pub(crate) fn unacknowledged(&self, stream: &str, consumer: &str, all: bool) -> Arc<Unacknowledged> {
+        self.0.in_flight.of(stream, consumer, all)
+    }
+
+    /// Gives back messages with a nak, by their reply subjects, so that they are redelivered at once.
+    pub(crate) fn give_back(&self, messages: Vec<Subject>) {
+        if !messages.is_empty() {
+            self.0.leaving.leave(&self.0.client, messages, None);
+        }
     }
 
     /// Closes an inbox, and gives back the messages that still arrive there.

@@ -2,5 +2,6 @@
 
 mod delivered;
 pub(crate) mod ordered;
+pub(crate) mod places;
 pub(crate) mod pulls;
 pub(crate) mod single;

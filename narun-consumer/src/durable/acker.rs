@@ -70,7 +70,7 @@ impl Acker {
         self.settle(AckKind::Nak(delay)).await;
     }
 
-    /// Gives the message back for this time, as a dead letter that could not be stored yet.
+    /// Gives the message back for this time, as one that is a dead letter in the next delivery to this process.
     pub(super) async fn give_back(&mut self, delay: Duration, dead: DeadLetterReason) {
         let ack = AckKind::Nak(delay);
         if let Some(subject) = self.leave(ack, Some(dead)) {

@@ -57,7 +57,7 @@ struct SentResponse {
 pub(super) struct GivenBack {
     /// How many of its deliveries do not count: the message ran already, or its outcome or body could not be reached.
     pub(super) uncounted: u64,
-    /// Set if the message is a dead letter that could not be stored yet.
+    /// Set if the message is a dead letter in the next delivery: it could not be stored yet, or was in doubt.
     pub(super) dead: Option<DeadLetterReason>,
 }
 
@@ -107,7 +107,7 @@ impl Deliveries {
 
     /// Removes a running message, before this ack of it is sent. Returns the subject for the ack.
     ///
-    /// `dead` is the reason if the message is given back because its dead letter could not be stored.
+    /// `dead` is the reason if the message is given back and is a dead letter in its next delivery.
     pub(super) fn leave(
         &self,
         key: MessageKey,

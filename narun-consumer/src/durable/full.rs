@@ -3,14 +3,12 @@
 //! Finishing must never wait for room, because only what is finished makes room: the ack of a request removes it from its
 //! stream.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use narun_core::ExchangeId;
 use narun_core::frame::{OutcomeRef, ResponseFrame};
 use narun_nats::jetstream::{self, Backoff};
-use tokio::time::Instant;
 
 use super::state::WorkerState;
 use super::store::StoreError;
@@ -22,9 +20,6 @@ const PERSISTENCE: Duration = Duration::from_secs(5);
 /// The pauses between two attempts.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
-/// The pause between two warnings.
-const WARN_EVERY: Duration = Duration::from_secs(10);
-
 /// An outcome for which there was no room.
 pub(super) struct LateOutcome {
     pub(super) id: ExchangeId,
@@ -32,29 +27,11 @@ pub(super) struct LateOutcome {
     pub(super) response: Bytes,
 }
 
-/// When it was last said that the storage is full.
-#[derive(Debug, Default)]
-pub(super) struct FullStorage(Mutex<Option<Instant>>);
-
-impl FullStorage {
-    /// Whether to say it now.
-    fn is_due(&self, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = said.is_none_or(|said| now >= said + WARN_EVERY);
-        if is_due {
-            *said = Some(now);
-        }
-        is_due
-    }
-}
-
 impl WorkerState {
-    /// Counts something that was not stored, and logs it if nothing was logged for a while.
+    /// Counts and logs something that was not stored.
     pub(super) fn storage_is_full(&self, what: NotStored, why: &StoreError) {
         self.metrics.not_stored(what);
-        if self.full.is_due(Instant::now()) {
-            tracing::warn!(app = %self.consumer.app, %why, ?what, "JetStream's storage is full");
-        }
+        self.consumer.failures.not_stored(what.label(), why);
     }
 
     /// The status of an encoded response, 0 if it is unreadable.
@@ -83,19 +60,5 @@ impl WorkerState {
             tracing::debug!(%id, %why, "the outcome of a request that is done was not stored");
             self.storage_is_full(NotStored::Outcome, &why);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_is_said_once_in_a_while() {
-        let (full, now) = (FullStorage::default(), Instant::now());
-        assert!(full.is_due(now));
-        assert!(!full.is_due(now + WARN_EVERY / 2));
-        assert!(full.is_due(now + WARN_EVERY));
-        assert!(!full.is_due(now + WARN_EVERY));
     }
 }

@@ -52,6 +52,7 @@ impl Job {
             Verdict::DeadLetter { late } => request.finish(&mut acker, AckKind::Term, None, late).await,
             Verdict::Retry(delay) => acker.settle(AckKind::Nak(delay)).await,
             Verdict::Postponed => acker.postpone(request.delay()).await,
+            Verdict::Doubtful(reason) => acker.give_back(request.doubt(), reason).await,
             Verdict::Unburied(reason) => acker.give_back(request.delay(), reason).await,
         }
     }
@@ -150,8 +151,8 @@ impl DeliveredRequest {
             }
         }
         if self.is_over_limit() {
-            let reason = DeadLetterReason::Deliveries(self.delivered.count);
-            return Err(self.give_up(Some(context), reason).await);
+            tracing::debug!(id = %head.id, delivery = self.delivered.count, "the request was delivered too often");
+            return Err(Verdict::Doubtful(DeadLetterReason::Deliveries(self.delivered.count)));
         }
         if self.is_expired() {
             tracing::debug!(id = %head.id, "the request has expired");

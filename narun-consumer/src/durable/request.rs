@@ -46,6 +46,9 @@ pub(super) enum Verdict {
         /// Its outcome, if there was no room for it.
         late: Option<Box<LateOutcome>>,
     },
+    /// The request was delivered too often, but another process may still handle it. It must be delivered again after an ack
+    /// wait, in which that process can say so, and is a dead letter then.
+    Doubtful(DeadLetterReason),
     /// The request is a dead letter that could not be stored. It must be delivered again, but not handled.
     Unburied(DeadLetterReason),
 }
@@ -119,6 +122,11 @@ impl DeliveredRequest {
     /// Returns the verdict to deliver the request again.
     pub(super) fn retry(&self) -> Verdict {
         Verdict::Retry(self.delay())
+    }
+
+    /// How long to wait for another process that may handle the request.
+    pub(super) fn doubt(&self) -> Duration {
+        self.delay().max(self.state.ack_wait())
     }
 
     /// The delay of the next delivery. Doubles with each of them.

@@ -8,7 +8,6 @@ use narun_nats::jetstream::{BodyStore, OutcomeStore, TaskStreams};
 use tokio::sync::{Notify, OnceCell};
 
 use super::deliveries::Deliveries;
-use super::full::FullStorage;
 use super::uncertain::UncertainDeliveries;
 use crate::admission::Admission;
 use crate::consumer::Consumer;
@@ -25,7 +24,6 @@ pub(crate) struct WorkerState {
     pub(super) concurrency: usize,
     pub(super) metrics: DurableMetrics,
     pub(super) deliveries: Deliveries,
-    pub(super) full: FullStorage,
     /// Notified when progress acks are due.
     pub(super) progress_due: Notify,
     pub(super) uncertain: UncertainDeliveries,
@@ -47,7 +45,6 @@ impl WorkerState {
             concurrency: slots as usize,
             metrics: DurableMetrics::new(consumer.app.as_str()),
             deliveries: Deliveries::new(),
-            full: FullStorage::default(),
             progress_due: Notify::new(),
             ack_wait: AtomicU64::new(nanos(settings.ack_wait)),
             consumer,

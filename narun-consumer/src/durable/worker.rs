@@ -29,6 +29,12 @@ const TICK: Duration = Duration::from_millis(100);
 /// The interval at which the number of waiting requests is read.
 const PENDING_EVERY: Duration = Duration::from_secs(10);
 
+/// The interval at which bodies are looked for that nothing refers to.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How long such a body has not changed. The longest pause of a client, and the longest wait for the stream, is a day.
+const ABANDONED: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
 /// The shortest time limit of a declaration while requests are served.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -69,6 +75,7 @@ where
     background.spawn(count_pending(state.clone()));
     background.spawn(send_progress(state.clone()));
     background.spawn(keep_secret(state.clone()));
+    background.spawn(sweep_bodies(state.clone()));
     background.spawn({
         let state = state.clone();
         async move { state.uncertain.resolve(&state.tasks).await }
@@ -137,6 +144,20 @@ async fn keep_secret(state: Arc<WorkerState>) {
         let Some(outcomes) = state.outcomes.get() else { continue };
         if let Err(error) = outcomes.keep_secret().await {
             tracing::debug!(%error, "the secret of idempotency keys was not checked");
+        }
+    }
+}
+
+/// Deletes bodies that processes have left behind when they died.
+async fn sweep_bodies(state: Arc<WorkerState>) {
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match state.tasks.sweep_bodies(ABANDONED).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "deleted bodies that no request refers to"),
+            Err(error) => tracing::debug!(%error, "abandoned bodies were not looked for"),
         }
     }
 }
@@ -229,7 +250,8 @@ where
     /// Declares the stream and its consumer again: they are missing, or have no leader.
     fn declare_again(&mut self) {
         if self.backoff.is_reset() {
-            tracing::warn!("the consumer of the stream is missing: declaring it again");
+            let app = self.state.consumer.app.as_str();
+            tracing::warn!(app, "the consumer of the stream is missing: declaring it again");
         }
         let (pause, state) = (self.backoff.advance(), self.state.clone());
         let declaring = async move {

@@ -53,7 +53,7 @@ pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 pub(super) struct NatsUrl(String);
 
 /// A duration of at most `MAX` seconds. The longest timeout is one day.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seconds<const MAX: u64 = DAY>(Duration);
 
 /// How long something is kept, at most ten years.

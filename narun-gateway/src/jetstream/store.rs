@@ -14,7 +14,8 @@ use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::background::Background;
+use super::background::{Background, storing_failed};
+use super::room::{BodyRoom, ReservedRoom};
 use crate::log::FailureLog;
 
 /// How long one round of declaring may take.
@@ -51,6 +52,7 @@ struct StoreState {
     needs_outcomes: AtomicBool,
     outcomes: OnceCell<OutcomeStore>,
     bodies: OnceCell<BodyStore>,
+    room: BodyRoom,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +82,7 @@ impl DurableStore {
             needs_outcomes: AtomicBool::new(false),
             outcomes: OnceCell::new(),
             bodies: OnceCell::new(),
+            room: BodyRoom::new(),
         };
         let background = Arc::new(Background::new(runtime.clone(), log));
         Self { state: Arc::new(state), runtime, declaring: std::sync::OnceLock::new(), background }
@@ -171,6 +174,13 @@ impl DurableStore {
     pub(crate) async fn bodies(&self) -> Result<BodyStore, Failure> {
         let bodies = self.state.bodies.get_or_try_init(|| self.state.tasks.bodies()).await;
         bodies.cloned().map_err(|error| unavailable(&error))
+    }
+
+    /// The bucket of bodies, with room for one of so many bytes.
+    pub(crate) async fn room(&self, length: u64) -> Result<(BodyStore, ReservedRoom), Failure> {
+        let bodies = self.bodies().await?;
+        let room = self.state.room.reserve(&bodies, length).await;
+        Ok((bodies, room.map_err(|error| storing_failed(&error))?))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::harness::{SERVER, connect, eventually, new_app, new_namespace, post, 
 use crate::proxy::Proxy;
 use crate::worker::{Worker, durable_builder, durable_pair, durable_pair_with, durable_route};
 
-const MIB: usize = 1024 * 1024;
+pub(crate) const MIB: usize = 1024 * 1024;
 
 fn upload(length: usize) -> Request<Full<Bytes>> {
     let body: Vec<u8> = (0..length).map(|position| (position % 251) as u8).collect();
@@ -28,13 +28,13 @@ fn upload(length: usize) -> Request<Full<Bytes>> {
 type Pieces = StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
 /// A request without a length, and what sends its body.
-fn open_upload() -> (UnboundedSender<Bytes>, Request<Pieces>) {
+pub(crate) fn open_upload() -> (UnboundedSender<Bytes>, Request<Pieces>) {
     let (sender, pieces) = unbounded();
     let body = StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece))).boxed());
     (sender, Request::post("/").body(body).expect("a request"))
 }
 
-fn piece(length: usize) -> Bytes {
+pub(crate) fn piece(length: usize) -> Bytes {
     vec![7; length].into()
 }
 
@@ -97,9 +97,13 @@ async fn the_body_of_a_client_that_leaves_before_the_publish_is_deleted() {
     response.await.expect("no panic");
     let before = worker.stored_bodies().await.expect("a bucket");
 
-    proxy.hold();
-    let response = spawn(&gateway, upload(2 * MIB));
+    let (client, request) = open_upload();
+    let response = spawn(&gateway, request);
+    client.unbounded_send(piece(2 * MIB)).expect("sent");
     eventually("chunks", async || worker.stored_bodies().await.is_some_and(|now| now > before)).await;
+    proxy.hold();
+    client.unbounded_send(piece(MIB)).expect("sent");
+    drop(client);
     response.abort();
     assert!(response.await.is_err_and(|error| error.is_cancelled()));
     proxy.release();

@@ -65,17 +65,7 @@ async fn a_full_stream_is_503() {
 #[tokio::test]
 async fn a_message_over_the_streams_limit_is_413() {
     let (gateway, worker) = durable_pair().await;
-    worker.delete_stream().await;
-    let namespace = worker.namespace();
-    worker
-        .create_stream(Config {
-            name: namespace.to_string(),
-            subjects: vec![namespace.task_subjects()],
-            retention: RetentionPolicy::WorkQueue,
-            max_message_size: 64,
-            ..Config::default()
-        })
-        .await;
+    worker.replace_stream(RetentionPolicy::WorkQueue, 64).await;
     let response = send(&gateway, post("/")).await;
     assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(send(&gateway, grpc(post("/"))).await.header("grpc-status"), Some("8"));

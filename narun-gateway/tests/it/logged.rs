@@ -1,6 +1,6 @@
 //! What operators see in the log at INFO and above, and what clients do not see.
 
-use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use async_nats::jetstream::stream::RetentionPolicy;
 use http::StatusCode;
 use narun_core::frame::{Refusal, Reset, ResetCode};
 use narun_gateway::Gateway;
@@ -74,27 +74,12 @@ async fn names_of_streams_and_texts_of_the_server_do_not_reach_clients() {
     // The stream has other settings than required.
     let (gateway, worker) = durable_pair().await;
     let namespace = worker.namespace().clone();
-    worker.delete_stream().await;
-    worker
-        .create_stream(Config {
-            name: namespace.to_string(),
-            subjects: vec![namespace.task_subjects()],
-            retention: RetentionPolicy::WorkQueue,
-            max_message_size: 64,
-            ..Config::default()
-        })
-        .await;
+    worker.replace_stream(RetentionPolicy::WorkQueue, 64).await;
     let too_large = send(&gateway, post("/")).await;
     assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(!text(&too_large).contains("message size"), "{}", text(&too_large));
 
-    worker.delete_stream().await;
-    let other = Config {
-        name: namespace.to_string(),
-        subjects: vec![namespace.task_subjects()],
-        ..Config::default()
-    };
-    worker.create_stream(other).await;
+    worker.replace_stream(RetentionPolicy::Limits, -1).await;
     let app = new_app();
     let gateway = later_gateway(&namespace, &app).await;
     let response = send(&gateway, post("/")).await;

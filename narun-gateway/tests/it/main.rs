@@ -14,6 +14,7 @@ mod connection;
 mod durable;
 mod durable_bodies;
 mod durable_failures;
+mod durable_room;
 mod durable_streams;
 mod early_responses;
 mod edge;

@@ -1,6 +1,7 @@
 //! A consumer of durable requests played by the test.
 
 use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::stream::RetentionPolicy;
 use async_nats::jetstream::{AckKind, Context, Message, stream};
 use async_nats::{Client, HeaderMap};
 use futures::{FutureExt, StreamExt};
@@ -106,6 +107,15 @@ impl Worker {
 
     pub(crate) async fn delete_stream(&self) {
         self.context.delete_stream(self.namespace.task_stream()).await.expect("a stream deleted");
+    }
+
+    /// Creates the stream of requests anew, with this retention and limit of a message's size.
+    pub(crate) async fn replace_stream(&self, retention: RetentionPolicy, max_message_size: i32) {
+        self.delete_stream().await;
+        let (name, subjects) = (self.namespace.to_string(), vec![self.namespace.task_subjects()]);
+        let config =
+            stream::Config { name, subjects, retention, max_message_size, ..stream::Config::default() };
+        self.create_stream(config).await;
     }
 
     pub(crate) async fn delete_bodies(&self) {

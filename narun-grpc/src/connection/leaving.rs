@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -35,11 +35,11 @@ pub(crate) enum Due {
 }
 
 impl Leaving {
-    /// Gives back these messages, and all that arrive at the inbox.
+    /// Gives back the messages with these reply subjects, and all that arrive at the inbox.
     ///
     /// If too many pulls are being closed, or the client's queue is full for too long, the messages are redelivered after
     /// the consumer's `ack_wait`.
-    pub(super) fn leave(&self, client: &Client, taken: Vec<Message>, inbox: Option<(Inbox, Due)>) {
+    pub(super) fn leave(&self, client: &Client, taken: Vec<Subject>, inbox: Option<(Inbox, Due)>) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut leaving = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while leaving.try_join_next().is_some() {}
@@ -48,8 +48,8 @@ impl Leaving {
         }
         let client = client.clone();
         let left = async move {
-            for message in taken {
-                give_back(&client, message).await;
+            for reply in taken {
+                give_back(&client, Some(reply)).await;
             }
             match inbox {
                 Some((inbox, Due::AtOnce(due))) => finish(&client, inbox, due).await,
@@ -70,7 +70,7 @@ async fn finish(client: &Client, mut inbox: Inbox, mut due: usize) {
             Some(_) if completes_previous_pull(&message) => {}
             Some(_) => return,
         }
-        give_back(client, message).await;
+        give_back(client, message.reply).await;
     }
 }
 
@@ -89,7 +89,7 @@ async fn end(client: &Client, mut inbox: Inbox, due: usize) {
         }
     }
     while let Some(message) = inbox.next().await {
-        give_back(client, message).await;
+        give_back(client, message.reply).await;
     }
 }
 
@@ -98,8 +98,8 @@ pub(crate) fn completes_previous_pull(message: &Message) -> bool {
     message.description.as_deref() == Some("Batch Completed")
 }
 
-async fn give_back(client: &Client, message: Message) {
-    if let Some(reply) = message.reply.filter(|reply| reply.starts_with("$JS.ACK.")) {
+async fn give_back(client: &Client, reply: Option<Subject>) {
+    if let Some(reply) = reply.filter(|reply| reply.starts_with("$JS.ACK.")) {
         // On an error, the message is redelivered after `ack_wait`.
         let _ = client.publish(reply, Bytes::from_static(b"-NAK")).await;
     }

@@ -685,8 +685,9 @@ pub struct ConsumeMessagesRequest {
     /// The consumer.
     #[prost(string, tag = "4")]
     pub consumer_name: ::prost::alloc::string::String,
-    /// The most messages that are pulled from the consumer but not sent to the client. Zero or less means 100, more than 1000
-    /// means 1000. Messages sent but not acknowledged do not count: max_ack_pending of the consumer limits those.
+    /// The most messages that the client has, or that are on their way to it, and that are not acknowledged (AckMessage,
+    /// NakMessage, or the consumer's ack_wait is over). With ACK_NONE, the most that are on their way. Zero or less means 100,
+    /// more than 1000 means 1000.
     #[prost(int32, tag = "5")]
     pub max_in_flight: i32,
 }
@@ -1908,8 +1909,8 @@ pub mod nats_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Streams messages from a consumer as fast as the client reads them; no message is lost. Acknowledge them with
-        /// AckMessage, at any replica. When the client leaves, messages not sent yet are given back at once, and messages sent but
-        /// not acknowledged are redelivered after the consumer's ack_wait; with ACK_NONE, neither is redelivered. Ends with
+        /// AckMessage, at any replica: the client never has more than max_in_flight that are not. When the call ends, they are given
+        /// back at once, and redelivered to others; with ACK_NONE, messages not sent yet are lost. Ends with
         /// NOT_FOUND if the consumer is deleted, and with UNAVAILABLE if this replica stops. Resumes after NATS was
         /// disconnected.
         pub async fn consume_messages(
@@ -2106,7 +2107,8 @@ pub mod nats_service_client {
         /// Streams the last entry of one key or of each key, deletes included; then one entry with up_to_date set; then every
         /// change, once and in the order of revisions. A client that reads slowly gets the changes later, as far as the bucket
         /// keeps them: at least the last one of each key. Resumes after NATS was disconnected. Ends with NOT_FOUND if the bucket
-        /// does not exist or is deleted, and with UNAVAILABLE if this replica stops.
+        /// does not exist or is deleted, with ABORTED if it lost its last changes, such as a bucket in memory whose server
+        /// stopped, and with UNAVAILABLE if this replica stops.
         pub async fn kv_watch(
             &mut self,
             request: impl tonic::IntoRequest<super::KvWatchRequest>,
@@ -2529,8 +2531,8 @@ pub mod nats_service_server {
             + std::marker::Send
             + 'static;
         /// Streams messages from a consumer as fast as the client reads them; no message is lost. Acknowledge them with
-        /// AckMessage, at any replica. When the client leaves, messages not sent yet are given back at once, and messages sent but
-        /// not acknowledged are redelivered after the consumer's ack_wait; with ACK_NONE, neither is redelivered. Ends with
+        /// AckMessage, at any replica: the client never has more than max_in_flight that are not. When the call ends, they are given
+        /// back at once, and redelivered to others; with ACK_NONE, messages not sent yet are lost. Ends with
         /// NOT_FOUND if the consumer is deleted, and with UNAVAILABLE if this replica stops. Resumes after NATS was
         /// disconnected.
         async fn consume_messages(
@@ -2597,7 +2599,8 @@ pub mod nats_service_server {
         /// Streams the last entry of one key or of each key, deletes included; then one entry with up_to_date set; then every
         /// change, once and in the order of revisions. A client that reads slowly gets the changes later, as far as the bucket
         /// keeps them: at least the last one of each key. Resumes after NATS was disconnected. Ends with NOT_FOUND if the bucket
-        /// does not exist or is deleted, and with UNAVAILABLE if this replica stops.
+        /// does not exist or is deleted, with ABORTED if it lost its last changes, such as a bucket in memory whose server
+        /// stopped, and with UNAVAILABLE if this replica stops.
         async fn kv_watch(
             &self,
             request: tonic::Request<super::KvWatchRequest>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_nats::jetstream::consumer::Info;
 use async_nats::jetstream::{Context, Message};
 use futures::stream::BoxStream;
 use tonic::Status;
@@ -9,12 +10,13 @@ use tonic::Status;
 use crate::call::consumers::consumer_name;
 use crate::call::live::{Source, SubscriptionPermit};
 use crate::call::{MethodCall, Streaming, Weighed};
+use crate::pull::places::Places;
 use crate::pull::pulls::{PullLimits, Pulled, Pulls, retry_later};
 use crate::state::ServiceState;
 use crate::tenant::Tenant;
 use crate::{Connection, Method, pb};
 
-/// Messages in flight: the default, and the limit.
+/// Messages that the client has not acknowledged: the default, and the limit.
 const IN_FLIGHT: usize = 100;
 const MOST_IN_FLIGHT: usize = 1000;
 
@@ -40,10 +42,11 @@ impl Streaming for pb::ConsumeMessagesRequest {
         let stream = call.owned_stream(&self.stream_name).await?;
         let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, messages));
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
-        let pulls = consumer.pull().await?;
+        let (pulls, info) = consumer.pull().await?;
+        let places = Places::new(&consumer.connection, &consumer.stream, &info, messages);
         let jetstream = call.connection().jetstream()?.clone();
         let (state, tenant) = (call.state.clone(), call.tenant().clone());
-        Ok(permit.items(Consuming { pulls, consumer, jetstream, state, tenant }))
+        Ok(permit.items(Consuming { pulls, places, consumer, jetstream, state, tenant }))
     }
 }
 
@@ -57,12 +60,13 @@ struct Consumer {
 
 impl Consumer {
     /// Looks the consumer up and starts to pull.
-    async fn pull(&self) -> Result<Pulls, Status> {
+    async fn pull(&self) -> Result<(Pulls, Info), Status> {
         let info = self.connection.consumer_info(&self.stream, &self.name).await?;
         if info.config.deliver_subject.is_some() {
             return Err(Status::failed_precondition("the consumer is not a pull consumer"));
         }
-        Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await
+        let pulls = Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await?;
+        Ok((pulls, info))
     }
 }
 
@@ -70,6 +74,8 @@ impl Consumer {
 struct Consuming {
     /// Dropping it gives back what was pulled.
     pulls: Pulls,
+    /// `None` if the consumer has no acknowledgements.
+    places: Option<Places>,
     consumer: Consumer,
     jetstream: Context,
     state: Arc<ServiceState>,
@@ -81,17 +87,25 @@ impl Source for Consuming {
 
     async fn next(&mut self) -> Result<pb::JetStreamMessage, Status> {
         loop {
+            if self.pulls.is_over()
+                && let Some(places) = &self.places
+            {
+                self.pulls.allow(places.free().await?);
+            }
             match self.pulls.next().await? {
                 Pulled::Message(message) => {
+                    let reply = message.reply.clone();
                     let message = Message { message, context: self.jetstream.clone() };
                     let Consumer { stream, name, .. } = &self.consumer;
                     let message = self.state.delivered(&self.tenant, stream, name, message);
-                    if let Some(message) = message {
-                        return Ok(message);
+                    let Some(message) = message else { continue };
+                    if let (Some(places), Some(reply)) = (&self.places, reply) {
+                        places.add(message.sequence.unsigned_abs(), reply).await?;
                     }
+                    return Ok(message);
                 }
                 Pulled::Nothing => {}
-                Pulled::Lost => self.pulls = retry_later(|| self.consumer.pull()).await?,
+                Pulled::Lost => (self.pulls, _) = retry_later(|| self.consumer.pull()).await?,
             }
         }
     }

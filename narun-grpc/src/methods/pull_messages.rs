@@ -239,8 +239,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if !self.0.is_empty() {
-            self.1.give_back(std::mem::take(&mut self.0));
-        }
+        let messages = std::mem::take(&mut self.0).into_iter();
+        self.1.give_back(messages.filter_map(|message| message.reply).collect());
     }
 }

@@ -55,6 +55,8 @@ impl PullLimits {
 pub(crate) struct Pulls {
     pull: Pull,
     limits: PullLimits,
+    /// How many more messages may be pulled.
+    allowed: usize,
     /// Whether a pull waits for new messages. If not, it ends when the consumer has no more.
     pub(crate) wait: bool,
     /// The connection of the current pull.
@@ -87,6 +89,7 @@ impl Pulls {
         Ok(Self {
             pull: Pull::open(connection, limits.bytes, stream, consumer).await?,
             limits,
+            allowed: usize::MAX,
             wait: true,
             mark,
             brought: 0,
@@ -94,6 +97,16 @@ impl Pulls {
             single: false,
             heard: Instant::now(),
         })
+    }
+
+    /// Whether the next event needs another pull.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Sets how many messages may be pulled from now on, at least 1.
+    pub(crate) const fn allow(&mut self, messages: usize) {
+        self.allowed = messages;
     }
 
     /// Waits for the next event. Cancel safe.
@@ -126,6 +139,7 @@ impl Pulls {
 
     async fn ask(&mut self, mark: Mark) -> Result<(), Status> {
         let PullLimits { messages, bytes, largest } = self.limits;
+        let messages = messages.min(self.allowed).max(1);
         let (batch, room) = if self.single { (1, largest) } else { (messages, bytes) };
         let patience = match self.wait {
             true => format!("\"expires\":{EXPIRES},\"idle_heartbeat\":{HEARTBEAT}"),
@@ -150,6 +164,7 @@ impl Pulls {
         let Some(status) = PullStatus::of(&message) else {
             self.brought += 1;
             self.left = self.left.saturating_sub(1);
+            self.allowed = self.allowed.saturating_sub(1);
             self.pull.due = self.due();
             self.single = false;
             return Ok(Some(Pulled::Message(message)));

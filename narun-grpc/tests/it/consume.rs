@@ -121,22 +121,79 @@ async fn no_more_is_pulled_than_there_is_room_for() {
     let nats = connect().await;
     let mut asked = nats.subscribe(format!("$JS.API.CONSUMER.MSG.NEXT.user-{user}-s.c")).await.unwrap();
     settle(&nats).await;
-    for (max_in_flight, batch, pulls) in [(7, 7, 3), (0, 100, 1), (-1, 100, 1), (i32::MAX, 1000, 1)] {
-        if pulls == 1 {
-            store(&service.client, &user, "x").await;
-        }
+    for (max_in_flight, batch) in [(7, 7), (0, 100), (-1, 100), (i32::MAX, 1000)] {
         let mut messages = consume(&service.client, &user, max_in_flight).await;
-        for _ in 0..(if pulls == 1 { 1 } else { 20 }) {
+        // The messages of the client before were given back when it left.
+        for _ in 0..batch.min(20) {
             next(&mut messages).await;
         }
-        for _ in 0..pulls {
-            let pull = soon("a pull", asked.next()).await.expect("a pull");
-            let pull = std::str::from_utf8(&pull.payload).unwrap().to_owned();
-            assert!(pull.contains(&format!("\"batch\":{batch},")), "{pull}");
-        }
+        let pull = soon("a pull", asked.next()).await.expect("a pull");
+        let pull = std::str::from_utf8(&pull.payload).unwrap().to_owned();
+        assert!(pull.contains(&format!("\"batch\":{batch},")), "{pull}");
         settle(&nats).await;
         assert!(asked.next().now_or_never().is_none(), "{max_in_flight}");
     }
+}
+
+#[tokio::test]
+async fn max_in_flight_limits_unacknowledged_messages() {
+    let (mut service, user) = (Service::start().await, new_user());
+    let there = Service::start().await;
+    service.client.create_stream(create(&user, named("s"))).await.unwrap();
+    let config = ConsumerConfig { ack_wait: seconds(3600), ..durable("c") };
+    service.client.create_consumer(consumer(&user, config)).await.unwrap();
+    for _ in 0..7 {
+        store(&service.client, &user, "x").await;
+    }
+    let mut messages = consume(&service.client, &user, 2).await;
+    let (first, second) = (next(&mut messages).await, next(&mut messages).await);
+    let full = async |messages: &mut Streaming<JetStreamMessage>| {
+        // During a round trip to JetStream, another message would have come.
+        floor(&service.client, &user).await;
+        assert!(messages.message().now_or_never().is_none());
+    };
+    full(&mut messages).await;
+    // Acknowledged here and at another replica, by a NATS client, and given back.
+    assert_eq!(ack(&service.client, &user, 0, &first.ack_token).await, Ok(true));
+    let third = next(&mut messages).await;
+    assert_eq!(third.sequence, 3);
+    full(&mut messages).await;
+    assert_eq!(ack(&there.client, &user, second.sequence, "").await, Ok(true));
+    assert_eq!(next(&mut messages).await.sequence, 4);
+    full(&mut messages).await;
+    let nats = connect().await;
+    let acked = nats.request(format!("$JS.ACK.user-{user}-s.c.1.4.4.0.0"), "+ACK".into()).await;
+    acked.expect("an acknowledgement");
+    assert_eq!(next(&mut messages).await.sequence, 5);
+    full(&mut messages).await;
+    assert_eq!(nak(&service.client, &user, 0, &third.ack_token).await, Ok(true));
+    let again = next(&mut messages).await;
+    assert_eq!((again.sequence, again.num_delivered), (3, 2));
+    full(&mut messages).await;
+    // What is not acknowledged is given back at once.
+    drop(messages);
+    let mut left = HashSet::new();
+    eventually("all of them", async || {
+        let pulled = pulled(&there.client, &user, 10).await;
+        left.extend(pulled.into_iter().map(|message| message.sequence));
+        left.len() == 4
+    })
+    .await;
+    assert_eq!(left, HashSet::from([3, 5, 6, 7]));
+}
+
+#[tokio::test]
+async fn with_ack_all_the_messages_before_are_acknowledged_too() {
+    let (service, user) = prepared(AckPolicy::AckAll).await;
+    for _ in 0..4 {
+        store(&service.client, &user, "x").await;
+    }
+    let mut messages = consume(&service.client, &user, 2).await;
+    next(&mut messages).await;
+    let second = next(&mut messages).await;
+    assert_eq!(ack(&service.client, &user, 0, &second.ack_token).await, Ok(true));
+    assert_eq!(next(&mut messages).await.sequence, 3);
+    assert_eq!(next(&mut messages).await.sequence, 4);
 }
 
 #[tokio::test]
@@ -226,6 +283,7 @@ async fn a_large_message_comes_by_itself_and_one_that_is_too_large_is_refused() 
     let small = Service::with(|builder| builder.message_limit(20_000)).await;
     let mut messages = consume(&small.client, &user, 0).await;
     assert_eq!(next(&mut messages).await.data.len(), 100);
+    assert_eq!(ack(&storing.client, &user, 1, "").await, Ok(true));
     assert_eq!(end(&mut messages).await.code(), Code::ResourceExhausted);
     let service = Service::with(|builder| builder.subscriber_queue(10, 10_000)).await;
     let mut messages = consume(&service.client, &user, 0).await;

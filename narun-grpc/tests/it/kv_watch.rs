@@ -1,5 +1,8 @@
 //! KVWatch and KVHistory.
 
+use std::fs;
+use std::path::Path;
+
 use async_nats::jetstream;
 use async_nats::jetstream::kv::Store;
 use futures::{FutureExt, StreamExt};
@@ -340,4 +343,70 @@ async fn initial_entries_come_once_even_if_the_server_dies_meanwhile() {
     let last = async || service.client.clone().kv_put(put("u", "b", "last", "x")).await;
     eventually("a value put", async || last().await.is_ok()).await;
     assert_eq!(next(&mut entries).await.key, "last");
+}
+
+/// Copies a directory.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("a file");
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).expect("a copy")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_revisions_go_back() {
+    // Without more entries, and with more than there were.
+    for more in [0, 20] {
+        let mut server = Server::builder().jetstream(true).start().expect("a nats-server");
+        let service = serve(&server, |builder| builder).await;
+        let client = &service.client;
+        let insist = async |key: &str| {
+            let put = put("u", "b", key, "x");
+            eventually("a value put", async || client.clone().kv_put(put.clone()).await.is_ok()).await;
+        };
+        insist("a").await;
+        let copies = tempfile::tempdir().expect("a directory");
+        server.stop().unwrap();
+        copy(&server.store_dir(), copies.path());
+        server.restart().unwrap();
+        let updates = KvWatchRequest { updates_only: true, ..watch("u", "") };
+        let (mut all, mut one, mut now) = (None, None, None);
+        eventually("watches", async || {
+            all = client.clone().kv_watch(watch("u", "")).await.ok();
+            one = client.clone().kv_watch(watch("u", "b")).await.ok();
+            now = client.clone().kv_watch(updates.clone()).await.ok();
+            all.is_some() && one.is_some() && now.is_some()
+        })
+        .await;
+        let watches = [all, one, now].map(|watch| watch.expect("a watch").into_inner());
+        for key in ["b", "c", "b", "d"] {
+            insist(key).await;
+        }
+        // Each has seen the last change of "b".
+        let watches = watches.map(|mut watch| async {
+            while next(&mut watch).await.revision < 4 {}
+            watch
+        });
+        let watches = futures::future::join_all(watches).await;
+        server.stop().unwrap();
+        fs::remove_dir_all(server.store_dir()).expect("a directory removed");
+        copy(copies.path(), &server.store_dir());
+        server.restart().unwrap();
+        let nats = async_nats::connect(server.url()).await.expect("a connection");
+        let context = jetstream::new(nats);
+        for number in 0..more {
+            let subject = format!("$KV.kv-user-u-b.k{number}");
+            context.publish(subject, "x".into()).await.unwrap().await.unwrap();
+        }
+        for mut watch in watches {
+            assert_eq!(end(&mut watch).await.code(), Code::Aborted, "{more}");
+        }
+        let mut again = open(client, watch("u", "a")).await;
+        come(&mut again, &["a=x", "up to date"]).await;
+    }
 }

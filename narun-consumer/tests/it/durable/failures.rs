@@ -76,7 +76,7 @@ async fn a_request_that_always_fails_is_500_and_a_dead_letter_with_its_reason() 
 #[tokio::test]
 async fn a_request_that_was_delivered_too_often_is_not_handled() {
     let world = World::new().await;
-    let consumer = world.consumer(Duration::from_secs(5)).await;
+    let consumer = world.consumer(Duration::from_secs(1)).await;
     let mut asked = world.ask("/kills").await;
     // Two processes pulled it and ended.
     for _ in 0..2 {
@@ -86,7 +86,8 @@ async fn a_request_that_was_delivered_too_often_is_not_handled() {
     start(world.serve(handler.clone()).await.max_deliveries(2)).await;
     assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
     let dead = world.dead().await;
-    assert_eq!((dead.len(), dead[0].deliveries()), (1, 3));
+    // One delivery more, as another process could have handled it.
+    assert_eq!((dead.len(), dead[0].deliveries()), (1, 4));
     assert_eq!(handler.runs(), 0);
 }
 

@@ -10,10 +10,12 @@ use narun_gateway::{Gateway, Route};
 use narun_nats::jetstream::{StreamSettings, TaskStreams};
 use narun_support::Server;
 use tower::service_fn;
+use tracing::Level;
 
 use super::{Handler, World, start};
 use crate::gateway::{HttpResponse, get, send};
 use crate::harness::{Metrics, SERVER, eventually};
+use crate::observed::logs;
 
 /// The size of a request's body.
 const BODY: usize = 10_000;
@@ -178,7 +180,7 @@ async fn a_full_account_works_again_once_it_is_larger() {
 
 #[tokio::test]
 async fn dead_letters_wait_for_room_without_running_again() {
-    let metrics = Metrics::install();
+    let (logs, metrics) = (logs(), Metrics::install());
     let mut server = server(200);
     let site = Site::over(&server).await;
     let accepted = site.fill(40).await;
@@ -192,6 +194,7 @@ async fn dead_letters_wait_for_room_without_running_again() {
         metrics.value("http_consumer_not_stored_total", &labels) >= 4.0 * accepted.len() as f64
     })
     .await;
+    assert_eq!(logs.event("JetStream's storage is full", &labels).await.0, Level::WARN);
     assert_eq!(runs.load(Ordering::SeqCst), accepted.len());
     server.reload(kilobytes(1000)).expect("a new limit");
     // The server has no JetStream for a moment while it changes the limit.

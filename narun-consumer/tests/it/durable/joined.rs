@@ -14,7 +14,7 @@ use narun_core::frame::Frame;
 use tokio::sync::oneshot;
 use tower::service_fn;
 
-use super::{World, new_head, start, through};
+use super::{Handler, SentRequest, World, new_head, start, through};
 use crate::gate::Gate;
 use crate::harness::{Metrics, SERVER, connect, eventually, soon};
 use crate::lossy::Lossy;
@@ -103,6 +103,27 @@ async fn delivered(world: &World, times: u64) {
     .await;
 }
 
+/// A request that runs in a consumer, which may deliver it twice, and was delivered to it more often meanwhile.
+struct Joined {
+    world: World,
+    consumer: OneThread,
+    blocking: Blocking,
+    orders: mpsc::Sender<&'static str>,
+    asked: SentRequest,
+}
+
+impl Joined {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let (blocking, orders) = Blocking::new();
+        let consumer = OneThread::serve(&world, &blocking, 2).await;
+        let asked = world.ask("/").await;
+        // All of them to this process, which cannot read them.
+        delivered(&world, 4).await;
+        Self { world, consumer, blocking, orders, asked }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_blocks_its_thread_does_not_stop_progress_acks() {
     let world = World::new().await;
@@ -143,12 +164,7 @@ async fn a_handler_that_blocks_its_thread_does_not_stop_progress_acks() {
 
 #[tokio::test]
 async fn a_request_that_is_delivered_again_while_it_runs_runs_once() {
-    let world = World::new().await;
-    let (blocking, orders) = Blocking::new();
-    let consumer = OneThread::serve(&world, &blocking, 2).await;
-    let mut asked = world.ask("/").await;
-    // More than the limit of deliveries, all of them to this process, which cannot read them.
-    delivered(&world, 4).await;
+    let Joined { world, consumer, blocking, orders, mut asked } = Joined::new().await;
     assert_eq!(blocking.runs(), 1);
     orders.send("done").expect("a handler");
     assert_eq!(asked.response().await.body, "done");
@@ -161,11 +177,7 @@ async fn a_request_that_is_delivered_again_while_it_runs_runs_once() {
 
 #[tokio::test]
 async fn deliveries_to_a_running_handler_do_not_count_as_failures() {
-    let world = World::new().await;
-    let (blocking, orders) = Blocking::new();
-    let consumer = OneThread::serve(&world, &blocking, 2).await;
-    let mut asked = world.ask("/").await;
-    delivered(&world, 4).await;
+    let Joined { world, consumer, blocking, orders, mut asked } = Joined::new().await;
     // The first failure of two that are allowed.
     orders.send("panic").expect("a handler");
     orders.send("done").expect("a handler");
@@ -177,11 +189,7 @@ async fn deliveries_to_a_running_handler_do_not_count_as_failures() {
 
 #[tokio::test]
 async fn the_last_failure_of_a_request_that_was_joined_makes_a_dead_letter() {
-    let world = World::new().await;
-    let (blocking, orders) = Blocking::new();
-    let consumer = OneThread::serve(&world, &blocking, 2).await;
-    let mut asked = world.ask("/").await;
-    delivered(&world, 4).await;
+    let Joined { world, consumer, blocking, orders, mut asked } = Joined::new().await;
     orders.send("panic").expect("a handler");
     orders.send("panic").expect("a handler");
     assert_eq!(asked.status().await, StatusCode::INTERNAL_SERVER_ERROR);
@@ -190,6 +198,25 @@ async fn the_last_failure_of_a_request_that_was_joined_makes_a_dead_letter() {
     assert!(letter.reason().contains("panicked"), "{}", letter.reason());
     consumer.stop().await;
     assert_eq!(blocking.runs(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_may_run_in_another_process_is_no_dead_letter() {
+    let metrics = Metrics::install();
+    let Joined { world, consumer, blocking, orders, mut asked } = Joined::new().await;
+    let handler = Handler::default();
+    let serve = world.serve(handler.clone()).await.ack_wait(ACK_WAIT).max_deliveries(2);
+    start(serve.redelivery_delay(Duration::from_secs(60)..=Duration::from_secs(60))).await;
+    let app = ("app", world.app.as_str());
+    eventually("a delivery to the other process", async || {
+        metrics.value("http_consumer_redelivered_total", &[app]) >= 1.0
+    })
+    .await;
+    orders.send("done").expect("a handler");
+    assert_eq!(asked.response().await.body, "done");
+    assert!(world.dead().await.is_empty());
+    consumer.stop().await;
+    assert_eq!((blocking.runs(), handler.runs()), (1, 0));
 }
 
 #[tokio::test]

@@ -5,19 +5,23 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use narun_consumer::{ServeError, StreamSettings, serve};
 use narun_support::Server;
+use narun_support::testing::poison;
+use tracing::Level;
 
 use super::{Handler, World, start};
 use crate::harness::{SERVER, connect, eventually, soon, subject};
-use narun_support::testing::poison;
+use crate::observed::logs;
 
 #[tokio::test]
 async fn a_deleted_consumer_is_declared_again() {
-    let world = World::new().await;
+    let (logs, world) = (logs(), World::new().await);
     start(world.serve(Handler::default()).await).await;
     assert_eq!(world.ask("/before").await.response().await.body, "/before");
     let (stream, app) = (world.namespace.task_stream(), world.app.as_str());
     world.tasks.context().delete_consumer_from_stream(app, stream).await.expect("a consumer deleted");
     assert_eq!(world.ask("/after").await.response().await.body, "/after");
+    let text = "the consumer of the stream is missing: declaring it again";
+    assert_eq!(logs.event(text, &[("app", app)]).await.0, Level::WARN);
 
     world.tasks.context().delete_stream(stream).await.expect("a stream deleted");
     eventually("a stream", async || world.tasks.context().get_stream(stream).await.is_ok()).await;

@@ -1,4 +1,5 @@
 mod reader;
+mod sweep;
 mod upload;
 
 use std::time::Duration;
@@ -44,12 +45,28 @@ pub enum BodyStoreError {
 /// The fewest bytes of a chunk, except for the last: a body must not be a million messages.
 const SMALLEST_CHUNK: usize = 4 * 1024;
 
+/// What a body takes in the bucket, however short it is: a chunk's subject and the description.
+const OVERHEAD: u64 = 2 * 1024;
+
 /// How long a chunk may take to be stored.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 impl BodyStore {
     pub(super) fn new(api: Api<Context>, bucket: String) -> Self {
         Self { api, stream: objects::stream_name(&bucket), bucket }
+    }
+
+    /// How many bytes the bucket can take now. `u64::MAX` if it has no limit.
+    pub async fn left(&self) -> Result<u64, BodyStoreError> {
+        let info = self.api.stream_info(&self.stream).await?;
+        let limit = u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0);
+        Ok(limit.map_or(u64::MAX, |limit| limit.saturating_sub(info.state.bytes)))
+    }
+
+    /// How many bytes of the bucket a body of this length takes, at most: each chunk has a subject, and a description
+    /// follows the last one.
+    pub const fn stored_size(length: u64) -> u64 {
+        length.saturating_add(length / 32).saturating_add(OVERHEAD)
     }
 
     /// Begins to store a body of the request `id`, under a unique name. Sends nothing.
@@ -100,7 +117,7 @@ impl BodyStore {
         if object.bucket != self.bucket {
             return Ok(());
         }
-        Ok(self.purge(&object.name).await?)
+        Ok(self.purge(&name_token(&object.name)).await?)
     }
 
     /// The name of the bucket. References to other buckets are not followed.
@@ -108,9 +125,9 @@ impl BodyStore {
         &self.bucket
     }
 
-    /// Deletes the chunks and the description.
-    async fn purge(&self, name: &str) -> Result<(), ApiError> {
-        self.api.purge(&self.stream, &format!("$O.{}.*.{}", self.bucket, name_token(name))).await
+    /// Deletes the chunks and the description of the body whose name has this token.
+    async fn purge(&self, token: &str) -> Result<(), ApiError> {
+        self.api.purge(&self.stream, &format!("$O.{}.*.{token}", self.bucket)).await
     }
 
     /// The subject of a body's chunks. In an object store this ends in a token that the description names. With the token of

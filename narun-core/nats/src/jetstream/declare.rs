@@ -6,6 +6,11 @@ use tracing::{info, warn};
 
 use super::api::{Api, ApiError};
 use super::compare;
+use crate::events::RepeatedEvents;
+
+/// The differences that were logged. Each is logged once, however often it is found.
+#[derive(Debug, Default)]
+pub(super) struct Warnings(RepeatedEvents<String>);
 
 /// Why a stream, consumer or bucket does not exist as it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +70,14 @@ pub enum DeclareError {
     },
 }
 
+impl Warnings {
+    fn differs(&self, what: &str, difference: &str) {
+        if self.0.is_first(&format!("{what}: {difference}"), "") {
+            warn!(what, difference, "what exists differs from the settings");
+        }
+    }
+}
+
 impl DeclareError {
     /// Whether a retry may succeed without a change by an operator.
     pub const fn is_temporary(&self) -> bool {
@@ -88,6 +101,7 @@ pub(super) async fn declare_stream(
     setting: &'static str,
     wanted: &stream::Config,
     create: bool,
+    warnings: &Warnings,
 ) -> Result<(), DeclareError> {
     let mut found = stream(api, &wanted.name).await;
     if matches!(&found, Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND)) && create {
@@ -113,7 +127,7 @@ pub(super) async fn declare_stream(
         return Err(DeclareError::Mismatch { what: what.to_owned(), difference });
     }
     for difference in compare::stream_warnings(wanted, &found) {
-        warn!(what, %difference, "a stream differs from the settings");
+        warnings.differs(what, &difference);
     }
     Ok(())
 }
@@ -126,6 +140,7 @@ pub(super) async fn declare_consumer(
     name: &str,
     wanted: &consumer::Config,
     create: bool,
+    warnings: &Warnings,
 ) -> Result<consumer::Config, DeclareError> {
     let what = format!("consumer {name} of stream {stream}");
     let mut found = consumer(api, stream, name).await;
@@ -148,7 +163,7 @@ pub(super) async fn declare_consumer(
         return Err(DeclareError::Mismatch { what, difference });
     }
     for difference in compare::consumer_warnings(wanted, &found) {
-        warn!(%what, %difference, "a consumer differs from the settings");
+        warnings.differs(&what, &difference);
     }
     Ok(found)
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
@@ -5,9 +6,9 @@ use async_nats::jetstream::consumer::{self, AckPolicy};
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 
-use super::api::{self, Api};
-use super::bodies::{self, BodyStore};
-use super::declare::{DeclareError, declare_consumer, declare_stream};
+use super::api::{self, Api, ApiError};
+use super::bodies::{self, BodyStore, BodyStoreError};
+use super::declare::{DeclareError, Warnings, declare_consumer, declare_stream};
 use super::outcomes::{self, OutcomeStore};
 use super::settings::{Storage, StreamSettings};
 use super::{compare, objects};
@@ -19,12 +20,13 @@ pub struct TaskStreams {
     api: Api<Context>,
     namespace: Namespace,
     settings: StreamSettings,
+    warnings: Arc<Warnings>,
 }
 
 impl TaskStreams {
     /// For this namespace, through this client. Sends nothing. Must be called within a tokio runtime.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        Self { api: api(client, &settings, api::LIMIT), namespace, settings }
+        Self { api: api(client, &settings, api::LIMIT), namespace, settings, warnings: Arc::default() }
     }
 
     /// The namespace.
@@ -89,7 +91,8 @@ impl TaskStreams {
             ..consumer::Config::default()
         };
         let (stream, create) = (self.namespace.task_stream(), self.settings.declare);
-        let found = declare_consumer(&self.api, stream, app.as_str(), &wanted, create).await?;
+        let found =
+            declare_consumer(&self.api, stream, app.as_str(), &wanted, create, &self.warnings).await?;
         Ok(compare::ack_wait(&found))
     }
 
@@ -136,9 +139,54 @@ impl TaskStreams {
             ..self.common()
         };
         self.declare(&format!("bucket {bucket}"), "bodies_max_bytes", &wanted).await?;
+        Ok(self.body_store())
+    }
+
+    fn body_store(&self) -> BodyStore {
         // Many bodies that are stored at once wait for one disk.
         let api = api(self.context().client(), &self.settings, bodies::LIMIT);
-        Ok(BodyStore::new(api, bucket))
+        BodyStore::new(api, self.namespace.bodies_bucket())
+    }
+
+    /// Deletes bodies that no request refers to, as they were left behind by processes that died. `age` is how long a body
+    /// must not have changed: longer than it takes to receive a part of it, or to publish its request. Returns how many
+    /// bodies were deleted. Looks at 256 bodies at most.
+    ///
+    /// Those that were not stored to the end are deleted in any case, others only while there are no durable requests and
+    /// no dead letters. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyStoreError::Unavailable`], also if there is no bucket.
+    pub async fn sweep_bodies(&self, age: Duration) -> Result<usize, BodyStoreError> {
+        let bodies = self.body_store();
+        let (whole, partial): (Vec<_>, Vec<_>) =
+            bodies.old(age).await?.into_iter().partition(|body| body.is_whole);
+        for body in &partial {
+            bodies.delete_old(body).await?;
+        }
+        if whole.is_empty() || !self.are_empty().await? {
+            return Ok(partial.len());
+        }
+        for body in &whole {
+            bodies.delete_old(body).await?;
+        }
+        Ok(partial.len() + whole.len())
+    }
+
+    /// Whether there are no durable requests and no dead letters.
+    async fn are_empty(&self) -> Result<bool, ApiError> {
+        let requests =
+            async || Ok::<_, ApiError>(self.api.stream_info(self.namespace.task_stream()).await?.state);
+        let before = requests().await?;
+        if before.messages > 0
+            || self.api.stream_info(&self.namespace.dead_stream()).await?.state.messages > 0
+        {
+            return Ok(false);
+        }
+        // A dead letter may have been put back between the two.
+        let after = requests().await?;
+        Ok((after.messages, after.last_sequence) == (0, before.last_sequence))
     }
 
     /// `setting` is the one that says how many bytes the stream may have.
@@ -148,7 +196,7 @@ impl TaskStreams {
         setting: &'static str,
         wanted: &stream::Config,
     ) -> Result<(), DeclareError> {
-        declare_stream(&self.api, what, setting, wanted, self.settings.declare).await
+        declare_stream(&self.api, what, setting, wanted, self.settings.declare, &self.warnings).await
     }
 
     /// The configuration that all streams have in common. Without a duplicate window the server uses 2 minutes, or the

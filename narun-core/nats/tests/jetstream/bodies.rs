@@ -1,11 +1,14 @@
 //! The bucket of bodies.
 
+use std::time::Duration;
+
 use async_nats::jetstream::object_store;
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
 use data_encoding::BASE64URL;
+use narun_core::App;
 use narun_core::frame::ObjectRef;
-use narun_nats::jetstream::{BodyStoreError, TaskStreams};
+use narun_nats::jetstream::{BodyStore, BodyStoreError, TaskStreams};
 
 use crate::harness::{ID, in_memory, messages, tasks};
 
@@ -179,4 +182,54 @@ async fn a_failed_put_leaves_nothing_behind() {
     assert!(matches!(bodies.put(ID, body(9)).await, Err(BodyStoreError::Unavailable(_))));
     assert!(matches!(bodies.get(&object).await, Err(BodyStoreError::Unavailable(_))));
     assert!(matches!(bodies.delete(&object).await, Err(BodyStoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn bodies_that_nothing_refers_to_are_deleted() {
+    let tasks = tasks(in_memory()).await;
+    assert!(tasks.sweep_bodies(Duration::ZERO).await.is_err(), "there is no bucket");
+    let bodies = tasks.bodies().await.unwrap();
+    let stream = format!("OBJ_{}", bodies.bucket());
+    tasks.declare_stream().await.unwrap();
+    tasks.declare_dead_letters().await.unwrap();
+    let whole = bodies.put(ID, body(2 * CHUNK)).await.unwrap();
+    let mut partial = bodies.upload(ID);
+    partial.write(body(2 * CHUNK)).await.unwrap();
+    partial.confirm().await.unwrap();
+    drop(partial);
+    assert_eq!(messages(&tasks, &stream).await, 5);
+
+    // They may still be needed.
+    assert_eq!(tasks.sweep_bodies(Duration::from_secs(3600)).await, Ok(0));
+    // A request, and then a dead letter, may refer to the whole one.
+    let namespace = tasks.namespace().clone();
+    let app = App::new("hello").unwrap();
+    for (place, subject) in [
+        (namespace.task_stream().to_owned(), namespace.task_subject(&app)),
+        (namespace.dead_stream(), namespace.dead_subject(&app)),
+    ] {
+        tasks.context().publish(subject, "request".into()).await.unwrap().await.unwrap();
+        tasks.sweep_bodies(Duration::ZERO).await.unwrap();
+        assert_eq!(bodies.get(&whole).await.unwrap(), body(2 * CHUNK));
+        assert_eq!(messages(&tasks, &stream).await, 3);
+        tasks.context().get_stream(place).await.unwrap().purge().await.unwrap();
+    }
+    assert_eq!(tasks.sweep_bodies(Duration::from_secs(3600)).await, Ok(0));
+    assert_eq!(tasks.sweep_bodies(Duration::ZERO).await, Ok(1));
+    assert_eq!(messages(&tasks, &stream).await, 0);
+    assert_eq!(tasks.sweep_bodies(Duration::ZERO).await, Ok(0));
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_bucket_is_its_limit_less_what_it_has() {
+    let bodies = tasks(in_memory().bodies_max_bytes(1 << 20)).await.bodies().await.unwrap();
+    assert_eq!(bodies.left().await, Ok(1 << 20));
+    for length in [0, 1, 4096, CHUNK, 3 * CHUNK] {
+        let before = bodies.left().await.unwrap();
+        bodies.put(ID, body(length)).await.unwrap();
+        let taken = before - bodies.left().await.unwrap();
+        assert!(taken > length as u64 && taken <= BodyStore::stored_size(length as u64), "{length}: {taken}");
+    }
+    let bodies = tasks(in_memory().bodies_max_bytes(u64::MAX)).await.bodies().await.unwrap();
+    assert_eq!(bodies.left().await, Ok(u64::MAX));
 }

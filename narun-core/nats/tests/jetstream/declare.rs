@@ -8,7 +8,9 @@ use futures::future::join_all;
 use narun_core::App;
 use narun_nats::jetstream::{DeclareError, TaskStreams};
 use narun_nats::jetstream::{Storage, StreamSettings};
+use narun_support::testing::Logs;
 use narun_support::{Binary, Server};
+use tracing::Level;
 
 use crate::harness::{connect, connect_to, in_memory, new_namespace, tasks};
 
@@ -395,4 +397,32 @@ async fn server_2_10_works() {
     declare_all(&tasks).await.unwrap();
     crate::outcomes::goes_from_pending_to_done(&tasks).await;
     crate::bodies::is_stored_and_deleted(&tasks, 300_000).await;
+}
+
+#[tokio::test]
+async fn a_difference_that_breaks_no_guarantee_is_logged_once() {
+    let logs = Logs::capture();
+    let (client, namespace) = (connect().await, new_namespace());
+    let tasks = TaskStreams::new(client.clone(), namespace.clone(), in_memory().max_bytes(1000));
+    tasks.declare_stream().await.unwrap();
+    tasks.declare_consumer(&app(), WAIT).await.unwrap();
+    let others = TaskStreams::new(client, namespace.clone(), in_memory().max_bytes(2000).max_messages(3));
+    for _ in 0..3 {
+        others.declare_stream().await.unwrap();
+        assert_eq!(others.declare_consumer(&app(), 2 * WAIT).await, Ok(WAIT));
+    }
+    let text = "what exists differs from the settings";
+    for (what, difference) in [
+        (format!("stream {namespace}"), "maximum bytes 1000, not 2000"),
+        (format!("stream {namespace}"), "maximum messages unlimited, not 3"),
+        (format!("consumer hello of stream {namespace}"), "ack wait 3s, not 6s"),
+    ] {
+        let (level, _) = logs.event(text, &[("what", &what), ("difference", difference)]).await;
+        assert_eq!(level, Level::WARN);
+        assert_eq!(
+            logs.events(text, &[("what", &what), ("difference", difference)]).len(),
+            1,
+            "{difference}"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! Receives the body of a durable request: in memory if it fits the message, otherwise as an object, while it is received.
 
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +13,7 @@ use narun_nats::jetstream;
 use tokio::time::timeout;
 
 use super::delivery::{DurableBody, DurableInput};
-use super::upload::Upload;
+use super::upload::{Upload, poll_once};
 use crate::body::BoxError;
 use crate::forward::request_id;
 use crate::pace::Pace;
@@ -67,12 +67,20 @@ where
     let mut pace = Pace::new(state.pace(route, &parts.headers));
     let mut held = state.bodies().hold();
     let mut collected = Segments::default();
-    let is_large = announced(&parts, &body).is_some_and(|length| length > room as u64);
+    let announced = announced(&parts, &body);
+    let is_large = announced.is_some_and(|length| length > room as u64);
     let end = loop {
         if is_large {
             break Collected::Until(Bytes::new());
         }
-        let Some(frame) = pace.next(&mut body).await? else { break Collected::Whole(None) };
+        let mut next = pin!(pace.next(&mut body));
+        let frame = match poll_once(next.as_mut()).await {
+            Some(frame) => frame?,
+            // A client that pauses must not hold what others need.
+            None if collected.received() > 0 && held.is_short() => break Collected::Until(Bytes::new()),
+            None => next.await?,
+        };
+        let Some(frame) = frame else { break Collected::Whole(None) };
         let data = match frame.into_data() {
             Ok(data) => data,
             Err(frame) => break Collected::Whole(frame.into_trailers().ok()),
@@ -95,12 +103,15 @@ where
         Collected::Whole(trailers) => (DurableBody::Inline { data, held }, trailers),
         Collected::Until(next) => {
             let store = state.store();
-            let bodies = timeout(route.timeout(), store.bodies()).await;
-            let bodies =
-                bodies.map_err(|_| FailureKind::JetStreamUnavailable)?.inspect_err(|_| store.missed())?;
-            let upload = Upload { id, first: data, next, body, pace, held, limit, patience: route.timeout() };
-            let received = upload.run(store.background(), bodies).await;
-            let (stored, trailers) = received.inspect_err(|failure| {
+            let patience = route.timeout();
+            let length = announced.unwrap_or(limit as u64).min(limit as u64);
+            let stored = async {
+                let room = timeout(patience, store.room(length)).await;
+                let (bodies, room) = room.map_err(|_| FailureKind::JetStreamUnavailable)??;
+                let upload = Upload { id, first: data, next, body, pace, held, room, limit, patience };
+                upload.run(store.background(), bodies).await
+            };
+            let (stored, trailers) = stored.await.inspect_err(|failure| {
                 if failure.kind() == FailureKind::JetStreamUnavailable {
                     store.missed();
                 }

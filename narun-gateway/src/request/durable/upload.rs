@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::body::BoxError;
 use crate::held::HeldBytes;
-use crate::jetstream::{Background, StoredBody, storing_failed};
+use crate::jetstream::{Background, ReservedRoom, StoredBody, storing_failed};
 use crate::pace::Pace;
 use crate::request::failures::too_large;
 
@@ -36,6 +36,8 @@ pub(super) struct Upload<B> {
     pub(super) body: B,
     pub(super) pace: Pace,
     pub(super) held: HeldBytes,
+    /// The room for the body in its bucket.
+    pub(super) room: ReservedRoom,
     /// The most bytes of the body.
     pub(super) limit: usize,
     /// How long to wait for room in memory.
@@ -44,6 +46,22 @@ pub(super) struct Upload<B> {
 
 /// A body that was received and stored, with its trailers.
 type Received<T> = Result<(T, Option<HeaderMap>), Failure>;
+
+/// What was not received yet, or is not counted.
+struct Rest<B> {
+    next: Bytes,
+    body: B,
+    pace: Pace,
+    limit: usize,
+    patience: Duration,
+}
+
+/// The way of a body's bytes into the bucket, and what they take of memory and of the bucket.
+struct Storing {
+    upload: BodyUpload,
+    held: HeldBytes,
+    room: ReservedRoom,
+}
 
 impl<B> Upload<B>
 where
@@ -56,55 +74,77 @@ where
         let (mut client, response) = oneshot::channel();
         let owner = Arc::downgrade(background);
         background.spawn(async move {
-            let mut upload = bodies.upload(self.id);
-            match self.receive(&mut upload, &mut client).await {
+            let Self { id, first, next, body, pace, held, room, limit, patience } = self;
+            let mut storing = Storing { upload: bodies.upload(id), held, room };
+            let rest = Rest { next, body, pace, limit, patience };
+            match rest.receive(first, &mut storing, &mut client).await {
                 Ok((object, trailers)) => {
                     // If the client is gone, this drops the body, which deletes the object.
                     let _ = client.send(Ok((StoredBody::new(owner, bodies, object), trailers)));
                 }
                 Err(failure) => {
                     let _ = client.send(Err(failure));
-                    upload.discard().await;
+                    storing.discard().await;
                 }
             }
         });
         response.await.unwrap_or_else(|_| Err(FailureKind::JetStreamUnavailable.into()))
     }
+}
 
+impl<B> Rest<B>
+where
+    B: http_body::Body + Unpin,
+    B::Error: Into<BoxError>,
+{
     async fn receive<T>(
         self,
-        upload: &mut BodyUpload,
+        first: Bytes,
+        storing: &mut Storing,
         client: &mut oneshot::Sender<T>,
     ) -> Received<ObjectRef> {
-        let Self { first, next, mut body, mut pace, mut held, limit, patience, .. } = self;
+        let Self { next, mut body, mut pace, limit, patience } = self;
         let mut length = first.len() + next.len();
-        write(upload, first, &mut held).await?;
-        make_room(upload, &mut held, next.len()).await?;
-        unless_closed(client, held.grow(next.len().min(READ), patience)).await?;
+        storing.write(first).await?;
+        storing.make_room(next.len()).await?;
+        unless_closed(client, storing.held.grow(next.len().min(READ), patience)).await?;
         let (mut trailers, mut part) = (None, next);
         loop {
             if length > limit {
                 return Err(too_large(limit));
             }
-            write(upload, part, &mut held).await?;
+            storing.write(part).await?;
             // What the client has sent already is taken from the connection when there is room for it.
-            make_room(upload, &mut held, READ).await?;
-            unless_closed(client, held.grow(READ, patience)).await?;
+            storing.make_room(READ).await?;
+            unless_closed(client, storing.held.grow(READ, patience)).await?;
             let mut next = pin!(pace.next(&mut body));
             let (frame, waited) = match poll_once(next.as_mut()).await {
                 Some(frame) => (frame?, false),
-                // A client that sends slowly takes no room meanwhile.
+                // A client that sends slowly takes little room meanwhile.
                 None => {
-                    held.shrink_to(upload.held());
-                    (unless_closed(client, next).await?, true)
+                    storing.give_back(0);
+                    let mut frame = pin!(unless_closed(client, next));
+                    let mut settled = pin!(storing.settle());
+                    // What is sent must have settled before it can be deleted.
+                    let frame = tokio::select! {
+                        settled = settled.as_mut() => {
+                            settled?;
+                            frame.await?
+                        }
+                        frame = frame.as_mut() => {
+                            settled.await?;
+                            frame?
+                        }
+                    };
+                    (frame, true)
                 }
             };
             match frame.map(http_body::Frame::into_data) {
                 None => break,
                 Some(Ok(data)) => {
                     if waited {
-                        make_room(upload, &mut held, data.len()).await?;
-                        unless_closed(client, held.grow(data.len().min(READ), patience)).await?;
+                        storing.make_room(data.len()).await?;
+                        unless_closed(client, storing.held.grow(data.len().min(READ), patience)).await?;
                     }
                     length += data.len();
                     part = data;
@@ -115,32 +155,57 @@ where
                 }
             }
         }
-        let object = upload.finish(Bytes::new()).await.map_err(|error| storing_failed(&error))?;
+        let object = storing.upload.finish(Bytes::new()).await.map_err(|error| storing_failed(&error))?;
         Ok((object, trailers))
     }
 }
 
-/// Writes bytes that `held` counts, and gives back what is not in memory any more.
-async fn write(upload: &mut BodyUpload, mut data: Bytes, held: &mut HeldBytes) -> Result<(), Failure> {
-    while !data.is_empty() {
-        let part = data.split_to(PART.min(data.len()));
-        upload.write(part).await.map_err(|error| storing_failed(&error))?;
-        held.shrink_to(upload.held() + data.len());
+impl Storing {
+    /// Writes bytes that `held` counts, and gives back what is not in memory any more.
+    async fn write(&mut self, mut data: Bytes) -> Result<(), Failure> {
+        while !data.is_empty() {
+            let part = data.split_to(PART.min(data.len()));
+            self.upload.write(part).await.map_err(|error| storing_failed(&error))?;
+            self.give_back(data.len());
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Stores what is in memory if the budget does not have so many bytes, so that others can go on: chunks get shorter then.
-async fn make_room(upload: &mut BodyUpload, held: &mut HeldBytes, bytes: usize) -> Result<(), Failure> {
-    if upload.held() > 0 && !held.has(bytes) {
-        upload.flush().await.map_err(|error| storing_failed(&error))?;
-        held.shrink_to(upload.held());
+    /// Stores what is in memory if the budget does not have so many bytes, so that others can go on: chunks get shorter then.
+    async fn make_room(&mut self, bytes: usize) -> Result<(), Failure> {
+        if self.upload.held() > 0 && !self.held.has(bytes) {
+            self.upload.flush().await.map_err(|error| storing_failed(&error))?;
+            self.give_back(0);
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Waits until what was sent is stored. If the budget is short, it stores the rest as well.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        let settled =
+            if self.held.is_short() { self.upload.flush().await } else { self.upload.confirm().await };
+        settled.map_err(|error| storing_failed(&error))?;
+        self.give_back(0);
+        Ok(())
+    }
+
+    /// Gives back what the body does not take in memory any more, besides so many bytes to be written, and in the bucket what
+    /// has become part of that.
+    fn give_back(&mut self, unwritten: usize) {
+        self.held.shrink_to(self.upload.held() + unwritten);
+        self.room.stored(self.upload.stored());
+    }
+
+    /// Deletes what has been stored. The memory is counted until nothing is on its way any more.
+    async fn discard(mut self) {
+        self.upload.settle().await;
+        drop(self.held);
+        self.upload.discard().await;
+    }
 }
 
 /// Polls a future once. Returns `None` if it is pending.
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(super) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| {
         Poll::Ready(match future.as_mut().poll(cx) {
             Poll::Ready(output) => Some(output),

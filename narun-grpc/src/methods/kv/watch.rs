@@ -2,11 +2,16 @@
 //!
 //! Entries are pulled in order from a consumer of the watch's own, without acknowledgements. If a message or the consumer
 //! is missing, as after a server restart, another consumer is created, which starts after the last revision seen.
+//!
+//! Revisions can go back: a bucket in memory is lost with its server, and a store may be put back to an earlier copy. Then
+//! other entries get the revisions that were seen, and the watch ends with ABORTED. It finds out by the last revision of
+//! the bucket, and by the time of the entry at the last revision seen. If that entry is not there, all entries are read
+//! again: none up to this revision may be newer than it.
 
 use async_nats::datetime::DateTime;
 use async_nats::jetstream::stream;
 use futures::stream::BoxStream;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::bucket::Bucket;
 use super::key::unescape_key;
@@ -17,6 +22,10 @@ use crate::convert::{date, saturating};
 use crate::pull::ordered::{OrderedConsumer, OrderedMessage};
 use crate::pull::pulls::{PullLimits, Pulled, retry_later};
 use crate::{Connection, Method, pb};
+
+/// How often the bucket is looked up, with a pause between, before it counts as gone back: a server that has just become the
+/// leader may not know the last entries yet.
+const LOOKS: usize = 4;
 
 /// Entries that are pulled ahead of the client, at most.
 const AHEAD: usize = 256;
@@ -71,8 +80,9 @@ pub(super) struct Watch {
     start: WatchStart,
     /// When the bucket was created, which distinguishes it from a later bucket of its name.
     created: DateTime,
-    /// The last revision seen.
+    /// The last revision seen, and when it was stored.
     revision: u64,
+    stored: DateTime,
     /// How many of the initial entries are still to come. `None` once the client was notified that it is up to date.
     missing: Option<u64>,
     /// The current consumer.
@@ -102,27 +112,51 @@ impl Watch {
             start,
             created: info.created,
             revision,
+            stored: info.state.last_timestamp,
             missing,
             ordered,
         })
     }
 
-    /// Resumes after the last revision. NOT_FOUND if the bucket was deleted.
+    /// Resumes after the last revision. NOT_FOUND if the bucket was deleted, ABORTED if its revisions went back.
     async fn resume(&mut self) -> Result<(), Status> {
-        let (ordered, there) = retry_later(|| self.make_again()).await?;
+        let mut looks = 0;
+        let (ordered, there) = loop {
+            looks += 1;
+            match retry_later(|| self.make_again()).await {
+                Err(status) if status.code() == Code::Aborted && looks < LOOKS => {}
+                made => break made?,
+            }
+        };
         self.ordered = ordered;
         self.missing = self.missing.map(|_| there);
         Ok(())
     }
 
     async fn make_again(&self) -> Result<(OrderedConsumer, u64), Status> {
-        if bucket_info(&self.connection, &self.bucket).await?.created != self.created {
+        let info = bucket_info(&self.connection, &self.bucket).await?;
+        if info.created != self.created {
             return Err(Status::not_found("the bucket was deleted"));
+        }
+        if info.state.last_sequence < self.revision {
+            return Err(went_back());
         }
         // Until the initial entries are complete, they are read again; those already sent are skipped.
         let is_last = self.start == WatchStart::Last && self.missing.is_some();
-        let from = if is_last { None } else { Some(self.revision + 1) };
+        let from = if is_last { None } else { Some(self.seen().await? + 1) };
         OrderedConsumer::create(&self.connection, self.limits, &self.bucket.stream, &self.subject, from).await
+    }
+
+    /// The revision up to which nothing needs to be read again: the last one seen, or 0 if its entry is not there any more.
+    async fn seen(&self) -> Result<u64, Status> {
+        if self.revision == 0 {
+            return Ok(0);
+        }
+        match self.connection.stored_at(&self.bucket.stream, self.revision).await? {
+            Some(stored) if stored != self.stored => Err(went_back()),
+            Some(_) => Ok(self.revision),
+            None => Ok(0),
+        }
     }
 
     /// Whether the initial entries are complete. Returns `true` once.
@@ -134,16 +168,15 @@ impl Watch {
         complete
     }
 
-    /// Converts a message to an entry. Returns `None` for a message to skip, [`Gap`] if one is missing before it.
-    fn take(&mut self, message: async_nats::Message) -> Result<Option<pb::KvEntry>, Gap> {
-        let OrderedMessage { sequence: revision, pending, published, message } =
-            self.ordered.take(message).ok_or(Gap)?;
+    /// Converts a message to an entry. Returns `None` for a message to skip.
+    fn take(&mut self, message: OrderedMessage) -> Result<Option<pb::KvEntry>, Status> {
+        let OrderedMessage { sequence: revision, pending, published, message } = message;
         let missing = |missing: u64| if pending == 0 { 0 } else { missing.saturating_sub(1) };
         self.missing = self.missing.map(missing);
         if revision <= self.revision {
-            return Ok(None);
+            return if published > self.stored { Err(went_back()) } else { Ok(None) };
         }
-        self.revision = revision;
+        (self.revision, self.stored) = (revision, published);
         let prefix = format!("$KV.{}.", self.bucket.name);
         // A name that is no escaped key was put by another client of the account: skipped.
         let key = message.subject.strip_prefix(&prefix).and_then(unescape_key);
@@ -159,8 +192,9 @@ impl Watch {
     }
 }
 
-/// A message is missing.
-struct Gap;
+fn went_back() -> Status {
+    Status::aborted("the bucket lost its last changes; watch it again")
+}
 
 impl Source for Watch {
     type Item = pb::KvEntry;
@@ -173,10 +207,14 @@ impl Source for Watch {
             // Initial entries are pulled without waiting, so that the server reports their end.
             self.ordered.pulls.wait = self.missing.is_none();
             match self.ordered.pulls.next().await? {
-                Pulled::Message(message) => match self.take(message) {
-                    Ok(Some(entry)) => return Ok(entry),
-                    Ok(None) => {}
-                    Err(Gap) => self.resume().await?,
+                Pulled::Message(message) => match self.ordered.take(message) {
+                    Some(message) => {
+                        if let Some(entry) = self.take(message)? {
+                            return Ok(entry);
+                        }
+                    }
+                    // A message is missing before it.
+                    None => self.resume().await?,
                 },
                 // Some of the initial entries may have been removed meanwhile.
                 Pulled::Nothing => self.missing = self.missing.map(|_| 0),
@@ -189,7 +227,7 @@ impl Source for Watch {
 async fn bucket_info(connection: &Connection, bucket: &Bucket) -> Result<stream::Info, Status> {
     let info = connection.stream_info(&bucket.stream).await;
     info.map_err(|status| match status.code() {
-        tonic::Code::NotFound => Status::not_found("no such bucket"),
+        Code::NotFound => Status::not_found("no such bucket"),
         _ => status,
     })
 }

@@ -49,6 +49,11 @@ impl BodyUpload {
         self.writer.held()
     }
 
+    /// How many bytes of it are stored.
+    pub fn stored(&self) -> u64 {
+        self.writer.stored()
+    }
+
     /// Writes the next part. Waits while too many chunks are sent and not stored.
     ///
     /// # Errors
@@ -56,6 +61,16 @@ impl BodyUpload {
     /// A part, or an earlier one, cannot be stored. Then the upload has to be [discarded](Self::discard).
     pub async fn write(&mut self, part: Bytes) -> Result<(), BodyStoreError> {
         Ok(self.writer.write(part).await?)
+    }
+
+    /// Waits until everything that was sent is stored. Less than a chunk stays in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub async fn confirm(&mut self) -> Result<(), BodyStoreError> {
+        // No chunk is that long.
+        Ok(self.writer.flush(usize::MAX).await?)
     }
 
     /// Stores what has been written, so that little of it is in memory: less than 4 KiB, which are too short for a chunk.
@@ -82,13 +97,20 @@ impl BodyUpload {
         Ok(ObjectRef { bucket, name: self.name.clone(), size: written.size, digest: written.digest })
     }
 
+    /// Waits until nothing of it is on its way, and frees its memory. Then the upload has to be
+    /// [discarded](Self::discard).
+    pub async fn settle(&mut self) {
+        self.writer.settle().await;
+    }
+
     /// Deletes what has been stored of it, if the server can be reached within 2 minutes.
     pub async fn discard(mut self) {
-        self.writer.settle().await;
+        self.settle().await;
         if self.writer.chunks() == 0 {
             return;
         }
-        let purge = || self.store.purge(&self.name);
+        let token = name_token(&self.name);
+        let purge = || self.store.purge(&token);
         if let Err(error) = retry(BACKOFF, Some(PERSISTENCE), ApiError::is_temporary, purge).await {
             let (bucket, name) = (&self.store.bucket, &self.name);
             warn!(%bucket, %name, %error, "a part of a body could not be deleted");

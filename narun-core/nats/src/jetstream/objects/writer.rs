@@ -82,6 +82,11 @@ impl<S: ChunkSink> ChunkWriter<S> {
         self.rest.len() + self.in_flight.iter().map(|(_, length)| length).sum::<usize>()
     }
 
+    /// How many bytes are stored.
+    pub fn stored(&self) -> u64 {
+        self.size.saturating_sub(self.held() as u64)
+    }
+
     /// Sends what waits to fill a chunk, if that has at least `least` bytes, and waits until everything that was sent is
     /// stored.
     ///
@@ -124,8 +129,10 @@ impl<S: ChunkSink> ChunkWriter<S> {
         Ok(Written { size: self.size, chunks: self.chunks, chunk_size: self.chunk_size, digest })
     }
 
-    /// Waits until no chunk is in flight. After an error, chunks that are deleted before would be stored afterwards.
+    /// Waits until no chunk is in flight, and frees what waits to fill one: nothing more may be written. After an error,
+    /// chunks that are deleted before would be stored afterwards.
     pub async fn settle(&mut self) {
+        self.rest = BytesMut::new();
         join_all(self.in_flight.drain(..).map(|(sent, _)| self.sink.stored(sent))).await;
     }
 

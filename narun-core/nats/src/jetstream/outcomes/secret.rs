@@ -26,8 +26,9 @@ const KEY: &str = "secret";
 const VERSION: u8 = 1;
 const LEN: usize = 32;
 
-/// The secret is written again once it has been there for this part of the outcomes' time to live.
-const RENEWALS: u32 = 24;
+/// The secret is written again once it has been there for this part of the outcomes' time to live: 5 minutes of 24 hours. An
+/// outcome whose id depends on it may outlive it by that much, if no process is left to write it again.
+const RENEWALS: u32 = 288;
 /// How often to check that the secret is there, at least.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// The shortest pause between two checks.
@@ -245,7 +246,7 @@ mod tests {
     #[test]
     fn the_secret_is_checked_before_it_expires() {
         assert_eq!(check_every(Duration::from_secs(24 * 3600)), CHECK_EVERY);
-        assert_eq!(check_every(Duration::from_secs(48)), Duration::from_secs(1));
+        assert_eq!(check_every(Duration::from_secs(576)), Duration::from_secs(1));
         assert_eq!(check_every(Duration::ZERO), PAUSE);
     }
 }
