@@ -15,6 +15,8 @@ pub(crate) struct Admission {
     /// One for each slot and for each place in the queue.
     places: Arc<Semaphore>,
     slots: Arc<Semaphore>,
+    /// One for each response that waits for its gateway without a slot. As many as places.
+    unconfirmed: Arc<Semaphore>,
     /// The number of places.
     total: u32,
     /// The moving average of the duration of handlers' first polls, in nanoseconds.
@@ -35,6 +37,7 @@ impl Admission {
         Self {
             places: Arc::new(Semaphore::new(total as usize)),
             slots: Arc::new(Semaphore::new(concurrency as usize)),
+            unconfirmed: Arc::new(Semaphore::new(total as usize)),
             total,
             first_poll: AtomicU64::new(0),
         }
@@ -43,6 +46,12 @@ impl Admission {
     /// Returns a place, or `None` if the queue is full.
     pub(crate) fn admit(&self) -> Option<Place> {
         self.places.clone().try_acquire_owned().ok().map(Place)
+    }
+
+    /// Returns another place for a request whose handler has returned, so that it holds up no other request while its response
+    /// waits for the gateway. Returns `None` if too many wait.
+    pub(crate) fn admit_unconfirmed(&self) -> Option<Place> {
+        self.unconfirmed.clone().try_acquire_owned().ok().map(Place)
     }
 
     /// Returns a slot if one is free and no request waits for it.
@@ -102,6 +111,9 @@ mod tests {
         drop(slots);
         assert!(admission.admit().is_some());
         assert!(admission.try_slot().is_some());
+        let unconfirmed: Vec<_> = std::iter::from_fn(|| admission.admit_unconfirmed()).collect();
+        assert_eq!(unconfirmed.len(), 3);
+        assert!(admission.admit().is_some());
     }
 
     #[tokio::test]

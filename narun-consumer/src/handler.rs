@@ -131,6 +131,11 @@ where
         self.slot.is_some()
     }
 
+    /// Gives the slot back. To be called after the whole response was returned.
+    pub(crate) fn release(self: Pin<&mut Self>) {
+        *self.project().slot = None;
+    }
+
     /// Whether the service has received the request.
     pub(crate) const fn was_called(&self) -> bool {
         !matches!(self.stage, Stage::Queued { .. } | Stage::Starting { .. })

@@ -50,8 +50,10 @@ struct HandlerApp<S: Service<Request<Body>, Response = Response<B>>, B> {
     /// Whether a body is streamed: the request's, or the response's.
     streams_request: bool,
     streams_response: bool,
+    /// Whether the slot has been given back, as only the response waits for the gateway.
+    is_released: bool,
     /// Declared last: it is given back after the handler's slot.
-    _place: Place,
+    place: Place,
 }
 
 impl<S, B> Handling<S, B>
@@ -79,7 +81,8 @@ where
             has_returned: false,
             streams_request: machine.is_shared(),
             streams_response: false,
-            _place: place,
+            is_released: false,
+            place,
             consumer,
         };
         Self { drive: Serving::serve(app.consumer.endpoint.clone(), machine), app }
@@ -131,7 +134,16 @@ where
             }
         };
         let Some(FollowingBody { inline, cut, part }) = rest else {
-            return machine.with(|callee| callee.respond(now, frame));
+            let has_ended = machine.with(|callee| {
+                callee.respond(now, frame);
+                callee.is_ended()
+            });
+            if !has_ended && let Some(place) = admission.admit_unconfirmed() {
+                this.handler.release();
+                (*this.place, *this.is_released) = (place, true);
+                metrics.in_flight.decrement(1.0);
+            }
+            return;
         };
         *this.streams_response = true;
         let fits = machine.with(|callee| {
@@ -259,12 +271,12 @@ where
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         let mut drive = this.drive;
-        let HandlerApp { handler, consumer, streams_request, streams_response, .. } = &*this.app;
+        let HandlerApp { handler, consumer, streams_request, streams_response, is_released, .. } = &*this.app;
         let metrics = &consumer.metrics;
-        if handler.has_started() {
-            metrics.in_flight.decrement(1.0)
-        } else {
-            metrics.queued.decrement(1.0)
+        match (is_released, handler.has_started()) {
+            (true, _) => {}
+            (false, true) => metrics.in_flight.decrement(1.0),
+            (false, false) => metrics.queued.decrement(1.0),
         }
         let ran = handler.was_called();
         let was_open = drive.as_mut().machine().with(|callee| {

@@ -81,9 +81,13 @@ impl GatewayBuilder {
         self
     }
 
-    /// How long a lost connection to NATS may take to be restored before requests that wait for a response get 502, and how
-    /// long after it is back "no responders" does not mean that a consumer is gone: consumers may connect later than the
-    /// gateway. Default 5 s, for which requests to an app without consumers get their 503 late.
+    /// How long a lost connection to NATS may take to be restored before requests that wait for a response get 502. Default
+    /// 5 s.
+    ///
+    /// It is also how long "no responders" does not mean that a consumer is gone, because its own connection may be lost:
+    /// after the gateway's connection was restored, and after a consumer that works on a request first missed a message. So
+    /// requests to a consumer that has died get their 502 later by this time, and requests to an app without consumers their
+    /// 503, after a reconnect.
     pub const fn reconnect_grace(mut self, grace: Duration) -> Self {
         self.settings.reconnect_grace = grace;
         self
@@ -172,7 +176,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// The bytes of durable requests' bodies that this gateway may have in memory, at least 1 MiB. Default 24 MiB.
+    /// The bytes of durable requests' bodies that this gateway may have in memory, at least 1 MiB. Default 24 MiB. Bodies that are
+    /// [read on](Self::linger) take 8 KiB each of it.
     ///
     /// A body that fits a message is in memory until the stream has its request, and of a longer one at most 1 MiB. Near the
     /// limit, bodies are stored as objects in smaller parts, and wait for each other. One that waits for longer than the
@@ -182,8 +187,11 @@ impl GatewayBuilder {
         self
     }
 
-    /// The least average rate at which a client must send the body of a durable request, in bytes per second, after the first
-    /// 30 s. 0 means none. Default 1024. A slower client gets 408. Pauses are limited by [`Route::timeout`].
+    /// The least average rate at which a client must send a request's body, in bytes per second, after the first 30 s. 0 means
+    /// none. Default 1024. A slower client gets 408. Pauses are limited by [`Route::timeout`].
+    ///
+    /// Only the time counts in which the gateway waits for the client, not that of a handler that reads slowly. It does not
+    /// apply to gRPC, nor to a direct request whose response has begun: both sides send at their own pace then.
     pub const fn body_rate(mut self, bytes_per_second: u64) -> Self {
         self.settings.body_rate = bytes_per_second;
         self

@@ -12,11 +12,17 @@ use tokio::task::JoinSet;
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
+use crate::held::BodyBudget;
+
+/// The memory of a body that is read on: hyper's buffer.
+const BUFFER: usize = 8 * 1024;
+
 /// How long a gateway reads the rest of an HTTP/1 request's body after an early response, and discards it.
 ///
 /// A server that closes a connection while the client still sends resets it, and the client may lose the response. So the
 /// gateway reads on for a while, as RFC 9112, section 9.6, recommends and nginx's `lingering_close` does. If the body ends
-/// within the limits, the connection can be reused; otherwise the server closes it. The bytes that are read take no memory.
+/// within the limits, the connection can be reused; otherwise the server closes it. Each such body counts as 8 KiB in
+/// [`GatewayBuilder::body_budget`](crate::GatewayBuilder::body_budget).
 ///
 /// It applies to all early responses of the gateway: its own failures, and responses of apps that do not read the whole body.
 /// Not to HTTP/2, where the server ends the stream with NO_ERROR (RFC 9113, section 8.1), nor to a client that waits for 100
@@ -64,7 +70,7 @@ impl Linger {
         self
     }
 
-    /// The most bodies to read at the same time; further ones are not read. Default 1024.
+    /// The most bodies to read at the same time, as far as the budget has room; further ones are not read. Default 1024.
     pub const fn bodies(mut self, bodies: usize) -> Self {
         self.bodies = bodies;
         self
@@ -81,15 +87,16 @@ impl Default for Linger {
 pub(crate) struct Lingering {
     settings: Linger,
     places: Arc<Semaphore>,
+    budget: BodyBudget,
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
 }
 
 impl Lingering {
     /// Must be called within a tokio runtime.
-    pub(crate) fn new(settings: Linger) -> Self {
+    pub(crate) fn new(settings: Linger, budget: BodyBudget) -> Self {
         let places = Arc::new(Semaphore::new(settings.bodies.min(Semaphore::MAX_PERMITS)));
-        Self { settings, places, tasks: Mutex::default(), runtime: Handle::current() }
+        Self { settings, places, budget, tasks: Mutex::default(), runtime: Handle::current() }
     }
 
     /// Reads and discards the rest of a body in a task, within the limits, and drops it.
@@ -97,7 +104,9 @@ impl Lingering {
     where
         B: http_body::Body + Send + 'static,
     {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+        let mut held = self.budget.hold();
+        let place = self.places.clone().try_acquire_owned().ok().filter(|_| held.try_grow(BUFFER));
+        let Some(place) = place else {
             return tracing::debug!("too many bodies are read after an early response");
         };
         let settings = self.settings;
@@ -105,7 +114,7 @@ impl Lingering {
         while tasks.try_join_next().is_some() {}
         let task = async move {
             let _ = timeout(settings.time, discard(body, settings)).await;
-            drop(place);
+            drop((place, held));
         };
         tasks.spawn_on(task, &self.runtime);
     }

@@ -7,20 +7,17 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body::Frame;
 use narun_core::FailureKind;
+use narun_nats::body::LeastRate;
 use tokio::time::{Instant, timeout};
 
 use crate::body::BoxError;
-
-/// How long a client may take before the least rate counts.
-const ALLOWANCE: Duration = Duration::from_secs(30);
 
 /// The limits on receiving a body. All count the time that the gateway waits for the client, not what it needs itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PaceLimits {
     /// The longest pause.
     pub(crate) max_pause: Duration,
-    /// The least average, in bytes per second, after the first 30 s. 0 for none.
-    pub(crate) least_rate: u64,
+    pub(crate) least_rate: LeastRate,
     /// The longest time for the whole body.
     pub(crate) total: Duration,
 }
@@ -69,11 +66,7 @@ impl Pace {
     /// How long the client may take for the next bytes.
     fn left(&self) -> Duration {
         let PaceLimits { max_pause, least_rate, total } = self.limits;
-        let by_rate = match least_rate {
-            0 => Duration::MAX,
-            rate => ALLOWANCE + Duration::from_millis(self.received.saturating_mul(1000) / rate),
-        };
-        max_pause.min(by_rate.min(total).saturating_sub(self.waited))
+        max_pause.min(least_rate.limit(self.received).min(total).saturating_sub(self.waited))
     }
 }
 
@@ -88,8 +81,11 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const LIMITS: PaceLimits =
-        PaceLimits { max_pause: Duration::from_secs(15), least_rate: 100, total: Duration::from_secs(300) };
+    const LIMITS: PaceLimits = PaceLimits {
+        max_pause: Duration::from_secs(15),
+        least_rate: LeastRate::new(100),
+        total: Duration::from_secs(300),
+    };
 
     /// Receives pieces of so many bytes, each after this pause. Returns how long it took, and the failure.
     async fn receive(
@@ -129,7 +125,10 @@ mod tests {
         assert_eq!(receive(LIMITS, 20 * SECOND, 1_000_000, 2).await, (15, late));
         // Fast, without an end.
         assert_eq!(receive(LIMITS, SECOND, 10_000, 1000).await, (300, late));
-        assert_eq!(receive(PaceLimits { least_rate: 0, ..LIMITS }, 5 * SECOND, 1, 50).await, (250, None));
+        assert_eq!(
+            receive(PaceLimits { least_rate: LeastRate::NONE, ..LIMITS }, 5 * SECOND, 1, 50).await,
+            (250, None)
+        );
     }
 
     #[tokio::test(start_paused = true)]

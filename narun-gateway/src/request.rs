@@ -157,7 +157,8 @@ where
     ) -> Self {
         let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
         let max_pause = route.timeout().min(total);
-        Self::Collecting(Collecting::new(id, parts, body, limit, state.endpoint(), max_pause))
+        let pace = (max_pause, state.least_rate());
+        Self::Collecting(Collecting::new(id, parts, body, limit, state.endpoint(), pace))
     }
 }
 

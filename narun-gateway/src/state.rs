@@ -9,6 +9,7 @@ use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureContext, Limits};
 use narun_nats::Denied;
+use narun_nats::body::LeastRate;
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
 use narun_nats::jetstream::caller_scope;
 use tokio::sync::watch;
@@ -97,7 +98,7 @@ impl GatewayState {
         let flow = ArcSwap::from_pointee(flow);
         let bodies = BodyBudget::new(settings.body_budget);
         let streaming = Mutex::default();
-        let lingering = Arc::new(Lingering::new(settings.linger));
+        let lingering = Arc::new(Lingering::new(settings.linger, bodies.clone()));
         let state = Arc::new(Self {
             endpoint,
             table,
@@ -233,9 +234,14 @@ impl GatewayState {
         let total = route.total_timeout(fields).unwrap_or(MAX_TIMEOUT);
         PaceLimits {
             max_pause: route.timeout().min(total),
-            least_rate: self.settings.body_rate,
+            least_rate: self.least_rate(),
             total: self.settings.body_timeout,
         }
+    }
+
+    /// The least rate at which clients must send bodies.
+    pub(crate) const fn least_rate(&self) -> LeastRate {
+        LeastRate::new(self.settings.body_rate)
     }
 
     /// The flow control of streamed bodies.

@@ -10,6 +10,7 @@ mod grpc_through;
 mod program;
 mod proxy_existing;
 mod quickstart;
+mod rollout;
 mod smallest;
 mod sse;
 mod upload_download;

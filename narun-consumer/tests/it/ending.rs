@@ -185,6 +185,36 @@ async fn a_handler_survives_a_lost_connection() {
 }
 
 #[tokio::test]
+async fn a_response_that_waits_for_its_gateway_takes_no_slot() {
+    let mut server = Server::start().expect("a nats-server");
+    let (gate, app) = (Gate::new(), new_app());
+    let handler = gate.clone();
+    let service = service_fn(move |request| handler.clone().handle(request));
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let consumer_statistics = client.statistics();
+    let serving = serve(client, app.as_str(), service).concurrency(1).queue(0);
+    let consumer = tokio::spawn(serving.into_future());
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    crate::harness::listens(&client, &app).await;
+    let manual = ManualGateway::over(client, &app);
+    let mut first = manual.get("/first").await;
+    eventually("a started handler", async || gate.started() == 1).await;
+
+    server.restart().expect("the server again");
+    for statistics in [manual.client().statistics(), consumer_statistics] {
+        eventually("a new connection", async || statistics.connects.load(Ordering::Relaxed) == 2).await;
+    }
+    crate::harness::listens(manual.client(), &app).await;
+    gate.open(1);
+    while !matches!(first.frame().await, (Frame::Response(_), Some(_))) {}
+    // It has not confirmed the response.
+    gate.open(1);
+    assert_eq!(manual.get("/second").await.response().await.body, "/second");
+    while !matches!(first.frame().await, (Frame::Response(_), Some(_))) {}
+    consumer.abort();
+}
+
+#[tokio::test]
 async fn a_reset_is_never_answered() {
     let app = new_app();
     let gate = consumer(&app).await;

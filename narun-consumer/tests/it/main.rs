@@ -8,6 +8,7 @@ mod lossy;
 
 mod admission;
 mod bad_days;
+mod cluster;
 mod declare;
 mod durable;
 mod ending;

@@ -66,7 +66,7 @@ fn answering(
     })
 }
 
-fn boxed<B>(body: B) -> AnyBody
+pub(crate) fn boxed<B>(body: B) -> AnyBody
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,

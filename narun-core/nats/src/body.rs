@@ -1,10 +1,11 @@
-//! Bodies: collected, taken in parts, cut to fit a frame, measured.
+//! Bodies: collected, taken in parts, cut to fit a frame, measured in bytes and time.
 
 mod collect;
 mod content_length;
 mod fit;
 mod measured;
 mod prefix;
+mod rate;
 mod segments;
 
 use http::{HeaderMap, Method, StatusCode, header};
@@ -14,6 +15,7 @@ pub use content_length::{InvalidContentLength, content_length};
 pub use fit::{Fitted, fit};
 pub use measured::Measured;
 pub use prefix::{BodyPart, BodyPrefix, Prefix};
+pub use rate::LeastRate;
 pub use segments::Segments;
 
 /// Whether the response to a request with this method has content (RFC 9110, 6.4.1 and 15.3.6).

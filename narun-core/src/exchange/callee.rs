@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::flow::Bounces;
 use super::{ConnectionChange, FlowConfig};
-use crate::frame::{Credit, Frame, RequestHead, Reset, ResetCode, Working, encode_probe};
+use crate::frame::{Credit, Frame, RequestHead, Reset, ResetCode, Working};
 use crate::{BodyErrorKind, Time};
 use bodies::Bodies;
 
@@ -61,6 +62,7 @@ pub struct Callee<A> {
     unheard_since: Option<Time>,
     /// Whether the last WORKING met "no responders".
     unheard: bool,
+    bounces: Bounces,
     /// Whether the own connection is lost now. Nothing is published meanwhile.
     away: bool,
     /// Until when "no responders" may mean that the gateway is not connected again yet.
@@ -136,6 +138,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             own_max_payload: max_payload,
             unheard_since: None,
             unheard: false,
+            bounces: Bounces::default(),
             away: false,
             returning_until: None,
             credit: head.credit,
@@ -211,9 +214,16 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     /// Handles "no responders": no subscription received a frame to the gateway.
+    ///
+    /// The gateway may be absent for [`CalleeConfig::grace`]. The exchange ends at once if a part of the response's body is
+    /// certainly lost.
     pub fn handle_no_responders(&mut self, now: Time) {
         if self.ended {
             return;
+        }
+        let has_sent = self.bodies.as_ref().is_some_and(|bodies| bodies.flow.has_sent());
+        if self.bounces.bounced() && has_sent {
+            return self.break_off(ResetCode::Gap, Cancelled::Gone);
         }
         let since = *self.unheard_since.get_or_insert(now);
         let until = self.returning_until.map_or(since, |until| until.max(since));
@@ -296,11 +306,11 @@ impl<A: Clone + PartialEq> Callee<A> {
             frames.extend(bodies.response.clone());
             frames.extend(is_watching.then(|| bodies.flow.standing().encode()));
         }
-        if has_responded || (is_doubtful && is_watching) {
-            frames.push(encode_probe());
-        }
         for frame in frames {
             self.transmit(self.gateway.clone(), frame, true);
+        }
+        if has_responded || (is_doubtful && is_watching) {
+            self.probe();
         }
     }
 
@@ -391,6 +401,9 @@ impl<A: Clone + PartialEq> Callee<A> {
     }
 
     fn transmit(&mut self, to: A, payload: Bytes, reply: bool) {
+        if reply {
+            self.bounces.sent();
+        }
         self.outbox.push_back(CalleeTransmit { to, payload, reply });
     }
 }

@@ -46,8 +46,9 @@ pub struct Caller<A> {
     away: bool,
     /// Until when "no responders" may mean that the consumers are not connected again yet.
     returning_until: Option<Time>,
-    /// Whether the last frame to the consumer met "no responders". No part of a body is sent meanwhile.
-    unheard: bool,
+    /// Since when frames to the consumer meet "no responders", and none of its frames has arrived. No part of a body is sent
+    /// meanwhile.
+    unheard_since: Option<Time>,
     watch: Watch,
     /// How many attempts `poll_transmit` has returned.
     published: u8,
@@ -109,7 +110,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             resent_after_loss: false,
             away: false,
             returning_until: None,
-            unheard: false,
+            unheard_since: None,
             watch,
             published: 0,
             outbox: VecDeque::new(),
@@ -191,7 +192,9 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// Handles "no responders": no subscription received the request of `attempt`, or another frame that names its token.
     ///
     /// That means nothing while the connection is lost, and for [`CallerConfig::grace`] after it was restored: the frame is
-    /// sent again. A consumer that has missed a part of a body notices it by the CREDIT that is sent with a PROBE.
+    /// sent again. A consumer that was there may be absent as long, from the first frame that it missed, because its own
+    /// connection may be lost. The exchange fails at once if a part of a body is certainly lost. If that is not certain, the
+    /// consumer notices it by the CREDIT that is sent with a PROBE.
     pub fn handle_no_responders(&mut self, now: Time, attempt: u8) {
         if self.ended {
             return;
@@ -204,13 +207,17 @@ impl<A: Clone + PartialEq> Caller<A> {
                 self.resend_at = Some(again);
                 return self.lose(now, attempt, FailureKind::NoConsumer.into());
             }
-            Some(Attempt::Taken { .. }) if returning => {
-                self.unheard = true;
-                self.watch.probe_at(again);
-                return;
+            Some(Attempt::Taken { .. }) => {
+                if self.has_lost_data() {
+                    return self.fail(FailureKind::ConsumerGone.into(), ResetCode::Gap);
+                }
+                let since = *self.unheard_since.get_or_insert(now);
+                if returning || now < since + self.config.grace {
+                    return self.watch.probe_at(again);
+                }
+                FailureKind::ConsumerGone
             }
             Some(Attempt::Sent) => FailureKind::NoConsumer,
-            Some(Attempt::Taken { .. }) => FailureKind::ConsumerGone,
             Some(Attempt::Over) | None => return,
         };
         // Without a subscriber, no consumer can have taken an earlier attempt unnoticed.
@@ -393,19 +400,25 @@ impl<A: Clone + PartialEq> Caller<A> {
             return;
         }
         // A part of a body may be lost. CREDIT reveals that, because it states how many were sent.
-        let is_doubtful = self.unheard || self.returning_until.is_some();
+        let is_doubtful = self.unheard_since.is_some() || self.returning_until.is_some();
         let standing = self.bodies.is_some().then(|| self.standing().encode()).filter(|_| is_doubtful);
         for (attempt, to) in asked {
             if let Some(standing) = &standing {
                 self.transmit(Some(to.clone()), standing.clone(), Some(attempt));
             }
             self.transmit(Some(to), encode_probe(), Some(attempt));
+            if let Some(bodies) = &mut self.bodies {
+                bodies.bounces.asked();
+            }
         }
         self.watch.probed(now);
     }
 
     fn transmit(&mut self, to: Option<A>, payload: Bytes, reply: Option<u8>) {
         if let Some(to) = to {
+            if let (Some(bodies), Some(_)) = (&mut self.bodies, reply) {
+                bodies.bounces.sent();
+            }
             self.outbox.push_back(CallerTransmit::Frame { to, payload, reply });
         }
     }

@@ -10,6 +10,7 @@
 //! sent. A side that waits sends PROBE, so that a frame does arrive: the CREDIT in response also repeats the offset that a
 //! lost ACCEPT or CREDIT had granted.
 
+mod bounces;
 mod budget;
 mod pieces;
 mod receiver;
@@ -26,6 +27,7 @@ use http_body::Frame;
 use crate::BodyErrorKind;
 use crate::frame::{Credit, Data, ResetCode};
 
+pub(super) use bounces::Bounces;
 pub use budget::Budget;
 pub(super) use receiver::Receiver;
 pub(super) use sender::Sender;
@@ -83,6 +85,11 @@ impl Flow {
     /// Ends the effect of [`Flow::cork`]. Returns whether something was held back.
     pub(super) fn uncork(&mut self) -> bool {
         self.sender.as_mut().is_some_and(Sender::uncork)
+    }
+
+    /// Returns whether DATA was sent.
+    pub(super) fn has_sent(&self) -> bool {
+        self.sender.as_ref().is_some_and(|sender| sender.last() > 0)
     }
 
     /// Returns whether no more of the sent body follows.

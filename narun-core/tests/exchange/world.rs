@@ -43,6 +43,10 @@ pub(crate) struct World {
     /// When the connection of the gateway, and that of the consumers, is cut and restored.
     cuts: [Option<(Time, Time)>; 2],
     crash: [Option<Time>; 2],
+    /// Whether a DATA of the gateway, and of the consumers, met "no responders".
+    has_bounced: [bool; 2],
+    /// The side that handles a "no responders".
+    hears_bounce: Option<usize>,
     last: [Time; 2],
     pub(crate) trace: bool,
 }
@@ -83,6 +87,8 @@ impl World {
             order: 0,
             cuts: [None; 2],
             crash: [None; 2],
+            has_bounced: [false; 2],
+            hears_bounce: None,
             last: [Time::ZERO; 2],
             trace,
         };
@@ -158,8 +164,11 @@ impl World {
         }
         let due = self.wire.split_off(&(self.now + Duration::from_nanos(1), 0));
         for (_, message) in std::mem::replace(&mut self.wire, due) {
+            let is_bounce = matches!(message.content, Content::NoResponders);
+            self.hears_bounce = is_bounce.then_some(usize::from(message.to >= CONSUMERS - 1));
             self.deliver(message);
             self.drain();
+            self.hears_bounce = None;
         }
         self.gateway.tick(self.now, &mut self.random);
         self.drain();
@@ -223,6 +232,14 @@ impl World {
                 }
                 content => self.trace(format_args!("{from} -> {to} ({reply:?}): {content:?}")),
             }
+        }
+        if self.weather == Weather::Rough
+            && self.hears_bounce == Some(from)
+            && let Content::Frame(payload) = content
+            && let Ok(Frame::Reset(reset)) = Frame::decode(payload, &Limits::default())
+            && reset.code == ResetCode::Gap
+        {
+            assert!(self.has_bounced[from], "side {from} takes another frame for DATA");
         }
         let mut copies = 1;
         let mut delay = Duration::from_micros(self.random.below(3000));
@@ -294,6 +311,11 @@ impl World {
 
     fn no_responders(&mut self, reply: Option<Address>, content: &Content) {
         if let (Some(reply), false) = (reply, matches!(content, Content::NoResponders)) {
+            if let Content::Frame(payload) = content
+                && let Ok(Frame::Data(_)) = Frame::decode(payload, &Limits::default())
+            {
+                self.has_bounced[usize::from(reply >= CONSUMERS)] = true;
+            }
             // The server's response.
             self.order += 1;
             let message = Message { to: reply, reply: None, content: Content::NoResponders };

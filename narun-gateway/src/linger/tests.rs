@@ -26,6 +26,10 @@ fn body(
     (Box::pin(StreamBody::new(frames)), is_dropped)
 }
 
+fn with_room(settings: Linger) -> Lingering {
+    Lingering::new(settings, BodyBudget::new(1 << 20))
+}
+
 async fn seconds_until_dropped(lingering: &Lingering, pieces: usize, length: usize, pause: u64) -> u64 {
     let (body, dropped) = body(pieces, length, Duration::from_secs(pause));
     let began = Instant::now();
@@ -36,7 +40,7 @@ async fn seconds_until_dropped(lingering: &Lingering, pieces: usize, length: usi
 
 #[tokio::test(start_paused = true)]
 async fn a_body_is_read_to_its_end_within_the_limits() {
-    let lingering = Lingering::new(Linger::new());
+    let lingering = with_room(Linger::new());
     assert_eq!(seconds_until_dropped(&lingering, 7, 1 << 20, 4).await, 28);
     assert_eq!(seconds_until_dropped(&lingering, 100, 1000, 4).await, 30, "the time is over");
     assert_eq!(seconds_until_dropped(&lingering, 100, 1000, 6).await, 5, "the pause is too long");
@@ -45,18 +49,31 @@ async fn a_body_is_read_to_its_end_within_the_limits() {
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_bodies_are_read_at_the_same_time() {
-    let lingering = Lingering::new(Linger::new().bodies(1));
+    let lingering = with_room(Linger::new().bodies(1));
     let (first, first_dropped) = body(1, 1, Duration::from_secs(3));
     lingering.read(first);
     assert_eq!(seconds_until_dropped(&lingering, 1, 1, 3).await, 0);
     first_dropped.await.expect_err("the sender is only dropped");
     assert_eq!(seconds_until_dropped(&lingering, 1, 1, 3).await, 3, "the place is free again");
-    assert_eq!(seconds_until_dropped(&Lingering::new(Linger::off()), 1, 1, 3).await, 0);
+    assert_eq!(seconds_until_dropped(&with_room(Linger::off()), 1, 1, 3).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_are_read_on_take_their_part_of_the_budget() {
+    let budget = BodyBudget::new(BUFFER as u64);
+    let lingering = Lingering::new(Linger::new(), budget.clone());
+    let (first, first_dropped) = body(1, 1, Duration::from_secs(3));
+    lingering.read(first);
+    assert!(!budget.hold().try_grow(1));
+    assert_eq!(seconds_until_dropped(&lingering, 1, 1, 3).await, 0);
+    first_dropped.await.expect_err("the sender is only dropped");
+    assert_eq!(seconds_until_dropped(&lingering, 1, 1, 3).await, 3);
+    assert!(budget.hold().try_grow(BUFFER));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_drops_all_bodies() {
-    let lingering = Lingering::new(Linger::new());
+    let lingering = with_room(Linger::new());
     let (body, dropped) = body(10, 1, Duration::from_secs(3));
     lingering.read(body);
     lingering.end();

@@ -71,6 +71,7 @@ async fn a_client_that_pauses_gets_408() {
 
 #[tokio::test]
 async fn a_client_of_http2_that_pauses_gets_408() {
+    let metrics = Metrics::install();
     let (gateway, mut consumer) = impatient().await;
     let http = Http::start(&gateway).await;
     let (client, connection) = h2::client::handshake(http.connect().await).await.expect("a connection");
@@ -82,6 +83,16 @@ async fn a_client_of_http2_that_pauses_gets_408() {
     let (reason, response) = tokio::join!(reads(&mut consumer), soon("a response", response));
     let status = response.expect("a response").status();
     assert_eq!((reason, status), (Cancelled::ByCaller, StatusCode::REQUEST_TIMEOUT));
+    let subject = format!("call.TASK.{}", consumer.app());
+    let over_nats = |status: &str| {
+        metrics.value("http_gateway_nats_requests_total", &[("subject", &subject), ("status", status)])
+    };
+    let requests = |status: &str| {
+        let labels = [("path", "/pauses"), ("status_code", status)];
+        metrics.value("http_gateway_requests_total", &labels)
+    };
+    assert_eq!((over_nats("client_timeout"), over_nats("timeout")), (1.0, 0.0));
+    assert_eq!((requests("408"), requests("504")), (1.0, 0.0));
     connection.abort();
 }
 

@@ -13,7 +13,7 @@ use narun_gateway::StreamSettings;
 use narun_nats::jetstream::StreamSettings as Settings;
 use narun_nats::jetstream::TaskStreams;
 
-use crate::harness::{SERVER, connect, eventually, new_app, new_namespace, post, send, spawn};
+use crate::harness::{Metrics, SERVER, connect, eventually, new_app, new_namespace, post, send, spawn};
 use crate::proxy::Proxy;
 use crate::worker::{Worker, durable_builder, durable_pair, durable_pair_with, durable_route};
 
@@ -170,6 +170,7 @@ async fn the_parts_of_a_body_whose_client_leaves_are_deleted() {
 
 #[tokio::test]
 async fn a_client_that_pauses_or_takes_too_long_is_408() {
+    let metrics = Metrics::install();
     let second = Duration::from_secs(1);
     for length in [1, 2 * MIB] {
         let (gateway, worker) = durable_pair_with(|route| route.timeout(second / 2), |builder| builder).await;
@@ -192,6 +193,10 @@ async fn a_client_that_pauses_or_takes_too_long_is_408() {
         .await;
         assert_eq!(response.await.expect("no panic").status, StatusCode::REQUEST_TIMEOUT, "{length}");
     }
+    let requests = |status: &str| metrics.value("http_gateway_requests_total", &[("status_code", status)]);
+    assert_eq!((requests("408"), requests("504")), (4.0, 0.0));
+    // None was sent.
+    assert_eq!(metrics.value("http_gateway_nats_requests_total", &[]), 0.0);
 }
 
 #[tokio::test]

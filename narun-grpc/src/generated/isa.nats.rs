@@ -1063,6 +1063,10 @@ pub struct ObjectInfo {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Whether this is a link to another object, made by another client. ObjectGet and ObjectDownload return that object if it
+    /// is in a bucket of the tenant.
+    #[prost(bool, tag = "5")]
+    pub link: bool,
 }
 /// A chunk of an upload or download. All fields except data are set in the first chunk only.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2208,7 +2212,7 @@ pub mod nats_service_client {
                 .insert(GrpcMethod::new("isa.nats.NATSService", "ObjectDelete"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists all objects of a bucket.
+        /// Lists all objects of a bucket, except for those whose description another client has damaged.
         pub async fn object_list(
             &mut self,
             request: impl tonic::IntoRequest<super::ObjectListRequest>,
@@ -2629,7 +2633,7 @@ pub mod nats_service_server {
             tonic::Response<super::ObjectDeleteResponse>,
             tonic::Status,
         >;
-        /// Lists all objects of a bucket.
+        /// Lists all objects of a bucket, except for those whose description another client has damaged.
         async fn object_list(
             &self,
             request: tonic::Request<super::ObjectListRequest>,

@@ -14,17 +14,19 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use futures::StreamExt;
-use narun_nats::jetstream::objects::ObjectInfo;
+use narun_nats::jetstream::objects::{ObjectInfo, Written};
 use tonic::{Code, Status};
 
 use self::bucket::Bucket;
 #[cfg(test)]
 pub(crate) use self::bucket::names;
+use self::meta::Current;
 use self::reader::Reader;
 pub(crate) use self::upload::upload;
 use self::writer::Writer;
 use crate::call::{MethodCall, OnLoss, Streaming, Unary, Weighed};
 use crate::convert::saturating;
+use crate::random::token;
 use crate::{Method, pb};
 
 impl MethodCall<'_> {
@@ -85,7 +87,7 @@ impl Unary for pb::ObjectGetRequest {
 
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::ObjectGetResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let Some(info) = call.object(&bucket, &self.object_name).await? else {
+        let Some((bucket, info)) = call.object(bucket, &self.object_name).await? else {
             return Ok(pb::ObjectGetResponse::default());
         };
         if info.size > call.state.message_limit {
@@ -113,8 +115,8 @@ impl Streaming for pb::ObjectGetRequest {
 
     async fn open(self, call: &MethodCall<'_>) -> Result<Self::Items, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
-        let info = call.object(&bucket, &self.object_name).await?;
-        let info = info.ok_or_else(|| Status::not_found("no such object"))?;
+        let found = call.object(bucket, &self.object_name).await?;
+        let (bucket, info) = found.ok_or_else(|| Status::not_found("no such object"))?;
         let reader = Reader::open(call.connection(), &bucket, &info).await?;
         let first = pb::ObjectChunk {
             object_name: self.object_name,
@@ -145,8 +147,15 @@ impl Unary for pb::ObjectDeleteRequest {
         if !call.has_bucket(&bucket.stream).await? {
             return Ok(pb::ObjectDeleteResponse { success: false });
         }
-        let delete = |object: Option<&ObjectInfo>| {
-            Some(ObjectInfo { deleted: true, size: 0, chunks: 0, ..object?.clone() })
+        let marker = |info: ObjectInfo| {
+            let options = info.options.filter(|options| options.link.is_none());
+            ObjectInfo { deleted: true, size: 0, chunks: 0, options, ..info }
+        };
+        let unreadable = || Written::default().info(bucket.name.clone(), self.object_name.clone(), token());
+        let delete = |current: &Current| match current {
+            Current::Nothing => None,
+            Current::Object(info) => Some(marker(ObjectInfo::clone(info))),
+            Current::Unreadable => Some(marker(unreadable())),
         };
         let success = call.replace(&bucket, &self.object_name, delete).await?.is_some();
         Ok(pb::ObjectDeleteResponse { success })

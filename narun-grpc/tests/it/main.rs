@@ -24,6 +24,7 @@ mod lost;
 mod messages;
 mod mtls;
 mod objects;
+mod objects_of_others;
 mod publish;
 mod pulls;
 mod reflection;

@@ -49,6 +49,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             self.working_at = Time::MAX;
         }
         self.transmit(self.gateway.clone(), response, true);
+        self.bounces.asked();
     }
 
     /// Returns whether there is credit for the next part of the response's body.
@@ -205,16 +206,17 @@ impl<A: Clone + PartialEq> Callee<A> {
             self.working_at = self.working_at.min(now + self.config.working_after);
             return;
         }
-        if credit.offset > 0 {
-            // A gateway grants credit once it has the response.
-            bodies.response = None;
+        // A gateway grants credit once it has the response.
+        if credit.offset > 0 && bodies.response.take().is_some() {
+            self.bounces.answered();
         }
         match bodies.flow.credit(credit) {
             Err(code) => self.break_off(code, Cancelled::Broken),
             // An exchange whose response is not wanted has no purpose.
             Ok(true) if credit.stop => self.cancelled(Cancelled::ByCaller),
             Ok(true) => bodies.watch.moved(now),
-            Ok(false) => {}
+            // Nothing new: the response to a PROBE.
+            Ok(false) => self.bounces.answered(),
         }
     }
 
@@ -226,9 +228,13 @@ impl<A: Clone + PartialEq> Callee<A> {
             Some(credit) if !bodies.responded && bodies.watch.at.is_none() => {
                 bodies.begin(bodies.clock);
                 bodies.accept.credit = credit;
+                self.bounces.sent();
                 bodies.accept.encode()
             }
-            Some(_) => bodies.flow.standing().encode(),
+            Some(_) => {
+                self.bounces.sent();
+                bodies.flow.standing().encode()
+            }
             None => bodies.flow.poll_data()?,
         };
         if bodies.responded && bodies.flow.is_sent() {
@@ -265,8 +271,9 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
     }
 
-    fn probe(&mut self) {
+    pub(super) fn probe(&mut self) {
         self.transmit(self.gateway.clone(), encode_probe(), true);
+        self.bounces.asked();
     }
 
     fn sender(&mut self) -> Option<&mut Sender> {

@@ -13,7 +13,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Over) => ResetCode::Cancel,
             Some(Attempt::Sent) => {
                 self.watch.heard(now);
-                self.unheard = false;
+                self.unheard_since = None;
                 if !matches!(frame, Frame::Refused(_) | Frame::Reset(_)) {
                     self.mark_taken(now, attempt, reply.cloned());
                 }
@@ -22,13 +22,13 @@ impl<A: Clone + PartialEq> Caller<A> {
             Some(Attempt::Taken { by }) => match (by, reply) {
                 (Some(by), Some(reply)) if by != reply => ResetCode::Gone,
                 (None, Some(_)) => {
-                    self.unheard = false;
+                    self.unheard_since = None;
                     self.mark_taken(now, attempt, reply.cloned());
                     return true;
                 }
                 _ => {
                     self.watch.heard(now);
-                    (self.grace_until, self.unheard) = (None, false);
+                    (self.grace_until, self.unheard_since) = (None, None);
                     return true;
                 }
             },

@@ -1,13 +1,14 @@
 use std::time::Duration;
 
 use super::super::FlowConfig;
-use super::super::flow::Flow;
+use super::super::flow::{Bounces, Flow};
 use crate::Time;
 
 /// The state of a caller that is needed only if a body is longer than one frame.
 #[derive(Debug)]
 pub(super) struct Bodies {
     pub(super) flow: Flow,
+    pub(super) bounces: Bounces,
     /// The attempt that got the first ACCEPT or RESPONSE. The other attempts are over.
     pub(super) winner: Option<u8>,
     pub(super) responded: bool,
@@ -18,6 +19,8 @@ pub(super) struct Bodies {
 
 impl Bodies {
     pub(super) fn new(now: Time, flow: &FlowConfig) -> Self {
-        Self { flow: Flow::default(), winner: None, responded: false, idle: flow.idle, clock: now }
+        let (idle, clock) = (flow.idle, now);
+        let (flow, bounces) = Default::default();
+        Self { flow, bounces, winner: None, responded: false, idle, clock }
     }
 }

@@ -17,8 +17,9 @@ pub struct CallerConfig {
     /// Time without any frame of a consumer after which the exchange fails, before the response's head. With a long
     /// [`CallerConfig::head_timeout`], the head may take as long as the consumer sends WORKING. Default `None`: unlimited.
     pub idle: Option<Duration>,
-    /// Time that a lost connection may take to be restored, and after it, time in which absent consumers do not count as
-    /// gone: their connections may be restored later. Default 5 s.
+    /// Time that a lost connection may take to be restored. Also the time in which an absent consumer does not count as gone,
+    /// because its own connection may be lost: after the connection was restored, and after a frame to the consumer first met
+    /// "no responders". Meanwhile it receives PROBE ten times. Default 5 s.
     pub grace: Duration,
     /// How many times a refused request is sent again. Default 3.
     pub resends: u8,

@@ -46,7 +46,7 @@ impl<A: Clone + PartialEq> Caller<A> {
     /// Returns whether the response waits for the HTTP client: the consumer has granted credit for more of the request's
     /// body, and the client has not sent it, although the consumer could be reached.
     pub(super) fn waits_for_client(&self) -> bool {
-        !self.has_responded() && self.wants_data() && !self.away && !self.unheard
+        !self.has_responded() && self.wants_data() && !self.away && self.unheard_since.is_none()
     }
 
     /// Returns whether no more of the request's body will be sent. The rest of it can be dropped.
@@ -128,6 +128,11 @@ impl<A: Clone + PartialEq> Caller<A> {
         self.bodies.as_ref().map_or(0, |bodies| bodies.flow.queued())
     }
 
+    /// Returns whether the frame that met "no responders" was certainly a part of the request's body. Call it for each.
+    pub(super) fn has_lost_data(&mut self) -> bool {
+        self.bodies.as_mut().is_some_and(|bodies| bodies.bounces.bounced() && bodies.flow.has_sent())
+    }
+
     /// Returns whether `poll_event` has a response, or has returned one, whose body is read with `poll_read`.
     pub(super) fn has_responded(&self) -> bool {
         self.bodies.as_ref().is_some_and(|bodies| bodies.responded)
@@ -167,7 +172,8 @@ impl<A: Clone + PartialEq> Caller<A> {
         };
         match bodies.flow.credit(credit) {
             Ok(true) => self.body_moved(now),
-            Ok(false) => {}
+            // Nothing new: the response to a PROBE.
+            Ok(false) => bodies.bounces.answered(),
             Err(code) => self.fail_out_of_order(code),
         }
     }
@@ -215,10 +221,13 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// Returns the next DATA or CREDIT to publish.
     pub(super) fn poll_bodies(&mut self) -> Option<CallerTransmit<A>> {
-        let bodies = self.bodies.as_mut().filter(|_| !self.ended && !self.unheard)?;
+        let bodies = self.bodies.as_mut().filter(|_| !self.ended && self.unheard_since.is_none())?;
         let attempt = bodies.winner?;
         let payload = match bodies.flow.poll_grant() {
-            Some(_) => bodies.flow.standing().encode(),
+            Some(_) => {
+                bodies.bounces.sent();
+                bodies.flow.standing().encode()
+            }
             None => bodies.flow.poll_data()?,
         };
         let to = self.attempt(attempt)?.consumer()?.clone();
@@ -277,7 +286,9 @@ impl<A: Clone + PartialEq> Caller<A> {
 
     /// Notes that the request's body makes progress, so that the response's head may take longer.
     fn body_moved(&mut self, now: Time) {
-        self.watch.moved(now);
+        if self.unheard_since.is_none() {
+            self.watch.moved(now);
+        }
         if !self.has_responded() {
             let deadline = now + self.config.head_timeout;
             self.deadline = self.total.map_or(deadline, |total| total.min(deadline));

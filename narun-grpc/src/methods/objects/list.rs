@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use narun_nats::jetstream::objects::ObjectInfo;
 use tonic::Status;
 
-use super::bucket::{Bucket, damaged};
+use super::bucket::Bucket;
 use super::metadata;
 use crate::call::{MethodCall, OnLoss, Unary};
 use crate::convert::{date, saturating};
@@ -59,7 +59,8 @@ async fn list(
             return Ok(None);
         };
         missing = pending;
-        let info: ObjectInfo = serde_json::from_slice(&message.payload).map_err(|_| damaged())?;
+        // What another client has written and cannot be read is no object.
+        let Ok(info) = serde_json::from_slice::<ObjectInfo>(&message.payload) else { continue };
         if info.deleted {
             objects.remove(&info.name);
             continue;
@@ -68,6 +69,7 @@ async fn list(
             metadata: metadata(&info),
             size: saturating(info.size),
             modified: date(published),
+            link: info.link().is_some(),
             name: info.name,
         };
         let full = || Status::resource_exhausted("more objects than fit a response");

@@ -18,26 +18,55 @@ use crate::status::if_found;
 const ATTEMPTS: usize = 64;
 
 /// The description before a change.
-#[derive(Default)]
 struct Before {
     /// The sequence of its message; 0 if there is no message.
     sequence: u64,
-    object: Option<ObjectInfo>,
+    current: Current,
+}
+
+/// What a name stands for.
+pub(super) enum Current {
+    Nothing,
+    /// An object, or a link to one.
+    Object(Box<ObjectInfo>),
+    /// Another client has written a description that cannot be read.
+    Unreadable,
 }
 
 impl MethodCall<'_> {
-    /// The description of an object. Returns `None` if the object does not exist.
-    pub(super) async fn object(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
+    /// The description of an object, and the bucket that it is in: that of another name if this one is a link to it. Returns
+    /// `None` if the object does not exist, or is not the tenant's.
+    pub(super) async fn object(
+        &self,
+        bucket: Bucket,
+        object: &str,
+    ) -> Result<Option<(Bucket, ObjectInfo)>, Status> {
+        let Some(info) = self.description(&bucket, object).await? else { return Ok(None) };
+        let Some((target, object)) = info.link() else { return Ok(Some((bucket, info))) };
+        // It may be another tenant's, or a whole bucket.
+        let own = self.tenant().own_object_bucket(target).filter(|_| !object.is_empty());
+        let Some(bucket) = own.and_then(|own| Bucket::new(self.tenant(), own).ok()) else { return Ok(None) };
+        let info = self.description(&bucket, object).await?;
+        // There are no links to links.
+        Ok(info.filter(|info| info.link().is_none()).map(|info| (bucket, info)))
+    }
+
+    async fn description(&self, bucket: &Bucket, object: &str) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;
         if !self.has_bucket(&bucket.stream).await? {
             return Ok(None);
         }
         let stream = self.connection().bucket(&bucket.stream).await?;
-        match stream.direct_get_last_for_subject(subject.as_str()).await {
+        let current = match stream.direct_get_last_for_subject(subject.as_str()).await {
             Ok(message) => read(&message.payload),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
             // There is no bucket, or it has no direct get, or there is no JetStream.
-            Err(_) => Ok(self.before(bucket, &subject).await?.object),
+            Err(_) => self.before(bucket, &subject).await?.current,
+        };
+        match current {
+            Current::Object(info) => Ok(Some(*info)),
+            Current::Nothing => Ok(None),
+            Current::Unreadable => Err(damaged()),
         }
     }
 
@@ -50,17 +79,18 @@ impl MethodCall<'_> {
         &self,
         bucket: &Bucket,
         object: &str,
-        next: impl Fn(Option<&ObjectInfo>) -> Option<ObjectInfo>,
+        next: impl Fn(&Current) -> Option<ObjectInfo>,
     ) -> Result<Option<ObjectInfo>, Status> {
         let subject = bucket.meta(object)?;
         let mut conflict = Status::aborted("other clients keep changing the object");
         for _ in 0..ATTEMPTS {
             let before = self.before(bucket, &subject).await?;
-            let Some(info) = next(before.object.as_ref()) else { return Ok(None) };
+            let Some(info) = next(&before.current) else { return Ok(None) };
             match self.store_meta(bucket, &subject, &info, before.sequence).await {
                 Ok(()) => {
                     // The object is replaced, even if old chunks remain.
-                    if let Some(before) = before.object
+                    if let Current::Object(before) = before.current
+                        && is_token(&before.nuid)
                         && let Err(error) = self.purge(bucket, &before.nuid).await
                     {
                         warn!(%error, "the chunks of an old object version were not removed");
@@ -79,8 +109,8 @@ impl MethodCall<'_> {
         self.connection().mark()?;
         let stream = self.connection().bucket(&bucket.stream).await?;
         match if_found(stream.get_last_raw_message_by_subject(subject).await.or_status())? {
-            Some(message) => Ok(Before { sequence: message.sequence, object: read(&message.payload)? }),
-            None => Ok(Before::default()),
+            Some(message) => Ok(Before { sequence: message.sequence, current: read(&message.payload) }),
+            None => Ok(Before { sequence: 0, current: Current::Nothing }),
         }
     }
 
@@ -109,9 +139,15 @@ impl MethodCall<'_> {
     }
 }
 
-fn read(payload: &Bytes) -> Result<Option<ObjectInfo>, Status> {
-    let info: ObjectInfo = serde_json::from_slice(payload).map_err(|_| damaged())?;
-    // A link may point to another tenant's object. The service makes no links.
-    let is_link = info.options.as_ref().is_some_and(|options| options.link.is_some());
-    Ok((!info.deleted && !is_link).then_some(info))
+fn read(payload: &Bytes) -> Current {
+    match serde_json::from_slice::<ObjectInfo>(payload) {
+        Ok(info) if info.deleted => Current::Nothing,
+        Ok(info) => Current::Object(Box::new(info)),
+        Err(_) => Current::Unreadable,
+    }
+}
+
+/// Whether this is the token of an object's chunks, and not a wildcard or the empty one of a link.
+fn is_token(nuid: &str) -> bool {
+    !nuid.is_empty() && !nuid.contains(['.', '*', '>', ' '])
 }

@@ -1,3 +1,5 @@
+use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
@@ -8,13 +10,14 @@ use tonic::Status;
 use super::bucket::Bucket;
 use crate::Connection;
 use crate::connection::Mark;
+use crate::convert::header_length;
 use crate::random::token;
 use crate::status::{self, IntoStatus, OrStatus};
 
 /// How many chunks may be on their way to JetStream: 2 MiB.
 const IN_FLIGHT: usize = 16;
 
-/// Writes the chunks of a new object. Removes them when dropped, unless they are kept.
+/// Writes the chunks of a new object, of 128 KiB or what the server takes. Removes them when dropped, unless they are kept.
 pub(super) struct Writer {
     chunks: ChunkWriter<Chunks>,
     kept: bool,
@@ -29,8 +32,11 @@ struct Chunks {
 
 impl Writer {
     pub(super) fn new(connection: Connection, bucket: Bucket) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_EXPECTED_STREAM, bucket.stream.as_str());
+        let room = connection.client().max_payload().saturating_sub(header_length(Some(&headers)));
         let chunks = Chunks { connection, bucket, id: token() };
-        Self { chunks: ChunkWriter::new(chunks, CHUNK, IN_FLIGHT), kept: false }
+        Self { chunks: ChunkWriter::new(chunks, CHUNK.min(room).max(1), IN_FLIGHT), kept: false }
     }
 
     pub(super) async fn write(&mut self, data: Bytes) -> Result<(), Status> {

@@ -40,7 +40,7 @@ pub struct ChunkWriter<S: ChunkSink> {
 }
 
 /// What has been written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Bytes of the object.
     pub size: u64,

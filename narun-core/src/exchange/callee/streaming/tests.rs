@@ -8,6 +8,8 @@ use crate::{ExchangeId, Limits};
 
 use crate::exchange::callee::{CalleeConfig, CalleeEvent};
 
+mod absent;
+
 type Subject = &'static str;
 
 const GATEWAY: Subject = "gateway";

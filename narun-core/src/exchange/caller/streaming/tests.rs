@@ -7,6 +7,8 @@ use crate::exchange::{Budget, ConnectionChange};
 use crate::fields::Edit;
 use crate::frame::{Frame as Any, Refusal, Refused, ResponseHead, VERSION, Working};
 
+mod absent;
+
 type Subject = &'static str;
 
 const CONSUMER: Subject = "consumer";
@@ -380,7 +382,7 @@ fn more_than_was_granted_breaks_the_body_off() {
 }
 
 #[test]
-fn a_reset_or_a_process_that_is_gone_breaks_the_body_off() {
+fn a_reset_or_a_lost_connection_breaks_the_body_off() {
     let mut reset = downloading(flow());
     while reset.poll_transmit().is_some() {}
     reset.handle_frame(
@@ -391,11 +393,6 @@ fn a_reset_or_a_process_that_is_gone_breaks_the_body_off() {
     );
     assert_eq!(reset.poll_transmit(), None);
     assert_broken(&mut reset, BodyErrorKind::Reset);
-
-    let mut gone = downloading(flow());
-    while gone.poll_transmit().is_some() {}
-    gone.handle_no_responders(at(1), 0);
-    assert_broken(&mut gone, BodyErrorKind::TimedOut);
 
     let mut lost = downloading(flow());
     while lost.poll_transmit().is_some() {}
