@@ -12,12 +12,13 @@
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use clap::Parser;
 use futures::future::BoxFuture;
-use narun_examples::http;
+use narun_examples::http::{self, HttpLimits};
 use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
 use narun_gateway::Peer;
@@ -59,6 +60,10 @@ async fn serve(nats_url: &str, address: String) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let service = NatsService::builder(nats::connect(nats_url, "narun-grpc").await?)
         .authenticator(TrustRequest::new())
+        // How long a call may take, and how many bytes of requests may be on their way: in all, and on a connection.
+        .timeout(Duration::from_secs(10))
+        .longest_timeout(Duration::from_secs(60))
+        .request_memory(128 << 20, 32 << 20)
         // The server is not tonic's: it puts the peer's address into an extension of its own.
         .peer(|extensions| extensions.get::<Peer>().map(Peer::address))
         .build();
@@ -75,7 +80,14 @@ async fn serve(nats_url: &str, address: String) -> anyhow::Result<()> {
     let listener = http::listen(&[address], "--listen").await?;
     println!("ready {}", listener.local_addr()?);
     let begun = shutdown.begun();
-    http::serve(listener, app, async move {
+    // What clients may take: connections, calls at a time on one, and the time for the head of a call.
+    let limits = HttpLimits {
+        connections: 4096,
+        streams: 100,
+        head: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(300),
+    };
+    http::serve_with(limits, listener, app, async move {
         begun.await;
         service.end_subscriptions();
     })

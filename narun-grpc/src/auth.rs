@@ -20,13 +20,14 @@ mod trust;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use http::Extensions;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 #[cfg(feature = "jwt")]
-pub use self::jwt::{JsonWebTokens, JwtKeyError};
+pub use self::jwt::{JsonWebTokens, JwtKeyError, RequiredClaims};
 #[cfg(feature = "mtls")]
 pub use self::mtls::CertificateSubject;
 #[cfg(feature = "mtls")]
@@ -53,14 +54,28 @@ pub use self::trust::TrustRequest;
 /// ```
 #[tonic::async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Returns the principal that makes this call. Called once per call, within the call's time limit.
+    /// Returns the principal that makes this call. Called once per call, within the call's time limit; and again with the
+    /// same request when the principal's credential [ends](Principal::until) while a gRPC stream is open.
     ///
     /// # Errors
     ///
     /// The status that the client receives: [`Code::Unauthenticated`](tonic::Code::Unauthenticated), or
     /// [`Code::Unavailable`](tonic::Code::Unavailable) if the check is not possible at the moment.
     async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status>;
+
+    /// Whether [`authenticate`](Self::authenticate) reads the user or the organization that the request names. Default:
+    /// true.
+    ///
+    /// If not, it is called before the message of the request is read, with empty ids, so that a caller without
+    /// credentials takes no memory. The audit record of a refused call has no ids and no resource then.
+    fn reads_ids(&self) -> bool {
+        true
+    }
 }
+
+/// A principal that was authenticated before the message was read: an extension of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Authenticated(pub(crate) Principal);
 
 /// What an [`Authenticator`] sees of a call.
 #[derive(Clone, Copy)]
@@ -125,6 +140,7 @@ pub struct Principal {
     is_user: bool,
     users: Whose,
     organizations: Option<Whose>,
+    until: Option<SystemTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,13 +168,13 @@ impl Principal {
     /// A user that may act for itself only. Its organizations are unknown.
     pub fn user(id: impl Into<String>) -> Self {
         let users = Whose::These(BTreeSet::new());
-        Self { name: id.into(), is_user: true, users, organizations: None }
+        Self { name: id.into(), is_user: true, users, organizations: None, until: None }
     }
 
     /// A principal that may act for every user and organization, such as a trusted proxy.
     pub fn anyone(name: impl Into<String>) -> Self {
         let organizations = Some(Whose::Anyones);
-        Self { name: name.into(), is_user: false, users: Whose::Anyones, organizations }
+        Self { name: name.into(), is_user: false, users: Whose::Anyones, organizations, until: None }
     }
 
     /// Lets the principal act for this user too.
@@ -174,6 +190,20 @@ impl Principal {
     pub fn organization(mut self, id: impl Into<String>) -> Self {
         self.organizations.get_or_insert(Whose::These(BTreeSet::new())).add(id.into());
         self
+    }
+
+    /// Sets when its credential ends. Default: never.
+    ///
+    /// The authenticator is asked again then for each open gRPC stream of the principal. The stream ends with its failure,
+    /// or with UNAUTHENTICATED unless the principal that it returns ends later.
+    pub const fn until(mut self, end: SystemTime) -> Self {
+        self.until = Some(end);
+        self
+    }
+
+    /// When its credential ends. `None` means never.
+    pub const fn end(&self) -> Option<SystemTime> {
+        self.until
     }
 
     /// Its name in audit records.

@@ -7,6 +7,7 @@
 pub(crate) mod buckets;
 pub(crate) mod consumers;
 pub(crate) mod enter;
+mod expiry;
 mod identified;
 pub(crate) mod live;
 pub(crate) mod outgoing;
@@ -17,10 +18,11 @@ pub(crate) mod streams;
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
 use futures::Stream;
+use prost::Message;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -36,7 +38,7 @@ use crate::{Connection, Method, convert};
 pub(crate) trait Unary: Identified + Clone + Send {
     const METHOD: Method;
     const ON_LOSS: OnLoss = OnLoss::Fail;
-    type Response;
+    type Response: Message;
 
     /// How long the request itself asks to wait, on top of the time that the work takes.
     fn patience(&self) -> Duration {
@@ -59,7 +61,7 @@ pub(crate) enum OnLoss {
 /// A request with a stream of responses. Opening it is repeated if the connection is lost.
 pub(crate) trait Streaming: Identified + Clone + Send {
     const METHOD: Method;
-    type Item: Weighed + Send + 'static;
+    type Item: Message + Weighed + 'static;
     type Items: Stream<Item = Result<Self::Item, Status>> + Send + 'static;
 
     fn open(self, call: &MethodCall<'_>) -> impl Future<Output = Result<Self::Items, Status>> + Send;
@@ -78,6 +80,8 @@ pub(crate) struct MethodCall<'a> {
     pub(crate) state: &'a Arc<ServiceState>,
     pub(crate) space: Space,
     pub(crate) tally: Arc<Tally>,
+    /// When the credential of the caller ends.
+    until: Option<SystemTime>,
     deadline: Instant,
     record: &'a CallRecord,
 }

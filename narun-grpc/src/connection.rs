@@ -1,4 +1,5 @@
 mod changes;
+mod control;
 mod fence;
 mod in_flight;
 mod inboxes;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Status};
 
 use self::changes::Changes;
+pub(crate) use self::control::ControlKey;
 use self::fence::Fence;
 use self::in_flight::InFlight;
 pub(crate) use self::in_flight::{Unacknowledged, Worker};
@@ -355,8 +357,8 @@ impl Connection {
     }
 
     /// The live subscriptions of this connection.
-    pub(crate) async fn live(&self) -> Result<&LiveSubscriptions, Status> {
-        self.0.live.get_or_try_init(|| LiveSubscriptions::open(&self.0.client)).await
+    pub(crate) async fn live(&self, key: &ControlKey) -> Result<&LiveSubscriptions, Status> {
+        self.0.live.get_or_try_init(|| LiveSubscriptions::open(&self.0.client, key)).await
     }
 }
 

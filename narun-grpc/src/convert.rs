@@ -125,11 +125,19 @@ fn bad_header_value() -> Status {
     Status::invalid_argument("a header value must be printable ASCII")
 }
 
-/// Converts NATS headers for a client. Several values of a name are joined.
+/// Headers of NATS's own whose values are NATS names, with the tenant's id in them.
+const NAMING_HEADERS: [&str; 4] =
+    ["Nats-Expected-Stream", "Nats-Stream", "Nats-Stream-Source", "Nats-Subject"];
+
+/// Converts NATS headers for a client, without those with internal names. Several values of a name are joined.
 pub(crate) fn to_headers(headers: Option<&HeaderMap>) -> BTreeMap<String, String> {
     let joined =
         |values: &Vec<HeaderValue>| values.iter().map(HeaderValue::as_str).collect::<Vec<_>>().join(", ");
     let headers = headers.into_iter().flat_map(HeaderMap::iter);
+    let is_internal = |name: &HeaderName| {
+        NAMING_HEADERS.iter().any(|internal| internal.eq_ignore_ascii_case(name.as_ref()))
+    };
+    let headers = headers.filter(|(name, _)| !is_internal(name));
     headers.map(|(name, values)| (name.to_string(), joined(values))).collect()
 }
 

@@ -40,7 +40,8 @@ pub use service::NatsService;
 pub use service::builder::NatsServiceBuilder;
 #[cfg(feature = "health")]
 pub use service::health::HealthWatch;
-pub use settings::{Settings, SettingsError};
+pub use service::server::NatsServer;
+pub use settings::{Settings, SettingsError, VARIABLES, Variable};
 pub use {async_nats, tonic};
 
 /// The full name of the service: the paths of its methods begin with it.

@@ -20,6 +20,15 @@ macro_rules! methods {
                     $(Self::$method => stringify!($method)),*
                 }
             }
+
+            /// The method with this path.
+            pub(crate) fn of_path(path: &str) -> Option<Self> {
+                let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+                match name {
+                    $(stringify!($method) if service == crate::SERVICE => Some(Self::$method),)*
+                    _ => None,
+                }
+            }
         }
     };
 }

@@ -2,12 +2,14 @@ pub(crate) mod builder;
 mod dispatch;
 #[cfg(feature = "health")]
 pub(crate) mod health;
+mod limited;
+pub(crate) mod server;
 
 use std::fmt;
 use std::sync::Arc;
 
+use self::server::NatsServer;
 use crate::Connection;
-use crate::pb::nats_service_server::NatsServiceServer;
 use crate::state::ServiceState;
 
 /// The gRPC service. Cheap to clone; all clones share one state.
@@ -26,21 +28,15 @@ use crate::state::ServiceState;
 pub struct NatsService(pub(crate) Arc<ServiceState>);
 
 impl NatsService {
-    /// Returns the service for a tonic server, or for the routes of an axum app. It takes interceptors and limits like
+    /// Returns the service for a tonic server, or for the routes of an axum app. It takes interceptors and layers like
     /// any other tonic service.
     ///
-    /// Messages are limited to [`message_limit`](crate::NatsServiceBuilder::message_limit). With the feature `gzip`,
-    /// compressed requests are accepted, and responses are compressed for clients that accept that.
-    pub fn into_server(self) -> NatsServiceServer<Self> {
-        let limit = self.0.message_limit;
-        let server =
-            NatsServiceServer::new(self).max_decoding_message_size(limit).max_encoding_message_size(limit);
-        #[cfg(feature = "gzip")]
-        let server = {
-            use tonic::codec::CompressionEncoding::Gzip;
-            server.accept_compressed(Gzip).send_compressed(Gzip)
-        };
-        server
+    /// Messages are limited to [`message_limit`](crate::NatsServiceBuilder::message_limit) and
+    /// [`response_limit`](crate::NatsServiceBuilder::response_limit). With the feature `gzip`, compressed requests are
+    /// accepted, and [`compress_responses`](crate::NatsServiceBuilder::compress_responses) compresses responses.
+    #[must_use]
+    pub fn into_server(self) -> NatsServer {
+        NatsServer::new(self)
     }
 
     /// The connection that the service was built with.

@@ -1,9 +1,15 @@
+mod service;
+mod variables;
+
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
 
 use async_nats::ConnectOptions;
 use narun_nats::{AccessError, NatsAccess};
+
+pub(crate) use self::service::{BucketVariables, ServiceSettings};
+pub use self::variables::{VARIABLES, Variable};
 
 /// Settings of a standalone server, from the environment; see [`from_env`](Self::from_env).
 #[derive(Clone)]
@@ -31,6 +37,7 @@ pub struct Settings {
     /// `SERVICE_HOSTNAME`, or else `HOSTNAME`: where clients reach this server. Default: `localhost`.
     pub service_hostname: String,
     access: NatsAccess,
+    pub(crate) service: ServiceSettings,
     #[cfg(feature = "consul")]
     consul_token: Option<String>,
 }
@@ -81,6 +88,9 @@ impl Settings {
     /// file), and `NATS_TLS_CERT` with `NATS_TLS_KEY` (files); and `CONSUL_HTTP_TOKEN` for registration with Consul. An
     /// empty variable counts as unset. User and password may be in the URLs instead, `nats://user:password@host`.
     ///
+    /// The other variables of [`VARIABLES`] are settings of the service, for
+    /// [`NatsServiceBuilder::settings`](crate::NatsServiceBuilder::settings).
+    ///
     /// # Errors
     ///
     /// [`SettingsError`], which names the variable.
@@ -88,7 +98,12 @@ impl Settings {
         Self::from_variables(|variable| env::var_os(variable))
     }
 
-    fn from_variables(read: impl Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
+    /// As [`from_env`](Self::from_env), with this function in place of the environment: for programs that also have flags.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`], which names the variable.
+    pub fn from_variables(read: impl Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
         let text = |variable: &'static str| match read(variable).map(OsString::into_string).transpose() {
             Ok(text) => Ok(text.filter(|text| !text.is_empty())),
             Err(_) => Err(SettingsError::Unreadable { variable, expected: "text in UTF-8" }),
@@ -126,6 +141,7 @@ impl Settings {
             service_name: text("SERVICE_NAME")?.unwrap_or_else(|| "nats-grpc-service".to_owned()),
             service_hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
             access,
+            service: ServiceSettings::read(&text, &flag)?,
             #[cfg(feature = "consul")]
             consul_token: text("CONSUL_HTTP_TOKEN")?,
         })
@@ -208,72 +224,4 @@ impl fmt::Debug for Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::{Settings, SettingsError};
-
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let variables: HashMap<_, _> = variables.iter().copied().collect();
-        Settings::from_variables(|variable| variables.get(variable).map(Into::into))
-    }
-
-    #[test]
-    fn every_setting_has_a_default() {
-        let settings = read(&[]).unwrap();
-        assert_eq!(settings.nats_urls, ["nats://127.0.0.1:4222"]);
-        assert_eq!((settings.grpc_port, settings.consul_port), (50056, 8500));
-        assert_eq!((settings.jetstream, settings.consul), (true, false));
-        assert_eq!(settings.service_name, "nats-grpc-service");
-    }
-
-    #[test]
-    fn variables_override_defaults() {
-        let settings = read(&[
-            ("NATS_URLS", "nats://a:4222, tls://b"),
-            ("GRPC_PORT", "0"),
-            ("CONSUL_ENABLED", "true"),
-            ("NATS_JETSTREAM_DOMAIN", ""),
-        ])
-        .unwrap();
-        assert_eq!(settings.nats_urls, ["nats://a:4222", "tls://b"]);
-        assert_eq!((settings.grpc_port, settings.consul), (0, true));
-        assert_eq!(settings.jetstream_domain, None);
-    }
-
-    #[test]
-    fn errors_name_the_variable_and_no_value() {
-        for (variable, value) in [
-            ("GRPC_PORT", "65536"),
-            ("CONSUL_PORT", "x"),
-            ("CONSUL_ENABLED", "maybe"),
-            ("NATS_URLS", ","),
-            ("NATS_URLS", "nats://[secret"),
-            ("NATS_PASSWORD", "secret"),
-            ("NATS_TLS_KEY", "secret"),
-        ] {
-            let error = read(&[(variable, value)]).unwrap_err().to_string();
-            assert!(error.contains(variable) && !error.contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn user_and_password_are_taken_out_of_the_urls() {
-        let settings = read(&[("NATS_URLS", "nats://ann:secret@a,nats://ann:secret@b:1")]).unwrap();
-        assert_eq!(settings.nats_urls, ["nats://a", "nats://b:1"]);
-        assert_eq!(settings.access.username.as_deref(), Some("ann"));
-        assert_eq!(settings.access.password.as_deref(), Some("secret"));
-        let error = read(&[("NATS_URLS", "nats://ann:secret@a"), ("NATS_TOKEN", "secret")]).unwrap_err();
-        assert_eq!(error.to_string(), "NATS_URLS and NATS_TOKEN exclude each other");
-        let error = read(&[("NATS_URLS", "ann:secret@a,bob:secret@b")]).unwrap_err().to_string();
-        assert!(error.contains("NATS_URLS") && !error.contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn debug_has_no_secrets() {
-        for secret in ["NATS_TOKEN", "NATS_NKEY", "NATS_URLS", "CONSUL_HTTP_TOKEN"] {
-            let settings = read(&[(secret, "secret")]);
-            assert!(!format!("{:?}", settings.unwrap()).contains("secret"));
-        }
-    }
-}
+mod tests;

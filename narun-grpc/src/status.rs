@@ -40,6 +40,11 @@ pub(crate) fn too_large(size: usize, limit: usize) -> Status {
     Status::resource_exhausted(format!("a message of {size} bytes is over the limit of {limit}"))
 }
 
+/// A response that clients do not take.
+pub(crate) fn response_too_large(size: usize, limit: usize) -> Status {
+    Status::resource_exhausted(format!("a response of {size} bytes is over the limit of {limit}"))
+}
+
 fn too_large_for_nats() -> Status {
     Status::resource_exhausted("the message is larger than the NATS server takes")
 }

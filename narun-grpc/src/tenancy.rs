@@ -63,7 +63,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// A tenant on a connection, without quotas.
+    /// A tenant on a connection, with the default quotas.
     pub const fn new(tenant: Tenant, connection: Connection) -> Self {
         Self { tenant, connection, quotas: Quotas::new() }
     }
@@ -74,6 +74,9 @@ impl Space {
         self
     }
 }
+
+/// The default limit of streams, of consumers and of buckets.
+const COUNT: usize = 1000;
 
 /// What a tenant is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -86,10 +89,10 @@ pub enum Scope {
     Organization,
 }
 
-/// Limits of a tenant. A call over one fails with RESOURCE_EXHAUSTED. Default: no limits, except for live subscriptions.
+/// Limits of a tenant. A call over one fails with RESOURCE_EXHAUSTED. The largest number means no limit.
 ///
-/// Streams, consumers and buckets are counted when one is created. Replicas do not coordinate, so concurrent calls can
-/// exceed a quota by their number.
+/// Streams, consumers and buckets are counted when one is created, one call of a tenant after the other. Replicas do not
+/// coordinate, so concurrent calls can exceed a quota by the number of replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Quotas {
@@ -103,41 +106,50 @@ pub struct Quotas {
 impl Quotas {
     /// Returns the defaults.
     pub const fn new() -> Self {
-        Self { streams: None, consumers: None, buckets: None, stored_bytes: None, subscriptions: 10_000 }
+        let (streams, consumers, buckets) = (Some(COUNT), Some(COUNT), Some(COUNT));
+        Self { streams, consumers, buckets, stored_bytes: None, subscriptions: 10_000 }
     }
 
-    /// Limits the streams.
+    /// Limits the streams. Default: 1,000.
     pub const fn streams(mut self, streams: usize) -> Self {
-        self.streams = Some(streams);
+        self.streams = limit(streams);
         self
     }
 
-    /// Limits the consumers of each stream.
+    /// Limits the consumers of each stream. Default: 1,000.
     pub const fn consumers(mut self, consumers: usize) -> Self {
-        self.consumers = Some(consumers);
+        self.consumers = limit(consumers);
         self
     }
 
-    /// Limits key-value and object buckets, counted together.
+    /// Limits key-value and object buckets, counted together. Default: 1,000.
     pub const fn buckets(mut self, buckets: usize) -> Self {
-        self.buckets = Some(buckets);
+        self.buckets = limit(buckets);
         self
     }
 
-    /// Limits the bytes in all streams and buckets together.
+    /// Limits the bytes in all streams and buckets together. Default: no limit, as it needs a look-up.
     ///
     /// A call that publishes or stores looks them up, at most every 5 s. Bytes stored through this replica in between are
     /// added; those stored elsewhere count from the next look-up on.
+    ///
+    /// The NATS server reserves the `max_bytes` of a stream. When a stream is created or changed, it counts with that, and
+    /// so do the other streams. Without this limit, the streams of a tenant may reserve 16 GiB together.
     pub const fn stored_bytes(mut self, bytes: u64) -> Self {
-        self.stored_bytes = Some(bytes);
+        self.stored_bytes = if bytes == u64::MAX { None } else { Some(bytes) };
         self
     }
 
-    /// Limits live subscriptions (Subscribe, QueueSubscribe, ConsumeMessages, KVWatch) at each replica. Default: 10,000.
+    /// Limits live subscriptions (Subscribe, QueueSubscribe, ConsumeMessages, KVWatch) and Requests that wait for a reply,
+    /// together at each replica. Default: 10,000.
     pub const fn subscriptions(mut self, subscriptions: usize) -> Self {
         self.subscriptions = subscriptions;
         self
     }
+}
+
+const fn limit(count: usize) -> Option<usize> {
+    if count == usize::MAX { None } else { Some(count) }
 }
 
 impl Default for Quotas {

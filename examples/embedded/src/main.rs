@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use narun_consumer as _;
 use narun_gateway::async_nats::{ConnectErrorKind, ConnectOptions};
 use narun_gateway::config::Config;
-use narun_grpc::auth::{CertificateSubject, JsonWebTokens};
+use narun_grpc::auth::{CertificateSubject, JsonWebTokens, RequiredClaims};
 
 /// What a nats-server with TLS sends first.
 const INFO: &[u8] =
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _ = rustls::ClientConfig::builder();
 
     let _ = (Config::default(), CertificateSubject::new());
-    let _ = JsonWebTokens::hs256(b"a secret of 32 bytes or more, please");
+    let _ = JsonWebTokens::hs256(b"a secret of 32 bytes or more, please", RequiredClaims::any());
     let _ = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
 
     // narun's: async-nats makes its TLS configuration after the server's first line, and uses the same provider.

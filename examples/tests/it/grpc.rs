@@ -1,9 +1,12 @@
 use std::io::Write;
 
+use narun_grpc::pb::nats_service_client::NatsServiceClient;
+use narun_grpc::pb::{KvHistoryRequest, KvPutRequest};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tonic::transport::Endpoint;
 
 use crate::program::{PATIENCE, Program, get, run, run_with};
 
@@ -20,6 +23,56 @@ async fn every_method_works() {
     let (code, text, error) = run("grpc_client", ["--server", &url]).await;
     assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
     assert!(text.ends_with("every call succeeded\n"), "{text}");
+    assert!(server.end(Signal::TERM).await.success());
+}
+
+#[tokio::test]
+async fn every_setting_is_a_flag_in_the_help() {
+    let (code, help, _) = run("grpc_server", ["--help"]).await;
+    assert_eq!(code, Some(0));
+    for variable in narun_grpc::VARIABLES {
+        let shown = [format!("--{} <VALUE>", variable.flag), format!("[env: {}", variable.name)];
+        assert!(shown.iter().all(|shown| help.contains(shown)), "{variable:?} in\n{help}");
+    }
+    for flag in
+        ["--max-connections", "--max-streams", "--head-timeout-seconds", "--keep-alive-seconds", "--jwt-jwks"]
+    {
+        assert!(help.contains(flag), "{flag} in\n{help}");
+    }
+    // A value of each kind, and its error.
+    for arguments in [["--kv-history", "65"], ["--quota-streams", "many"], ["--scope", "all"]] {
+        let (code, _, error) = run("grpc_server", arguments).await;
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert!(error.contains("GRPC_"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn flags_and_variables_change_the_service() {
+    let arguments = ["--kv-history", "3", "--quota-streams", "1", "--message-limit", "100000"];
+    let mut server =
+        Program::start_with("grpc_server", arguments, &[("GRPC_PORT", "0"), ("GRPC_QUOTA_BUCKETS", "2")]);
+    let url = format!("http://{}", server.line("ready ").await);
+    let channel = Endpoint::from_shared(url).expect("a URL").connect().await.expect("a connection");
+    let mut client = NatsServiceClient::new(channel);
+    let put = |bucket: &str, size: usize| KvPutRequest {
+        user_id: "ann".into(),
+        bucket: bucket.to_owned(),
+        key: "k".into(),
+        value: vec![0; size].into(),
+        ..Default::default()
+    };
+    for _ in 0..5 {
+        client.kv_put(put("a", 1)).await.expect("a revision");
+    }
+    let (user_id, bucket, key) = ("ann".to_owned(), "a".to_owned(), "k".to_owned());
+    let history = KvHistoryRequest { user_id, bucket, key, ..Default::default() };
+    assert_eq!(client.kv_history(history).await.expect("a history").into_inner().entries.len(), 3);
+    client.kv_put(put("b", 1)).await.expect("a revision");
+    for refused in [put("c", 1), put("a", 200_000)] {
+        let status = client.kv_put(refused).await.expect_err("a refusal");
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+    }
     assert!(server.end(Signal::TERM).await.success());
 }
 

@@ -38,8 +38,8 @@ fn command(example: &str) -> Command {
         command.env_remove(variable);
     }
     for (variable, _) in std::env::vars_os() {
-        let is_for_nats = variable.to_str().is_some_and(|variable| variable.starts_with("NATS_"));
-        if is_for_nats && variable != "NATS_SERVER" {
+        let is_setting = |name: &str| ["NATS_", "GRPC_", "JWT_"].iter().any(|begin| name.starts_with(begin));
+        if variable.to_str().is_some_and(is_setting) && variable != "NATS_SERVER" {
             command.env_remove(variable);
         }
     }

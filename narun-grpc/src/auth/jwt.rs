@@ -1,46 +1,51 @@
-use std::fmt;
+mod claims;
+mod keys;
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, DecodingKey, decode, decode_header};
 use serde::Deserialize;
 use tonic::Status;
 
+pub use self::claims::RequiredClaims;
+pub use self::keys::JwtKeyError;
+use self::keys::{Key, Keys};
 use super::{AuthRequest, Authenticator, Principal};
 
-/// Authenticates callers by a JSON Web Token, sent as a bearer token.
+/// Authenticates callers by a JSON Web Token (RFC 7519), sent as a bearer token.
 ///
-/// Signatures are checked with one key and algorithm, whatever the token's header names. `sub` (the user) and `exp` are
-/// required; `exp` and `nbf` have a leeway of 30 s. `organization_id` or `org_id` is the user's organization, `org_ids`
-/// are several.
+/// A signature is checked with a key and the algorithm of that key. If both the token and a key have a key id (`kid`),
+/// they must be equal. `sub` (the user), `exp` and the [`RequiredClaims`] are required; `exp` and `nbf` have a leeway of
+/// 30 s. `organization_id` or `org_id` is the user's organization, `org_ids` are several. A gRPC stream ends at `exp`.
 ///
-/// It uses the cryptography of jsonwebtoken 10 in the program: that of its feature `rust_crypto` or `aws_lc_rs`, which the
-/// features `jwt-rust-crypto` and `jwt-aws-lc-rs` of this crate turn on, or the one that the program installs. Enable one of
-/// them, not both.
+/// It uses the cryptography of jsonwebtoken 10 in the program: that of its feature `aws_lc_rs`, which the feature
+/// `jwt-aws-lc-rs` of this crate turns on, or the one that the program installs. Its feature `rust_crypto` depends on the
+/// crate `rsa`, which leaks keys through timing (RUSTSEC-2023-0071).
 ///
 /// # Panics
 ///
 /// The constructors panic if jsonwebtoken has no cryptography, or cannot choose between two.
 ///
 /// ```
-/// use narun_grpc::auth::JsonWebTokens;
+/// use narun_grpc::auth::{JsonWebTokens, RequiredClaims};
 ///
-/// let tokens = JsonWebTokens::hs256(b"a secret of 32 bytes or more, please").issuer("https://login.example.com");
+/// let claims = RequiredClaims::new("https://login.example.com", "nats");
+/// let tokens = JsonWebTokens::hs256(b"a secret of 32 bytes or more, please", claims);
 /// ```
 #[derive(Clone)]
 #[must_use]
 pub struct JsonWebTokens {
-    key: DecodingKey,
-    validation: Validation,
+    keys: Keys,
+    claims: RequiredClaims,
 }
-
-/// A public key is invalid.
-#[derive(Debug, thiserror::Error)]
-#[error("invalid public key")]
-pub struct JwtKeyError(#[source] jsonwebtoken::errors::Error);
 
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    exp: f64,
     #[serde(alias = "org_id")]
     organization_id: Option<String>,
     #[serde(default)]
@@ -49,8 +54,8 @@ struct Claims {
 
 impl JsonWebTokens {
     /// Accepts tokens signed with this secret (HS256). Everyone who knows it can make tokens.
-    pub fn hs256(secret: &[u8]) -> Self {
-        Self::new(DecodingKey::from_secret(secret), Algorithm::HS256)
+    pub fn hs256(secret: &[u8], claims: RequiredClaims) -> Self {
+        Self::of(Key::new(DecodingKey::from_secret(secret), Algorithm::HS256), claims)
     }
 
     /// Accepts tokens signed with the private key of this RSA public key, in PEM (RS256).
@@ -58,8 +63,8 @@ impl JsonWebTokens {
     /// # Errors
     ///
     /// [`JwtKeyError`] if the key is invalid.
-    pub fn rs256(pem: &[u8]) -> Result<Self, JwtKeyError> {
-        Ok(Self::new(DecodingKey::from_rsa_pem(pem).map_err(JwtKeyError)?, Algorithm::RS256))
+    pub fn rs256(pem: &[u8], claims: RequiredClaims) -> Result<Self, JwtKeyError> {
+        Ok(Self::of(Key::new(DecodingKey::from_rsa_pem(pem)?, Algorithm::RS256), claims))
     }
 
     /// Accepts tokens signed with the private key of this P-256 public key, in PEM (ES256).
@@ -67,43 +72,56 @@ impl JsonWebTokens {
     /// # Errors
     ///
     /// [`JwtKeyError`] if the key is invalid.
-    pub fn es256(pem: &[u8]) -> Result<Self, JwtKeyError> {
-        Ok(Self::new(DecodingKey::from_ec_pem(pem).map_err(JwtKeyError)?, Algorithm::ES256))
+    pub fn es256(pem: &[u8], claims: RequiredClaims) -> Result<Self, JwtKeyError> {
+        Ok(Self::of(Key::new(DecodingKey::from_ec_pem(pem)?, Algorithm::ES256), claims))
     }
 
-    fn new(key: DecodingKey, algorithm: Algorithm) -> Self {
-        // Panics if there is no cryptography. Otherwise the first call would, in its task.
-        let _ = jsonwebtoken::crypto::verify("", &[], &key, algorithm);
-        let mut validation = Validation::new(algorithm);
-        validation.leeway = 30;
-        validation.validate_nbf = true;
-        // Without an audience set, tokens may have any.
-        validation.validate_aud = false;
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        Self { key, validation }
+    /// Accepts tokens of all keys of a JSON Web Key Set (RFC 7517): RSA keys (RS256), P-256 keys (ES256) and secrets
+    /// (HS256). Other keys of the set are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`JwtKeyError`] if there is no such key.
+    pub fn jwks(json: &[u8], claims: RequiredClaims) -> Result<Self, JwtKeyError> {
+        Ok(Self { keys: Keys::set(json)?, claims })
     }
 
-    /// Requires this issuer (`iss`). Default: any.
-    pub fn issuer(mut self, issuer: impl AsRef<str>) -> Self {
-        self.validation.set_issuer(&[issuer.as_ref()]);
-        self.validation.required_spec_claims.insert("iss".to_owned());
-        self
+    /// As [`jwks`](Self::jwks), with the set in a file, which is read again every 10 s, or after 1 s if a token names
+    /// another key. To replace a key, keep the old one in the file until its tokens have expired. While the file is
+    /// invalid, the keys before it stay.
+    ///
+    /// # Errors
+    ///
+    /// [`JwtKeyError`] if the file cannot be read, or has no such key.
+    pub fn jwks_file(path: impl AsRef<Path>, claims: RequiredClaims) -> Result<Self, JwtKeyError> {
+        Ok(Self { keys: Keys::file(path.as_ref())?, claims })
     }
 
-    /// Requires this audience (`aud`). Default: any.
-    pub fn audience(mut self, audience: impl AsRef<str>) -> Self {
-        self.validation.set_audience(&[audience.as_ref()]);
-        self.validation.validate_aud = true;
-        self.validation.required_spec_claims.insert("aud".to_owned());
-        self
+    fn of(key: Key, claims: RequiredClaims) -> Self {
+        Self { keys: Keys::one(key), claims }
+    }
+
+    /// The claims of a token that one of the keys has signed.
+    async fn verify(&self, token: &str) -> Result<Claims, Error> {
+        let header = decode_header(token)?;
+        let mut error = Error::from(ErrorKind::InvalidSignature);
+        for key in &*self.keys.current(&header).await {
+            if !key.may_have_signed(&header) {
+                continue;
+            }
+            match decode(token, &key.key, &self.claims.validation(key.algorithm)) {
+                Ok(token) => return Ok(token.claims),
+                Err(found) if *found.kind() == ErrorKind::InvalidSignature => {}
+                Err(found) => error = found,
+            }
+        }
+        Err(error)
     }
 }
 
 impl fmt::Debug for JsonWebTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JsonWebTokens")
-            .field("algorithms", &self.validation.algorithms)
-            .finish_non_exhaustive()
+        f.debug_struct("JsonWebTokens").field("claims", &self.claims).finish_non_exhaustive()
     }
 }
 
@@ -111,16 +129,24 @@ impl fmt::Debug for JsonWebTokens {
 impl Authenticator for JsonWebTokens {
     async fn authenticate(&self, request: &AuthRequest<'_>) -> Result<Principal, Status> {
         let token = request.bearer().ok_or_else(|| Status::unauthenticated("no bearer token"))?;
-        let claims = decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| {
-                Status::unauthenticated(match error.kind() {
-                    ErrorKind::ExpiredSignature => "the bearer token has expired",
-                    ErrorKind::ImmatureSignature => "the bearer token is not valid yet",
-                    _ => "the bearer token is invalid",
-                })
-            })?
-            .claims;
+        let claims = self.verify(token).await.map_err(|error| {
+            Status::unauthenticated(match error.kind() {
+                ErrorKind::ExpiredSignature => "the bearer token has expired",
+                ErrorKind::ImmatureSignature => "the bearer token is not valid yet",
+                _ => "the bearer token is invalid",
+            })
+        })?;
+        let mut principal = Principal::user(claims.sub);
+        // A time that is out of range is as good as never.
+        let end = Duration::try_from_secs_f64(claims.exp).ok();
+        if let Some(end) = end.and_then(|end| SystemTime::UNIX_EPOCH.checked_add(end)) {
+            principal = principal.until(end);
+        }
         let organizations = claims.organization_id.into_iter().chain(claims.org_ids);
-        Ok(organizations.fold(Principal::user(claims.sub), Principal::organization))
+        Ok(organizations.fold(principal, Principal::organization))
+    }
+
+    fn reads_ids(&self) -> bool {
+        false
     }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::SystemTime;
 
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -19,7 +20,7 @@ pub(crate) type TlsConnectInfo = <TlsStream<TcpStream> as Connected>::ConnectInf
 /// (CN) is the user, and organization names (O) are the user's organizations.
 ///
 /// TLS verifies the certificate when the client connects: the server must be configured with the clients' certificate
-/// authority. A subject without exactly one common name is refused.
+/// authority. A subject without exactly one common name is refused. gRPC streams end when the certificate expires.
 #[derive(Clone, Copy, Default)]
 #[must_use]
 pub struct CertificateSubject(());
@@ -46,10 +47,16 @@ impl Authenticator for CertificateSubject {
         let certificate = certificates.first().and_then(|der| principal(der));
         certificate.ok_or_else(|| Status::unauthenticated("the client certificate names no user"))
     }
+
+    fn reads_ids(&self) -> bool {
+        false
+    }
 }
 
 fn principal(der: &[u8]) -> Option<Principal> {
-    let subject = Certificate::from_der(der).ok()?.tbs_certificate.subject;
+    let certificate = Certificate::from_der(der).ok()?.tbs_certificate;
+    let end = SystemTime::UNIX_EPOCH.checked_add(certificate.validity.not_after.to_unix_duration())?;
+    let subject = certificate.subject;
     let (mut users, mut organizations) = (Vec::new(), Vec::new());
     for attribute in subject.0.iter().flat_map(|name| name.0.iter()) {
         let value = || {
@@ -66,11 +73,13 @@ fn principal(der: &[u8]) -> Option<Principal> {
         }
     }
     let [user] = users.try_into().ok()?;
-    Some(organizations.into_iter().fold(Principal::user(user), Principal::organization))
+    Some(organizations.into_iter().fold(Principal::user(user).until(end), Principal::organization))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use rcgen::{CertificateParams, DnType, KeyPair};
 
     use super::{Principal, principal};
@@ -88,7 +97,9 @@ mod tests {
     #[test]
     fn a_subject_becomes_a_principal() {
         let der = certificate(&[(DnType::CommonName, "ann"), (DnType::OrganizationName, "acme")]);
-        assert_eq!(principal(&der), Some(Principal::user("ann").organization("acme")));
+        let ann = principal(&der).unwrap();
+        assert_eq!(ann, Principal::user("ann").until(ann.end().unwrap()).organization("acme"));
+        assert!(ann.end().unwrap() > SystemTime::now());
         let der = certificate(&[(DnType::OrganizationName, "acme")]);
         assert_eq!(principal(&der), None);
         assert_eq!(principal(&der[..der.len() / 2]), None);

@@ -62,6 +62,10 @@ impl Authenticator for StaticTokens {
         let token = request.bearer().ok_or_else(|| Status::unauthenticated("no bearer token"))?;
         self.find(token).cloned().ok_or_else(|| Status::unauthenticated("unknown bearer token"))
     }
+
+    fn reads_ids(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

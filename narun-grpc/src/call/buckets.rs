@@ -30,9 +30,10 @@ impl MethodCall<'_> {
 
     /// Creates a bucket. Fails if the tenant has reached its quota of buckets.
     pub(crate) async fn make_bucket(&self, config: &Config) -> Result<(), Status> {
+        let _creating = self.tally.creating().await;
         // Boxed: it is rare, and would make the future of every storing call larger.
         if let Some(limit) = self.space.quotas.buckets
-            && Box::pin(self.count_buckets()).await? >= limit
+            && Box::pin(self.count_other_buckets(&config.name)).await? >= limit
         {
             return Err(status::over_quota("buckets", limit));
         }

@@ -1,20 +1,24 @@
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::BoxFuture;
 use http::Extensions;
 use narun_core::fields::grpc_timeout;
+use prost::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span, field, info_span};
 
+use super::expiry::expiry;
 use super::identified::Identified;
 use super::record::CallRecord;
 use super::{MethodCall, Responses, Streaming, Unary, Weighed};
-use crate::auth::AuthRequest;
+use crate::auth::{AuthRequest, Authenticated, Principal};
 use crate::state::ServiceState;
 use crate::state::tally::Tally;
 use crate::{Method, SERVICE, status};
@@ -34,7 +38,7 @@ impl ServiceState {
             // Pinned in place: a moved future is copied, and takes its size once more.
             let work = pin!(async {
                 let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
-                call.run(request).await
+                self.fitting(call.run(request).await?)
             });
             timeout_at(deadline, work.instrument(span.clone())).await
         };
@@ -57,17 +61,27 @@ impl ServiceState {
         let span = span(R::METHOD);
         let result = {
             let work = pin!(async {
-                let call = self.enter(&identified(unidentified, &request), deadline, &mut record).await?;
+                let auth = identified(unidentified, &request);
+                let call = self.enter(&auth, deadline, &mut record).await?;
+                let expiry = call.until.map(|until| expiry(self, &auth, until));
                 let items = call.connection().repeat(|| request.clone().open(&call)).await?;
-                Ok((items, call.tally))
+                Ok((items, call.tally, expiry))
             });
             timeout_at(deadline, work.instrument(span)).await
         };
         match result.unwrap_or_else(|_| Err(status::late())) {
-            Ok((items, tally)) => {
+            Ok((items, tally, expiry)) => {
                 // An open response stream has no deadline unless the client set one.
                 let sleep = asked.map(|_| Box::pin(tokio::time::sleep_until(deadline)));
-                Ok(Response::new(Box::pin(Recorded { items: Box::pin(items), sleep, tally, record })))
+                let state = self.clone();
+                Ok(Response::new(Box::pin(Recorded {
+                    state,
+                    items: Box::pin(items),
+                    sleep,
+                    expiry,
+                    tally,
+                    record,
+                })))
             }
             Err(status) => {
                 record.ends(status.code());
@@ -95,7 +109,13 @@ impl ServiceState {
             let auth = identified(unidentified, &first);
             record.is_about(&auth, || first.resource());
             let call = self.enter(&auth, deadline, &mut record).await?;
-            work(&call, first, messages).await
+            match call.until.map(|until| expiry(self, &auth, until)) {
+                None => work(&call, first, messages).await,
+                Some(expiry) => tokio::select! {
+                    result = work(&call, first, messages) => result,
+                    status = expiry => Err(status),
+                },
+            }
         };
         let work = work.instrument(span(method));
         let result = match asked {
@@ -123,6 +143,42 @@ impl ServiceState {
         result.map(Response::new)
     }
 
+    /// When the message of a request must have arrived, and the peer.
+    pub(crate) fn arrival(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+    ) -> (Instant, Option<SocketAddr>) {
+        let asked = grpc_timeout(metadata.as_ref()).unwrap_or(self.longest);
+        let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
+        (Instant::now() + asked.min(self.longest), peer)
+    }
+
+    /// Authenticates the caller before the message is read.
+    pub(crate) async fn authenticate_early(
+        self: &Arc<Self>,
+        method: Method,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+    ) -> Result<Principal, Status> {
+        let auth = self.unidentified(metadata, extensions);
+        let deadline = self.deadline(grpc_timeout(metadata.as_ref()), Duration::ZERO);
+        let result = timeout_at(deadline, self.authenticator.authenticate(&auth)).await;
+        let result = result.unwrap_or_else(|_| Err(status::late()));
+        if let Err(status) = &result {
+            CallRecord::begin(self, method, &auth, String::new).ends(status.code());
+        }
+        result
+    }
+
+    /// Fails if a response is larger than clients take.
+    fn fitting<T: Message>(&self, response: T) -> Result<T, Status> {
+        match response.encoded_len() {
+            size if size > self.response_limit => Err(status::response_too_large(size, self.response_limit)),
+            _ => Ok(response),
+        }
+    }
+
     /// What is known of a call before its request is read.
     fn unidentified<'a>(&self, metadata: &'a MetadataMap, extensions: &'a Extensions) -> AuthRequest<'a> {
         let peer = self.peer.as_ref().and_then(|peer| peer(extensions));
@@ -141,12 +197,15 @@ impl ServiceState {
         deadline: Instant,
         record: &'a mut CallRecord,
     ) -> Result<MethodCall<'a>, Status> {
-        let principal = self.authenticator.authenticate(auth).await?;
+        let principal = match auth.extensions.get() {
+            Some(Authenticated(principal)) => principal.clone(),
+            None => self.authenticator.authenticate(auth).await?,
+        };
         record.is_by(principal.name());
         principal.check(auth.user_id, auth.organization_id)?;
         let space = self.tenancy.space(&principal, auth.user_id, auth.organization_id).await?;
         let tally = self.tallies.of(&space.tenant);
-        Ok(MethodCall { state: self, space, tally, deadline, record })
+        Ok(MethodCall { state: self, space, tally, until: principal.end(), deadline, record })
     }
 }
 
@@ -171,19 +230,26 @@ pub(crate) async fn next_of<R>(messages: &mut tonic::Streaming<R>) -> Result<Opt
 
 /// A stream of responses, recorded until it ends or is dropped.
 struct Recorded<S> {
+    state: Arc<ServiceState>,
     items: Pin<Box<S>>,
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+    expiry: Option<BoxFuture<'static, Status>>,
     tally: Arc<Tally>,
     record: CallRecord,
 }
 
-impl<T: Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recorded<S> {
+impl<T: Message + Weighed, S: Stream<Item = Result<T, Status>>> Stream for Recorded<S> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let late = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        let item =
-            if late { Poll::Ready(Some(Err(status::late()))) } else { self.items.as_mut().poll_next(cx) };
+        let expired = self.expiry.as_mut().map_or(Poll::Pending, |expiry| expiry.as_mut().poll(cx));
+        let item = match expired {
+            Poll::Ready(status) => Poll::Ready(Some(Err(status))),
+            Poll::Pending if late => Poll::Ready(Some(Err(status::late()))),
+            Poll::Pending => self.items.as_mut().poll_next(cx),
+        };
+        let item = item.map(|item| item.map(|item| self.state.fitting(item?)));
         match &item {
             Poll::Ready(Some(Ok(item))) => {
                 self.tally.sent.add(1, item.weight());

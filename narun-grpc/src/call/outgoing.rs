@@ -42,7 +42,7 @@ impl MethodCall<'_> {
         let Outgoing { subject, reply, headers, payload } = message;
         let size = payload.len();
         // A stream of the tenant may store it.
-        self.check_stored_bytes(size).await?;
+        self.check_stored_message(&subject, header_length(headers.as_ref()) + size).await?;
         match (reply, headers) {
             (None, None) => client.publish(subject, payload).await,
             (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,

@@ -8,7 +8,18 @@ use crate::call::MethodCall;
 use crate::status;
 use crate::tenant::Tenant;
 
+/// What the streams of a tenant may reserve without a quota of stored bytes.
+const RESERVED: u64 = 16 << 30;
+
+/// What JetStream stores with a message besides its subject, headers and payload, in bytes.
+const STORED_WITH_MESSAGE: usize = 30;
+
 impl MethodCall<'_> {
+    /// As [`check_stored_bytes`](Self::check_stored_bytes), for a message with its NATS subject.
+    pub(crate) async fn check_stored_message(&self, subject: &str, size: usize) -> Result<(), Status> {
+        self.check_stored_bytes(STORED_WITH_MESSAGE + subject.len() + size).await
+    }
+
     /// Fails if headers and payload of this size are more than the NATS server takes.
     pub(crate) fn check_payload_size(&self, size: usize) -> Result<(), Status> {
         match self.connection().client().max_payload() {
@@ -32,11 +43,37 @@ impl MethodCall<'_> {
         if keeps { Ok(()) } else { Err(status::over_quota("stored bytes", limit)) }
     }
 
-    /// The number of key-value and object buckets of the tenant.
-    pub(crate) async fn count_buckets(&self) -> Result<usize, Status> {
+    /// Fails if the tenant's streams reserve more than they may with this stream, by its NATS name.
+    pub(crate) async fn check_reserved_bytes(&self, stream: &str, max_bytes: i64) -> Result<(), Status> {
+        let asked = reserved(max_bytes);
+        if asked == 0 {
+            return Ok(());
+        }
+        let quota = self.space.quotas.stored_bytes;
+        let (mut sum, tenant) = (asked, self.tenant());
+        let counted = self.each_stream(|info| {
+            let name = &info.config.name;
+            if name != stream && is_own(tenant, name) {
+                let stored = if quota.is_some() { info.state.bytes } else { 0 };
+                sum = sum.saturating_add(reserved(info.config.max_bytes).max(stored));
+            }
+        });
+        counted.await?;
+        match quota.unwrap_or(RESERVED) {
+            limit if sum > limit => Err(status::over_quota("stored and reserved bytes", limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The number of key-value and object buckets of the tenant besides the one with this stream.
+    pub(crate) async fn count_other_buckets(&self, stream: &str) -> Result<usize, Status> {
         let mut buckets = 0;
         let tenant = self.tenant();
-        self.each_stream(|info| buckets += usize::from(is_bucket(tenant, &info.config.name))).await?;
+        let counted = self.each_stream(|info| {
+            let name = &info.config.name;
+            buckets += usize::from(name != stream && is_bucket(tenant, name));
+        });
+        counted.await?;
         Ok(buckets)
     }
 
@@ -45,7 +82,7 @@ impl MethodCall<'_> {
         let tenant = self.tenant();
         let counted = self.each_stream(|info| {
             let name = &info.config.name;
-            if is_bucket(tenant, name) || tenant.own_stream(name).is_some() {
+            if is_own(tenant, name) {
                 bytes += info.state.bytes;
             }
         });
@@ -61,6 +98,15 @@ impl MethodCall<'_> {
     async fn each_stream(&self, see: impl FnMut(Info)) -> Result<(), Status> {
         self.connection().list("STREAM.LIST", json!({}), see).await
     }
+}
+
+/// The bytes that the NATS server reserves for a stream.
+fn reserved(max_bytes: i64) -> u64 {
+    u64::try_from(max_bytes).unwrap_or_default()
+}
+
+fn is_own(tenant: &Tenant, stream: &str) -> bool {
+    is_bucket(tenant, stream) || tenant.own_stream(stream).is_some()
 }
 
 fn is_bucket(tenant: &Tenant, stream: &str) -> bool {

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::Status;
 
+use crate::random;
 use crate::status::OrStatus;
 
 /// Fences on their way at a time. Later callers share the next one.
@@ -33,7 +34,7 @@ type Flight = (u64, Vec<oneshot::Sender<()>>);
 
 impl Fence {
     pub(super) async fn open(client: &Client) -> Result<Self, Status> {
-        let inbox = Subject::from(client.new_inbox());
+        let inbox = Subject::from(random::inbox(client));
         let echoes = client.subscribe(inbox.clone()).await.or_status()?;
         let (waiting, queue) = mpsc::channel(SHARED);
         Ok(Self { waiting, runner: tokio::spawn(run(client.clone(), inbox, echoes, queue)) })

@@ -5,6 +5,7 @@ use futures::StreamExt;
 use tonic::Status;
 
 use super::mark::Mark;
+use crate::random;
 use crate::status::OrStatus;
 
 /// Inboxes kept for reuse, at most.
@@ -34,7 +35,7 @@ impl Inboxes {
                 return Ok(inbox);
             }
         }
-        let subject = client.new_inbox();
+        let subject = random::inbox(client);
         let messages = client.subscribe(subject.clone()).await.or_status()?;
         Ok(Inbox { subject, messages, taken: 0, mark })
     }

@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::connection::State;
@@ -10,6 +9,8 @@ use narun_nats::jetstream::{ApiError, Requester};
 use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 use tracing::debug;
+
+use crate::random;
 
 /// Requests whose replies come to one inbox, which is opened with the first request.
 ///
@@ -25,18 +26,17 @@ pub(super) struct Requests {
 #[derive(Debug)]
 struct Replies {
     inbox: String,
-    next: AtomicU64,
     waiting: Arc<Waiting>,
     reader: JoinHandle<()>,
 }
 
-/// The callers that wait for a reply, by number.
+/// The callers that wait for a reply, by the last token of its subject, which nobody can guess.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Message>>>);
+struct Waiting(Mutex<HashMap<String, oneshot::Sender<Message>>>);
 
 /// A caller that waits, until this is dropped.
 struct Waiter<'a> {
-    number: u64,
+    token: String,
     waiting: &'a Waiting,
 }
 
@@ -58,11 +58,11 @@ impl Requester for Requests {
     async fn send(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
         let replies = self.replies.get_or_try_init(|| Replies::open(&self.client)).await?;
         let (reply, replied) = oneshot::channel();
-        let waiter = replies.waiting.add(replies.next.fetch_add(1, Ordering::Relaxed), reply);
+        let waiter = replies.waiting.add(random::token(), reply);
         if replies.reader.is_finished() {
             return Err(ApiError::Disconnected);
         }
-        let inbox = format!("{}.{}", replies.inbox, waiter.number);
+        let inbox = format!("{}.{}", replies.inbox, waiter.token);
         self.client.publish_with_reply(subject, inbox, payload).await?;
         let reply = replied.await.map_err(|_| ApiError::Disconnected)?;
         match reply.status {
@@ -74,14 +74,14 @@ impl Requester for Requests {
 
 impl Replies {
     async fn open(client: &Client) -> Result<Self, ApiError> {
-        let inbox = client.new_inbox();
+        let inbox = random::inbox(client);
         let replies = client.subscribe(format!("{inbox}.*")).await.map_err(|error| {
             debug!(%error, "subscribe failed");
             ApiError::Disconnected
         })?;
         let waiting = Arc::<Waiting>::default();
         let reader = tokio::spawn(read(replies, waiting.clone()));
-        Ok(Self { inbox, next: AtomicU64::new(0), waiting, reader })
+        Ok(Self { inbox, waiting, reader })
     }
 }
 
@@ -92,26 +92,26 @@ impl Drop for Replies {
 }
 
 impl Waiting {
-    fn add(&self, number: u64, reply: oneshot::Sender<Message>) -> Waiter<'_> {
-        self.table().insert(number, reply);
-        Waiter { number, waiting: self }
+    fn add(&self, token: String, reply: oneshot::Sender<Message>) -> Waiter<'_> {
+        self.table().insert(token.clone(), reply);
+        Waiter { token, waiting: self }
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Message>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.waiting.table().remove(&self.number);
+        self.waiting.table().remove(&self.token);
     }
 }
 
 async fn read(mut replies: Subscriber, waiting: Arc<Waiting>) {
     while let Some(reply) = replies.next().await {
-        let number = reply.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let waiter = number.and_then(|number: u64| waiting.table().remove(&number));
+        let token = reply.subject.rsplit('.').next();
+        let waiter = token.and_then(|token| waiting.table().remove(token));
         if let Some(waiter) = waiter {
             // An error means that the caller has gone.
             let _ = waiter.send(reply);

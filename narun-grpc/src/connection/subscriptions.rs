@@ -7,7 +7,10 @@ use futures::StreamExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Status;
+use tracing::warn;
 
+use super::control::{ControlKey, Received, Refused};
+use crate::random;
 use crate::status::OrStatus;
 
 /// The subject on which replicas end each other's subscriptions, outside every tenant's subjects.
@@ -20,6 +23,7 @@ pub(crate) struct LiveSubscriptions {
     /// The name of this replica, so that it ignores its own messages: until they arrive, the tenant may have subscribed
     /// again.
     replica: String,
+    key: ControlKey,
     entries: Arc<Entries>,
     listener: JoinHandle<()>,
 }
@@ -48,12 +52,12 @@ struct SubscriptionTable {
 }
 
 impl LiveSubscriptions {
-    pub(super) async fn open(client: &Client) -> Result<Self, Status> {
+    pub(super) async fn open(client: &Client, key: &ControlKey) -> Result<Self, Status> {
         let control = client.subscribe(CONTROL).await.or_status()?;
         let entries = Arc::<Entries>::default();
-        let replica = client.new_inbox();
-        let listener = tokio::spawn(listen(control, replica.clone(), entries.clone()));
-        Ok(Self { client: client.clone(), replica, entries, listener })
+        let (replica, key) = (random::token(), key.clone());
+        let listener = tokio::spawn(listen(control, replica.clone(), key.clone(), entries.clone()));
+        Ok(Self { client: client.clone(), replica, key, entries, listener })
     }
 
     /// Adds a subscription to this NATS subject.
@@ -74,8 +78,7 @@ impl LiveSubscriptions {
     /// Ends all subscriptions to this subject, here and at the other replicas.
     pub(crate) async fn end(&self, subject: &str) -> Result<(), Status> {
         self.entries.end(subject);
-        // Neither part has a space.
-        let message = Bytes::from(format!("{} {subject}", self.replica));
+        let message = Bytes::from(self.key.sign(&self.replica, subject));
         self.client.publish(CONTROL, message).await.or_status()
     }
 }
@@ -116,12 +119,18 @@ impl Drop for Ending {
     }
 }
 
-async fn listen(mut control: Subscriber, own: String, entries: Arc<Entries>) {
+async fn listen(mut control: Subscriber, own: String, key: ControlKey, entries: Arc<Entries>) {
+    let (mut received, mut is_logged) = (Received::default(), false);
     while let Some(message) = control.next().await {
-        let ended = std::str::from_utf8(&message.payload).ok().and_then(|text| text.split_once(' '));
-        match ended {
-            Some((replica, subject)) if replica != own => entries.end(subject),
-            _ => {}
+        match key.verify(&mut received, std::str::from_utf8(&message.payload).unwrap_or_default()) {
+            Ok((replica, subject)) if replica != own => entries.end(subject),
+            Ok(_) | Err(Refused::Repeated) => {}
+            // Once: others decide how many there are.
+            Err(Refused::Forged) if is_logged => {}
+            Err(Refused::Forged) => {
+                is_logged = true;
+                warn!("ignored an unsubscribe that is not signed with this replica's ack_token_key");
+            }
         }
     }
 }

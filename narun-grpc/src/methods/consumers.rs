@@ -30,6 +30,7 @@ impl Unary for pb::CreateConsumerRequest {
             _ => return Err(Status::invalid_argument("name and durable_name differ")),
         };
         let consumer = to_consumer(call.tenant(), consumer_name(name)?, &config)?;
+        let _creating = call.tally.creating().await;
         let (stream, info) = call.stream(&self.stream_name).await?;
         if let Some(limit) = call.space.quotas.consumers
             && info.state.consumer_count >= limit

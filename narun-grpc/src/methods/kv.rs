@@ -145,7 +145,7 @@ impl Unary for pb::KvPutRequest {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let (subject, size) = (bucket.subject(&self.key)?, self.value.len());
         let expected = expected(self.expected_revision)?;
-        call.check_stored_bytes(size).await?;
+        call.check_stored_message(&subject, size).await?;
         let revision = match expected {
             // Boxed: it stores twice, and would make the future of every put larger.
             Some(0) => Box::pin(call.create(&bucket, subject, self.value)).await?,
@@ -223,7 +223,7 @@ impl Unary for pb::KvKeysRequest {
         let store = call.connection().jetstream()?.get_key_value(&bucket.name).await;
         let store = store.map_err(|error| failed(&error))?;
         let mut names = store.keys().await.map_err(|error| failed(&error))?;
-        let (mut keys, mut room) = (Vec::new(), call.state.message_limit);
+        let (mut keys, mut room) = (Vec::new(), call.state.response_limit);
         while let Some(key) = names.next().await {
             // A name that is no escaped key was put by another client of the account: skipped.
             let Some(key) = unescape_key(&key.map_err(|error| failed(&error))?) else { continue };

@@ -12,9 +12,10 @@ mod writer;
 
 use std::collections::BTreeMap;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use narun_nats::jetstream::objects::{ObjectInfo, Written};
+use prost::Message;
 use tonic::{Code, Status};
 
 use self::bucket::Bucket;
@@ -28,6 +29,9 @@ use crate::call::{MethodCall, OnLoss, Streaming, Unary, Weighed};
 use crate::convert::saturating;
 use crate::random::token;
 use crate::{Method, pb};
+
+/// The most bytes that encoding adds to the data of an object.
+const DATA_OVERHEAD: usize = 11;
 
 impl MethodCall<'_> {
     /// Makes the written chunks an object, in place of a previous one.
@@ -90,13 +94,14 @@ impl Unary for pb::ObjectGetRequest {
         let Some((bucket, info)) = call.object(bucket, &self.object_name).await? else {
             return Ok(pb::ObjectGetResponse::default());
         };
-        if info.size > call.state.message_limit {
-            let limit = call.state.message_limit;
-            let message =
-                format!("an object of {} bytes is over the limit of {limit}; use ObjectDownload", info.size);
-            return Err(Status::resource_exhausted(message));
-        }
         let metadata = metadata(&info);
+        let mut response = pb::ObjectGetResponse { found: true, metadata, ..Default::default() };
+        let (size, limit) = (info.size, call.state.response_limit);
+        if size.saturating_add(response.encoded_len() + DATA_OVERHEAD) > limit {
+            let message =
+                format!("an object of {size} bytes does not fit a response of {limit}; use ObjectDownload");
+            return Err(Status::failed_precondition(message));
+        }
         let mut reader = Reader::open(call.connection(), &bucket, &info).await?;
         // The size in the description only counts as far as chunks come.
         let mut data = BytesMut::new();
@@ -104,7 +109,8 @@ impl Unary for pb::ObjectGetRequest {
             data.extend_from_slice(&chunk);
         }
         call.sent(1, data.len());
-        Ok(pb::ObjectGetResponse { found: true, data: data.freeze(), metadata })
+        response.data = data.freeze();
+        Ok(response)
     }
 }
 
@@ -124,10 +130,19 @@ impl Streaming for pb::ObjectGetRequest {
             metadata: metadata(&info),
             ..Default::default()
         };
-        let chunks = futures::stream::try_unfold(reader, async |mut reader| {
-            let chunk = reader.next().await?;
-            Ok(chunk.map(|data| (pb::ObjectChunk { data, ..Default::default() }, reader)))
-        });
+        // Other clients may have written larger chunks than fit a response.
+        let piece = call.state.response_limit.saturating_sub(DATA_OVERHEAD).max(1);
+        let chunks = futures::stream::try_unfold(
+            (reader, Bytes::new()),
+            move |(mut reader, mut rest): (Reader, Bytes)| async move {
+                if rest.is_empty() {
+                    let Some(chunk) = reader.next().await? else { return Ok(None) };
+                    rest = chunk;
+                }
+                let data = rest.split_to(rest.len().min(piece));
+                Ok(Some((pb::ObjectChunk { data, ..Default::default() }, (reader, rest))))
+            },
+        );
         Ok(futures::stream::iter([Ok(first)]).chain(chunks).boxed())
     }
 }

@@ -22,8 +22,9 @@ impl Unary for pb::PublishToStreamRequest {
         let stream = call.stream_of(&self.stream_name, &subject).await?;
         headers.insert(NATS_EXPECTED_STREAM, stream.as_str());
         let size = self.data.len();
-        call.check_payload_size(header_length(Some(&headers)) + size)?;
-        call.check_stored_bytes(size).await?;
+        let size_in_all = header_length(Some(&headers)) + size;
+        call.check_payload_size(size_in_all)?;
+        call.check_stored_message(&subject, size_in_all).await?;
         call.connection().mark()?;
         let message = PublishMessage::build().payload(self.data).headers(headers);
         let ack = call.connection().jetstream()?.send_publish(subject.clone(), message).await.or_status()?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -27,8 +28,9 @@ const SLACK: Duration = Duration::from_secs(5);
 /// How long a pull without waiting may pause until the consumer is looked up. The next such pause is twice as long.
 const STALL: Duration = Duration::from_millis(50);
 
-/// The room in a response for a message's fields other than its payload.
+/// What a message takes in a response besides its bytes in NATS, at most: fields of its own, and more for each header.
 const OVERHEAD: usize = 256;
+const HEADER_OVERHEAD: usize = 8;
 
 impl Unary for pb::PullMessagesRequest {
     const METHOD: Method = Method::PullMessages;
@@ -51,7 +53,7 @@ impl Unary for pb::PullMessagesRequest {
         let stream = connection.repeat(|| call.owned_stream(&self.stream_name)).await?;
         loop {
             let mark = connection.mark()?;
-            let pull = Pull::open(connection, call.state.message_limit, &stream, consumer).await?;
+            let pull = Pull::open(connection, call.state.response_limit, &stream, consumer).await?;
             let batch = Batch { call, pull, mark, limit: batch, deadline };
             match batch.pull().await {
                 // The pull is lost with the connection: pull again on the next one.
@@ -138,17 +140,19 @@ impl Batch<'_> {
             match PullStatus::of(&message) {
                 None => {
                     (pause, is_full) = (STALL, !at_once);
-                    let size = message.length + OVERHEAD;
+                    let headers = message.headers.as_ref().map_or(0, HeaderMap::len);
+                    let size = message.length + OVERHEAD + HEADER_OVERHEAD * headers;
                     let fits = size <= self.pull.room || taken.0.is_empty();
                     self.pull.room = self.pull.room.saturating_sub(size);
                     if let Due::AtOnce(due) = &mut self.pull.due {
                         *due = due.saturating_sub(1);
                     }
+                    if !fits {
+                        self.pull.connection.give_back(message.reply.into_iter().collect());
+                        return Ok(taken);
+                    }
                     if taken.add(message) {
                         return Ok(self.abandon(taken));
-                    }
-                    if !fits {
-                        return Ok(taken);
                     }
                 }
                 Some(PullStatus::GoesOn) => {}

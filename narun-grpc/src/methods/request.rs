@@ -30,6 +30,8 @@ impl Unary for pb::RequestRequest {
         // An inbox in the tenant's own subjects, so that a subscriber can reply with a Publish.
         let inbox = format!("_INBOX.{}", token());
         let message = call.outgoing(call.subject(&self.subject)?, &inbox, &BTreeMap::new(), self.data)?;
+        // It waits with a subscription of its own.
+        let _counted = call.tally.subscribe(call.space.quotas.subscriptions)?;
         let mark = call.connection().mark()?;
         let client = call.connection().client();
         let mut replies = client.subscribe(publish_subject(call.tenant(), &inbox)?).await.or_status()?;

@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::call::{MethodCall, OnLoss, Unary};
 use crate::convert::saturating;
 use crate::status::OrStatus;
-use crate::{Connection, Method, pb};
+use crate::{Connection, Method, pb, random};
 
 /// How long the first server may take to report the account's connections.
 const FIRST_SERVER: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Unary for pb::GetStatisticsRequest {
 /// The connections of the account, over all servers. 1 if no server reports any.
 async fn connections(connection: &Connection) -> Result<i32, Status> {
     let client = connection.client();
-    let inbox = client.new_inbox();
+    let inbox = random::inbox(client);
     let mut replies = client.subscribe(inbox.clone()).await.or_status()?;
     client.publish_with_reply("$SYS.REQ.ACCOUNT.PING.STATZ", inbox, Bytes::new()).await.or_status()?;
     let (mut connections, mut patience) = (0_i64, FIRST_SERVER);

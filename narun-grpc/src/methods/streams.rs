@@ -19,6 +19,8 @@ impl Unary for pb::CreateStreamRequest {
         let name = call.stream_name(&config.name)?;
         let mut stream = to_stream(call.tenant(), name.clone(), &config)?;
         stamp(call.tenant(), &mut stream);
+        let _creating = call.tally.creating().await;
+        call.check_reserved_bytes(&name, stream.max_bytes).await?;
         if let Some(limit) = call.space.quotas.streams {
             let streams = call.all_streams().await?;
             if streams.len() >= limit && !streams.iter().any(|stream| stream.config.name == name) {
@@ -78,9 +80,14 @@ impl Unary for pb::UpdateStreamRequest {
         if !config.name.is_empty() && config.name != self.stream_name {
             return Err(Status::invalid_argument("config.name is another stream's"));
         }
+        let _creating = call.tally.creating().await;
         let (name, info) = call.stream(&self.stream_name).await?;
         let mut stream = info.config;
+        let before = stream.max_bytes;
         change_stream(call.tenant(), &mut stream, &config)?;
+        if stream.max_bytes > before {
+            call.check_reserved_bytes(&name, stream.max_bytes).await?;
+        }
         let info: Info = call.connection().api(format!("STREAM.UPDATE.{name}"), &stream).await?;
         call.connection().verified().remove(&name);
         Ok(pb::UpdateStreamResponse { success: true, stream: Some(from_stream(call.tenant(), &info)) })

@@ -57,7 +57,7 @@ impl Unary for pb::UnsubscribeRequest {
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::UnsubscribeResponse, Status> {
         let subject = filter_subject(call.tenant(), &self.subject)?;
         let mark = call.connection().mark()?;
-        call.connection().live().await?.end(&subject).await?;
+        call.connection().live(&call.state.control).await?.end(&subject).await?;
         call.connection().confirm(mark).await?;
         Ok(pb::UnsubscribeResponse { success: true })
     }
@@ -78,7 +78,7 @@ impl Subscription {
         let permit = SubscriptionPermit::open(call)?;
         let connection = call.connection();
         let mark = connection.mark()?;
-        let ending = connection.live().await?.add(&subject);
+        let ending = connection.live(&call.state.control).await?.add(&subject);
         let subscriber = match group {
             Some(group) => connection.client().queue_subscribe(subject, group.to_owned()).await,
             None => connection.client().subscribe(subject).await,
@@ -87,7 +87,7 @@ impl Subscription {
         // Respond once the server has the subscription, so that the client misses no message after that.
         connection.confirm(mark).await?;
 
-        let queue = Arc::new(SubscriptionQueue::new(call.state.queue));
+        let queue = Arc::new(SubscriptionQueue::new(call));
         Ok(Self {
             reader: tokio::spawn(read(subscriber, queue.clone(), ending, permit.stopping())),
             queue,

@@ -45,9 +45,12 @@ pub(crate) struct PullLimits {
 impl PullLimits {
     /// The limits of the service, with at most this many messages.
     pub(crate) fn of(state: &ServiceState, messages: usize) -> Self {
-        let (queue, largest) = (state.queue, state.message_limit);
+        let (queue, largest) = (state.queue, state.response_limit);
         let messages = messages.min(queue.messages).max(1);
-        Self { messages, bytes: queue.bytes.max(LEAST_BYTES).min(largest), largest }
+        let bytes = queue.bytes.max(LEAST_BYTES);
+        // A pull of more than the largest message must not bring a larger one.
+        let each_fits = state.connection.client().max_payload() < largest;
+        Self { messages, bytes: if each_fits { bytes } else { bytes.min(largest) }, largest }
     }
 }
 

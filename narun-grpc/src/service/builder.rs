@@ -1,3 +1,5 @@
+mod settings;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,8 +13,10 @@ use tokio::sync::watch;
 use super::NatsService;
 use crate::audit::{AuditSink, TracingAudit};
 use crate::auth::Authenticator;
+use crate::connection::ControlKey;
 use crate::metrics::Metrics;
 use crate::state::ack_tokens::AckTokens;
+use crate::state::memory::{RequestMemory, WaitingBytes};
 use crate::state::recent::RecentDeliveries;
 use crate::state::tally::Tallies;
 use crate::state::{FindPeer, QueueLimits, ServiceState};
@@ -22,8 +26,11 @@ use crate::{BucketSettings, Connection};
 /// The upper limit of `longest_timeout`: instants have a range.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The default limit of a gRPC message, in both directions.
+/// The default limit of a request's message.
 const MESSAGE_LIMIT: usize = 16 << 20;
+
+/// The default limit of a response's message: clients take 4 MiB by default.
+const RESPONSE_LIMIT: usize = (4 << 20) - (64 << 10);
 
 impl NatsService {
     /// Configures a service on this client. Credentials, TLS and reconnecting are the client's own. An
@@ -45,9 +52,13 @@ impl NatsService {
                 timeout: Duration::from_secs(30),
                 longest: Duration::from_secs(300),
                 message_limit: MESSAGE_LIMIT,
+                response_limit: RESPONSE_LIMIT,
+                #[cfg(feature = "gzip")]
+                compress_responses: false,
                 allowed_headers: None,
                 ack_token_key: None,
-                queue: QueueLimits { messages: 4096, bytes: 8 << 20 },
+                queue: QueueLimits { messages: 4096, bytes: 8 << 20, tenant: 64 << 20, all: 256 << 20 },
+                request_memory: (256 << 20, 64 << 20),
                 kv_buckets: BucketSettings::new(),
                 object_buckets: BucketSettings::new(),
             },
@@ -74,9 +85,13 @@ struct Options {
     timeout: Duration,
     longest: Duration,
     message_limit: usize,
+    response_limit: usize,
+    #[cfg(feature = "gzip")]
+    compress_responses: bool,
     allowed_headers: Option<HashSet<String>>,
     ack_token_key: Option<Vec<u8>>,
     queue: QueueLimits,
+    request_memory: (usize, usize),
     kv_buckets: BucketSettings,
     object_buckets: BucketSettings,
 }
@@ -128,8 +143,8 @@ impl<A> NatsServiceBuilder<A> {
     /// Sets the time limit of a call whose client sets no deadline, on top of what the request asks to wait. Default:
     /// 30 s.
     ///
-    /// It does not end an open response stream. It counts from the end of the request: against clients that never
-    /// finish theirs, set a timeout at the server.
+    /// It does not end an open response stream. It counts from the end of the request, which must arrive within the
+    /// client's deadline, or else within [`longest_timeout`](Self::longest_timeout).
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
@@ -142,9 +157,29 @@ impl<A> NatsServiceBuilder<A> {
         self
     }
 
-    /// Sets the limit of a gRPC message in bytes, in both directions. Default: 16 MiB.
+    /// Sets the limit of a message of a request in bytes. Default: 16 MiB. A larger one is RESOURCE_EXHAUSTED.
     pub const fn message_limit(mut self, bytes: usize) -> Self {
         self.options.message_limit = bytes;
+        self
+    }
+
+    /// Sets the limit of a message of a response in bytes. Default: 4 MiB less 64 KiB, as clients take 4 MiB unless they
+    /// are configured otherwise.
+    ///
+    /// PullMessages returns fewer messages then, and leaves the others in the stream. A larger object is
+    /// FAILED_PRECONDITION, as ObjectDownload has no such limit. Any other larger response is RESOURCE_EXHAUSTED.
+    pub const fn response_limit(mut self, bytes: usize) -> Self {
+        self.options.response_limit = bytes;
+        self
+    }
+
+    /// Sets whether responses are compressed for clients that accept that. Default: false.
+    ///
+    /// Compression of large responses takes many times longer than sending them, and the calls of other clients wait in
+    /// the meantime: only for responses of text over slow networks.
+    #[cfg(feature = "gzip")]
+    pub const fn compress_responses(mut self, compress: bool) -> Self {
+        self.options.compress_responses = compress;
         self
     }
 
@@ -156,10 +191,12 @@ impl<A> NatsServiceBuilder<A> {
         self
     }
 
-    /// Sets the secret that acknowledgement tokens are signed with. Default: a random one.
+    /// Sets the secret that acknowledgement tokens and messages between replicas are signed with. Default: a random one.
     ///
-    /// Replicas with the same secret accept each other's tokens. Without, messages of another replica can still be
-    /// acknowledged by sequence, on consumers with explicit acknowledgements.
+    /// Replicas with the same secret accept each other's tokens, and an Unsubscribe ends subscriptions at all of them.
+    /// Without, it ends those of its own replica only, and messages of another replica can still be acknowledged by
+    /// sequence, on consumers with explicit acknowledgements. The clocks of the replicas must not differ by more than
+    /// 30 s.
     pub fn ack_token_key(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.options.ack_token_key = Some(key.into());
         self
@@ -170,7 +207,25 @@ impl<A> NatsServiceBuilder<A> {
     ///
     /// ConsumeMessages and KVWatch pull no more than this at a time either, except for a single message that is larger.
     pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
-        self.options.queue = QueueLimits { messages, bytes };
+        self.options.queue.messages = messages;
+        self.options.queue.bytes = bytes;
+        self
+    }
+
+    /// Sets how many bytes may wait for all subscribers that read slowly, and for those of a tenant. Beyond, a subscription
+    /// ends with RESOURCE_EXHAUSTED once more than 64 KiB wait for it. Default: 256 MiB, and 64 MiB of a tenant.
+    pub const fn subscriber_memory(mut self, all: usize, tenant: usize) -> Self {
+        self.options.queue.all = all;
+        self.options.queue.tenant = tenant;
+        self
+    }
+
+    /// Sets how many bytes of requests may be on their way at the same time: in the process, and on a connection if the
+    /// [`peer`](Self::peer) is known. A request beyond is RESOURCE_EXHAUSTED. Default: 256 MiB, and 64 MiB of a connection.
+    ///
+    /// Messages of up to 16 KiB do not count, as the server limits connections and streams.
+    pub const fn request_memory(mut self, all: usize, connection: usize) -> Self {
+        self.options.request_memory = (all, connection);
         self
     }
 
@@ -196,6 +251,7 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             Some(domain) => Connection::with_domain(client, domain),
             None => Connection::new(client),
         };
+        let key = options.ack_token_key.unwrap_or_else(|| rand::random::<[u8; 32]>().into());
         let (scope, quotas) = (options.scope, options.quotas);
         let shared =
             || Box::new(SharedAccount { connection: connection.clone(), scope, quotas }) as Box<dyn Tenancy>;
@@ -210,11 +266,17 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             timeout: options.timeout,
             longest: options.longest.min(FAR),
             message_limit: options.message_limit,
+            response_limit: options.response_limit,
+            #[cfg(feature = "gzip")]
+            compress_responses: options.compress_responses,
             allowed_headers: options.allowed_headers.unwrap_or_else(|| ["nats-msg-id".to_owned()].into()),
             queue: options.queue,
+            request_memory: Arc::new(RequestMemory::new(options.request_memory.0, options.request_memory.1)),
+            waiting: WaitingBytes::default(),
             kv_buckets: options.kv_buckets,
             object_buckets: options.object_buckets,
-            tokens: AckTokens::new(options.ack_token_key),
+            tokens: AckTokens::new(&key),
+            control: ControlKey::new(&key),
             recent: RecentDeliveries::default(),
             stopping: watch::Sender::new(false),
         }))

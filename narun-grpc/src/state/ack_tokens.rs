@@ -10,20 +10,20 @@ const LONGEST: usize = 2048;
 /// The length of the authentication code, in bytes.
 const CODE: usize = 32;
 
-/// Makes and verifies acknowledgement tokens: the reply subject of a message, and a code over it and the NATS names of
-/// stream and consumer. The stream's name has the tenant in it.
+/// Makes and verifies acknowledgement tokens: a code over the reply subject of a message and the NATS names of stream and
+/// consumer, and the subject without these names. The stream's name has the tenant in it.
 pub(crate) struct AckTokens(Hmac<Sha256>);
 
 impl AckTokens {
-    pub(crate) fn new(key: Option<Vec<u8>>) -> Self {
-        let key = key.unwrap_or_else(|| rand::random::<[u8; 32]>().into());
+    pub(crate) fn new(key: &[u8]) -> Self {
         // HMAC takes a key of any length.
-        Self(<Hmac<Sha256> as Mac>::new_from_slice(&key).unwrap_or_else(|_| Hmac::new(&Default::default())))
+        Self(<Hmac<Sha256> as Mac>::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default())))
     }
 
     pub(crate) fn issue(&self, stream: &str, consumer: &str, subject: &str) -> String {
         let code = self.code(stream, consumer, subject).finalize().into_bytes();
-        BASE64URL_NOPAD.encode(&[code.as_slice(), subject.as_bytes()].concat())
+        let (before, after) = subject.split_once(&names(stream, consumer)).unwrap_or((subject, ""));
+        BASE64URL_NOPAD.encode(&[&code, before.as_bytes(), &[0], after.as_bytes()].concat())
     }
 
     /// The subject in a token. Returns `None` if the token is not of this stream and consumer.
@@ -33,9 +33,10 @@ impl AckTokens {
         }
         let token = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
         let (code, subject) = token.split_at_checked(CODE)?;
-        let subject = std::str::from_utf8(subject).ok()?;
-        self.code(stream, consumer, subject).verify_slice(code).ok()?;
-        Some(subject.to_owned())
+        let (before, after) = std::str::from_utf8(subject).ok()?.split_once('\0')?;
+        let subject = format!("{before}{}{after}", names(stream, consumer));
+        self.code(stream, consumer, &subject).verify_slice(code).ok()?;
+        Some(subject)
     }
 
     fn code(&self, stream: &str, consumer: &str, subject: &str) -> Hmac<Sha256> {
@@ -48,6 +49,10 @@ impl AckTokens {
             .chain_update([0])
             .chain_update(subject)
     }
+}
+
+fn names(stream: &str, consumer: &str) -> String {
+    format!(".{stream}.{consumer}.")
 }
 
 impl fmt::Debug for AckTokens {
@@ -65,11 +70,13 @@ pub(crate) fn stream_sequence(subject: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64URL_NOPAD;
+
     use super::{AckTokens, stream_sequence};
 
     #[test]
     fn tokens_are_bound_to_stream_and_consumer() {
-        let (tokens, other) = (AckTokens::new(None), AckTokens::new(None));
+        let (tokens, other) = (AckTokens::new(b"a"), AckTokens::new(b"b"));
         let subject = "$JS.ACK.s.c.1.2.3.4.5";
         let token = tokens.issue("s", "c", subject);
         assert_eq!(tokens.subject("s", "c", &token).as_deref(), Some(subject));
@@ -79,8 +86,19 @@ mod tests {
         assert_eq!(tokens.subject("s", "c", &token[1..]), None);
         assert_eq!(tokens.subject("s", "c", &format!("{token}A")), None);
         assert_eq!(tokens.subject("s", "c", ""), None);
-        let (one, two) = (AckTokens::new(Some(b"key".to_vec())), AckTokens::new(Some(b"key".to_vec())));
+        let (one, two) = (AckTokens::new(b"key"), AckTokens::new(b"key"));
         assert!(two.subject("s", "c", &one.issue("s", "c", subject)).is_some());
+    }
+
+    #[test]
+    fn a_token_has_no_names_in_it() {
+        let tokens = AckTokens::new(b"key");
+        for subject in ["$JS.ACK.user-ann-s.c.1.2.3.4.5", "$JS.ACK._.hash.user-ann-s.c.1.2.3.4.5.random"] {
+            let token = tokens.issue("user-ann-s", "c", subject);
+            let shown = BASE64URL_NOPAD.decode(token.as_bytes()).unwrap();
+            assert!(!String::from_utf8_lossy(&shown).contains("ann"), "{shown:?}");
+            assert_eq!(tokens.subject("user-ann-s", "c", &token).as_deref(), Some(subject));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tonic::Status;
 
+use super::memory::WaitingBytes;
 use crate::status;
 use crate::tenant::Tenant;
 
@@ -24,6 +25,10 @@ pub(crate) struct Tally {
     pub(crate) received: Traffic,
     pub(crate) sent: Traffic,
     subscriptions: AtomicUsize,
+    /// The bytes that wait for its subscribers.
+    pub(crate) waiting: WaitingBytes,
+    /// Held by the call that counts and creates streams, consumers or buckets.
+    creating: tokio::sync::Mutex<()>,
     /// The stored bytes of the tenant, and when they were looked up.
     stored: Mutex<Option<(Instant, u64)>>,
 }
@@ -63,6 +68,11 @@ impl Tally {
             return Err(status::over_quota("live subscriptions", limit));
         }
         Ok(counted)
+    }
+
+    /// Lets one call at a time count what there is, and create more.
+    pub(crate) async fn creating(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.creating.lock().await
     }
 
     /// Sets the stored bytes to the result of a look-up.

@@ -280,7 +280,7 @@ async fn a_large_message_comes_by_itself_and_one_that_is_too_large_is_refused() 
         };
         storing.client.clone().publish_to_stream(publish).await.unwrap();
     }
-    let small = Service::with(|builder| builder.message_limit(20_000)).await;
+    let small = Service::with(|builder| builder.response_limit(20_000)).await;
     let mut messages = consume(&small.client, &user, 0).await;
     assert_eq!(next(&mut messages).await.data.len(), 100);
     assert_eq!(ack(&storing.client, &user, 1, "").await, Ok(true));

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use narun_grpc::pb::{
     AckMessageRequest, KvDeleteRequest, KvGetRequest, KvHistoryRequest, KvOperation, KvPutRequest,
-    KvWatchRequest, ObjectGetRequest, PullMessagesRequest,
+    KvWatchRequest, ListStreamsRequest, ObjectGetRequest, PullMessagesRequest,
 };
 use narun_support::Server;
 
@@ -38,14 +38,14 @@ async fn connected(leaf: &Server) {
         .await;
 }
 
-async fn does_everything(service: &Service) {
+async fn does_everything(service: &Service, user: &str) {
     let channel = channel(&service.url).await;
-    soon("all", prepare(&channel, "u")).await;
-    for (method, request) in requests("u") {
+    soon("all", prepare(&channel, user)).await;
+    for (method, request) in requests(user) {
         soon(method, call(&channel, method, request)).await.expect(method);
     }
     let mut client = service.client.clone();
-    let (user_id, bucket, key) = (|| "u".to_owned(), || "b".to_owned(), || "k".to_owned());
+    let (user_id, bucket, key) = (|| user.to_owned(), || "b".to_owned(), || "k".to_owned());
     let watch = KvWatchRequest { user_id: user_id(), bucket: bucket(), key: key(), ..Default::default() };
     let mut watch = client.kv_watch(watch).await.unwrap().into_inner();
     let mut next = async || loop {
@@ -87,7 +87,7 @@ async fn does_everything(service: &Service) {
 
     // More chunks than are read one by one.
     let data = vec![7; 1_000_000];
-    client.object_put(objects::put("u", "large", data.clone())).await.unwrap();
+    client.object_put(objects::put(user, "large", data.clone())).await.unwrap();
     let get = ObjectGetRequest {
         user_id: user_id(),
         bucket: bucket(),
@@ -96,7 +96,7 @@ async fn does_everything(service: &Service) {
     };
     assert!(client.object_get(get).await.unwrap().into_inner().data == data);
 
-    store(&client, "u", "s.a", "last").await;
+    store(&client, user, "s.a", "last").await;
     let pull = PullMessagesRequest {
         user_id: user_id(),
         stream_name: "s".into(),
@@ -124,7 +124,7 @@ async fn does_everything(service: &Service) {
 async fn a_leaf_node_without_jetstream_uses_the_hub() {
     let (_hub, leaf) = servers("");
     connected(&leaf).await;
-    does_everything(&serve(&leaf, |builder| builder.jetstream_domain("hub")).await).await;
+    does_everything(&serve(&leaf, |builder| builder.jetstream_domain("hub")).await, "u").await;
 }
 
 #[tokio::test]
@@ -132,9 +132,13 @@ async fn a_leaf_node_with_jetstream_uses_the_domain_of_the_hub() {
     let (_hub, leaf) = servers("jetstream { domain: leaf, max_file_store: 1TB, max_memory_store: 1TB }");
     connected(&leaf).await;
     let there = serve(&leaf, |builder| builder.jetstream_domain("hub")).await;
-    does_everything(&there).await;
-    // The other domain has the same names.
-    does_everything(&serve(&leaf, |builder| builder).await).await;
-    let get = KvGetRequest { user_id: "u".into(), bucket: "b".into(), key: "k".into(), ..Default::default() };
-    assert!(!there.client.clone().kv_get(get).await.unwrap().into_inner().found);
+    does_everything(&there, "u").await;
+    // Another user: messages that are no keys are stored by the streams of both domains that have their subject.
+    let here = serve(&leaf, |builder| builder).await;
+    does_everything(&here, "v").await;
+    for (service, user) in [(&there, "v"), (&here, "u")] {
+        let streams = ListStreamsRequest { user_id: user.into(), ..Default::default() };
+        let streams = service.client.clone().list_streams(streams).await.unwrap().into_inner().streams;
+        assert!(streams.is_empty(), "{streams:?}");
+    }
 }

@@ -163,6 +163,8 @@ pub(crate) async fn retry<T>(what: &str, call: impl AsyncFn() -> Result<T, Statu
 /// Pauses before a retry. Panics if the failure is not one that a lost server or leader explains.
 async fn pause_after(what: &str, status: &Status) {
     let expected = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
-    assert!(expected.contains(&status.code()), "{what}: {status:?}");
+    // The object is stored again and again meanwhile.
+    let changed = what == "ObjectGet" && status.code() == Code::Aborted;
+    assert!(changed || expected.contains(&status.code()), "{what}: {status:?}");
     tokio::time::sleep(Duration::from_millis(5)).await;
 }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_nats::Client;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::nats_service_client::NatsServiceClient;
-use narun_grpc::pb::nats_service_server::NatsServiceServer;
-use narun_grpc::{NatsService, NatsServiceBuilder};
+use narun_grpc::{NatsServer, NatsService, NatsServiceBuilder};
 use narun_support::Server;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -68,7 +67,7 @@ impl Drop for Service {
     }
 }
 
-async fn listen(server: NatsServiceServer<NatsService>) -> (String, JoinHandle<()>) {
+async fn listen(server: NatsServer) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let serving = tokio::spawn(async move {

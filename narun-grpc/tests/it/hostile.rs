@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http::uri::PathAndQuery;
 use narun_grpc::pb::NatsHealthCheckRequest;
-use narun_grpc::pb::nats_service_server::NatsServiceServer;
-use narun_grpc::{FILE_DESCRIPTOR_SET, NatsService, SERVICE};
+use narun_grpc::{FILE_DESCRIPTOR_SET, NatsServer, SERVICE};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use rand::SeedableRng;
@@ -95,7 +94,7 @@ async fn no_request_breaks_anything() {
 
 /// Calls a method of any kind with one request, and reads the responses until the deadline.
 async fn call(
-    mut client: tonic::client::Grpc<NatsServiceServer<NatsService>>,
+    mut client: tonic::client::Grpc<NatsServer>,
     method: &str,
     request: Bytes,
 ) -> Result<(), Status> {

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use narun_grpc::NatsService;
-use narun_grpc::auth::JsonWebTokens;
+use narun_grpc::auth::{JsonWebTokens, RequiredClaims};
 use narun_grpc::pb::{ListStreamsRequest, NatsHealthCheckRequest, ObjectChunk, SubscribeRequest};
 use narun_grpc::tenancy::Scope;
 use serde_json::{Value, json};
@@ -17,35 +17,35 @@ use tonic::{Code, Request};
 use crate::auth::{code, with};
 use crate::harness::{Service, connect};
 
-const SECRET: &[u8] = b"a secret of 32 bytes or more, please";
+pub(crate) const SECRET: &[u8] = b"a secret of 32 bytes or more, please";
 const RSA_PUBLIC: &[u8] = include_bytes!("keys/rsa.pub.pem");
 const P256_PUBLIC: &[u8] = include_bytes!("keys/p256.pub.pem");
 
-fn rsa(pem: &[u8]) -> EncodingKey {
+pub(crate) fn rsa(pem: &[u8]) -> EncodingKey {
     EncodingKey::from_rsa_pem(pem).expect("a key")
 }
 
-fn p256(pem: &[u8]) -> EncodingKey {
+pub(crate) fn p256(pem: &[u8]) -> EncodingKey {
     EncodingKey::from_ec_pem(pem).expect("a key")
 }
 
-fn seconds() -> u64 {
+pub(crate) fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs()
 }
 
-fn bearer(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
+pub(crate) fn bearer(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
     format!("Bearer {}", encode(&Header::new(algorithm), claims, key).expect("a token"))
 }
 
 /// Checks one kind of key: valid tokens, tokens of other keys, and forged tokens.
 async fn check(
-    tokens: JsonWebTokens,
+    tokens: impl FnOnce(RequiredClaims) -> JsonWebTokens,
     algorithm: Algorithm,
     key: EncodingKey,
     other: EncodingKey,
     known: &[u8],
 ) {
-    let service = with(tokens.issuer("here").audience("nats")).await;
+    let service = with(tokens(RequiredClaims::new("here", "nats"))).await;
     let now = seconds();
     let good = json!({ "sub": "ann", "iss": "here", "aud": "nats", "exp": now + 600, "nbf": now - 1 });
     let changed = |name: &str, value: Value| {
@@ -98,34 +98,56 @@ async fn check(
 #[tokio::test]
 async fn tokens_of_a_shared_secret_are_accepted() {
     let other = EncodingKey::from_secret(b"another secret of 32 bytes or so");
-    check(JsonWebTokens::hs256(SECRET), Algorithm::HS256, EncodingKey::from_secret(SECRET), other, b"").await;
+    check(
+        |claims| JsonWebTokens::hs256(SECRET, claims),
+        Algorithm::HS256,
+        EncodingKey::from_secret(SECRET),
+        other,
+        b"",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn tokens_of_an_rsa_key_are_accepted_and_those_of_its_public_key_are_not() {
     let (key, other) = (rsa(include_bytes!("keys/rsa.pem")), rsa(include_bytes!("keys/rsa-other.pem")));
-    check(JsonWebTokens::rs256(RSA_PUBLIC).unwrap(), Algorithm::RS256, key, other, RSA_PUBLIC).await;
+    check(
+        |claims| JsonWebTokens::rs256(RSA_PUBLIC, claims).unwrap(),
+        Algorithm::RS256,
+        key,
+        other,
+        RSA_PUBLIC,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn tokens_of_a_p256_key_are_accepted_and_those_of_its_public_key_are_not() {
     let (key, other) = (p256(include_bytes!("keys/p256.pem")), p256(include_bytes!("keys/p256-other.pem")));
-    check(JsonWebTokens::es256(P256_PUBLIC).unwrap(), Algorithm::ES256, key, other, P256_PUBLIC).await;
+    check(
+        |claims| JsonWebTokens::es256(P256_PUBLIC, claims).unwrap(),
+        Algorithm::ES256,
+        key,
+        other,
+        P256_PUBLIC,
+    )
+    .await;
 }
 
 #[test]
 fn invalid_public_keys_are_refused() {
     for pem in [&b""[..], b"-----BEGIN PUBLIC KEY-----", SECRET] {
-        assert!(JsonWebTokens::rs256(pem).is_err());
-        assert!(JsonWebTokens::es256(pem).is_err());
+        assert!(JsonWebTokens::rs256(pem, RequiredClaims::any()).is_err());
+        assert!(JsonWebTokens::es256(pem, RequiredClaims::any()).is_err());
     }
-    assert!(JsonWebTokens::rs256(P256_PUBLIC).is_err());
-    assert!(JsonWebTokens::es256(RSA_PUBLIC).is_err());
+    assert!(JsonWebTokens::rs256(P256_PUBLIC, RequiredClaims::any()).is_err());
+    assert!(JsonWebTokens::es256(RSA_PUBLIC, RequiredClaims::any()).is_err());
 }
 
 #[tokio::test]
 async fn organizations_come_from_the_token() {
-    let builder = NatsService::builder(connect().await).authenticator(JsonWebTokens::hs256(SECRET));
+    let builder = NatsService::builder(connect().await)
+        .authenticator(JsonWebTokens::hs256(SECRET, RequiredClaims::any()));
     let mut service = Service::serve(builder.scope(Scope::Organization).build()).await;
     let key = EncodingKey::from_secret(SECRET);
     let exp = seconds() + 600;
@@ -153,7 +175,7 @@ async fn organizations_come_from_the_token() {
 
 #[tokio::test]
 async fn subscriptions_need_a_token_and_health_does_not() {
-    let mut service = with(JsonWebTokens::hs256(SECRET)).await;
+    let mut service = with(JsonWebTokens::hs256(SECRET, RequiredClaims::any())).await;
     let subscribe = SubscribeRequest { user_id: "ann".into(), subject: "a".into(), ..Default::default() };
     let status = service.client.subscribe(subscribe).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);

@@ -180,7 +180,7 @@ async fn a_history_too_large_for_a_response_is_refused() {
     for _ in 0..5 {
         storing.client.clone().kv_put(put(&user, "b", "k", &value)).await.unwrap();
     }
-    let service = Service::with(|builder| builder.message_limit(30_000)).await;
+    let service = Service::with(|builder| builder.response_limit(30_000)).await;
     let request =
         KvHistoryRequest { user_id: user.clone(), bucket: "b".into(), key: "k".into(), ..Default::default() };
     let status = service.client.clone().kv_history(request.clone()).await.unwrap_err();

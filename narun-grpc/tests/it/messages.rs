@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
 use futures::{FutureExt, StreamExt};
 use narun_grpc::pb::{
     AckMessageRequest, AckPolicy, ConsumerConfig, DeleteConsumerRequest, GetConsumerInfoRequest,
@@ -109,7 +110,10 @@ async fn waiting_messages_come_at_once_with_all_fields() {
     for (number, message) in (1..).zip(&messages) {
         assert_eq!((message.sequence, message.num_delivered), (number, 1));
         assert_eq!((message.subject.as_str(), &message.data[..]), ("s.a", number.to_string().as_bytes()));
-        assert_eq!(message.headers.get("A").map(String::as_str), Some("b"));
+        assert_eq!(message.headers, [("A".to_owned(), "b".to_owned())].into());
+        let token = BASE64URL_NOPAD.decode(message.ack_token.as_bytes()).unwrap();
+        let shown = format!("{message:?} {}", String::from_utf8_lossy(&token));
+        assert!(!shown.contains(&user), "an internal name in {shown}");
         assert!(message.timestamp.is_some() && !message.ack_token.is_empty());
     }
     assert!(pulled(&service.client, &user, 10).await.is_empty());
@@ -143,7 +147,7 @@ async fn a_batch_fits_a_response() {
     for _ in 0..10 {
         store(&storing.client, &user, &"x".repeat(10_000)).await;
     }
-    let service = Service::with(|builder| builder.message_limit(64 << 10)).await;
+    let service = Service::with(|builder| builder.response_limit(64 << 10)).await;
     let mut sequences = Vec::new();
     for _ in 0..2 {
         let messages = pulled(&service.client, &user, 10).await;

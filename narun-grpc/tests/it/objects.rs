@@ -102,7 +102,7 @@ async fn large_objects_are_uploaded_and_downloaded_in_chunks() {
     let chunks = tokio_stream::iter(std::iter::once(first).chain(chunks));
     assert!(service.client.object_upload(chunks).await.unwrap().into_inner().success);
     let status = service.client.object_get(named(&user, "large")).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.code(), Code::FailedPrecondition);
     let mut download = service.client.object_download(named(&user, "large")).await.unwrap().into_inner();
     let first = download.message().await.unwrap().unwrap();
     assert_eq!((first.object_name.as_str(), first.size), ("large", 30 * 777_777));

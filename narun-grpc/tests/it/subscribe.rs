@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use narun_grpc::NatsService;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
@@ -12,6 +13,7 @@ use narun_grpc::tenancy::Quotas;
 use tonic::{Code, Streaming};
 
 use crate::harness::{GrpcClient, Service, channel, connect, eventually, new_user, settle, soon};
+use crate::streams::{create, named};
 
 async fn subscribe(client: &GrpcClient, user: &str, subject: &str) -> Streaming<MessageResponse> {
     let request =
@@ -190,7 +192,8 @@ async fn a_slow_subscriber_fails_and_misses_no_message_before() {
 
 #[tokio::test]
 async fn unsubscribe_ends_all_subscriptions_to_the_subject_at_all_replicas() {
-    let (here, there, user) = (Service::start().await, Service::start().await, new_user());
+    let replica = || Service::with(|builder| builder.ack_token_key("a secret of both replicas"));
+    let (here, there, user) = (replica().await, replica().await, new_user());
     let mut ended = [
         subscribe(&here.client, &user, "a.*").await,
         subscribe(&there.client, &user, "a.*").await,
@@ -215,6 +218,57 @@ async fn unsubscribe_ends_all_subscriptions_to_the_subject_at_all_replicas() {
         message = others.message() => panic!("{message:?}"),
         () = std::future::ready(()) => {}
     }
+}
+
+#[tokio::test]
+async fn other_clients_of_the_account_cannot_end_subscriptions() {
+    let server = narun_support::Server::start().expect("a nats-server");
+    let replica = async || {
+        let nats = async_nats::connect(server.url()).await.unwrap();
+        let builder = NatsService::builder(nats).authenticator(TrustRequest::new());
+        Service::serve(builder.ack_token_key("a secret of both replicas").build()).await
+    };
+    let (here, there) = (replica().await, replica().await);
+    let other = async_nats::connect(server.url()).await.unwrap();
+    let mut heard = other.subscribe("narun.>").await.unwrap();
+    settle(&other).await;
+
+    let mut ended = subscribe(&here.client, "u", "a").await;
+    let request = UnsubscribeRequest { user_id: "u".into(), subject: "a".into(), ..Default::default() };
+    there.client.clone().unsubscribe(request).await.unwrap();
+    assert!(soon("the end", ended.message()).await.expect("OK").is_none());
+    let signed = soon("the message", heard.next()).await.unwrap();
+
+    // The same message again, and forged ones.
+    let mut kept = subscribe(&here.client, "u", "a").await;
+    let text = std::str::from_utf8(&signed.payload).unwrap();
+    for forged in [text.to_owned(), text.replacen(' ', "x ", 1), "x user.u.a".to_owned()] {
+        other.publish(signed.subject.clone(), forged.into()).await.unwrap();
+    }
+    settle(&other).await;
+    publish(&here.client, "u", "a", "x").await;
+    assert_eq!(next(&mut kept).await.data, "x");
+}
+
+#[tokio::test]
+async fn inboxes_end_in_randomness() {
+    let server = narun_support::Server::builder().jetstream(true).start().expect("a nats-server");
+    let nats = async_nats::connect(server.url()).await.unwrap();
+    let service = Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await;
+    let spy = async_nats::connect(server.url()).await.unwrap();
+    let mut heard = spy.subscribe(">").await.unwrap();
+    settle(&spy).await;
+    let (mut client, mut inboxes) = (service.client.clone(), HashSet::new());
+    for number in 0..5 {
+        client.create_stream(create("u", named(&format!("s{number}")))).await.unwrap();
+    }
+    settle(&spy).await;
+    while let Some(Some(message)) = heard.next().now_or_never() {
+        inboxes.extend(message.reply.map(|reply| reply.to_string()));
+    }
+    // 128 bits in base64 each. The client's own inboxes begin alike and then count.
+    let begins: HashSet<_> = inboxes.iter().filter_map(|inbox| inbox.rsplit('.').next()?.get(..12)).collect();
+    assert!(begins.len() >= 5 && begins.len() == inboxes.len(), "{inboxes:?}");
 }
 
 #[tokio::test]

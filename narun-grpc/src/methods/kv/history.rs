@@ -17,7 +17,7 @@ impl Unary for pb::KvHistoryRequest {
     async fn run(self, call: &MethodCall<'_>) -> Result<pb::KvHistoryResponse, Status> {
         let bucket = Bucket::new(call.tenant(), &self.bucket)?;
         let subject = bucket.subject(&self.key)?;
-        let (mut entries, mut room) = (Vec::new(), call.state.message_limit);
+        let (mut entries, mut room) = (Vec::new(), call.state.response_limit);
         let watch = Watch::open(call, bucket, subject, WatchStart::History).await;
         let Some(mut watch) = if_found(watch)? else { return Ok(pb::KvHistoryResponse { entries }) };
         loop {

@@ -47,7 +47,7 @@ async fn list(
     let create = || OrderedConsumer::create(call.connection(), limits, &bucket.stream, &subject, None);
     let (mut ordered, mut missing) = retry_later(create).await?;
     ordered.pulls.wait = false;
-    let (mut objects, mut room) = (BTreeMap::new(), call.state.message_limit);
+    let (mut objects, mut room) = (BTreeMap::new(), call.state.response_limit);
     while missing > 0 {
         let message = match ordered.pulls.next().await? {
             Pulled::Message(message) => message,

@@ -11,7 +11,7 @@ use super::bucket::Bucket;
 use crate::Connection;
 use crate::connection::Mark;
 use crate::convert::header_length;
-use crate::random::token;
+use crate::random::{inbox, token};
 use crate::status::{self, IntoStatus, OrStatus};
 
 /// How many chunks may be on their way to JetStream: 2 MiB.
@@ -95,6 +95,6 @@ impl Drop for Writer {
         let client = connection.client();
         let (subject, request) = bucket.purge(id);
         let (subject, request) = (connection.api_subject(&subject), request.to_string().into());
-        let _ = client.publish_with_reply(subject, client.new_inbox(), request).now_or_never();
+        let _ = client.publish_with_reply(subject, inbox(client), request).now_or_never();
     }
 }

@@ -1,17 +1,23 @@
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use async_nats::Message;
 use tonic::Status;
 
-use crate::state::QueueLimits;
+use crate::call::MethodCall;
+use crate::state::ServiceState;
+use crate::state::memory::WaitingBytes;
+use crate::state::tally::Tally;
+
+/// What may wait for a subscriber whatever waits for others, in bytes.
+const ALWAYS: usize = 64 << 10;
 
 /// Messages that wait for a client: a queue bounded in messages and bytes, which takes no memory while it is empty.
-#[derive(Debug)]
 pub(super) struct SubscriptionQueue {
-    limits: QueueLimits,
+    service: Arc<ServiceState>,
+    tenant: Arc<Tally>,
     state: Mutex<QueueState>,
 }
 
@@ -25,20 +31,29 @@ struct QueueState {
 }
 
 impl SubscriptionQueue {
-    pub(super) fn new(limits: QueueLimits) -> Self {
-        Self { limits, state: Mutex::default() }
+    pub(super) fn new(call: &MethodCall<'_>) -> Self {
+        Self { service: call.state.clone(), tenant: call.tally.clone(), state: Mutex::default() }
     }
 
     /// Adds a message. Returns `false` if it does not fit.
     #[must_use]
     pub(super) fn push(&self, message: Message, received: SystemTime) -> bool {
         let mut state = self.state();
+        let limits = self.service.queue;
         let bytes = state.bytes.saturating_add(message.length);
         // A single message fits, whatever its size.
-        let full = state.messages.len() >= self.limits.messages || bytes > self.limits.bytes;
+        let full = state.messages.len() >= limits.messages || bytes > limits.bytes;
         if full && !state.messages.is_empty() {
             return false;
         }
+        // Those that are not slow do not suffer from those that are.
+        let (all, tenant) = (&self.service.waiting, &self.tenant.waiting);
+        let over = |waiting: &WaitingBytes, limit| waiting.get().saturating_add(message.length) > limit;
+        if state.bytes > ALWAYS && (over(all, limits.all) || over(tenant, limits.tenant)) {
+            return false;
+        }
+        all.add(message.length);
+        tenant.add(message.length);
         state.bytes = bytes;
         state.messages.push_back((message, received));
         wake(state);
@@ -57,6 +72,7 @@ impl SubscriptionQueue {
         let mut state = self.state();
         if let Some(next) = state.messages.pop_front() {
             state.bytes = state.bytes.saturating_sub(next.0.length);
+            self.remove(next.0.length);
             if state.messages.is_empty() {
                 // Free the memory of a burst.
                 state.messages = VecDeque::new();
@@ -72,8 +88,20 @@ impl SubscriptionQueue {
         }
     }
 
+    fn remove(&self, bytes: usize) {
+        self.service.waiting.remove(bytes);
+        self.tenant.waiting.remove(bytes);
+    }
+
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SubscriptionQueue {
+    fn drop(&mut self) {
+        let bytes = self.state().bytes;
+        self.remove(bytes);
     }
 }
 

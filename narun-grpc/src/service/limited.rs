@@ -1,0 +1,156 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::Status;
+use tonic::codegen::StdError;
+
+use crate::state::memory::RequestBytes;
+use crate::status;
+
+/// What is held of a message without counting, in bytes.
+const SMALL: usize = 16 << 10;
+
+/// The bytes before a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// The body of a request, whose messages are limited in size, time and memory. tonic has a limit of their size too, but
+/// with another status.
+#[pin_project]
+pub(super) struct LimitedBody<B> {
+    #[pin]
+    body: B,
+    messages: Messages,
+    limit: usize,
+    /// The bytes of a message of which more are to come.
+    held: usize,
+    memory: RequestBytes,
+    /// When the first message must be there, or `None` once it is.
+    due: Option<Instant>,
+    /// Made when something has to be waited for.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Finds the messages in a body.
+#[derive(Default)]
+struct Messages {
+    prefix: [u8; PREFIX],
+    /// How much of the prefix was read.
+    read: usize,
+    /// How many bytes of the message are to come.
+    left: usize,
+}
+
+impl<B> LimitedBody<B> {
+    pub(super) fn new(body: B, limit: usize, due: Instant, memory: RequestBytes) -> Self {
+        Self { body, messages: Messages::default(), limit, held: 0, memory, due: Some(due), sleep: None }
+    }
+}
+
+impl Messages {
+    /// Whether all messages so far have come to their end.
+    const fn are_complete(&self) -> bool {
+        self.left == 0 && self.read == 0
+    }
+
+    /// The length of the largest message that begins in these bytes, which come next. Returns 0 if none does.
+    fn largest(&mut self, mut bytes: &[u8]) -> usize {
+        let mut largest = 0;
+        while !bytes.is_empty() {
+            let skipped = self.left.min(bytes.len());
+            self.left -= skipped;
+            bytes = &bytes[skipped..];
+            let (prefix, rest) = bytes.split_at(bytes.len().min(PREFIX - self.read));
+            self.prefix[self.read..][..prefix.len()].copy_from_slice(prefix);
+            self.read += prefix.len();
+            bytes = rest;
+            if self.read == PREFIX {
+                let [_, length @ ..] = self.prefix;
+                self.left = u32::from_be_bytes(length) as usize;
+                self.read = 0;
+                largest = largest.max(self.left);
+            }
+        }
+        largest
+    }
+}
+
+impl<B> Body for LimitedBody<B>
+where
+    B: Body,
+    B::Error: Into<StdError>,
+{
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let body = self.project();
+        let frame = match body.body.poll_frame(cx) {
+            Poll::Ready(Some(frame)) => frame,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                let Some(due) = *body.due else { return Poll::Pending };
+                let sleep = body.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+                return sleep.as_mut().poll(cx).map(|()| Some(Err(status::late().into())));
+            }
+        };
+        let frame = frame.map_err(Into::into)?.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+        if let Some(data) = frame.data_ref() {
+            let (largest, limit) = (body.messages.largest(data), *body.limit);
+            if largest > limit {
+                return Poll::Ready(Some(Err(status::too_large(largest, limit).into())));
+            }
+            *body.held += data.len();
+            if body.messages.are_complete() {
+                *body.held = 0;
+                (*body.due, *body.sleep) = (None, None);
+            }
+            let counted = if *body.held > SMALL { *body.held } else { 0 };
+            if !body.memory.set(counted) {
+                let busy = "too many requests are on their way; try again later";
+                return Poll::Ready(Some(Err(Status::resource_exhausted(busy).into())));
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Messages;
+
+    proptest! {
+        #[test]
+        fn every_length_is_found_however_the_bytes_are_cut(
+            lengths in prop::collection::vec(0_usize..300, 0..10),
+            cut in 1_usize..50,
+        ) {
+            let mut bytes = Vec::new();
+            for length in &lengths {
+                bytes.push(0);
+                bytes.extend(u32::try_from(*length).unwrap().to_be_bytes());
+                bytes.extend(vec![0xff; *length]);
+            }
+            let mut messages = Messages::default();
+            let largest = bytes.chunks(cut).map(|bytes| messages.largest(bytes)).max();
+            prop_assert_eq!(largest.unwrap_or_default(), lengths.into_iter().max().unwrap_or_default());
+            prop_assert!(messages.are_complete());
+        }
+    }
+}
