@@ -181,8 +181,11 @@ async fn a_body_that_gets_no_memory_in_time_is_503() {
     assert_eq!(first.await.expect("no panic").body, "done");
 }
 
+/// A body that may break off.
+type Drips = StreamBody<BoxStream<'static, Result<Frame<Bytes>, BoxError>>>;
+
 /// The body of a client that sends a byte each 5 s, 20 in all, and then breaks off. Counts the bytes.
-fn drip(count: &Arc<AtomicUsize>) -> Request<StreamBody<BoxStream<'static, Result<Frame<Bytes>, BoxError>>>> {
+fn drip(count: &Arc<AtomicUsize>) -> Request<Drips> {
     let bytes = stream::unfold(count.clone(), |count| async move {
         sleep(5 * SECOND).await;
         let next = match count.fetch_add(1, Ordering::Relaxed) {

@@ -217,7 +217,12 @@ async fn bodies_that_nothing_refers_to_are_deleted() {
     assert_eq!(tasks.sweep_bodies(Duration::from_secs(3600)).await, Ok(0));
     assert_eq!(tasks.sweep_bodies(Duration::ZERO).await, Ok(1));
     assert_eq!(messages(&tasks, &stream).await, 0);
+
+    // An object that is no body stays.
+    let store = tasks.context().get_object_store(bodies.bucket()).await.unwrap();
+    store.put("an object", &mut &b"content"[..]).await.unwrap();
     assert_eq!(tasks.sweep_bodies(Duration::ZERO).await, Ok(0));
+    assert_eq!(messages(&tasks, &stream).await, 2);
 }
 
 #[tokio::test]

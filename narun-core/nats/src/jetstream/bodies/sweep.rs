@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use data_encoding::BASE64URL;
+use narun_core::ExchangeId;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -31,6 +33,12 @@ struct SubjectCounts {
     subjects: Option<HashMap<String, u64>>,
 }
 
+/// Whether the name of a body has this token. Other objects are not deleted.
+fn is_body(token: &str) -> bool {
+    let name = BASE64URL.decode(token.as_bytes()).ok().and_then(|name| String::from_utf8(name).ok());
+    name.is_some_and(|name| name.split_once('-').is_some_and(|(id, _)| id.parse::<ExchangeId>().is_ok()))
+}
+
 impl BodyStore {
     /// Some of the bodies that have not changed for `age`.
     pub(in crate::jetstream) async fn old(&self, age: Duration) -> Result<Vec<OldBody>, BodyStoreError> {
@@ -39,8 +47,9 @@ impl BodyStore {
         let subjects = found.state.subjects.unwrap_or_default();
         let (chunks, descriptions) = (self.chunk_prefix(), self.description_prefix());
         let mut old = Vec::new();
+        let tokens = subjects.keys().filter_map(|subject| subject.strip_prefix(&chunks));
         // In the random order of the map, so that no body is left out for ever.
-        for token in subjects.keys().filter_map(|subject| subject.strip_prefix(&chunks)).take(MOST) {
+        for token in tokens.filter(|token| is_body(token)).take(MOST) {
             let description = format!("{descriptions}{token}");
             let is_whole = subjects.contains_key(&description);
             let last = if is_whole { description } else { format!("{chunks}{token}") };
