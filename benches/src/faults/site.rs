@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{self, Context, kv, object_store, stream};
+use bytes::Bytes;
 use narun_consumer::{DeadLetter, DeadLetters};
 use narun_support::{Binary, Cluster, Release, Server};
 use tempfile::TempDir;
@@ -24,6 +25,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long one attempt may take. Short, as a cluster drops requests while it elects a leader.
 const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// More values than a small store has room for.
+const FILLING: u32 = 100_000;
 
 /// How long the servers may take to answer at all.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -209,6 +213,17 @@ impl Site {
     /// How many requests are in the stream.
     pub(super) async fn waiting(&self) -> Result<u64, Error> {
         retry(LIMIT, async || Ok(self.stream().await?.state.messages)).await
+    }
+
+    /// Puts small values into the bucket of outcomes until the server refuses one, and returns its error.
+    pub(super) async fn fill(&self) -> Result<String, Error> {
+        for number in 0..FILLING {
+            let subject = format!("$KV.{NAMESPACE}-outcomes.filling-{number}");
+            if let Err(error) = self.context.publish(subject, Bytes::new()).await?.await {
+                return Ok(crate::text(&error.into()));
+            }
+        }
+        Ok("nothing was refused".to_owned())
     }
 
     /// The sequence of the last request in the stream.

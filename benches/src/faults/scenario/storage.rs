@@ -50,6 +50,10 @@ pub(super) async fn run(plan: &Plan) -> Result<Verdict, Error> {
     let good = accepted > 0 && refused > 0 && accepted + refused == plan.requests;
     verdict.expect("a full store refuses requests with 503", good, counted);
 
+    // Not even a small outcome can be stored.
+    let refused = site.fill().await?;
+    verdict.expect("the store is full to its last bytes", refused.contains("insufficient"), refused);
+
     site.add_consumer()?;
     let strictness = Strictness { server_forgets: false, keeps_outcomes: false };
     verdict.extend(audit(&mut site, &clients, ledger, strictness).await?);
