@@ -3,7 +3,6 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use narun_core::exchange::Budget;
 use narun_core::{FailureContext, Namespace};
-use narun_nats::NatsEvents;
 use narun_nats::body::LeastRate;
 use narun_nats::jetstream::StreamSettings;
 
@@ -19,7 +18,6 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) reconnect_grace: Duration,
     pub(crate) start_timeout: Duration,
-    pub(crate) events: NatsEvents,
     pub(crate) forwarding: Forwarding,
     pub(crate) kept_fields: Vec<HeaderName>,
     pub(crate) peer: Box<dyn PeerHook>,
@@ -53,7 +51,6 @@ impl Default for Settings {
             timeout: Duration::from_secs(15),
             reconnect_grace: Duration::from_secs(5),
             start_timeout: Duration::from_secs(10),
-            events: NatsEvents::new(),
             forwarding: Forwarding::default(),
             kept_fields: Vec::new(),
             peer: Box::new(DefaultPeerHook),
