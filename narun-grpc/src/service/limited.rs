@@ -24,11 +24,14 @@ pub(super) struct LimitedBody<B> {
     #[pin]
     body: B,
     messages: Messages,
+    /// Whether a call handles each message when it comes. Any other call begins at the end of the body, and its message is
+    /// held until then.
+    streamed: bool,
     limit: usize,
-    /// The bytes of a message of which more are to come.
+    /// The bytes of the body that are held.
     held: usize,
     memory: RequestBytes,
-    /// When the first message must be there, or `None` once it is.
+    /// When the body must have ended, or its first message if they are streamed. `None` once that is there.
     due: Option<Instant>,
     /// Made when something has to be waited for.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -45,8 +48,9 @@ struct Messages {
 }
 
 impl<B> LimitedBody<B> {
-    pub(super) fn new(body: B, limit: usize, due: Instant, memory: RequestBytes) -> Self {
-        Self { body, messages: Messages::default(), limit, held: 0, memory, due: Some(due), sleep: None }
+    pub(super) fn new(body: B, streamed: bool, limit: usize, due: Instant, memory: RequestBytes) -> Self {
+        let messages = Messages::default();
+        Self { body, messages, streamed, limit, held: 0, memory, due: Some(due), sleep: None }
     }
 }
 
@@ -91,6 +95,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let body = self.project();
+        // Also if more is there: a body of many small messages would put it off.
+        if body.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(status::late().into())));
+        }
         let frame = match body.body.poll_frame(cx) {
             Poll::Ready(Some(frame)) => frame,
             Poll::Ready(None) => return Poll::Ready(None),
@@ -107,7 +115,7 @@ where
                 return Poll::Ready(Some(Err(status::too_large(largest, limit).into())));
             }
             *body.held += data.len();
-            if body.messages.are_complete() {
+            if *body.streamed && body.messages.are_complete() {
                 *body.held = 0;
                 (*body.due, *body.sleep) = (None, None);
             }
