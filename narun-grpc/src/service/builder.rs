@@ -223,7 +223,9 @@ impl<A> NatsServiceBuilder<A> {
     /// Sets how many bytes of requests may be on their way at the same time: in the process, and on a connection if the
     /// [`peer`](Self::peer) is known. A request beyond is RESOURCE_EXHAUSTED. Default: 256 MiB, and 64 MiB of a connection.
     ///
-    /// Messages of up to 16 KiB do not count, as the server limits connections and streams.
+    /// A message counts until its request ends; that of an upload only until it is complete. A compressed one counts as what
+    /// it may become, once it is complete: 1,032 times its size, or the [`message_limit`](Self::message_limit). Messages of
+    /// up to 16 KiB do not count, as the server limits connections and streams.
     pub const fn request_memory(mut self, all: usize, connection: usize) -> Self {
         self.options.request_memory = (all, connection);
         self
