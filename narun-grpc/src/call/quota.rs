@@ -8,9 +8,6 @@ use crate::call::MethodCall;
 use crate::status;
 use crate::tenant::Tenant;
 
-/// What the streams of a tenant may reserve without a quota of stored bytes.
-const RESERVED: u64 = 16 << 30;
-
 /// What JetStream stores with a message besides its subject, headers and payload, in bytes.
 const STORED_WITH_MESSAGE: usize = 30;
 
@@ -43,25 +40,31 @@ impl MethodCall<'_> {
         if keeps { Ok(()) } else { Err(status::over_quota("stored bytes", limit)) }
     }
 
-    /// Fails if the tenant's streams reserve more than they may with this stream, by its NATS name.
+    /// Fails if the tenant's streams reserve more than they may with this stream, by its NATS name, unless it reserves as
+    /// much already.
     pub(crate) async fn check_reserved_bytes(&self, stream: &str, max_bytes: i64) -> Result<(), Status> {
-        let asked = reserved(max_bytes);
-        if asked == 0 {
+        let (asked, quotas) = (reserved(max_bytes), &self.space.quotas);
+        if asked == 0 || (quotas.reserved_bytes.is_none() && quotas.stored_bytes.is_none()) {
             return Ok(());
         }
-        let quota = self.space.quotas.stored_bytes;
-        let (mut sum, tenant) = (asked, self.tenant());
+        let (mut has, mut all_reserved, mut all_stored, tenant) = (0, asked, asked, self.tenant());
         let counted = self.each_stream(|info| {
-            let name = &info.config.name;
-            if name != stream && is_own(tenant, name) {
-                let stored = if quota.is_some() { info.state.bytes } else { 0 };
-                sum = sum.saturating_add(reserved(info.config.max_bytes).max(stored));
+            let (name, reserves) = (&info.config.name, reserved(info.config.max_bytes));
+            if name == stream {
+                has = reserves;
+            } else if is_own(tenant, name) {
+                all_reserved = all_reserved.saturating_add(reserves);
+                all_stored = all_stored.saturating_add(reserves.max(info.state.bytes));
             }
         });
         counted.await?;
-        match quota.unwrap_or(RESERVED) {
-            limit if sum > limit => Err(status::over_quota("stored and reserved bytes", limit)),
-            _ => Ok(()),
+        let over = |sum, quota: Option<u64>| quota.filter(|limit| asked > has && sum > *limit);
+        if let Some(limit) = over(all_reserved, quotas.reserved_bytes) {
+            return Err(status::over_quota("reserved bytes", limit));
+        }
+        match over(all_stored, quotas.stored_bytes) {
+            Some(limit) => Err(status::over_quota("stored and reserved bytes", limit)),
+            None => Ok(()),
         }
     }
 

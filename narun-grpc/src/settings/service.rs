@@ -30,6 +30,7 @@ pub(crate) struct ServiceSettings {
     pub(crate) quota_consumers: Option<usize>,
     pub(crate) quota_buckets: Option<usize>,
     pub(crate) quota_stored_bytes: Option<u64>,
+    pub(crate) quota_reserved_bytes: Option<u64>,
     pub(crate) quota_subscriptions: Option<usize>,
     pub(crate) kv_history: Option<u8>,
     pub(crate) kv: BucketVariables,
@@ -77,6 +78,7 @@ impl ServiceSettings {
             quota_consumers: quota("GRPC_QUOTA_CONSUMERS")?,
             quota_buckets: quota("GRPC_QUOTA_BUCKETS")?,
             quota_stored_bytes: limit(text, "GRPC_QUOTA_STORED_BYTES", &u64::MAX)?,
+            quota_reserved_bytes: limit(text, "GRPC_QUOTA_RESERVED_BYTES", &u64::MAX)?,
             quota_subscriptions: quota("GRPC_QUOTA_SUBSCRIPTIONS")?,
             kv_history: number(text, "GRPC_KV_HISTORY", 1..=64, "a number, 1 to 64")?,
             kv: BucketVariables::read(
