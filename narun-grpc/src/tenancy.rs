@@ -125,6 +125,9 @@ impl Quotas {
     }
 
     /// Limits key-value and object buckets, counted together. Default: 1,000.
+    ///
+    /// A call that creates one looks them up, at most every 5 s. Those created through this replica in between are added;
+    /// those created or deleted elsewhere count from the next look-up on.
     pub const fn buckets(mut self, buckets: usize) -> Self {
         self.buckets = limit(buckets);
         self

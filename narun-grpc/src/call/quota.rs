@@ -28,12 +28,12 @@ impl MethodCall<'_> {
     /// Fails if this many more bytes are over the quota of stored bytes.
     pub(crate) async fn check_stored_bytes(&self, bytes: usize) -> Result<(), Status> {
         let Some(limit) = self.space.quotas.stored_bytes else { return Ok(()) };
-        let store = || self.tally.store(bytes as u64, limit);
+        let store = || self.tally.stored.add(bytes as u64, limit);
         let keeps = match store() {
             Some(keeps) => keeps,
             None => {
                 // Boxed: it is rare, and would make the future of every publishing call larger.
-                self.tally.found_stored(Box::pin(self.stored_bytes()).await?);
+                self.tally.stored.found(Box::pin(self.stored_bytes()).await?);
                 store().unwrap_or(true)
             }
         };
@@ -68,15 +68,29 @@ impl MethodCall<'_> {
         }
     }
 
-    /// The number of key-value and object buckets of the tenant besides the one with this stream.
-    pub(crate) async fn count_other_buckets(&self, stream: &str) -> Result<usize, Status> {
+    /// Fails if the tenant may have no bucket more, unless there is one with this stream. The caller is the one that creates.
+    pub(crate) async fn check_buckets(&self, stream: &str) -> Result<(), Status> {
+        let Some(limit) = self.space.quotas.buckets else { return Ok(()) };
+        let add = || self.tally.buckets.add(1, limit as u64);
+        let keeps = match add() {
+            Some(keeps) => keeps,
+            None => {
+                self.tally.buckets.found(self.count_buckets().await?);
+                add().unwrap_or(true)
+            }
+        };
+        // Another call may just have created it.
+        if keeps || self.has_bucket_now(stream).await? {
+            return Ok(());
+        }
+        Err(status::over_quota("buckets", limit))
+    }
+
+    /// The number of key-value and object buckets of the tenant.
+    async fn count_buckets(&self) -> Result<u64, Status> {
         let mut buckets = 0;
         let tenant = self.tenant();
-        let counted = self.each_stream(|info| {
-            let name = &info.config.name;
-            buckets += usize::from(name != stream && is_bucket(tenant, name));
-        });
-        counted.await?;
+        self.each_stream(|info| buckets += u64::from(is_bucket(tenant, &info.config.name))).await?;
         Ok(buckets)
     }
 
