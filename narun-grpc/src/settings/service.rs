@@ -18,7 +18,7 @@ pub(crate) struct ServiceSettings {
     pub(crate) message_limit: Option<usize>,
     pub(crate) response_limit: Option<usize>,
     #[cfg(feature = "gzip")]
-    pub(crate) compress_responses: bool,
+    pub(crate) compress_responses: Option<bool>,
     pub(crate) queue_messages: Option<usize>,
     pub(crate) queue_bytes: Option<usize>,
     pub(crate) subscriber_memory: Option<usize>,
@@ -66,7 +66,10 @@ impl ServiceSettings {
             message_limit: size("GRPC_MESSAGE_LIMIT")?,
             response_limit: size("GRPC_RESPONSE_LIMIT")?,
             #[cfg(feature = "gzip")]
-            compress_responses: flag("GRPC_COMPRESS_RESPONSES", false)?,
+            compress_responses: match text("GRPC_COMPRESS_RESPONSES")? {
+                Some(_) => Some(flag("GRPC_COMPRESS_RESPONSES", false)?),
+                None => None,
+            },
             queue_messages: size("GRPC_QUEUE_MESSAGES")?,
             queue_bytes: size("GRPC_QUEUE_BYTES")?,
             subscriber_memory: size("GRPC_SUBSCRIBER_MEMORY")?,

@@ -13,9 +13,7 @@ impl<A> NatsServiceBuilder<A> {
         set(&mut options.message_limit, service.message_limit);
         set(&mut options.response_limit, service.response_limit);
         #[cfg(feature = "gzip")]
-        {
-            options.compress_responses |= service.compress_responses;
-        }
+        set(&mut options.compress_responses, service.compress_responses);
         set(&mut options.queue.messages, service.queue_messages);
         set(&mut options.queue.bytes, service.queue_bytes);
         set(&mut options.queue.all, service.subscriber_memory);
