@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use async_nats::{ClientError, ConnectError, ConnectErrorKind, Event, ServerAddr};
@@ -79,7 +78,7 @@ impl FirstConnection {
     ///
     /// # Errors
     ///
-    /// If the server refuses the credentials, or a certificate is refused: another attempt would not succeed either.
+    /// If the server refuses the credentials: another attempt would not succeed either.
     pub async fn made(&mut self) -> anyhow::Result<()> {
         // The sender is the client's.
         let made = self.made.wait_for(Option::is_some).await.context("the NATS client has ended")?;
@@ -125,20 +124,26 @@ pub async fn connect_eventually(
         Err(error) => return Err(error).with_context(|| cannot_connect(&servers)),
     }
     // async-nats only logs why it cannot connect, and tries again, whatever the reason.
+    let refusals =
+        [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication, ConnectErrorKind::Tls];
     let options = access.connect_options().await?.name(name).retry_on_initial_connect();
     let events = NatsEvents::new();
     let handled = events.clone();
-    let first = Arc::new(FirstAttempts { access, servers: servers.clone(), name: name.to_owned(), state });
     let options = options.event_callback(move |event| {
         handled.handle(&event);
-        let first = first.clone();
-        async move {
-            match event {
-                Event::Connected => first.ended(Ok(())),
-                Event::ClientError(ClientError::Other(_)) => first.find_refusal().await,
-                _ => {}
+        let result = match event {
+            Event::Connected => Some(Ok(())),
+            Event::ClientError(ClientError::Other(text)) => {
+                refusals.iter().any(|kind| kind.to_string() == text).then_some(Err(text))
             }
-        }
+            _ => None,
+        };
+        state.send_if_modified(|state| {
+            let is_first = state.is_none() && result.is_some();
+            *state = state.take().or(result);
+            is_first
+        });
+        async {}
     });
     let client = options.connect(servers).await?;
     Ok((NatsClient::new(client, events), FirstConnection { made }))
@@ -148,38 +153,6 @@ async fn once(access: &NatsAccess, servers: &[ServerAddr], name: &str) -> Result
     let options = access.connect_options().await?.name(name);
     tracing::info!(servers = places(servers), name, "connecting to NATS");
     NatsClient::connect(options, servers).await.map_err(AccessError::Connect)
-}
-
-/// The attempts of a client that was not connected yet.
-struct FirstAttempts {
-    access: NatsAccess,
-    servers: Vec<ServerAddr>,
-    name: String,
-    state: watch::Sender<Option<Result<(), String>>>,
-}
-
-impl FirstAttempts {
-    /// Notes the result, if it is the first one.
-    fn ended(&self, result: Result<(), String>) {
-        self.state.send_if_modified(|state| {
-            let is_first = state.is_none();
-            state.get_or_insert(result);
-            is_first
-        });
-    }
-
-    /// Finds out whether another attempt would fail as well. The events of async-nats do not say: those of a certificate that
-    /// is refused are those of a server that is away. An attempt of its own has the error.
-    async fn find_refusal(&self) {
-        if self.state.borrow().is_some() {
-            return;
-        }
-        let Ok(options) = self.access.connect_options().await else { return };
-        match options.name(&self.name).connect(self.servers.as_slice()).await {
-            Err(error) if is_refusal(&error) => self.ended(Err(chain(&error))),
-            _ => {}
-        }
-    }
 }
 
 /// Whether another attempt would fail as well: because of credentials or certificates, or a URL.

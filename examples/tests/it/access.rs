@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::config;
-use crate::program::{PATIENCE, Program, ask, run, run_with};
+use crate::program::{Program, ask, run, run_with};
 
 /// A user and a password that have to be percent-encoded in a URL, and a nats-server that requires them.
 const USER: (&str, &str) = ("me@example", "p/s:w?rd");
@@ -274,30 +274,4 @@ async fn certificates_authenticate_server_and_client() {
     let mut gateway = Program::start("gateway", ["--config", &config]);
     gateway.line("ready").await;
     assert!(gateway.end(Signal::TERM).await.success());
-}
-
-#[tokio::test]
-async fn a_certificate_that_is_refused_when_nats_comes_up_late_is_an_error() {
-    let (authority, other) = (Authority::new(), Authority::new());
-    let (cert, key) = authority.sign("server");
-    let tls = format!(
-        "tls {{ cert_file: {cert:?}, key_file: {key:?}, ca_file: {:?}, verify: true }}",
-        authority.file("ca.pem")
-    );
-    for (ca, (cert, key)) in [(&other, authority.sign("client")), (&authority, other.sign("client"))] {
-        let mut nats = Server::builder().config(tls.clone()).start().expect("a nats-server");
-        nats.kill().expect("it is killed");
-        let access = NatsAccess {
-            tls_ca: Some(ca.file("ca.pem")),
-            tls_cert: Some(cert),
-            tls_key: Some(key),
-            ..Default::default()
-        };
-        let url = nats.url().replace("tls://", "nats://");
-        let (_client, mut first) =
-            narun_examples::nats::connect_eventually(&url, access, "late").await.expect("a client");
-        nats.restart().expect("it starts again");
-        let made = tokio::time::timeout(PATIENCE, first.made()).await.expect("a result");
-        assert!(made.is_err());
-    }
 }
