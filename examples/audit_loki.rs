@@ -21,7 +21,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +38,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use narun_examples::http::listen;
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use narun_grpc::{NatsService, Settings, pb};
@@ -307,8 +308,8 @@ async fn run() -> anyhow::Result<()> {
     tracing_subscriber::registry()
         .with(
             tracing_subscriber::fmt::layer()
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_writer(std::io::stderr)
+                .with_ansi(io::stderr().is_terminal())
+                .with_writer(io::stderr)
                 .with_filter(logged),
         )
         .with(loki.with_filter(Targets::new().with_target(AUDIT, LevelFilter::INFO)))
@@ -325,7 +326,7 @@ async fn run() -> anyhow::Result<()> {
     if settings.loki_url.is_none() {
         played.check()?;
     }
-    println!("{shipped} records shipped, none dropped");
+    say!("{shipped} records shipped, none dropped");
     Ok(())
 }
 
@@ -370,7 +371,7 @@ impl Played {
         *response.status_mut() = match self.read(request).await {
             Ok(()) => StatusCode::NO_CONTENT,
             Err(error) => {
-                eprintln!("invalid push: {error:#}");
+                let _ = writeln!(io::stderr(), "invalid push: {error:#}");
                 StatusCode::BAD_REQUEST
             }
         };
@@ -391,7 +392,7 @@ impl Played {
                 let (time, line) = time.zip(line).context("no time and line")?;
                 let age = SystemTime::UNIX_EPOCH + Duration::from_nanos(time.parse()?);
                 ensure!(age.elapsed()? < OLDEST, "too old");
-                println!("{labels} {line}");
+                say!("{labels} {line}");
                 let record: Value = serde_json::from_str(line)?;
                 let [method, code] = ["method", "code"].map(|field| record[field].as_str());
                 let (method, code) = method.zip(code).context("no method and code")?;

@@ -22,6 +22,7 @@ use http::{StatusCode, Uri};
 use narun_examples::hello;
 use narun_examples::http::listen;
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_gateway::{Gateway, Route};
 use tokio::net::TcpListener;
@@ -80,7 +81,7 @@ async fn run(listener: TcpListener, nats_url: &str) -> anyhow::Result<()> {
             is_ready = is_ready => is_ready.context("the consumer did not start")?,
             () = shutdown.begun() => return Ok(()),
         }
-        println!("ready http://{address}");
+        say!("ready http://{address}");
         // With the address of the client, which narun-gateway's feature `axum` reads.
         axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(shutdown.begun())

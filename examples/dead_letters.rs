@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 use narun_consumer::DeadLetters;
 use narun_examples::nats;
+use narun_examples::say;
 
 /// How many are requested at a time.
 const PAGE: usize = 100;
@@ -70,13 +71,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
         Command::PutBack { numbers } => {
             for number in numbers {
                 dead_letters.put_back(number).await?;
-                println!("{number} is put back");
+                say!("{number} is put back");
             }
         }
         Command::Delete { numbers } => {
             for number in numbers {
                 dead_letters.delete(number).await?;
-                println!("{number} is deleted");
+                say!("{number} is deleted");
             }
         }
     }
@@ -90,7 +91,7 @@ async fn list(dead_letters: &DeadLetters, app: Option<&str>) -> anyhow::Result<(
         let Some(last) = page.last() else { return Ok(()) };
         next = last.sequence() + 1;
         for letter in &page {
-            println!(
+            say!(
                 "{} {} accepted {}, delivered {} times: {}",
                 letter.sequence(),
                 letter.app(),
@@ -99,7 +100,7 @@ async fn list(dead_letters: &DeadLetters, app: Option<&str>) -> anyhow::Result<(
                 letter.reason(),
             );
             if let Some(request) = letter.request() {
-                println!("    {} {}", request.method, request.uri);
+                say!("    {} {}", request.method, request.uri);
             }
         }
     }

@@ -23,7 +23,7 @@ use narun_consumer::{DeadLetters, Delivery, Received};
 use narun_examples::nats::{self, Nats};
 use narun_examples::process::Process;
 use narun_examples::signal::Shutdown;
-use narun_examples::{client, http as server};
+use narun_examples::{client, http as server, say};
 use narun_gateway::{Gateway, Namespace, Route};
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
@@ -84,7 +84,7 @@ async fn work(nats_url: Option<String>, fixed: bool) -> anyhow::Result<()> {
         .ack_wait(ACK_WAIT)
         .max_deliveries(DELIVERIES)
         .redelivery_delay(Duration::from_millis(100)..=Duration::from_secs(1))
-        .on_ready(|| println!("ready"))
+        .on_ready(|| say!("ready"))
         .with_graceful_shutdown(shutdown.begun())
         .await
         .context("the worker ended")
@@ -193,7 +193,7 @@ impl Story {
         ensure!(left.is_empty(), "there should be no dead letter any more");
 
         worker.stop().await?;
-        println!();
+        say!();
         self.say("Every step succeeded.");
         Ok(())
     }
@@ -249,12 +249,12 @@ impl Story {
     }
 
     fn chapter(&self, title: &str) {
-        println!();
+        say!();
         self.say(title);
     }
 
     fn say(&self, text: &str) {
-        println!("{:5.1} s  {text}", self.begun.elapsed().as_secs_f64());
+        say!("{:5.1} s  {text}", self.begun.elapsed().as_secs_f64());
     }
 }
 

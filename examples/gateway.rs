@@ -21,7 +21,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use narun_examples::http::{HttpLimits, listen, serve_with};
 use narun_examples::signal::Shutdown;
-use narun_examples::{metrics, nats};
+use narun_examples::{metrics, nats, say};
 use narun_gateway::Gateway;
 use narun_gateway::config::Config;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,9 +49,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let recorder = metrics::record()?;
 
     let access = config.nats_access().clone();
-    let (client, mut connection) = nats::connect_eventually(config.nats_url(), access, "gateway").await?;
-    let gateway = Gateway::builder(client)
-        .nats_events(connection.events())
+    let (nats, mut connection) = nats::connect_eventually(config.nats_url(), access, "gateway").await?;
+    let gateway = Gateway::builder(nats)
         .namespace(config.namespace())
         .stream_settings(config.stream_settings().clone())
         .routes(config.routes().to_vec())
@@ -62,7 +61,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .limits(config.limits())
         .build()
         .await?;
-    println!("listening http://{}", listener.local_addr()?);
+    say!("listening http://{}", listener.local_addr()?);
     let ready =
         format!("ready http://{}\nmetrics http://{}/metrics", listener.local_addr()?, metrics.local_addr()?);
 
@@ -76,7 +75,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = tokio::spawn(metrics::serve(metrics, recorder, shutdown.begun()));
     let watch = async {
         connection.made().await?;
-        println!("{ready}");
+        say!("{ready}");
         while hangups.recv().await.is_some() {
             reload(&args.config, &config, &gateway);
         }

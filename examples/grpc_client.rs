@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use narun_examples::say;
 use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use narun_grpc::pb::{self, KvEntry, KvOperation, MessageResponse};
 use tokio::time::timeout;
@@ -93,7 +94,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     client.keys().await?;
     client.objects().await?;
     client.statistics().await?;
-    println!("every call succeeded");
+    say!("every call succeeded");
     Ok(())
 }
 
@@ -106,7 +107,7 @@ impl Client {
         let request = pb::NatsHealthCheckRequest { deep_check: true };
         let health = self.grpc.health_check(request).await?.into_inner();
         ensure!(health.healthy && health.jetstream_enabled, "not healthy: {health:?}");
-        println!("health: {}, with JetStream", health.nats_status);
+        say!("health: {}, with JetStream", health.nats_status);
         Ok(())
     }
 
@@ -130,7 +131,7 @@ impl Client {
                 "no header: {message:?}"
             );
         }
-        println!("publish, subscribe, queue subscribe: {subject}");
+        say!("publish, subscribe, queue subscribe: {subject}");
 
         let messages = (0..10).map(|number| pb::NatsMessage {
             subject: format!("{events}.{number}"),
@@ -143,13 +144,13 @@ impl Client {
             let message = next(&mut all).await?;
             ensure!(message.data == number.to_string(), "not in order: {message:?}");
         }
-        println!("batch: {} messages, in order", batch.published_count);
+        say!("batch: {} messages, in order", batch.published_count);
 
         let ended = call!(self, unsubscribe, UnsubscribeRequest { subject: format!("{events}.>") });
         ensure!(ended.success, "not unsubscribed");
         let end = timeout(SOON, all.message()).await.context("the stream did not end")??;
         ensure!(end.is_none(), "a message after the last: {end:?}");
-        println!("unsubscribe: the stream has ended");
+        say!("unsubscribe: the stream has ended");
         Ok(())
     }
 
@@ -171,7 +172,7 @@ impl Client {
         ensure!(reply.success && reply.data == "echo hi", "another reply: {reply:?}");
         let failed = call!(self, request, RequestRequest { subject: self.name("unused") });
         ensure!(!failed.success, "a reply without a responder: {failed:?}");
-        println!("request: echo hi; without a responder: {}", failed.error_message);
+        say!("request: echo hi; without a responder: {}", failed.error_message);
         Ok(())
     }
 
@@ -195,7 +196,7 @@ impl Client {
         let updated = call!(self, update_stream, UpdateStreamRequest { stream_name, config });
         let limit = updated.stream.and_then(|stream| stream.config).map(|config| config.max_msgs);
         ensure!(updated.success && limit == Some(2000), "not updated: {limit:?}");
-        println!("streams: {name} created, listed, updated");
+        say!("streams: {name} created, listed, updated");
         Ok(())
     }
 
@@ -250,7 +251,7 @@ impl Client {
         );
         let state = info.consumer.and_then(|consumer| consumer.state).context("no state")?;
         ensure!(state.ack_floor_seq == 2 && state.num_pending == 0, "another state: {state:?}");
-        println!("messages: 3 stored and pulled, 2 acknowledged, 1 given back and delivered again");
+        say!("messages: 3 stored and pulled, 2 acknowledged, 1 given back and delivered again");
         self.consume(&stream_name, &consumer_name, again[0].ack_token.clone()).await?;
         let (stream, consumer) = (stream_name, consumer_name);
         let deleted = call!(
@@ -287,7 +288,7 @@ impl Client {
         }
         seen.sort_unstable();
         ensure!(seen == [(3, 3), (4, 1)], "other messages: {seen:?}");
-        println!("messages: consumed as they came, acknowledged: {seen:?} (sequence, deliveries)");
+        say!("messages: consumed as they came, acknowledged: {seen:?} (sequence, deliveries)");
         Ok(())
     }
 
@@ -323,7 +324,7 @@ impl Client {
         ensure!(call!(self, kv_delete, KvDeleteRequest { bucket: b, key: k }).success, "not deleted");
         let (b, k) = named();
         ensure!(!call!(self, kv_get, KvGetRequest { bucket: b, key: k }).found, "found, though deleted");
-        println!("keys: {key} put, got, listed, deleted");
+        say!("keys: {key} put, got, listed, deleted");
         self.watch().await
     }
 
@@ -353,7 +354,7 @@ impl Client {
         let (b, k) = named();
         let history = call!(self, kv_history, KvHistoryRequest { bucket: b, key: k }).entries;
         ensure!(history.len() == 1 && history[0].revision > second, "another history: {history:?}");
-        println!("keys: {key} watched: {}; its history: {} entry", seen.join(", "), history.len());
+        say!("keys: {key} watched: {}; its history: {} entry", seen.join(", "), history.len());
         Ok(())
     }
 
@@ -411,7 +412,7 @@ impl Client {
             call!(self, object_delete, ObjectDeleteRequest { bucket: b, object_name: n }).success,
             "not deleted"
         );
-        println!("objects: {name} put, got, up- and downloaded ({size} bytes), listed, deleted");
+        say!("objects: {name} put, got, up- and downloaded ({size} bytes), listed, deleted");
         Ok(())
     }
 
@@ -422,10 +423,7 @@ impl Client {
         ensure!(stats.messages == 4, "other statistics: {stats:?}");
         let all = call!(self, get_statistics, GetStatisticsRequest {});
         ensure!(all.total_streams >= 1 && all.in_msgs >= 14, "other statistics: {all:?}");
-        println!(
-            "statistics: {} streams, {} messages in, {} out",
-            all.total_streams, all.in_msgs, all.out_msgs
-        );
+        say!("statistics: {} streams, {} messages in, {} out", all.total_streams, all.in_msgs, all.out_msgs);
         let named = stream_name.clone();
         let purged = call!(self, purge_stream, PurgeStreamRequest { stream_name: named });
         ensure!(purged.success && purged.purged_count == 4, "not purged: {purged:?}");
@@ -436,7 +434,7 @@ impl Client {
         );
         let again = call!(self, delete_stream, DeleteStreamRequest { stream_name });
         ensure!(!again.success, "deleted twice");
-        println!("purge: {} messages; delete: the stream is gone", purged.purged_count);
+        say!("purge: {} messages; delete: the stream is gone", purged.purged_count);
         Ok(())
     }
 }

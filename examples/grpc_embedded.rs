@@ -20,6 +20,7 @@ use clap::Parser;
 use futures::future::BoxFuture;
 use narun_examples::http::{self, HttpLimits};
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_gateway::Peer;
 use narun_grpc::auth::TrustRequest;
@@ -78,7 +79,7 @@ async fn serve(nats_url: &str, address: String) -> anyhow::Result<()> {
         .merge(grpc.into_axum_router().reset_fallback());
 
     let listener = http::listen(&[address], "--listen").await?;
-    println!("ready {}", listener.local_addr()?);
+    say!("ready {}", listener.local_addr()?);
     let begun = shutdown.begun();
     // What clients may take: connections, calls at a time on one, and the time for the head of a call.
     let limits = HttpLimits {

@@ -34,6 +34,7 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use narun_examples::http::{self, HttpLimits};
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_gateway::Peer;
 use narun_grpc::auth::{Authenticator, JsonWebTokens, Principal, RequiredClaims, StaticTokens, TrustRequest};
@@ -164,7 +165,7 @@ async fn serve(args: &Args, settings: &Settings, authenticator: impl Authenticat
     let host = &args.host;
     let listener = http::listen(&[format!("{host}:{}", settings.grpc_port)], "GRPC_PORT").await?;
     let address = listener.local_addr()?;
-    println!("ready {address}");
+    say!("ready {address}");
     let consul = settings.consul.then(|| Consul::from_settings(settings, address.port()));
     let registration = consul.map(Registration::start);
     let begun = shutdown.begun();

@@ -27,6 +27,7 @@ use narun_examples::chat::pb::{Heard, Said, WhoRequest};
 use narun_examples::chat::{FILE_DESCRIPTOR_SET, Room};
 use narun_examples::http as server;
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_gateway::Gateway;
 use tokio::net::TcpListener;
@@ -104,7 +105,7 @@ async fn run(listener: TcpListener, nats_url: &str, alone: bool) -> anyhow::Resu
             Story::begin(address).await?.run().await?;
             shutdown.begin();
         } else {
-            println!("ready http://{address}");
+            say!("ready http://{address}");
         }
         shutdown.begun().await;
         anyhow::Ok(())
@@ -189,7 +190,7 @@ impl Story {
         self.chapter("A deadline crosses NATS, too: Carol has two seconds");
         self.carol().await?;
 
-        println!();
+        say!();
         self.say("Every step succeeded.");
         Ok(())
     }
@@ -268,12 +269,12 @@ impl Story {
     }
 
     fn chapter(&self, title: &str) {
-        println!();
+        say!();
         self.say(title);
     }
 
     fn say(&self, text: &str) {
-        println!("{:5.1} s  {text}", self.begun.elapsed().as_secs_f64());
+        say!("{:5.1} s  {text}", self.begun.elapsed().as_secs_f64());
     }
 }
 

@@ -11,7 +11,8 @@
 //! That holds for all examples; the gateway has keys in its file instead. It is ready when NATS can be reached.
 //!
 //! It serves direct requests, and durable ones if the server has JetStream (`nats-server -js`): the gateway's
-//! configuration sets which of them a route makes.
+//! configuration sets which of them a route makes. What that file has below `stream` has a flag of the same name here, such as
+//! `--max-bytes 1000000`.
 //!
 //! With `--delay-ms 20000` requests time out at the gateway. The handler is dropped then, or when curl is interrupted,
 //! and that is logged. Ctrl-C and SIGTERM end the program after the requests that it has begun.
@@ -25,7 +26,8 @@ use clap::Parser;
 use narun_consumer::NatsAccess;
 use narun_examples::hello::delayed;
 use narun_examples::signal::Shutdown;
-use narun_examples::{http, metrics, nats};
+use narun_examples::stream::StreamArgs;
+use narun_examples::{http, metrics, nats, say};
 
 /// Serves POST /hello/ over NATS.
 #[derive(Parser)]
@@ -45,6 +47,8 @@ struct Args {
     /// Delay of each response, in milliseconds.
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
+    #[command(flatten)]
+    stream_settings: StreamArgs,
     /// Where /metrics is served, for Prometheus; not served by default.
     #[arg(long)]
     metrics: Option<SocketAddr>,
@@ -60,29 +64,28 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     if let Some(address) = args.metrics {
         let listener = http::listen(&[address.to_string()], "--metrics").await?;
-        println!("metrics http://{}/metrics", listener.local_addr()?);
+        say!("metrics http://{}/metrics", listener.local_addr()?);
         tokio::spawn(metrics::serve(listener, metrics::record()?, shutdown.begun()));
     }
     let access = NatsAccess::from_env()?;
-    let (client, mut connection) = nats::connect_eventually(&args.nats_url, access, &args.app).await?;
+    let (nats, mut connection) = nats::connect_eventually(&args.nats_url, access, &args.app).await?;
     tokio::select! {
         made = connection.made() => made?,
         () = shutdown.begun() => return Ok(()),
     }
     let ready = format!("ready {} in {}", args.app, args.stream);
-    let jetstream = client.server_info().jetstream;
-    let consumer = narun_consumer::serve(client, args.app, delayed(Duration::from_millis(args.delay_ms)));
+    let jetstream = nats.client().server_info().jetstream || args.stream_settings.has_domain();
+    let consumer = narun_consumer::serve(nats, args.app, delayed(Duration::from_millis(args.delay_ms)));
     let consumer = if jetstream {
-        consumer.stream(args.stream)
+        consumer.stream(args.stream).stream_settings(args.stream_settings.into())
     } else {
         tracing::warn!("the server has no JetStream: durable requests are not served");
         consumer.namespace(args.stream)
     };
     consumer
-        .nats_events(connection.events())
         .concurrency(args.concurrency)
         .instance(format!("hello-{}", std::process::id()))
-        .on_ready(move || println!("{ready}"))
+        .on_ready(move || say!("{ready}"))
         .with_graceful_shutdown(shutdown.begun())
         .await
         .context("the consumer ended")

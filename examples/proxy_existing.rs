@@ -33,6 +33,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 use narun_examples::http as server;
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_gateway::{Gateway, Route};
 use tokio::net::TcpListener;
@@ -117,7 +118,7 @@ async fn run(
     let http = tokio::spawn(server::serve(listener, gateway.service(), shutdown.begun()));
     let requests = async {
         is_ready.await.context("the consumer did not start")?;
-        println!("ready http://{address}");
+        say!("ready http://{address}");
         if once {
             ask(address).await?;
             shutdown.begin();
@@ -213,7 +214,7 @@ async fn ask(server: SocketAddr) -> anyhow::Result<()> {
     let body = body.collect().await?;
     let got = body.trailers().cloned().unwrap_or_default();
     let text = String::from_utf8(body.to_bytes().into())?;
-    println!("POST /shout -> {} {text} {got:?}", head.status);
+    say!("POST /shout -> {} {text} {got:?}", head.status);
     ensure!(head.status == StatusCode::OK && text == "STREAMED BOTH WAYS" && got == trailers);
 
     let request = http::Request::get(format!("http://{server}/fields"))
@@ -223,7 +224,7 @@ async fn ask(server: SocketAddr) -> anyhow::Result<()> {
         .body(Body::empty())?;
     let (head, body) = client.request(request).await?.into_parts();
     let text = String::from_utf8(body.collect().await?.to_bytes().into())?;
-    println!("GET /fields -> {}\n{text}", head.status);
+    say!("GET /fields -> {}\n{text}", head.status);
     let came = |name| text.lines().any(|line| line.starts_with(&format!("{name}: ")));
     ensure!(came("x-for-all") && came("x-forwarded-for") && !came("x-for-the-gateway"));
     Ok(())

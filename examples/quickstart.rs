@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use narun_examples::hello::{self, HelloRequest, HelloResponse};
 use narun_examples::nats::{self, Nats};
 use narun_examples::signal::Shutdown;
-use narun_examples::{client, http as server, metrics};
+use narun_examples::{client, http as server, metrics, say};
 use narun_gateway::{Gateway, Route};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -80,13 +80,13 @@ async fn run(listener: TcpListener, metrics: TcpListener, nats_url: &str, once: 
 
     let request = async {
         is_ready.await.context("the consumer did not start")?;
-        println!("ready http://{address}");
-        println!("metrics http://{metrics_address}/metrics");
+        say!("ready http://{address}");
+        say!("metrics http://{metrics_address}/metrics");
         ask(address).await?;
         if once {
             shutdown.begin();
         } else {
-            println!("serving until Ctrl-C");
+            say!("serving until Ctrl-C");
         }
         shutdown.begun().await;
         anyhow::Ok(())
@@ -108,10 +108,10 @@ async fn run(listener: TcpListener, metrics: TcpListener, nats_url: &str, once: 
 async fn ask(server: SocketAddr) -> anyhow::Result<()> {
     let request = HelloRequest::example();
     let json = serde_json::to_string(&request)?;
-    println!("POST {} {json}", hello::PATH);
+    say!("POST {} {json}", hello::PATH);
     let response = client::send(server, Method::POST, hello::PATH, json).await?;
     let body = String::from_utf8_lossy(response.body());
-    println!("{} {}", response.status(), body.trim_end());
+    say!("{} {}", response.status(), body.trim_end());
     ensure!(response.status() == StatusCode::OK, "the status should have been 200 OK");
     let response: HelloResponse =
         serde_json::from_str(&body).context("the response should have been JSON")?;

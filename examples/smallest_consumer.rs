@@ -2,6 +2,8 @@
 //!
 //! Start several, and they share the requests. Ctrl-C and SIGTERM end one once its handlers have responded.
 
+use std::io::Write;
+
 use axum::{Router, routing::post};
 use narun_consumer::NatsAccess;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nats = NatsAccess::from_env()?.connect(&url).await?;
     let hello = post(|name: String| async move { format!("Hello, {name}!\n") });
     narun_consumer::serve(nats, "hello", Router::new().route("/hello/", hello))
-        .on_ready(|| println!("ready"))
+        .on_ready(|| drop(writeln!(std::io::stdout(), "ready")))
         .with_graceful_shutdown(async move {
             tokio::select!(_ = interrupt.recv() => {}, _ = terminate.recv() => {})
         })

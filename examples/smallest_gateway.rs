@@ -2,6 +2,8 @@
 //!
 //! Run `smallest_consumer` beside it, then `curl -d World http://127.0.0.1:8080/hello/`. Ctrl-C and SIGTERM end it.
 
+use std::io::Write;
+
 use axum::{Router, routing::get};
 use narun_gateway::{Gateway, NatsAccess, Route};
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new().route("/local", get(|| async { "here" })).layer(gateway.layer());
 
     let listener = tokio::net::TcpListener::bind(variable("LISTEN", "127.0.0.1:8080")).await?;
-    println!("ready http://{}", listener.local_addr()?);
+    let _ = writeln!(std::io::stdout(), "ready http://{}", listener.local_addr()?);
     let shutdown = async move { tokio::select!(_ = interrupt.recv() => {}, _ = terminate.recv() => {}) };
     let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await?;

@@ -25,6 +25,7 @@ use clap::Parser;
 use futures::Stream;
 use narun_examples::http as server;
 use narun_examples::nats::{self, Nats};
+use narun_examples::say;
 use narun_examples::signal::Shutdown;
 use narun_gateway::{Gateway, Route};
 use tokio::net::TcpListener;
@@ -89,7 +90,7 @@ async fn run(listener: TcpListener, nats_url: &str, every: Duration) -> anyhow::
     let address = listener.local_addr()?;
     let serve = async {
         is_ready.await.context("the consumer did not start")?;
-        println!("ready http://{address}");
+        say!("ready http://{address}");
         // A server that shuts down waits for its responses, and these have no end.
         let abort = async {
             shutdown.begun().await;

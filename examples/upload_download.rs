@@ -45,7 +45,7 @@ use narun_examples::nats::{self, Nats};
 use narun_examples::process::Process;
 use narun_examples::progress::{Progress, mib_per_second};
 use narun_examples::signal::Shutdown;
-use narun_examples::{http as server, memory};
+use narun_examples::{http as server, memory, say};
 use narun_gateway::{Gateway, Route};
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
@@ -103,7 +103,7 @@ async fn gateway(nats_url: Option<String>, listen: SocketAddr) -> anyhow::Result
         .route(Route::any("/", APP).prefix())
         .build()
         .await?;
-    println!("ready http://{}", listener.local_addr()?);
+    say!("ready http://{}", listener.local_addr()?);
     tokio::select! {
         () = server::serve(listener, gateway.service(), shutdown.begun()) => {}
         () = gateway.closed() => bail!("the connection to NATS is dead"),
@@ -118,7 +118,7 @@ async fn consumer(nats_url: Option<String>) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let router = Router::new().route("/up", any(up)).route("/down/{size}", get(down));
     narun_consumer::serve(nats::connect(&nats_url, "consumer").await?, APP, router)
-        .on_ready(|| println!("ready"))
+        .on_ready(|| say!("ready"))
         .with_graceful_shutdown(shutdown.begun())
         .await
         .context("the consumer ended")
@@ -250,7 +250,7 @@ async fn start(nats_url: Option<String>, size: u64) -> anyhow::Result<()> {
         () = shutdown.begun() => Err(anyhow::anyhow!("interrupted")),
     };
     nats.stop()?;
-    println!("{}", serde_json::to_string(&result?)?);
+    say!("{}", serde_json::to_string(&result?)?);
     Ok(())
 }
 

@@ -10,7 +10,9 @@ pub mod nats;
 pub mod process;
 pub mod progress;
 pub mod signal;
+pub mod stream;
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -33,6 +35,18 @@ pub fn log_from(level: LevelFilter) {
         // It would report an error of standard error there, and panic: the program has to go on without its log.
         .log_internal_errors(false)
         .init();
+}
+
+/// Prints a line to standard output, like `println`. Does nothing if nobody reads it any more, where `println` would panic.
+#[macro_export]
+macro_rules! say {
+    () => { $crate::print(::std::format_args!("")) };
+    ($($text:tt)+) => { $crate::print(::std::format_args!($($text)+)) };
+}
+
+/// What [`say!`] does.
+pub fn print(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// The exit code of a program. An error is printed with all its sources, and makes it 1.

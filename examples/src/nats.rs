@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 
 use anyhow::{Context, bail};
-use async_nats::{Client, ClientError, ConnectError, ConnectErrorKind, Event, ServerAddr};
-use narun_gateway::{AccessError, NatsAccess, NatsEvents};
+use async_nats::{ClientError, ConnectError, ConnectErrorKind, Event, ServerAddr};
+use narun_gateway::{AccessError, NatsAccess, NatsClient, NatsEvents};
 use narun_support::{Server, ServerBuilder};
 use tokio::sync::watch;
 
@@ -71,7 +71,6 @@ impl Nats {
 #[derive(Debug)]
 pub struct FirstConnection {
     made: watch::Receiver<Option<Result<(), String>>>,
-    events: NatsEvents,
 }
 
 impl FirstConnection {
@@ -88,11 +87,6 @@ impl FirstConnection {
             _ => Ok(()),
         }
     }
-
-    /// The events of the client.
-    pub fn events(&self) -> NatsEvents {
-        self.events.clone()
-    }
 }
 
 /// Connects to the servers at this URL, or at several separated by commas, under a name that their monitoring shows.
@@ -101,10 +95,10 @@ impl FirstConnection {
 /// # Errors
 ///
 /// If the URL or a credential is invalid, the server cannot be reached, or it refuses the connection.
-pub async fn connect(url: &str, name: &str) -> anyhow::Result<Client> {
+pub async fn connect(url: &str, name: &str) -> anyhow::Result<NatsClient> {
     let mut access = NatsAccess::from_env()?;
     let servers = access.take_from(url.split(',').map(str::trim))?;
-    once(&access, &servers, name, &NatsEvents::new()).await.with_context(|| cannot_connect(&servers))
+    once(&access, &servers, name).await.with_context(|| cannot_connect(&servers))
 }
 
 /// Like [`connect`] with these credentials, but retries in the background if the server cannot be reached.
@@ -116,14 +110,13 @@ pub async fn connect_eventually(
     url: &str,
     mut access: NatsAccess,
     name: &str,
-) -> anyhow::Result<(Client, FirstConnection)> {
+) -> anyhow::Result<(NatsClient, FirstConnection)> {
     let servers = access.take_from(url.split(',').map(str::trim))?;
     let (state, made) = watch::channel(None);
-    let events = NatsEvents::new();
-    match once(&access, &servers, name, &events).await {
+    match once(&access, &servers, name).await {
         Ok(client) => {
             state.send_replace(Some(Ok(())));
-            return Ok((client, FirstConnection { made, events }));
+            return Ok((client, FirstConnection { made }));
         }
         Err(AccessError::Connect(error)) if !is_refusal(&error) => {
             tracing::warn!(error = chain(&error), "NATS cannot be reached: trying again");
@@ -134,9 +127,10 @@ pub async fn connect_eventually(
     let refusals =
         [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication, ConnectErrorKind::Tls];
     let options = access.connect_options().await?.name(name).retry_on_initial_connect();
-    let connection = FirstConnection { made, events: events.clone() };
+    let events = NatsEvents::new();
+    let handled = events.clone();
     let options = options.event_callback(move |event| {
-        events.handle(&event);
+        handled.handle(&event);
         let result = match event {
             Event::Connected => Some(Ok(())),
             Event::ClientError(ClientError::Other(text)) => {
@@ -151,18 +145,14 @@ pub async fn connect_eventually(
         });
         async {}
     });
-    Ok((options.connect(servers).await?, connection))
+    let client = options.connect(servers).await?;
+    Ok((NatsClient::new(client, events), FirstConnection { made }))
 }
 
-async fn once(
-    access: &NatsAccess,
-    servers: &[ServerAddr],
-    name: &str,
-    events: &NatsEvents,
-) -> Result<Client, AccessError> {
-    let options = access.connect_options().await?.name(name).event_callback(events.callback());
+async fn once(access: &NatsAccess, servers: &[ServerAddr], name: &str) -> Result<NatsClient, AccessError> {
+    let options = access.connect_options().await?.name(name);
     tracing::info!(servers = places(servers), name, "connecting to NATS");
-    options.connect(servers).await.map_err(AccessError::Connect)
+    NatsClient::connect(options, servers).await.map_err(AccessError::Connect)
 }
 
 /// Whether another attempt would fail as well: because of credentials or certificates, or a URL.

@@ -104,7 +104,7 @@ impl Consumer {
         reason: Refusal,
         why: impl std::fmt::Display,
     ) -> Option<Admitted> {
-        self.failures.refused("it cannot be read", Some(&why));
+        self.failures.refused("it cannot be read", Some(&why), &message.payload);
         self.metrics.refused(match reason {
             Refusal::Version => metrics::Refusal::Version,
             _ => metrics::Refusal::BadFrame,

@@ -55,9 +55,9 @@ impl DeadLetters {
     /// # Errors
     ///
     /// [`NameError`] if the name is invalid.
-    pub fn new(client: Client, namespace: impl Into<String>) -> Result<Self, NameError> {
+    pub fn new(client: impl Into<Client>, namespace: impl Into<String>) -> Result<Self, NameError> {
         let namespace = Namespace::new(namespace)?;
-        Ok(Self { client, namespace, settings: StreamSettings::new() })
+        Ok(Self { client: client.into(), namespace, settings: StreamSettings::new() })
     }
 
     /// Sets the settings with which the buckets of outcomes and bodies are compared. Use those of the namespace's gateways

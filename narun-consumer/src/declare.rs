@@ -23,7 +23,7 @@ use crate::settings::MIN_ACK_WAIT;
 /// [`ServeError::Name`] and [`ServeError::Setting`], before anything is declared. [`ServeError::Stream`] for the first
 /// stream, consumer or bucket that cannot be declared, is unavailable, or differs from the settings.
 pub async fn declare(
-    client: Client,
+    client: impl Into<Client>,
     namespace: impl Into<String>,
     apps: impl IntoIterator<Item = impl Into<String>>,
     settings: StreamSettings,
@@ -34,7 +34,7 @@ pub async fn declare(
     if ack_wait < MIN_ACK_WAIT {
         return Err(ServeError::Setting("the ack wait must be at least 100 ms"));
     }
-    let tasks = TaskStreams::new(client, namespace, settings);
+    let tasks = TaskStreams::new(client.into(), namespace, settings);
     tasks.declare_stream().await?;
     tasks.declare_dead_letters().await?;
     for app in &apps {

@@ -16,11 +16,12 @@ pub enum ServeError {
     #[error("invalid setting: {0}")]
     Setting(&'static str),
     /// The stream of durable requests, its consumer or a bucket differs from the settings, or cannot be declared: change
-    /// it, or the settings.
+    /// it, or the settings. Or JetStream cannot be reached at the start: the text says why.
     #[error("durable requests cannot be served: {0}")]
     Stream(String),
-    /// The NATS user lacks the permission to subscribe to the app's subject or the inbox, or nothing arrives there: grant it.
-    #[error("no requests can be received")]
+    /// The NATS user lacks the permission to subscribe to the app's subject or the inbox, or nothing arrives there; or, with
+    /// [`Serve::stream`](crate::Serve::stream), to publish a request to JetStream: grant it.
+    #[error("a NATS permission is missing")]
     NotPermitted(#[source] Denied),
     /// The NATS client has stopped for good and will not reconnect: start again with a new client.
     #[error("the NATS client has stopped")]

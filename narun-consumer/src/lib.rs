@@ -36,5 +36,5 @@ pub use error::{BoxError, ServeError};
 pub use extensions::{Delivery, Received};
 pub use narun_core::{App, Body, BodyError, BodyErrorKind, ExchangeId, NameError};
 pub use narun_nats::jetstream::{Storage, StreamSettings};
-pub use narun_nats::{AccessError, Denied, NatsAccess, NatsEvents, Permission};
+pub use narun_nats::{AccessError, Denied, NatsAccess, NatsClient, NatsEvents, Permission};
 pub use serve::{Serve, serve};

@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 
+use bytes::Bytes;
 use http::HeaderValue;
-use narun_core::frame::ObjectRef;
-use narun_core::{App, ExchangeId};
+use narun_core::fields::X_REQUEST_ID;
+use narun_core::frame::RequestFrame;
+use narun_core::{App, ExchangeId, Limits};
 use narun_nats::{RepeatedEvents, Summary};
 
 use crate::durable::DeadLetterReason;
@@ -36,11 +38,14 @@ impl FailureLog {
         }
     }
 
-    /// A request was refused: the gateway may send it to another consumer.
-    pub(crate) fn refused(&self, why: &'static str, cause: Option<&dyn Display>) {
+    /// A request was refused: the gateway may send it to another consumer. `frame` is its REQUEST, of which only the first one
+    /// is read: there are many when all slots are taken.
+    pub(crate) fn refused(&self, why: &'static str, cause: Option<&dyn Display>, frame: &Bytes) {
         if self.events.is_first(&(why, None), "") {
             let cause = cause.map(tracing::field::display);
-            tracing::warn!(app = %self.app, cause, "refused a request: {why}");
+            let frame = RequestFrame::decode(frame, &Limits::default()).ok();
+            let request_id = text(frame.as_ref().and_then(|frame| frame.parts.headers.get(X_REQUEST_ID)));
+            tracing::warn!(app = %self.app, cause, request_id, "refused a request: {why}");
         }
     }
 
@@ -57,14 +62,6 @@ impl FailureLog {
         if self.events.is_first(&(what, Some(reason.label())), request_id.unwrap_or_default()) {
             let id = id.map(tracing::field::display);
             tracing::warn!(app = %self.app, id, request_id, deliveries, %reason, "{what}");
-        }
-    }
-
-    /// The body of a durable request that is done was not deleted.
-    pub(crate) fn body_not_deleted(&self, object: &ObjectRef, error: &dyn Display) {
-        let what = "the body of a request that is done could not be deleted";
-        if self.events.is_first(&(what, None), "") {
-            tracing::warn!(app = %self.app, object = object.name, %error, "{what}");
         }
     }
 

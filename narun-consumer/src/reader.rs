@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use async_nats::{Client, Message};
-use futures::StreamExt;
-use narun_core::frame::Refusal;
+use async_nats::Message;
+use narun_core::frame::{Frame, Refusal};
 use narun_core::{App, Namespace};
+use narun_nats::{NatsClient, Subscription};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -14,9 +14,12 @@ use crate::drain::Meter;
 use crate::error::ServeError;
 use crate::metrics;
 
+/// A PROBE is shorter than this, a REQUEST longer.
+const SHORT: usize = 8;
+
 /// Reads messages and admits or refuses them. It never runs user code and never waits for anything else.
 pub(crate) struct Reader {
-    subscriber: async_nats::Subscriber,
+    subscription: Subscription,
     consumer: Arc<Consumer>,
     sender: mpsc::Sender<ReceivedMessage>,
     meter: Meter,
@@ -24,23 +27,22 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) async fn open(
-        client: &Client,
+        nats: &NatsClient,
         namespace: &Namespace,
         app: &App,
         consumer: Arc<Consumer>,
         sender: mpsc::Sender<ReceivedMessage>,
     ) -> Result<Self, ServeError> {
-        let subscriber = client
-            .queue_subscribe(namespace.call_subject(app), app.as_str().to_owned())
-            .await
-            .map_err(|_| ServeError::ClientLost)?;
+        let (subject, group) = (namespace.call_subject(app), app.as_str().to_owned());
+        let subscription =
+            Subscription::open(nats, subject, Some(group)).await.map_err(|_| ServeError::ClientLost)?;
         let meter = Meter::new(consumer.endpoint.epoch());
-        Ok(Self { subscriber, consumer, sender, meter })
+        Ok(Self { subscription, consumer, sender, meter })
     }
 
     /// Reads until the subscription ends. Cancel safe: no message is lost.
     pub(crate) async fn run(&mut self) {
-        while let Some(message) = self.subscriber.next().await {
+        while let Some(message) = self.subscription.next().await {
             self.admit(message);
         }
     }
@@ -48,7 +50,14 @@ impl Reader {
     fn admit(&mut self, message: Message) {
         let endpoint = &self.consumer.endpoint;
         let received = endpoint.now();
-        self.meter.count(received, endpoint.epoch());
+        // The server counts anew on each connection, and for each subscription.
+        self.meter.count(received, endpoint.epoch() + self.subscription.renewals());
+        if message.payload.len() < SHORT
+            && matches!(Frame::decode(&message.payload, endpoint.limits()), Ok(Frame::Probe))
+        {
+            // A consumer that starts looks for its subscription.
+            return;
+        }
         let can_reply = message.reply.as_ref().is_some_and(|reply| endpoint.replies().allows(reply));
         if !can_reply {
             return metrics::foreign_reply();
@@ -61,7 +70,7 @@ impl Reader {
             }
             None => {
                 self.consumer.metrics.refused(metrics::Refusal::Overloaded);
-                self.consumer.failures.refused("all slots and places are taken", None);
+                self.consumer.failures.refused("all slots and places are taken", None, &message.payload);
                 refuse(endpoint, message, Refusal::Overloaded);
             }
         }
@@ -80,12 +89,12 @@ impl Reader {
             round_trip = round_trip => round_trip,
         };
         if let Some(last) = self.meter.last_message(endpoint.now(), round_trip) {
-            let _ = self.subscriber.unsubscribe_after(last).await;
+            let _ = self.subscription.unsubscribe_after(last).await;
             if timeout(Meter::PATIENCE, self.run()).await.is_ok() {
                 return;
             }
         }
-        let _ = self.subscriber.drain().await;
+        let _ = self.subscription.drain().await;
         let _ = timeout(Meter::PATIENCE, self.run()).await;
     }
 }

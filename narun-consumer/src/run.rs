@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::{Request, Response};
 use narun_core::exchange::CalleeConfig;
 use narun_core::{App, Body, Limits, Namespace};
-use narun_nats::Denied;
 use narun_nats::jetstream::TaskStreams;
+use narun_nats::{Denied, Permission};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -36,13 +36,14 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Settings { client, on_ready, shutdown, shutdown_timeout, start_timeout, events, .. } = settings;
+    let Settings { nats, on_ready, shutdown, shutdown_timeout, start_timeout, .. } = settings;
     let app = App::new(settings.app)?;
     let namespace = Namespace::new(settings.namespace)?;
     settings.bodies.check()?;
     let slots = Slots::new(settings.concurrency, settings.queue, &settings.durable)?;
-    let opened =
-        narun_nats::open(client.clone(), settings.replies, Limits::default(), metrics::discarded).await;
+    // Subscriptions that are denied from now on are ours.
+    let mut denials = nats.watch();
+    let opened = narun_nats::open(&nats, settings.replies, Limits::default(), metrics::discarded).await;
     let (endpoint, inbox_reader) = opened.map_err(|_| ServeError::ClientLost)?;
     let mut exchange = CalleeConfig::default();
     exchange.instance = settings.instance;
@@ -51,7 +52,7 @@ where
     let consumer = Arc::new(Consumer {
         app: app.clone(),
         make_span: settings.make_span,
-        client: client.clone(),
+        client: nats.client().clone(),
         endpoint: endpoint.clone(),
         admission: Admission::new(slots.direct, slots.queue),
         exchange: Arc::new(exchange),
@@ -64,11 +65,12 @@ where
     let mut inbox = JoinSet::new();
     let mut dispatcher = JoinSet::new();
     let mut worker = JoinSet::new();
-    let logged = consumer.clone();
+    let (logged, events) = (consumer.clone(), nats.clone());
     inbox.spawn(async move {
         tokio::select! {
             _ = inbox_reader.run() => {}
             () = logged.failures.summarize() => {}
+            () = events.summarize() => {}
         }
     });
     let (sender, receiver) = mpsc::channel(settings.concurrency + settings.queue);
@@ -76,49 +78,66 @@ where
 
     // Dropped first, so that no queued handler starts while others are dropped.
     let close_slots = CloseSlots(consumer.clone());
-    let mut reader = Reader::open(&client, &namespace, &app, consumer.clone(), sender).await?;
-    events.listen(&endpoint);
-    let subjects = [endpoint.subject(), namespace.call_subject(&app)];
+    let mut reader = Reader::open(&nats, &namespace, &app, consumer.clone(), sender).await?;
     let names = Names {
         direct: namespace.call_subject(&app),
         durable: settings.from_stream.then(|| namespace.task_subject(&app)),
         namespace: namespace.clone(),
     };
+    let mut task_streams: Option<TaskStreams> = None;
     let (pulls, pulling) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let (leaves, left) = oneshot::channel();
     if settings.from_stream {
-        let tasks = TaskStreams::new(client, namespace, settings.durable.stream.clone());
+        let tasks = TaskStreams::new(nats.client().clone(), namespace, settings.durable.stream.clone());
+        task_streams = Some(tasks.clone());
         let state = durable::WorkerState::new(consumer.clone(), tasks, settings.durable, slots.durable);
-        let control = durable::Control { pulling: pulls, stop: stopped, left: leaves };
-        worker.spawn(durable::work(service, Arc::new(state), control));
+        let control = durable::Control { pulling: pulls, stop: stopped, left: leaves, start_timeout };
+        worker.spawn(durable::work(service, nats.clone(), Arc::new(state), control));
     } else {
         let _ = pulls.send(());
         drop(leaves);
     }
+    let inbox_subject = endpoint.subject();
+    let needs = |denied: &Denied| match denied.permission {
+        Permission::Publish => {
+            task_streams.as_ref().is_some_and(|streams| streams.is_api_subject(&denied.subject))
+        }
+        _ => {
+            denied.subject == names.direct || denied.subject.starts_with(inbox_subject.trim_end_matches('*'))
+        }
+    };
     let started = async {
         // Its sender is dropped if the worker ends, which is handled below.
         if pulling.await.is_err() {
             std::future::pending::<()>().await;
         }
-        let Err(denied) = endpoint.subscribed(start_timeout, None).await else { return Ok(()) };
-        if !consumer.has_taken.load(Ordering::Relaxed) {
-            return Err(denied);
+        if let Err(denied) = endpoint.subscribed(start_timeout, None).await {
+            if !consumer.has_taken.load(Ordering::Relaxed) {
+                return Err(denied);
+            }
+            // Requests arrive, and an error would drop their handlers.
+            let Denied { permission, subject, .. } = denied;
+            tracing::warn!(
+                %app,
+                %permission,
+                subject,
+                "nothing has come back through the inbox yet: NATS is slow, or the user lacks this permission"
+            );
+            endpoint.subscribed(Duration::MAX, None).await?;
         }
-        // Requests arrive, and an error would drop their handlers.
-        let Denied { permission, subject, .. } = denied;
-        tracing::warn!(
-            %app,
-            %permission,
-            subject,
-            "nothing has come back through the inbox yet: NATS is slow, or the user lacks this permission"
-        );
-        endpoint.subscribed(Duration::MAX, None).await
+        if nats.has_events() {
+            // The client hands over events in a task of its own, which may be later than the message that came back.
+            let _ = timeout(CONFIRMATION, endpoint.round_trip()).await;
+        } else if endpoint.is_absent(names.direct.clone().into(), CONFIRMATION).await {
+            return Err(Denied::new(Permission::Subscribe, names.direct.clone()));
+        }
+        Ok(())
     };
     let ready = async {
         let started = tokio::select! {
             biased;
-            denied = events.subscription_denied(&subjects) => Err(denied),
+            denied = denials.next(needs) => Err(denied),
             started = started => started,
         };
         if let Err(denied) = started {
@@ -134,6 +153,7 @@ where
         if let Some(on_ready) = on_ready {
             on_ready();
         }
+        // What is denied from now on is tried again.
         std::future::pending().await
     };
     tokio::select! {

@@ -3,11 +3,10 @@ use std::future::IntoFuture;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use async_nats::Client;
 use futures::future::BoxFuture;
 use http::{Request, Response, request};
 use narun_core::{App, Body};
-use narun_nats::NatsEvents;
+use narun_nats::NatsClient;
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 use tower_service::Service;
@@ -25,8 +24,12 @@ use crate::settings::Settings;
 ///
 /// Any number of processes may serve an app: NATS gives each request to one of them.
 ///
+/// `nats` is what [`NatsAccess::connect`](crate::NatsAccess::connect) or [`NatsClient::connect`] returns. A client of
+/// async-nats works too, but tells nobody which permissions its user lacks: then fewer of them are [found at the
+/// start](crate::permissions#when-a-permission-is-missing).
+///
 /// ```no_run
-/// # async fn example(nats: async_nats::Client) -> Result<(), narun_consumer::ServeError> {
+/// # async fn example(nats: narun_consumer::NatsClient) -> Result<(), narun_consumer::ServeError> {
 /// use http::{Request, Response};
 /// use narun_consumer::Body;
 ///
@@ -45,8 +48,8 @@ use crate::settings::Settings;
 /// narun_consumer::serve(nats, "hello", Hello).concurrency(256).await
 /// # }
 /// ```
-pub fn serve<S>(client: Client, app: impl Into<String>, service: S) -> Serve<S> {
-    Serve { service, settings: Settings::new(client, app.into()) }
+pub fn serve<S>(nats: impl Into<NatsClient>, app: impl Into<String>, service: S) -> Serve<S> {
+    Serve { service, settings: Settings::new(nats.into(), app.into()) }
 }
 
 /// A consumer that has not started yet; made by [`serve`].
@@ -67,7 +70,7 @@ impl<S> Serve<S> {
     ///
     /// The name of the stream is that of the namespace, so this sets [`Serve::namespace`] as well. The stream, the
     /// stream of dead letters and the app's consumer are declared if they are missing. While JetStream is unavailable,
-    /// only direct requests are served. See [`durable_requests`](crate::durable_requests).
+    /// only direct requests are served; at the start, for [`Serve::start_timeout`]. See [`durable_requests`](crate::durable_requests).
     pub fn stream(mut self, namespace: impl Into<String>) -> Self {
         self.settings.from_stream = true;
         self.namespace(namespace)
@@ -184,19 +187,11 @@ impl<S> Serve<S> {
         self
     }
 
-    /// Sets the events of the client, whose [callback](NatsEvents::callback) is that of the client's options. Default: none.
+    /// Sets how long to wait at the start, with a connection, until messages arrive. Default 10 s.
     ///
-    /// With them, `serve` fails at once without the permission to subscribe to the app's subject. Otherwise such a consumer
-    /// receives no requests.
-    pub fn nats_events(mut self, events: NatsEvents) -> Self {
-        self.settings.events = events;
-        self
-    }
-
-    /// Sets how long to wait at the start, with a connection, until the inbox receives messages. Default 10 s.
-    ///
-    /// After it, `serve` fails with [`ServeError::NotPermitted`](crate::ServeError::NotPermitted), unless a request has arrived: then
-    /// it warns, waits on, and handlers are not dropped.
+    /// After it, `serve` fails: with [`ServeError::NotPermitted`] if nothing arrives in the inbox, with
+    /// [`ServeError::Stream`] if durable requests cannot be pulled, because JetStream is turned off for example. If a request
+    /// has arrived by then, it warns instead and waits on, so that handlers are not dropped.
     pub const fn start_timeout(mut self, timeout: Duration) -> Self {
         self.settings.start_timeout = timeout;
         self

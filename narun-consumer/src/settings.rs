@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use http::request;
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::{App, Namespace};
-use narun_nats::NatsEvents;
+use narun_nats::NatsClient;
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 use tracing::Span;
@@ -22,7 +21,7 @@ pub(crate) const MIN_ACK_WAIT: Duration = Duration::from_millis(100);
 
 /// All settings of a consumer, apart from its service.
 pub(crate) struct Settings {
-    pub(crate) client: Client,
+    pub(crate) nats: NatsClient,
     pub(crate) app: String,
     pub(crate) namespace: String,
     pub(crate) concurrency: usize,
@@ -30,7 +29,6 @@ pub(crate) struct Settings {
     pub(crate) instance: Option<String>,
     pub(crate) reconnect_grace: Duration,
     pub(crate) start_timeout: Duration,
-    pub(crate) events: NatsEvents,
     pub(crate) replies: ReplyPolicy,
     pub(crate) make_span: MakeSpan,
     pub(crate) on_ready: Option<Box<dyn FnOnce() + Send>>,
@@ -44,9 +42,9 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The defaults.
-    pub(crate) fn new(client: Client, app: String) -> Self {
+    pub(crate) fn new(nats: NatsClient, app: String) -> Self {
         Self {
-            client,
+            nats,
             app,
             namespace: Namespace::default().as_str().to_owned(),
             concurrency: 1024,
@@ -54,7 +52,6 @@ impl Settings {
             instance: None,
             reconnect_grace: Duration::from_secs(5),
             start_timeout: Duration::from_secs(10),
-            events: NatsEvents::new(),
             replies: ReplyPolicy::default(),
             make_span: Box::new(trace::default_span),
             on_ready: None,

@@ -2,10 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use http::HeaderName;
 use narun_core::{Limits, Namespace};
-use narun_nats::NatsEvents;
+use narun_nats::NatsClient;
 use narun_nats::inbox::ReplyPolicy;
 use narun_nats::jetstream::StreamSettings;
 
@@ -30,16 +29,16 @@ const MIN_BODY_BUDGET: u64 = 1024 * 1024;
 /// Builds a [`Gateway`](crate::Gateway).
 #[must_use = "a builder does nothing until it is built"]
 pub struct GatewayBuilder {
-    client: Client,
+    nats: NatsClient,
     routes: Vec<Route>,
     settings: Settings,
     replies: ReplyPolicy,
 }
 
 impl GatewayBuilder {
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(nats: NatsClient) -> Self {
         let settings = Settings::default();
-        Self { client, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
+        Self { nats, routes: Vec::new(), settings, replies: ReplyPolicy::default() }
     }
 
     /// Adds a route. Without routes, no request matches until [`Gateway::replace_routes`](crate::Gateway::replace_routes).
@@ -93,16 +92,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// The events of the client, whose [callback](NatsEvents::callback) is that of the client's options. Default: none.
-    ///
-    /// With them, a request that NATS does not permit gets 503 at once, and [`build`](Self::build) fails at once without the
-    /// permission to subscribe. Otherwise such a request times out.
-    pub fn nats_events(mut self, events: NatsEvents) -> Self {
-        self.settings.events = events;
-        self
-    }
-
-    /// How long to wait, with a connection, until the inbox receives messages. Default 10 s.
+    /// How long [`build`](Self::build) waits, with a connection, until the inbox receives messages, and with durable routes
+    /// until JetStream can be reached. Default 10 s. After it, `build` fails.
     pub const fn start_timeout(mut self, timeout: Duration) -> Self {
         self.settings.start_timeout = timeout;
         self
@@ -250,7 +241,7 @@ impl GatewayBuilder {
         if self.settings.body_timeout.is_zero() {
             return Err(BuildError::Setting("the timeout of bodies is zero"));
         }
-        GatewayState::open(self.client, self.settings, self.routes, self.replies, Limits::default()).await
+        GatewayState::open(self.nats, self.settings, self.routes, self.replies, Limits::default()).await
     }
 }
 

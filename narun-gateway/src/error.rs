@@ -17,8 +17,9 @@ pub enum BuildError {
     /// settings or the stream. The source names the difference.
     #[error("durable requests cannot be stored")]
     Durable(#[source] BoxError),
-    /// The NATS user lacks the permission to subscribe to the gateway's inbox, or nothing arrives there: grant it.
-    #[error("the gateway receives nothing")]
+    /// The NATS user lacks the permission to subscribe to the gateway's inbox, or nothing arrives there; or, for durable routes,
+    /// to publish a request to JetStream: grant it.
+    #[error("a NATS permission is missing")]
     NotPermitted(#[source] Denied),
     /// The NATS client is dead, or was closed: connect a new one.
     #[error("the NATS client is dead")]

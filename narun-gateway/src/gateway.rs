@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
+use narun_nats::NatsClient;
 
 use crate::builder::GatewayBuilder;
 use crate::error::BuildError;
@@ -23,9 +23,13 @@ pub struct Gateway {
 impl Gateway {
     /// A builder of a gateway over this client.
     ///
+    /// `nats` is what [`NatsAccess::connect`](crate::NatsAccess::connect) or [`NatsClient::connect`] returns. A client of
+    /// async-nats works too, but tells nobody which permissions its user lacks: then a request that NATS denies gets 504
+    /// after the timeout, not 503 at once.
+    ///
     /// Credentials, TLS and clusters are the client's. It may be disconnected or not connected yet: requests then get 503.
-    pub fn builder(client: Client) -> GatewayBuilder {
-        GatewayBuilder::new(client)
+    pub fn builder(nats: impl Into<NatsClient>) -> GatewayBuilder {
+        GatewayBuilder::new(nats.into())
     }
 
     /// A layer that puts this gateway in front of a service.
@@ -76,14 +80,15 @@ impl GatewayBuilder {
     /// Opens the gateway's inbox and starts the task that reads it, which lives as long as the gateway.
     ///
     /// With a durable route and a connection, the stream is declared or checked first, within 10 s. Without a connection, or
-    /// if JetStream does not work at the moment, that happens in the background, and durable requests get 503 until then.
+    /// if JetStream has no leader at the moment, that happens in the background, and durable requests get 503 until then.
     ///
     /// Must be called within a tokio runtime. Does not wait for a connection.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if a route or a setting is invalid, the client is dead, or the stream exists with other settings than
-    /// required.
+    /// [`BuildError`] if a route or a setting is invalid, the client is dead, a permission is missing, the stream exists with
+    /// other settings than required, or JetStream is turned off, which is retried for
+    /// [`start_timeout`](GatewayBuilder::start_timeout).
     pub async fn build(self) -> Result<Gateway, BuildError> {
         let state = self.open().await?;
         Ok(Gateway { state })

@@ -51,7 +51,7 @@ pub use layer::GatewayLayer;
 pub use linger::Linger;
 pub use narun_core::{App, Body, Failure, FailureContext, FailureKind, Namespace};
 pub use narun_nats::jetstream::{Storage, StreamSettings};
-pub use narun_nats::{AccessError, Denied, NatsAccess, NatsEvents, Permission};
+pub use narun_nats::{AccessError, Denied, NatsAccess, NatsClient, NatsEvents, Permission};
 pub use route::{Route, RouteError};
 pub use service::{GatewayService, NotFound};
 pub use strip::{StripHopByHop, StripHopByHopLayer};

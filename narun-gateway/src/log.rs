@@ -1,9 +1,6 @@
 //! What a gateway logs at INFO and above.
 
-use std::fmt::Display;
-
 use http::HeaderValue;
-use narun_core::frame::ObjectRef;
 use narun_core::{App, BodyErrorKind, Failure, FailureKind, Namespace};
 use narun_nats::{RepeatedEvents, Summary};
 
@@ -26,8 +23,6 @@ enum Event {
     Aborted(App, BodyErrorKind),
     /// A status could not be returned.
     NoStatus(FailureKind),
-    /// A body that no stored request refers to was not deleted.
-    NotDeleted,
 }
 
 /// The routes of a gateway, for the log: the first ones, and the number of all.
@@ -72,13 +67,6 @@ impl FailureLog {
         }
     }
 
-    /// A body that no stored request refers to was not deleted.
-    pub(crate) fn body_not_deleted(&self, object: &ObjectRef, why: &dyn Display) {
-        if self.events.is_first(&Event::NotDeleted, "") {
-            tracing::warn!(object = object.name, %why, "the body was not deleted");
-        }
-    }
-
     /// Logs how many failures there were like one that was logged. Never completes.
     pub(crate) async fn summarize(&self) {
         let log = |event, Summary { count, last }| {
@@ -95,7 +83,6 @@ impl FailureLog {
                     let failure = Failure::new(kind);
                     tracing::warn!(%failure, count, last_request_id, "more statuses could not be returned");
                 }
-                Event::NotDeleted => tracing::warn!(count, "more bodies were not deleted"),
             }
         };
         self.events.summarize(log).await;
@@ -140,16 +127,13 @@ mod tests {
     #[test]
     fn what_fails_for_each_request_is_logged_once() {
         let (logs, log) = (Logs::capture(), FailureLog::default());
-        let object = ObjectRef { bucket: "b".to_owned(), name: "n".to_owned(), size: 1, digest: [0; 32] };
         let failure = Failure::new(FailureKind::BadResponse).with_cause("of this test");
         for id in ["first", "second"] {
             log.no_status(&failure, Some(&HeaderValue::from_static(id)));
             log.no_status(&FailureKind::UnknownRequest.into(), None);
-            log.body_not_deleted(&object, &"of this test");
         }
         let events = logs.events("the status cannot be returned", &[("cause", "of this test")]);
         let [(level, event)] = &events[..] else { panic!("{events:?}") };
         assert_eq!((*level, &event["request_id"][..]), (Level::WARN, "first"));
-        assert_eq!(logs.events("the body was not deleted", &[("why", "of this test")]).len(), 1);
     }
 }

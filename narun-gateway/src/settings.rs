@@ -3,7 +3,6 @@ use std::time::Duration;
 use http::HeaderName;
 use narun_core::Namespace;
 use narun_core::exchange::Budget;
-use narun_nats::NatsEvents;
 use narun_nats::jetstream::StreamSettings;
 
 use crate::failure::{DefaultFailureHook, FailureHook};
@@ -18,7 +17,6 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) reconnect_grace: Duration,
     pub(crate) start_timeout: Duration,
-    pub(crate) events: NatsEvents,
     pub(crate) forwarding: Forwarding,
     pub(crate) kept_fields: Vec<HeaderName>,
     pub(crate) peer: Box<dyn PeerHook>,
@@ -41,7 +39,6 @@ impl Default for Settings {
             timeout: Duration::from_secs(15),
             reconnect_grace: Duration::from_secs(5),
             start_timeout: Duration::from_secs(10),
-            events: NatsEvents::new(),
             forwarding: Forwarding::default(),
             kept_fields: Vec::new(),
             peer: Box::new(DefaultPeerHook),

@@ -3,15 +3,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use async_nats::Client;
 use http::{HeaderMap, HeaderValue, Response, request};
 use narun_core::exchange::{Budget, FlowConfig};
 use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureContext, Limits};
-use narun_nats::Denied;
 use narun_nats::body::LeastRate;
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
 use narun_nats::jetstream::caller_scope;
+use narun_nats::{Denied, NatsClient, Permission};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -60,7 +59,7 @@ pub(crate) struct GatewayState {
 impl GatewayState {
     /// Opens the inbox, and declares what durable routes need. Must be called within a tokio runtime.
     pub(crate) async fn open(
-        client: Client,
+        nats: NatsClient,
         settings: Settings,
         routes: Vec<Route>,
         replies: ReplyPolicy,
@@ -74,8 +73,10 @@ impl GatewayState {
         metrics::describe();
         let failures = Arc::new(FailureLog::default());
         let (namespace, stream) = (settings.namespace.clone(), settings.stream.clone());
-        let store = DurableStore::new(client.clone(), namespace, stream, failures.clone());
-        let opened = narun_nats::open(client, replies, limits, metrics::inbox).await;
+        let store = DurableStore::new(nats.client().clone(), namespace, stream);
+        // Subscriptions that are denied from now on are ours.
+        let mut denials = nats.watch();
+        let opened = narun_nats::open(&nats, replies, limits, metrics::inbox).await;
         let (endpoint, inbox_reader) = opened.map_err(|_| BuildError::ClientLost)?;
         let (sender, closed) = watch::channel(false);
         let logged = failures.clone();
@@ -83,12 +84,12 @@ impl GatewayState {
             let lost = tokio::select! {
                 lost = inbox_reader.run() => lost,
                 () = logged.summarize() => return,
+                () = nats.summarize() => return,
             };
             tracing::error!(%lost, "the gateway is closed");
             sender.send_replace(true);
         });
         let reader = reader.abort_handle();
-        settings.events.listen(&endpoint);
         let needs = table.durable_needs();
         let has_direct = table.has_direct();
         let table = ArcSwap::from_pointee(table);
@@ -114,11 +115,16 @@ impl GatewayState {
             reader,
         });
         list.log(&state.settings.namespace);
-        let inbox = [state.endpoint.subject()];
+        let inbox = state.endpoint.subject();
+        let is_durable = needs.is_some();
+        let needs_permission = |denied: &Denied| match denied.permission {
+            Permission::Publish => is_durable && state.store.tasks().is_api_subject(&denied.subject),
+            _ => denied.subject == inbox,
+        };
         let start = async {
             if let Some(needs) = needs {
                 state.status.start();
-                let declared = state.store.declare(needs.outcomes).await;
+                let declared = state.store.declare(needs.outcomes, state.settings.start_timeout).await;
                 declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
             }
             if has_direct {
@@ -128,9 +134,7 @@ impl GatewayState {
         };
         tokio::select! {
             biased;
-            denied = state.settings.events.subscription_denied(&inbox) => {
-                return Err(BuildError::NotPermitted(denied));
-            }
+            denied = denials.next(needs_permission) => return Err(BuildError::NotPermitted(denied)),
             started = start => started?,
         }
         Ok(state)

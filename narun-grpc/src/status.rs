@@ -127,7 +127,7 @@ impl IntoStatus for ApiError {
         };
         debug!(%error, "a request to JetStream failed");
         match error {
-            Self::TimedOut(_) => jetstream_late(),
+            Self::TimedOut(_) | Self::NoResponse { .. } => jetstream_late(),
             Self::NoResponders | Self::NoLeader => no_jetstream(),
             Self::TooLarge => too_large_for_nats(),
             Self::InvalidSubject => invalid_subject(),

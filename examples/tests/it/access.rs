@@ -34,7 +34,8 @@ async fn credentials_come_from_the_url_the_file_and_the_environment() {
     let nats = server();
     let (user, password) = USER;
     let with_user = url(&nats, "me%40example:p%2Fs%3Aw%3Frd");
-    let keys = format!("nats_username: '{user}'\nnats_password: '${{NARUN_TEST_PASSWORD}}'\n");
+    let keys =
+        format!("nats_username: '${{NARUN_UNSET:-{user}}}'\nnats_password: '${{NARUN_TEST_PASSWORD}}'\n");
     let (_one, in_url) = config(&with_user, "");
     let (_two, in_keys) = config(nats.url(), &keys);
     let environment = [("NATS_USERNAME", user), ("NATS_PASSWORD", password)];
@@ -92,27 +93,32 @@ async fn wrong_credentials_are_an_error_at_start() {
     assert!(code == Some(1) && error.contains("authorization violation"), "{error}");
 }
 
-/// Whether a connection with these settings is made, and works.
-async fn connects(nats: &Server, access: NatsAccess) -> bool {
-    match access.connect(&nats.url().replace("tls://", "nats://")).await {
-        Ok(client) => client.flush().await.is_ok(),
-        Err(_) => false,
+#[tokio::test]
+async fn wrong_credentials_are_an_error_once_nats_is_up() {
+    let mut nats = server();
+    let wrong = url(&nats, "me%40example:wrong");
+    nats.kill().expect("it is killed");
+    let (_directory, config) = config(&wrong, "");
+    let mut programs = [
+        Program::start_logging("gateway", ["--config", &config]),
+        Program::start_logging("hello", ["--nats-url", &wrong]),
+    ];
+    for program in &mut programs {
+        program.logged("NATS cannot be reached").await;
+    }
+    nats.restart().expect("it starts again");
+    for mut program in programs {
+        program.logged("authorization violation").await;
+        assert_eq!(program.ended().await.code(), Some(1));
     }
 }
 
-#[tokio::test]
-async fn tokens_and_nkeys_authenticate() {
-    let nats = Server::builder().config("authorization { token: secret }").start().expect("a nats-server");
-    let token = |token: &str| NatsAccess { token: Some(token.to_owned()), ..Default::default() };
-    assert!(connects(&nats, token("secret")).await && !connects(&nats, token("other")).await);
-    let with_token = url(&nats, "secret");
-    assert!(NatsAccess::default().connect(&with_token).await.is_ok());
-
-    let user = KeyPair::new_user();
-    let config = format!("authorization {{ users: [{{ nkey: {} }}] }}", user.public_key());
-    let nats = Server::builder().config(config).start().expect("a nats-server");
-    let nkey = |pair: &KeyPair| NatsAccess { nkey: pair.seed().ok(), ..Default::default() };
-    assert!(connects(&nats, nkey(&user)).await && !connects(&nats, nkey(&KeyPair::new_user())).await);
+/// Whether a connection with these settings is made, and works.
+async fn connects(nats: &Server, access: NatsAccess) -> bool {
+    match access.connect(&nats.url().replace("tls://", "nats://")).await {
+        Ok(nats) => nats.client().flush().await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// A JSON Web Token as nats-server knows it.
@@ -127,8 +133,8 @@ fn token(issuer: &KeyPair, subject: &KeyPair, mut nats: Value) -> String {
     format!("{text}.{}", BASE64URL_NOPAD.encode(&signature))
 }
 
-#[tokio::test]
-async fn a_file_with_credentials_authenticates() {
+/// The configuration of a server that wants a file with credentials, and files of the right and of a wrong user.
+fn credentials(directory: &TempDir) -> (String, [String; 2]) {
     let (operator, account, user) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
     let limits = json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
@@ -139,9 +145,7 @@ async fn a_file_with_credentials_authenticates() {
         account.public_key(),
         token(&operator, &account, json!({ "type": "account", "limits": limits })),
     );
-    let nats = Server::builder().config(config).start().expect("a nats-server");
-    let directory = TempDir::new().expect("a directory");
-    let creds = |name: &str, seed: &KeyPair| {
+    let file = |name: &str, seed: &KeyPair| {
         let jwt = token(&account, &user, json!({ "type": "user", "subs": -1, "data": -1, "payload": -1 }));
         let seed = seed.seed().expect("a seed");
         let text = format!(
@@ -150,11 +154,56 @@ async fn a_file_with_credentials_authenticates() {
         );
         let path = directory.path().join(name);
         fs::write(&path, text).expect("a file");
-        NatsAccess { creds: Some(path), ..Default::default() }
+        path.to_str().expect("text").to_owned()
     };
-    assert!(connects(&nats, creds("right", &user)).await);
-    assert!(!connects(&nats, creds("wrong", &KeyPair::new_user())).await);
-    assert!(!connects(&nats, NatsAccess::default()).await);
+    let files = [file("right", &user), file("wrong", &KeyPair::new_user())];
+    (config, files)
+}
+
+#[tokio::test]
+async fn tokens_nkeys_and_files_with_credentials_authenticate_programs() {
+    let directory = TempDir::new().expect("a directory");
+    let (user, other) = (KeyPair::new_user(), KeyPair::new_user());
+    let seed = |pair: &KeyPair| pair.seed().expect("a seed");
+    let (jwt, creds) = credentials(&directory);
+    for (name, server, [right, wrong]) in [
+        ("token", "authorization { token: secret }".to_owned(), ["secret".to_owned(), "other".to_owned()]),
+        (
+            "nkey",
+            format!("authorization {{ users: [{{ nkey: {} }}] }}", user.public_key()),
+            [seed(&user), seed(&other)],
+        ),
+        ("creds", jwt, creds),
+    ] {
+        let nats = Server::builder().config(server).start().expect("a nats-server");
+        let key = |value: &str| config(nats.url(), &format!("nats_{name}: {value:?}\n"));
+        let variable = format!("NATS_{}", name.to_uppercase());
+        let arguments = ["--nats-url", nats.url()];
+
+        let mut hello = Program::start_with("hello", arguments, &[(&variable, &right)]);
+        hello.line("ready").await;
+        let (_one, in_key) = key(&right);
+        let mut gateway = Program::start("gateway", ["--config", &in_key]);
+        ask(gateway.address("ready").await).await;
+        assert!(gateway.end(Signal::TERM).await.success());
+        assert!(hello.end(Signal::TERM).await.success());
+
+        let (_two, in_key) = key(&wrong);
+        for (example, arguments, variables) in [
+            ("hello", &arguments[..], &[(&variable[..], &wrong[..])][..]),
+            ("hello", &arguments[..], &[]),
+            ("gateway", &["--config", &in_key], &[]),
+        ] {
+            let (code, text, error) = run_with(example, arguments, variables).await;
+            assert_eq!((code, text.contains("ready")), (Some(1), false), "{name}, {example}: {text}{error}");
+        }
+        if name == "token" {
+            let in_url = url(&nats, &right);
+            let mut hello = Program::start("hello", ["--nats-url", &in_url]);
+            hello.line("ready").await;
+            assert!(hello.end(Signal::TERM).await.success());
+        }
+    }
 }
 
 /// A certificate authority, and files with certificates that it signed.

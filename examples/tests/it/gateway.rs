@@ -1,5 +1,5 @@
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use async_nats::jetstream::stream::Config;
 use http::{Method, StatusCode};
@@ -8,7 +8,7 @@ use narun_support::Server;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Program, ask, get, post, run};
+use crate::program::{Program, ask, eventually, get, post, run};
 
 /// A directory with a configuration for this nats-server, with free ports, and the configuration's path.
 pub(crate) fn config(nats_url: &str, more: &str) -> (TempDir, String) {
@@ -161,5 +161,41 @@ async fn programs_end_although_nobody_reads_their_log() {
         ask(server).await;
         assert!(gateway.end(signal).await.success());
         assert!(hello.end(signal).await.success());
+    }
+}
+
+#[tokio::test]
+async fn programs_serve_although_nobody_reads_their_output() {
+    let nats = Server::start().expect("a nats-server");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address");
+    drop(listener);
+    let (listen, hello) = (server.to_string(), ["--nats-url", nats.url()]);
+    let variables = [("NATS_URL", nats.url()), ("LISTEN", &listen[..])];
+    for (consumer, arguments) in [("hello", &hello[..]), ("smallest_consumer", &[])] {
+        let consumer = Program::start_unheard(consumer, arguments, &variables);
+        let gateway = Program::start_unheard("smallest_gateway", [""; 0], &variables);
+        eventually("a response", async || {
+            let response = client::send(server, Method::POST, "/hello/", r#"{"name": "World"}"#).await;
+            response.is_ok_and(|response| response.status() == StatusCode::OK)
+        })
+        .await;
+        assert!(gateway.end(Signal::TERM).await.success());
+        assert!(consumer.end(Signal::TERM).await.success());
+    }
+}
+
+#[test]
+fn no_example_panics_when_it_prints() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in [folder.to_owned(), folder.join("src"), folder.join("src/http")] {
+        for file in fs::read_dir(folder).expect("a folder") {
+            let path = file.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("text");
+                let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                assert!(!code.any(|line| line.contains("print!(") || line.contains("println!(")), "{path:?}");
+            }
+        }
     }
 }

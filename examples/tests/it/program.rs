@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// A running example. Dropping this value kills it.
 pub(crate) struct Program {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Option<Lines<BufReader<ChildStdout>>>,
     log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
@@ -82,7 +82,7 @@ impl Program {
     ) -> Self {
         let mut command = command(example);
         command.envs(variables.iter().copied());
-        Self::of(command.args(arguments))
+        Self::of(command.args(arguments), true)
     }
 
     /// Like [`start`](Self::start), with a log, whose lines [`logged`](Self::logged) reads.
@@ -90,20 +90,22 @@ impl Program {
         example: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        Self::of(command(example).env("RUST_LOG", "info").args(arguments).stderr(Stdio::piped()))
+        Self::of(command(example).env("RUST_LOG", "info").args(arguments).stderr(Stdio::piped()), true)
     }
 
-    fn of(command: &mut Command) -> Self {
+    fn of(command: &mut Command, is_heard: bool) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let output = child.stdout.take().expect("it is piped");
+        let lines = is_heard.then(|| BufReader::new(output).lines());
         let log = child.stderr.take().map(|log| BufReader::new(log).lines());
         Self { child, lines, log }
     }
 
     /// Waits for a line with this prefix, and returns the rest of the line.
     pub(crate) async fn line(&mut self, beginning: &str) -> String {
+        let lines = self.lines.as_mut().expect("its output is read");
         let find = async {
-            while let Some(line) = self.lines.next_line().await.expect("output is text") {
+            while let Some(line) = lines.next_line().await.expect("output is text") {
                 if let Some(rest) = line.strip_prefix(beginning) {
                     return rest.to_owned();
                 }
@@ -134,6 +136,25 @@ impl Program {
         .await;
     }
 
+    /// Like [`start_logging`](Self::start_logging), with these environment variables, and with an output that nobody reads.
+    pub(crate) fn start_unheard<A: AsRef<OsStr>>(
+        example: &str,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut command = command(example);
+        let mut program = Self::of(
+            command
+                .env("RUST_LOG", "info")
+                .envs(variables.iter().copied())
+                .args(arguments)
+                .stderr(Stdio::piped()),
+            false,
+        );
+        program.close_log();
+        program
+    }
+
     /// Closes the reading end of the log, as when the program that read it has died.
     pub(crate) fn close_log(&mut self) {
         self.log = None;
@@ -146,8 +167,13 @@ impl Program {
     }
 
     /// Sends a signal, and waits until the process has ended.
-    pub(crate) async fn end(mut self, signal: Signal) -> ExitStatus {
+    pub(crate) async fn end(self, signal: Signal) -> ExitStatus {
         self.signal(signal);
+        self.ended().await
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it has a status")
     }
 }

@@ -198,7 +198,7 @@ impl WorkerState {
         if let Ok(bodies) = self.bodies().await
             && let Err(error) = bodies.delete(object).await
         {
-            self.consumer.failures.body_not_deleted(object, &error);
+            bodies.undeleted().log(object, &error);
         }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_nats::{Client, Message, Subject, Subscriber};
+use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
-use narun_nats::ClientLost;
+use futures::FutureExt;
+use narun_nats::{ClientLost, NatsClient, Subscription};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
@@ -33,7 +33,7 @@ pub(super) struct Lanes {
     next: Subject,
     /// The prefix of the lanes' inboxes.
     prefix: String,
-    subscribers: [Subscriber; LANES],
+    subscriptions: [Subscription; LANES],
     /// The lane that is polled first.
     first: usize,
     /// The deliveries that are given back. Dropped last: while the server has pulls of this consumer, it would deliver
@@ -42,25 +42,23 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) async fn open(state: Arc<WorkerState>) -> Result<Self, ClientLost> {
+    pub(super) async fn open(nats: &NatsClient, state: Arc<WorkerState>) -> Result<Self, ClientLost> {
         let owner = &state.consumer;
         let tasks = &state.tasks;
         let (stream, consumer) = (tasks.namespace().task_stream(), owner.app.as_str());
-        let client = owner.client.clone();
         // Not guessable: anyone who knows this subject can make the consumer handle requests.
         let prefix = owner.endpoint.register().reply(0);
-        let subscribe = |lane: usize| client.subscribe(format!("{prefix}.{lane}.*"));
-        let [one, other] = [subscribe(0), subscribe(1)];
-        let subscribers = [one.await.map_err(|_| ClientLost)?, other.await.map_err(|_| ClientLost)?];
+        let subscribe = |lane: usize| Subscription::open(nats, format!("{prefix}.{lane}.*"), None);
+        let subscriptions = [subscribe(0).await?, subscribe(1).await?];
         Ok(Self {
             next: tasks.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}")).into(),
             stream: stream.to_owned(),
             consumer: consumer.to_owned(),
             prefix,
-            subscribers,
+            subscriptions,
             first: 0,
             returned: Vec::new(),
-            client,
+            client: nats.client().clone(),
             state,
         })
     }
@@ -80,7 +78,7 @@ impl Lanes {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Message)>> {
         for lane in [self.first, (self.first + 1) % LANES] {
-            if let Poll::Ready(message) = self.subscribers[lane].poll_next_unpin(cx) {
+            if let Poll::Ready(message) = self.subscriptions[lane].poll_next(cx) {
                 self.first = (lane + 1) % LANES;
                 return Poll::Ready(message.map(|message| (lane, message)));
             }
@@ -105,8 +103,8 @@ impl Lanes {
         let _ = timeout(PATIENCE, quiet).await;
         for lane in 0..LANES {
             let rest = async {
-                let _ = self.subscribers[lane].drain().await;
-                while let Some(message) = self.subscribers[lane].next().await {
+                let _ = self.subscriptions[lane].drain().await;
+                while let Some(message) = self.subscriptions[lane].next().await {
                     self.give_back(&message);
                 }
             };
@@ -125,7 +123,7 @@ impl Drop for Lanes {
     fn drop(&mut self) {
         for lane in 0..LANES {
             // Unconstrained: with tokio's budget for a poll, only some of the messages would be found.
-            while let Some(Some(message)) = unconstrained(self.subscribers[lane].next()).now_or_never() {
+            while let Some(Some(message)) = unconstrained(self.subscriptions[lane].next()).now_or_never() {
                 self.give_back(&message);
             }
         }

@@ -1,12 +1,14 @@
 //! The task that pulls messages from the stream and starts a job for each of them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::Message;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response};
 use narun_core::Body;
+use narun_nats::NatsClient;
 use narun_nats::jetstream::{Backoff, DeclareError, retry};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -50,6 +52,8 @@ pub(crate) struct Control {
     pub(crate) stop: oneshot::Receiver<()>,
     /// Sent once no more messages can arrive, while handlers may still run.
     pub(crate) left: oneshot::Sender<()>,
+    /// How long JetStream may be unavailable at the start, with a connection.
+    pub(crate) start_timeout: Duration,
 }
 
 /// Serves durable requests until it is stopped, and waits for their handlers.
@@ -57,6 +61,7 @@ pub(crate) struct Control {
 /// When the future is dropped, all requests that are not done are given back.
 pub(crate) async fn work<S, B>(
     service: S,
+    nats: NatsClient,
     state: Arc<WorkerState>,
     mut control: Control,
 ) -> Result<(), ServeError>
@@ -67,9 +72,9 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let lanes = Lanes::open(state.clone()).await.map_err(|_| ServeError::ClientLost)?;
+    let lanes = Lanes::open(&nats, state.clone()).await.map_err(|_| ServeError::ClientLost)?;
     tokio::select! {
-        declared = declare_with_retry(&state) => state.set_ack_wait(declared?),
+        declared = declare_with_retry(&state, control.start_timeout) => state.set_ack_wait(declared?),
         _ = &mut control.stop => return Ok(()),
     };
     let mut background = JoinSet::new();
@@ -77,6 +82,10 @@ where
     background.spawn(send_progress(state.clone()));
     background.spawn(keep_secret(state.clone()));
     background.spawn(sweep_bodies(state.clone()));
+    background.spawn({
+        let state = state.clone();
+        async move { state.tasks.undeleted().summarize().await }
+    });
     background.spawn({
         let state = state.clone();
         async move { state.uncertain.resolve(&state.tasks).await }
@@ -103,13 +112,22 @@ where
 }
 
 /// Declares streams and consumer, and retries temporary errors. Returns the ack wait of the consumer.
-async fn declare_with_retry(state: &WorkerState) -> Result<Duration, DeclareError> {
-    let mut warned = false;
+///
+/// A temporary error is returned as well if it has lasted for `limit` with a connection, unless a request has arrived: the
+/// end of the consumer would drop its handler.
+async fn declare_with_retry(state: &WorkerState, limit: Duration) -> Result<Duration, DeclareError> {
+    let (mut warned, mut began) = (false, Instant::now());
     let is_temporary = |error: &DeclareError| {
-        if error.is_temporary() && !std::mem::replace(&mut warned, true) {
+        if !error.is_temporary() {
+            return false;
+        }
+        if !std::mem::replace(&mut warned, true) {
             tracing::warn!(%error, "durable requests are not served yet: retrying");
         }
-        error.is_temporary()
+        if !state.is_connected() {
+            began = Instant::now();
+        }
+        began.elapsed() < limit || state.consumer.has_taken.load(Ordering::Relaxed)
     };
     retry(BACKOFF, None, is_temporary, || declare(state)).await
 }

@@ -8,7 +8,7 @@ use tower::service_fn;
 use tracing::Level;
 
 use crate::gate::Gate;
-use crate::gateway::{ManualGateway, get, real, send};
+use crate::gateway::{ManualGateway, get, head, real, send};
 use crate::harness::{connect, new_app, start};
 use crate::observed::logs;
 
@@ -40,9 +40,12 @@ async fn a_consumer_logs_that_it_refuses_requests() {
     start(&app, serve(connect().await, app.as_str(), service).concurrency(1).queue(0)).await;
     let manual = ManualGateway::new(&app).await;
     let _running = manual.get("/1").await;
-    manual.get("/2").await.frame().await;
+    let mut second = get("/2");
+    second.headers_mut().insert("x-request-id", HeaderValue::from_static("the second"));
+    manual.send(head(), second).await.frame().await;
     let text = "refused a request: all slots and places are taken";
-    assert_eq!(logs.event(text, &[("app", &app)]).await.0, Level::WARN);
+    let (level, event) = logs.event(text, &[("app", &app)]).await;
+    assert_eq!((level, &event["request_id"][..]), (Level::WARN, "the second"));
 }
 
 #[tokio::test]

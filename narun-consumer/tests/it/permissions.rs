@@ -3,22 +3,28 @@
 mod durable;
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
 use http::{Method, Request, Response, StatusCode};
-use narun_consumer::{Body, NatsEvents, Permission, ServeError, serve};
+use narun_consumer::{Body, NatsClient, NatsEvents, Permission, Serve, ServeError, serve};
 use narun_gateway::{BuildError, Gateway, Route};
 use narun_support::Server;
-use tokio::sync::Notify;
-use tower::service_fn;
+use tokio::sync::{Notify, oneshot};
+use tower::{Service, service_fn};
+use tracing::Level;
 
 use crate::gateway::{get, request, send};
-use crate::harness::{eventually, soon};
+use crate::harness::{eventually, new_app, soon};
+use crate::observed::logs;
+
+/// What is logged of a missing permission.
+const DENIED: &str = "NATS denies a permission that the user of this client lacks";
 
 const PAGE: &str = include_str!("../../PERMISSIONS.md");
 
@@ -49,19 +55,19 @@ impl Refusals {
         self.0.load(Ordering::SeqCst)
     }
 
-    async fn connect(&self, server: &Server, user: &str, inbox: &str) -> Client {
-        let count = self.0.clone();
-        ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned())
+    async fn connect(&self, server: &Server, user: &str, inbox: &str) -> NatsClient {
+        let (count, events) = (self.0.clone(), NatsEvents::new());
+        let handled = events.clone();
+        let options = ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned())
             .custom_inbox_prefix(inbox)
             .event_callback(move |event| {
                 if matches!(event, Event::ServerError(_)) {
                     count.fetch_add(1, Ordering::SeqCst);
                 }
+                handled.handle(&event);
                 std::future::ready(())
-            })
-            .connect(server.url())
-            .await
-            .expect("a connection")
+            });
+        NatsClient::new(options.connect(server.url()).await.expect("a connection"), events)
     }
 }
 
@@ -145,9 +151,11 @@ async fn without_any_one_permission_something_is_refused() {
             Server::builder().config(without(configuration(0), line)).start().expect("a nats-server");
         let refusals = Refusals::default();
         tokio::select! {
-            () = use_all(&server, &refusals) => assert_ne!(refusals.count(), 0, "not needed: {entry}"),
+            // It may panic.
+            _ = AssertUnwindSafe(use_all(&server, &refusals)).catch_unwind() => {}
             () = eventually("a refusal", async || refusals.count() > 0) => {}
         }
+        assert_ne!(refusals.count(), 0, "not needed: {entry}");
     });
     join_all(without).await;
 }
@@ -189,7 +197,7 @@ async fn are_refused(
     subscribe: &[&'static str],
 ) {
     let refusals = Refusals::default();
-    let client = refusals.connect(server, user, inbox).await;
+    let client: Client = refusals.connect(server, user, inbox).await.into();
     let mut expected = 0;
     for subject in publish {
         client.publish(*subject, "".into()).await.expect("a message sent");
@@ -213,9 +221,47 @@ fn except(permission: &str, subject: &str) -> String {
     format!("authorization {{ users: [ {{ user: any, password: any, permissions: {limits} }} ] }}")
 }
 
-async fn connect(server: &Server, events: &NatsEvents) -> Client {
-    let options = ConnectOptions::with_user_and_password("any".to_owned(), "any".to_owned());
-    options.event_callback(events.callback()).connect(server.url()).await.expect("a connection")
+async fn connect(server: &Server) -> NatsClient {
+    NatsClient::connect(
+        ConnectOptions::new().user_and_password("any".to_owned(), "any".to_owned()),
+        server.url(),
+    )
+    .await
+    .expect("a connection")
+}
+
+/// A client that reports no missing permissions.
+async fn connect_without_events(server: &Server) -> NatsClient {
+    Client::from(connect(server).await).into()
+}
+
+fn service() -> impl Service<
+    Request<Body>,
+    Response = Response<Body>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send,
+> + Clone
++ Send
++ 'static {
+    service_fn(async |_: Request<Body>| Ok(Response::new(Body::empty())))
+}
+
+/// Starts a consumer, and waits until it is ready.
+async fn start<S>(serve: Serve<S>)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let (ready, is_ready) = oneshot::channel();
+    tokio::spawn(serve.on_ready(move || ready.send(()).unwrap_or_default()).into_future());
+    soon("a consumer", is_ready).await.expect("it is ready");
+}
+
+/// What NATS does not permit: the permission, and the beginning of its subject.
+fn assert_denied(served: Result<(), ServeError>, permission: Permission, subject: &str) {
+    let Err(ServeError::NotPermitted(denied)) = served else { panic!("{served:?}") };
+    assert_eq!(denied.permission, permission);
+    assert!(denied.subject.starts_with(subject), "{denied}");
 }
 
 fn text(body: &[u8]) -> &str {
@@ -225,9 +271,8 @@ fn text(body: &[u8]) -> &str {
 #[tokio::test]
 async fn a_request_that_is_not_permitted_is_503_at_once() {
     let server = Server::builder().config(except("publish", "call.TASK.app")).start().expect("a nats-server");
-    let events = NatsEvents::new();
-    let gateway = Gateway::builder(connect(&server, &events).await)
-        .nats_events(events)
+    let logs = logs();
+    let gateway = Gateway::builder(connect(&server).await)
         .route(Route::any("/app", "app"))
         .route(Route::any("/other", "other"))
         // Longer than the test waits.
@@ -243,36 +288,93 @@ async fn a_request_that_is_not_permitted_is_503_at_once() {
     let answer = soon("a response", send(&gateway, get("/other"))).await;
     assert!(text(&answer.body).contains("no consumer"), "{answer:?}");
     assert!(format!("{gateway:?}").contains("open_tokens: 0"), "{gateway:?}");
+    let fields = [("permission", "publish"), ("subject", "call.TASK.app")];
+    assert_eq!(logs.event(DENIED, &fields).await.0, Level::WARN);
+    assert_eq!(logs.events(DENIED, &fields).len(), 1);
 }
 
 #[tokio::test]
 async fn a_consumer_or_gateway_that_may_not_subscribe_does_not_start() {
-    let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     for (subject, denied) in [("call.TASK.app", "call.TASK.app"), ("_INBOX.>", "_INBOX.")] {
         let server = Server::builder().config(except("subscribe", subject)).start().expect("a nats-server");
-        let events = NatsEvents::new();
-        let served = serve(connect(&server, &events).await, "app", service).nats_events(events);
-        let served = soon("an error", served.start_timeout(Duration::from_secs(600)).into_future()).await;
-        let Err(ServeError::NotPermitted(error)) = served else { panic!("{served:?}") };
-        assert_eq!(error.permission, Permission::Subscribe);
-        assert!(error.subject.starts_with(denied), "{error}");
+        let logs = logs();
+        let served = serve(connect(&server).await, "app", service()).start_timeout(Duration::from_secs(600));
+        assert_denied(soon("an error", served.into_future()).await, Permission::Subscribe, denied);
+        let shown = logs.events(DENIED, &[("permission", "subscribe")]);
+        assert!(shown.iter().any(|(_, event)| event["subject"].starts_with(denied)), "{shown:?}");
+        // Without events, it is found too.
+        let served = serve(connect_without_events(&server).await, "app", service());
+        let served = served.start_timeout(Duration::from_millis(1));
+        assert_denied(soon("an error", served.into_future()).await, Permission::Subscribe, denied);
     }
-    // With and without the events of the client.
     let server = Server::builder().config(except("subscribe", "_INBOX.>")).start().expect("a nats-server");
-    for (with_events, timeout) in [(true, 600_000), (false, 1)] {
-        let events = NatsEvents::new();
-        let mut builder = Gateway::builder(connect(&server, &events).await)
-            .route(Route::any("/", "app"))
-            .start_timeout(Duration::from_millis(timeout));
-        if with_events {
-            builder = builder.nats_events(events);
-        }
-        let built = soon("an error", builder.build()).await;
+    for (nats, timeout) in [(connect(&server).await, 600_000), (connect_without_events(&server).await, 1)] {
+        let builder = Gateway::builder(nats).route(Route::any("/", "app"));
+        let built = soon("an error", builder.start_timeout(Duration::from_millis(timeout)).build()).await;
         assert!(matches!(built, Err(BuildError::NotPermitted(_))), "{built:?}");
     }
-    let served = serve(connect(&server, &NatsEvents::new()).await, "app", service);
+}
+
+#[tokio::test]
+async fn a_start_without_events_does_not_disturb_other_consumers() {
+    let server = Server::start().expect("a nats-server");
+    let (logs, app) = (logs(), new_app());
+    for _ in 0..4 {
+        let client = async_nats::connect(server.url()).await.expect("a connection");
+        start(serve(client, app.as_str(), service())).await;
+    }
+    assert_eq!(logs.events("refused a request: it cannot be read", &[("app", &app)]).len(), 0);
+}
+
+#[tokio::test]
+async fn a_consumer_or_gateway_that_may_not_ask_jetstream_does_not_start() {
+    let config = except("publish", "$JS.API.>");
+    let server = Server::builder().jetstream(true).config(config).start().expect("a nats-server");
+    let subject = "$JS.API.STREAM.INFO.TASK";
+    let served = serve(connect(&server).await, "app", service()).stream("TASK");
+    let served = served.start_timeout(Duration::from_secs(600));
+    assert_denied(soon("an error", served.into_future()).await, Permission::Publish, subject);
+    let durable = || Route::any("/", "app").durable();
+    let built = Gateway::builder(connect(&server).await).route(durable()).build();
+    let Err(BuildError::NotPermitted(denied)) = soon("an error", built).await else { panic!("a gateway") };
+    assert_eq!((denied.permission, &denied.subject[..]), (Permission::Publish, subject));
+    // Without events, the text names the subject.
+    let served = serve(connect_without_events(&server).await, "app", service()).stream("TASK");
     let served = soon("an error", served.start_timeout(Duration::from_millis(1)).into_future()).await;
-    assert!(matches!(served, Err(ServeError::NotPermitted(_))), "{served:?}");
+    assert!(matches!(&served, Err(ServeError::Stream(text)) if text.contains(subject)), "{served:?}");
+}
+
+#[tokio::test]
+async fn a_consumer_that_may_not_pull_does_not_start() {
+    let config = except("publish", "$JS.API.CONSUMER.MSG.NEXT.>");
+    let server = Server::builder().jetstream(true).config(config).start().expect("a nats-server");
+    let served = serve(connect(&server).await, "app", service()).stream("TASK").into_future();
+    let subject = "$JS.API.CONSUMER.MSG.NEXT.TASK.app";
+    assert_denied(soon("an error", served).await, Permission::Publish, subject);
+}
+
+#[tokio::test]
+async fn permissions_that_are_taken_away_and_granted_again_are_used_again() {
+    let free = "authorization { users: [ { user: any, password: any } ] }";
+    let mut server = Server::builder().config(free).start().expect("a nats-server");
+    let gateway = Gateway::builder(connect(&server).await).route(Route::any("/", "app")).build();
+    let gateway = gateway.await.expect("a gateway");
+    start(serve(connect(&server).await, "app", service())).await;
+    let status = async || send(&gateway, get("/")).await.status;
+    assert_eq!(status().await, StatusCode::OK);
+    // The subscription of the consumer, the inbox of the gateway.
+    for (subject, without) in
+        [("call.TASK.app", StatusCode::SERVICE_UNAVAILABLE), ("_INBOX.>", StatusCode::GATEWAY_TIMEOUT)]
+    {
+        server.reload(except("subscribe", subject)).expect("a reload");
+        eventually("a denied subscription", async || {
+            let request = tokio::time::timeout(Duration::from_secs(2), status());
+            request.await.unwrap_or(StatusCode::GATEWAY_TIMEOUT) == without
+        })
+        .await;
+        server.reload(free).expect("a reload");
+        eventually("a response", async || status().await == StatusCode::OK).await;
+    }
 }
 
 #[tokio::test]
@@ -283,7 +385,7 @@ async fn a_start_without_an_inbox_does_not_drop_handlers() {
     let server = server.expect("a nats-server");
     let refusals = Refusals::default();
     let gateway = refusals.connect(&server, "all", "_INBOX").await;
-    let mut messages = gateway.subscribe("_CONSUMER.>").await.expect("a subscription");
+    let mut messages = gateway.client().subscribe("_CONSUMER.>").await.expect("a subscription");
     let builder = Gateway::builder(gateway).inbox_prefixes(["_INBOX", "_CONSUMER"]);
     let gateway = builder.route(Route::any("/", "app")).build().await.expect("a gateway");
     let (started, ends) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -296,7 +398,7 @@ async fn a_start_without_an_inbox_does_not_drop_handlers() {
             Ok::<_, Infallible>(Response::new(Body::empty()))
         }
     });
-    let consumer = refusals.connect(&server, "any", "_CONSUMER").await;
+    let consumer = Client::from(refusals.connect(&server, "any", "_CONSUMER").await);
     let served = serve(consumer, "app", service).start_timeout(Duration::from_secs(2));
     let mut served = tokio::spawn(served.into_future());
     let answer = tokio::spawn(async move {

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use async_nats::{Client, ConnectError, ConnectOptions, ServerAddr};
+use async_nats::{ConnectError, ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 
-use crate::permissions::NatsEvents;
+use crate::nats_client::NatsClient;
 
 /// How a program authenticates to NATS, and its files for TLS. Default: not at all, and the system's authorities.
 ///
@@ -125,27 +125,16 @@ impl NatsAccess {
     /// Connects to servers, whose URLs are separated by commas and may have user and password. `async_nats::connect` would
     /// ignore both there.
     ///
+    /// The client reports [missing permissions](crate::NatsEvents).
+    ///
     /// # Errors
     ///
     /// Those of [`take_from`](Self::take_from) and [`connect_options`](Self::connect_options), and
     /// [`AccessError::Connect`].
-    pub async fn connect(self, urls: &str) -> Result<Client, AccessError> {
-        self.connect_with_events(urls, &NatsEvents::new()).await
-    }
-
-    /// Like [`connect`](Self::connect), with these events, which find missing permissions.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_with_events(
-        mut self,
-        urls: &str,
-        events: &NatsEvents,
-    ) -> Result<Client, AccessError> {
+    pub async fn connect(mut self, urls: &str) -> Result<NatsClient, AccessError> {
         let servers = self.take_from(urls.split(',').map(str::trim))?;
-        let options = self.connect_options().await?.event_callback(events.callback());
-        options.connect(servers).await.map_err(AccessError::Connect)
+        let options = self.connect_options().await?;
+        NatsClient::connect(options, servers).await.map_err(AccessError::Connect)
     }
 
     /// Parses the URLs of servers, and takes user and password out of them: async-nats would ignore both there. A user

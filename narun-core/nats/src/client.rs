@@ -6,15 +6,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Message, Statistics, StatusCode, Subscriber};
+use async_nats::{Client, Message, Statistics, StatusCode};
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::StreamExt;
 use narun_core::Limits;
 use narun_core::exchange::ConnectionChange;
 use tokio::sync::Notify;
 
 use crate::inbox::{Endpoint, Notice, ReplyPolicy};
 use crate::link::{Link, OutgoingMessage, PublishError};
+use crate::nats_client::{ClientLost, NatsClient};
+use crate::subscription::Subscription;
 
 /// How often the client's state is looked at. It reports no change by itself.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
@@ -37,23 +38,19 @@ struct Restored {
     is_over: AtomicBool,
 }
 
-/// The client's connection task has ended: no message will ever arrive again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the NATS client is dead")]
-pub struct ClientLost;
-
 /// Delivers the messages of an inbox to its endpoint.
 #[derive(Debug)]
 #[must_use = "nothing is delivered unless it runs"]
 pub struct InboxReader {
     endpoint: Arc<Endpoint>,
-    subscriber: Subscriber,
+    subscription: Subscription,
     /// The connection as it was last seen: its epoch, and whether it was up.
     seen: (u64, bool),
     restored: Arc<Restored>,
 }
 
-/// Opens an endpoint over this client, with an inbox of its own below the client's inbox prefix.
+/// Opens an endpoint over this client, with an inbox of its own below the client's inbox prefix. Its exchanges are notified
+/// of messages that the server denies, if the client has events.
 ///
 /// `observe` is called for what arrives there and belongs to no exchange.
 ///
@@ -61,19 +58,21 @@ pub struct InboxReader {
 ///
 /// [`ClientLost`] if the client is dead.
 pub async fn open(
-    client: Client,
+    nats: &NatsClient,
     replies: ReplyPolicy,
     limits: Limits,
     observe: impl Fn(Notice) + Send + Sync + 'static,
 ) -> Result<(Arc<Endpoint>, InboxReader), ClientLost> {
-    let prefix = inbox_prefix(&client);
+    let client = nats.client();
+    let prefix = inbox_prefix(client);
     let restored = Arc::<Restored>::default();
     let link =
         NatsLink { statistics: client.statistics(), client: client.clone(), restored: restored.clone() };
     let endpoint = Arc::new(Endpoint::new(link, &prefix, replies, limits, observe));
-    let subscriber = client.subscribe(endpoint.subject()).await.map_err(|_| ClientLost)?;
+    nats.listen(&endpoint);
+    let subscription = Subscription::open(nats, endpoint.subject(), None).await?;
     let seen = (endpoint.epoch(), endpoint.is_connected());
-    Ok((endpoint.clone(), InboxReader { endpoint, subscriber, seen, restored }))
+    Ok((endpoint.clone(), InboxReader { endpoint, subscription, seen, restored }))
 }
 
 /// The prefix that the client was given for its inboxes.
@@ -170,7 +169,7 @@ impl InboxReader {
     pub async fn run(mut self) -> ClientLost {
         let mut ticks = tokio::time::interval(WATCH_EVERY);
         loop {
-            let next = std::future::poll_fn(|cx| match self.subscriber.poll_next_unpin(cx) {
+            let next = std::future::poll_fn(|cx| match self.subscription.poll_next(cx) {
                 Poll::Ready(message) => Poll::Ready(Some(message)),
                 Poll::Pending => ticks.poll_tick(cx).map(|_| None),
             });

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long events of a kind are counted after the first one.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -15,10 +15,11 @@ const MOST: usize = 1000;
 
 /// Limits how often events of a kind `K` are logged: the first one at once, the ones of the next 10 s as one summary.
 ///
+/// While nothing [summarizes](Self::summarize) them, the first one of each 20 s is logged, and the others are not.
 /// Costs a lock for each event, so it is for failures.
 #[derive(Debug)]
 pub struct RepeatedEvents<K> {
-    counted: Mutex<HashMap<K, Summary>>,
+    counted: Mutex<HashMap<K, Window>>,
     /// Notified when the first event of a kind was counted.
     begun: Notify,
 }
@@ -32,6 +33,13 @@ pub struct Summary {
     pub last: String,
 }
 
+/// The current window of a kind.
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    summary: Summary,
+}
+
 impl<K> Default for RepeatedEvents<K> {
     fn default() -> Self {
         Self { counted: Mutex::default(), begun: Notify::new() }
@@ -41,17 +49,22 @@ impl<K> Default for RepeatedEvents<K> {
 impl<K: Clone + Eq + Hash> RepeatedEvents<K> {
     /// Counts an event about `id`. Returns whether it is the first of its kind, which the caller logs.
     pub fn is_first(&self, kind: &K, id: &str) -> bool {
-        let mut counted = self.lock();
-        if let Some(summary) = counted.get_mut(kind) {
+        let (mut counted, now) = (self.lock(), Instant::now());
+        if let Some(window) = counted.get_mut(kind).filter(|window| now - window.began < 2 * WINDOW) {
+            let summary = &mut window.summary;
             summary.count += 1;
             summary.last.clear();
             summary.last.push_str(id);
             return false;
         }
         if counted.len() >= MOST {
+            // Windows that nothing has ended.
+            counted.retain(|_, window| now - window.began < 2 * WINDOW);
+        }
+        if counted.len() >= MOST {
             return false;
         }
-        counted.insert(kind.clone(), Summary::default());
+        counted.insert(kind.clone(), Window { began: now, summary: Summary::default() });
         self.begun.notify_one();
         true
     }
@@ -60,24 +73,28 @@ impl<K: Clone + Eq + Hash> RepeatedEvents<K> {
     /// were counted since the last call of `log` are forgotten with this value.
     pub async fn summarize(&self, mut log: impl FnMut(K, Summary)) {
         loop {
-            self.begun.notified().await;
             while !self.lock().is_empty() {
                 sleep(WINDOW).await;
                 for (kind, summary) in self.take() {
                     log(kind, summary);
                 }
             }
+            self.begun.notified().await;
         }
     }
 
     /// Takes the summaries, and forgets the kinds that did not repeat: their next event is a first one again.
     fn take(&self) -> Vec<(K, Summary)> {
-        let mut counted = self.lock();
-        counted.retain(|_, summary| summary.count > 0);
-        counted.iter_mut().map(|(kind, summary)| (kind.clone(), std::mem::take(summary))).collect()
+        let (mut counted, now) = (self.lock(), Instant::now());
+        counted.retain(|_, window| window.summary.count > 0);
+        let take = |(kind, window): (&K, &mut Window)| {
+            window.began = now;
+            (kind.clone(), std::mem::take(&mut window.summary))
+        };
+        counted.iter_mut().map(take).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Summary>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Window>> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,6 +133,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn without_summaries_an_event_is_logged_now_and_then() {
+        let events = RepeatedEvents::default();
+        assert!(events.is_first(&"a", ""));
+        advance(2 * WINDOW - Duration::from_millis(1)).await;
+        assert!(!events.is_first(&"a", ""));
+        advance(Duration::from_millis(1)).await;
+        assert!(events.is_first(&"a", ""));
+        assert!(!events.is_first(&"a", "1"));
+        assert_eq!(summaries(&events, 1).await, [("a", 1, "1".to_owned())], "those of the last window");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn summaries_end_with_the_events() {
         let events = Arc::new(RepeatedEvents::default());
         let summarized = events.clone();
@@ -131,10 +160,12 @@ mod tests {
         task.abort();
     }
 
-    #[test]
-    fn kinds_are_bounded() {
+    #[tokio::test(start_paused = true)]
+    async fn kinds_are_bounded() {
         let events = RepeatedEvents::default();
         let first = (0..2 * MOST).filter(|kind| events.is_first(kind, "")).count();
         assert_eq!((first, events.lock().len()), (MOST, MOST));
+        advance(2 * WINDOW).await;
+        assert!(events.is_first(&(2 * MOST), ""));
     }
 }

@@ -11,8 +11,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::log::FailureLog;
-
 /// How long it may take to delete a body.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -21,7 +19,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Background {
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
-    log: Arc<FailureLog>,
 }
 
 /// A request body that is stored as an object. Dropping it deletes the object, unless it was [kept](Self::keep).
@@ -34,8 +31,8 @@ pub(crate) struct StoredBody {
 }
 
 impl Background {
-    pub(crate) fn new(runtime: Handle, log: Arc<FailureLog>) -> Self {
-        Self { tasks: Mutex::default(), runtime, log }
+    pub(crate) fn new(runtime: Handle) -> Self {
+        Self { tasks: Mutex::default(), runtime }
     }
 
     /// Stores a body that is in memory. Cancel safe: the object is deleted if it is stored afterwards.
@@ -95,12 +92,12 @@ impl Drop for StoredBody {
         if !self.kept
             && let Some(background) = self.background.upgrade()
         {
-            let (bodies, object, log) = (self.bodies.clone(), self.object.clone(), background.log.clone());
+            let (bodies, object) = (self.bodies.clone(), self.object.clone());
             background.spawn(async move {
                 match timeout(LIMIT, bodies.delete(&object)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => log.body_not_deleted(&object, &error),
-                    Err(_) => log.body_not_deleted(&object, &"no response in time"),
+                    Ok(Err(error)) => bodies.undeleted().log(&object, &error),
+                    Err(_) => bodies.undeleted().log(&object, &"no response in time"),
                 }
             });
         }

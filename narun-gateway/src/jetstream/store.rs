@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::background::Background;
 use super::room::{BodyRoom, ReservedRoom};
-use crate::log::FailureLog;
 
 /// How long one round of declaring may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -66,12 +65,7 @@ enum Readiness {
 
 impl DurableStore {
     /// Declares nothing before [`need`](Self::need). Must be called within a tokio runtime.
-    pub(crate) fn new(
-        client: Client,
-        namespace: Namespace,
-        settings: StreamSettings,
-        log: Arc<FailureLog>,
-    ) -> Self {
+    pub(crate) fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
         let runtime = Handle::current();
         let state = StoreState {
             tasks: TaskStreams::new(client.clone(), namespace, settings),
@@ -84,7 +78,7 @@ impl DurableStore {
             bodies: OnceCell::new(),
             room: Arc::new(BodyRoom::new()),
         };
-        let background = Arc::new(Background::new(runtime.clone(), log));
+        let background = Arc::new(Background::new(runtime.clone()));
         Self { state: Arc::new(state), runtime, declaring: std::sync::OnceLock::new(), background }
     }
 
@@ -93,13 +87,20 @@ impl DurableStore {
     ///
     /// # Errors
     ///
-    /// Those that an operator must fix. After others, it is retried in the background.
-    pub(crate) async fn declare(&self, outcomes: bool) -> Result<(), DeclareError> {
+    /// Those that an operator must fix, and that JetStream cannot be reached within `limit`. After others, it is retried in
+    /// the background.
+    pub(crate) async fn declare(&self, outcomes: bool, limit: Duration) -> Result<(), DeclareError> {
         self.state.needs_outcomes.fetch_or(outcomes, Ordering::Relaxed);
-        if self.state.is_connected() {
+        let (began, mut backoff) = (Instant::now(), BACKOFF);
+        while self.state.is_connected() {
             match self.state.round().await {
+                // It is turned off, or starts at the same time as this program.
+                Err(DeclareError::NoJetStream { .. }) if began.elapsed() < limit => {
+                    sleep(backoff.advance()).await;
+                }
+                Err(error @ DeclareError::NoJetStream { .. }) => return Err(error),
                 Err(error) if !error.is_temporary() => return Err(error),
-                _ => {}
+                _ => break,
             }
         }
         self.need(outcomes);
@@ -268,7 +269,7 @@ impl StoreState {
 
     /// Keeps stream, buckets and secret.
     async fn keep(self: Arc<Self>) {
-        tokio::join!(self.keep_declared(), self.keep_secret());
+        tokio::join!(self.keep_declared(), self.keep_secret(), self.tasks.undeleted().summarize());
     }
 
     /// Declares until that succeeds, and again at each notification.

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use http::StatusCode;
-use narun_gateway::{Gateway, StreamSettings};
+use narun_gateway::{BuildError, Gateway, StreamSettings};
 use narun_support::{Cluster, Server};
 
 use crate::harness::{
@@ -84,14 +85,25 @@ async fn a_stream_of_another_name_is_503() {
 }
 
 #[tokio::test]
-async fn without_jetstream_the_response_is_503() {
+async fn without_jetstream_a_gateway_is_not_built() {
     let server = Server::start().expect("a nats-server");
     let client = async_nats::connect(server.url()).await.expect("a connection");
-    let gateway = durable_builder(client, &new_namespace())
-        .route(durable_route(&new_app()))
-        .build()
-        .await
-        .expect("a gateway, as JetStream may come back");
+    let builder = durable_builder(client, &new_namespace()).route(durable_route(&new_app()));
+    let built = builder.start_timeout(Duration::from_millis(1)).build().await;
+    let Err(BuildError::Durable(error)) = built else { panic!("{built:?}") };
+    assert!(error.to_string().contains("JetStream is not enabled"), "{error}");
+}
+
+#[tokio::test]
+async fn without_jetstream_the_response_is_503() {
+    let mut server = Server::start().expect("a nats-server");
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    server.kill().expect("it is killed");
+    eventually("a lost connection", async || client.connection_state() != State::Connected).await;
+    let builder = durable_builder(client.clone(), &new_namespace()).route(durable_route(&new_app()));
+    let gateway = builder.build().await.expect("a gateway, as NATS may come back");
+    server.restart().expect("it starts again");
+    eventually("a connection", async || client.connection_state() == State::Connected).await;
     assert_refused(&gateway).await;
 }
 

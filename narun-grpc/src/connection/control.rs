@@ -52,27 +52,27 @@ impl ControlKey {
         received: &mut Received,
         message: &'a str,
     ) -> Result<(&'a str, &'a str), Refused> {
-        let (signed, code) = message.rsplit_once(' ').ok_or(Refused::Forged)?;
-        let code = BASE64URL_NOPAD.decode(code.as_bytes()).map_err(|_| Refused::Forged)?;
+        let (signed, signature) = message.rsplit_once(' ').ok_or(Refused::Forged)?;
+        let code = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| Refused::Forged)?;
         self.0.clone().chain_update(signed).verify_slice(&code).map_err(|_| Refused::Forged)?;
         let mut parts = signed.split(' ');
         let (Some(replica), Some(subject), Some(time)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(Refused::Forged);
         };
         let time = time.parse().map_err(|_| Refused::Forged)?;
-        received.add(time, signed, now()).then_some((replica, subject)).ok_or(Refused::Repeated)
+        received.add(time, signature, now()).then_some((replica, subject)).ok_or(Refused::Repeated)
     }
 }
 
 impl Received {
-    /// Adds a message. Returns `false` if it is there, or not fresh.
-    fn add(&mut self, time: u64, message: &str, now: u64) -> bool {
+    /// Adds a message by its signature. Returns `false` if it is there, or not fresh.
+    fn add(&mut self, time: u64, signature: &str, now: u64) -> bool {
         let fresh = u64::try_from(FRESH.as_micros()).unwrap_or(u64::MAX);
         let oldest = now.saturating_sub(fresh);
         while self.0.first().is_some_and(|(time, _)| *time < oldest) || self.0.len() >= REMEMBERED {
             self.0.pop_first();
         }
-        (oldest..=now.saturating_add(fresh)).contains(&time) && self.0.insert((time, message.to_owned()))
+        (oldest..=now.saturating_add(fresh)).contains(&time) && self.0.insert((time, signature.to_owned()))
     }
 }
 

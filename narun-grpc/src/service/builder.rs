@@ -38,9 +38,9 @@ impl NatsService {
     ///
     /// Do not make the client's `subscription_capacity` smaller than its default: messages that do not fit are lost
     /// silently.
-    pub const fn builder(client: Client) -> NatsServiceBuilder<()> {
+    pub fn builder(client: impl Into<Client>) -> NatsServiceBuilder<()> {
         NatsServiceBuilder {
-            client,
+            client: client.into(),
             authenticator: (),
             options: Options {
                 domain: None,

@@ -91,6 +91,18 @@ async fn direct_requests_are_served_while_jetstream_is_unavailable() {
 }
 
 #[tokio::test]
+async fn without_jetstream_a_consumer_says_so_and_ends() {
+    let server = Server::start().expect("a nats-server");
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let served = serve(client, "app", Handler::default()).stream("TASK");
+    let served = soon("an end", served.start_timeout(Duration::from_millis(1)).into_future()).await;
+    assert!(
+        matches!(&served, Err(ServeError::Stream(text)) if text.contains("JetStream is not enabled")),
+        "{served:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_message_that_stops_the_client_ends_the_consumer() {
     let world = World::new().await;
     let consumer = start(world.serve(Handler::default()).await).await;

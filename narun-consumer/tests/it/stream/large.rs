@@ -66,7 +66,8 @@ struct Streaming {
 impl Streaming {
     async fn before(manual: &ManualGateway) -> Self {
         let opened =
-            narun_nats::open(connect().await, ReplyPolicy::default(), Limits::default(), |_| {}).await;
+            narun_nats::open(&connect().await.into(), ReplyPolicy::default(), Limits::default(), |_| {})
+                .await;
         let (endpoint, reader) = opened.expect("a subscription");
         tokio::spawn(reader.run());
         Self { endpoint, app: manual.app().to_owned() }

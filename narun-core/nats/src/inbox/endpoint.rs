@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use bytes::Bytes;
+use futures::FutureExt;
 use narun_core::exchange::ConnectionChange;
 use narun_core::frame::{Frame, Reset, ResetCode, encode_probe};
 use narun_core::{Limits, Time};
@@ -241,6 +242,26 @@ impl Endpoint {
                 return Err(Denied::new(Permission::Subscribe, self.subject()));
             }
         }
+    }
+
+    /// Returns whether the server says that nothing subscribes to this subject: not even this client, which has subscribed
+    /// to it before, so that the server must have denied that.
+    ///
+    /// It publishes a PROBE there. Returns false if the server does not respond to it within `limit`: another client has
+    /// received it, the user may not publish there, or the connection was lost. Cancel safe.
+    pub async fn is_absent(&self, subject: Subject, limit: Duration) -> bool {
+        let mut own = self.register();
+        let reply = Some(own.reply(0).into());
+        let probe = OutgoingMessage { to: subject, reply, headers: None, payload: encode_probe() };
+        if self.link.try_publish(&probe).is_err() {
+            return false;
+        }
+        // The server responds to it before this comes back.
+        if !matches!(tokio::time::timeout(limit, self.round_trip()).await, Ok(Ok(()))) {
+            return false;
+        }
+        let mut next = || poll_fn(|cx| own.mailbox().poll_take(cx)).now_or_never();
+        std::iter::from_fn(&mut next).any(|mail| matches!(mail, Mail::NoResponders { .. }))
     }
 
     /// Publishes a message that has no reply, or drops it if the client's queue is full.

@@ -100,8 +100,9 @@ impl<R: Requester> Api<R> {
             null if null == b"null" => Bytes::new(),
             payload => payload.into(),
         };
-        let reply = timeout(self.limit, self.requester.send(self.subject(operation), payload)).await;
-        let reply = reply.map_err(|_| ApiError::TimedOut(self.limit))??;
+        let limit = self.limit;
+        let reply = timeout(limit, self.requester.send(self.subject(operation), payload)).await;
+        let reply = reply.map_err(|_| ApiError::NoResponse { subject: self.subject(operation), limit })??;
         match serde_json::from_slice(&reply.payload) {
             Ok(Response::Ok(response)) => Ok(response),
             Ok(Response::Err { error }) => Err(ApiError::Server(error)),

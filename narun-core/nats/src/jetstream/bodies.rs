@@ -1,7 +1,9 @@
 mod reader;
 mod sweep;
+mod undeleted;
 mod upload;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -15,6 +17,7 @@ use super::api::{Api, ApiError};
 use super::objects::{self, name_token};
 
 pub use reader::{BodyChunk, BodyReader};
+pub use undeleted::UndeletedBodies;
 pub use upload::BodyUpload;
 
 /// The bucket of bodies: request bodies that do not fit in a message, as objects of a NATS object store.
@@ -23,6 +26,7 @@ pub struct BodyStore {
     api: Api<Context>,
     bucket: String,
     stream: String,
+    undeleted: Arc<UndeletedBodies>,
 }
 
 /// How many bytes the bucket of bodies can take. Both are `u64::MAX` if it has no limit.
@@ -61,8 +65,8 @@ const OVERHEAD: u64 = 2 * 1024;
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 impl BodyStore {
-    pub(super) fn new(api: Api<Context>, bucket: String) -> Self {
-        Self { api, stream: objects::stream_name(&bucket), bucket }
+    pub(super) fn new(api: Api<Context>, bucket: String, undeleted: Arc<UndeletedBodies>) -> Self {
+        Self { api, stream: objects::stream_name(&bucket), bucket, undeleted }
     }
 
     /// How many bytes the bucket can take.
@@ -130,6 +134,11 @@ impl BodyStore {
             return Ok(());
         }
         Ok(self.purge(&name_token(&object.name)).await?)
+    }
+
+    /// The log of bodies that could not be deleted.
+    pub fn undeleted(&self) -> &UndeletedBodies {
+        &self.undeleted
     }
 
     /// The name of the bucket. References to other buckets are not followed.

@@ -60,6 +60,12 @@ pub enum DeclareError {
         /// Such as "stream TASK".
         what: String,
     },
+    /// JetStream is turned off, or no server that runs it can be reached: a retry may succeed once it can.
+    #[error("{what} cannot be reached: {}", ApiError::NoResponders)]
+    NoJetStream {
+        /// Such as "stream TASK".
+        what: String,
+    },
     /// There was no response or no connection: a retry may succeed.
     #[error("{what} cannot be reached: {why}")]
     Unavailable {
@@ -81,13 +87,16 @@ impl Warnings {
 impl DeclareError {
     /// Whether a retry may succeed without a change by an operator.
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::NoLeader { .. })
+        matches!(self, Self::Unavailable { .. } | Self::NoLeader { .. } | Self::NoJetStream { .. })
     }
 
     fn from_api(what: &str, error: &ApiError) -> Self {
         let (what, why) = (what.to_owned(), error.to_string());
         if error.is_leaderless() {
             return Self::NoLeader { what };
+        }
+        if matches!(error, ApiError::NoResponders) {
+            return Self::NoJetStream { what };
         }
         if error.is_temporary() { Self::Unavailable { what, why } } else { Self::Refused { what, why } }
     }

@@ -7,7 +7,7 @@
 //!
 //! | what | pauses | until |
 //! |---|---|---|
-//! | gateway, consumer: streams and consumers are declared | 100 or 50 ms to 5 s | it succeeds |
+//! | gateway, consumer: streams and consumers are declared | 100 or 50 ms to 5 s | it succeeds; at the start, 10 s have passed (`start_timeout`) |
 //! | consumer: an outcome is stored, a body read | 50 ms to 2 s | 30 s have passed |
 //! | consumer: an outcome is stored after the ack, because there was no room before | 20 ms to 1 s | 5 s have passed |
 //! | gRPC: a watch, a pull or a download goes on after a failure | 500 ms | the caller leaves, or 30 s for a download |

@@ -7,7 +7,7 @@ use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 
 use super::api::{self, Api, ApiError};
-use super::bodies::{self, BodyStore, BodyStoreError};
+use super::bodies::{self, BodyStore, BodyStoreError, UndeletedBodies};
 use super::declare::{DeclareError, Warnings, declare_consumer, declare_stream};
 use super::outcomes::{self, OutcomeStore};
 use super::settings::{Storage, StreamSettings};
@@ -21,12 +21,14 @@ pub struct TaskStreams {
     namespace: Namespace,
     settings: StreamSettings,
     warnings: Arc<Warnings>,
+    undeleted: Arc<UndeletedBodies>,
 }
 
 impl TaskStreams {
     /// For this namespace, through this client. Sends nothing. Must be called within a tokio runtime.
     pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        Self { api: api(client, &settings, api::LIMIT), namespace, settings, warnings: Arc::default() }
+        let api = api(client, &settings, api::LIMIT);
+        Self { api, namespace, settings, warnings: Arc::default(), undeleted: Arc::default() }
     }
 
     /// The namespace.
@@ -42,6 +44,19 @@ impl TaskStreams {
     /// The full subject of an operation of JetStream's API, such as `CONSUMER.MSG.NEXT.<stream>.<consumer>`.
     pub fn api_subject(&self, operation: &str) -> String {
         self.api.subject(operation)
+    }
+
+    /// Returns whether this is the subject of a request to JetStream's API about the stream of durable requests or that of
+    /// dead letters.
+    pub fn is_api_subject(&self, subject: &str) -> bool {
+        let Some(operation) = subject.strip_prefix(&self.api_subject("")) else { return false };
+        let (tasks, dead) = (self.namespace.task_stream(), self.namespace.dead_stream());
+        operation.split('.').any(|token| token == tasks || token == dead)
+    }
+
+    /// The log of bodies that could not be deleted, which all [`bodies`](Self::bodies) share.
+    pub fn undeleted(&self) -> &UndeletedBodies {
+        &self.undeleted
     }
 
     /// How long the server recognises a request that is published twice, at least.
@@ -145,7 +160,7 @@ impl TaskStreams {
     fn body_store(&self) -> BodyStore {
         // Many bodies that are stored at once wait for one disk.
         let api = api(self.context().client(), &self.settings, bodies::LIMIT);
-        BodyStore::new(api, self.namespace.bodies_bucket())
+        BodyStore::new(api, self.namespace.bodies_bucket(), self.undeleted.clone())
     }
 
     /// Deletes bodies that no request refers to, as they were left behind by processes that died. `age` is how long a body

@@ -12,7 +12,8 @@ const MANY: usize = 1000;
 #[tokio::test]
 async fn a_task_may_publish_more_in_one_poll_than_its_budget_has() {
     let client = connect().await;
-    let opened = narun_nats::open(client.clone(), ReplyPolicy::default(), Limits::default(), |_| {}).await;
+    let opened =
+        narun_nats::open(&client.clone().into(), ReplyPolicy::default(), Limits::default(), |_| {}).await;
     let (endpoint, reader) = opened.expect("an inbox");
     let reader = tokio::spawn(reader.run());
     let to = Subject::from_static("publishing.many");

@@ -29,12 +29,15 @@ use crate::state::GatewayState;
 /// A future of a durable request whose body was received. Boxed, because it would make those of direct requests larger.
 pub(crate) struct DurableReceiving(Pin<Box<dyn Future<Output = Result<DurableInput, Failure>> + Send>>);
 
+/// The bucket, with room for what was received of a body.
+type Admitted = Box<(BodyStore, Admission)>;
+
 /// How far a body was received in memory.
 enum Collected {
     /// All of it.
     Whole(Option<HeaderMap>),
     /// Up to these bytes, which do not fit. The bucket has room for all that was received.
-    Until(Bytes, (BodyStore, Admission)),
+    Until(Bytes, Admitted),
 }
 
 /// The bucket to which a body goes that is not held in memory.
@@ -60,13 +63,13 @@ impl Bucket<'_> {
     }
 
     /// The bucket, with room for what has arrived. Cancel safe.
-    async fn admit(&self, arrived: usize, waited: Duration) -> Result<(BodyStore, Admission), Failure> {
+    async fn admit(&self, arrived: usize, waited: Duration) -> Result<Admitted, Failure> {
         self.within(async {
             let (bodies, room) = self.state.store().room().await?;
             let mut admission = Admission::new(room, self.declared, self.limit as u64);
             let admitted = admission.arrived(arrived as u64, waited).await;
             admitted.map_err(|error| storing_failed(&error))?;
-            Ok((bodies, admission))
+            Ok(Box::new((bodies, admission)))
         })
         .await
     }
@@ -178,7 +181,8 @@ where
     let data = collected.take();
     let (body, trailers) = match end {
         Collected::Whole(trailers) => (DurableBody::Inline { data, held }, trailers),
-        Collected::Until(next, (bodies, admission)) => {
+        Collected::Until(next, admitted) => {
+            let (bodies, admission) = *admitted;
             let patience = bucket.patience;
             let upload = Upload { id, first: data, next, body, pace, held, admission, limit, patience };
             let stored = upload.run(state.store().background(), bodies).await;

@@ -21,9 +21,20 @@ pub enum ApiError {
     /// The request cannot be encoded.
     #[error("the request cannot be encoded: {0}")]
     Encode(String),
-    /// There was no response within this limit.
+    /// A message was not stored within this limit.
     #[error("no response within {0:?}")]
     TimedOut(Duration),
+    /// There was no response to a request.
+    #[error(
+        "no response to `{subject}` within {limit:?}: JetStream has no leader or is slow, or the NATS user lacks the \
+         permission to publish to this subject"
+    )]
+    NoResponse {
+        /// The subject of the request.
+        subject: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// Nothing subscribes to the API: JetStream is turned off, or the server has no contact with one that runs it.
     #[error("JetStream is not enabled, or no server that runs it can be reached")]
     NoResponders,
@@ -55,6 +66,7 @@ impl ApiError {
             }
             Self::TooLarge | Self::InvalidSubject | Self::Encode(_) => false,
             Self::TimedOut(_)
+            | Self::NoResponse { .. }
             | Self::NoResponders
             | Self::NoLeader
             | Self::Disconnected

@@ -6,7 +6,6 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
 use narun_core::frame::ObjectRef;
-use tracing::warn;
 
 use super::{BodyStore, BodyStoreError, LIMIT, SMALLEST_CHUNK};
 use crate::jetstream::api::{Api, ApiError};
@@ -112,8 +111,7 @@ impl BodyUpload {
         let token = name_token(&self.name);
         let purge = || self.store.purge(&token);
         if let Err(error) = retry(BACKOFF, Some(PERSISTENCE), ApiError::is_temporary, purge).await {
-            let (bucket, name) = (&self.store.bucket, &self.name);
-            warn!(%bucket, %name, %error, "a part of a body could not be deleted");
+            self.store.undeleted.log_name(&self.store.bucket, &self.name, &error);
         }
     }
 }
