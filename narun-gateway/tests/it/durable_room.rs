@@ -16,7 +16,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::durable_bodies::{MIB, open_upload, piece};
-use crate::harness::{HttpResponse, SERVER, connect, eventually, new_app, new_namespace, send, spawn};
+use crate::harness::{
+    HttpResponse, SERVER, connect, eventually, new_app, new_namespace, send, settle, soon, spawn,
+};
 use crate::proxy::Proxy;
 use crate::worker::{Worker, durable_builder, durable_pair_with, durable_route};
 
@@ -176,11 +178,11 @@ async fn a_client_that_leaves_while_the_bucket_is_asked_holds_no_room() {
     is_done(&gateway, &mut worker, None).await;
     let asked = format!("$JS.API.STREAM.INFO.OBJ_{}", namespace.bodies_bucket());
     let mut asked = observer.subscribe(asked).await.expect("a subscription");
-    observer.flush().await.expect("flushed");
+    settle(&observer).await;
     proxy.hold();
     let client = begin(&gateway, None);
     client.send(2 * MIB);
-    asked.next().await.expect("a request");
+    soon("a request", asked.next()).await.expect("a request");
     client.response.abort();
     drop(client);
     proxy.release();
