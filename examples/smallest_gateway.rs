@@ -9,7 +9,7 @@ use narun_gateway::{Gateway, NatsAccess, Route};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> anyhow::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let nats = NatsAccess::from_env()?.connect(&variable("NATS_URL", "127.0.0.1:4222")).await?;

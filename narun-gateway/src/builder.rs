@@ -168,7 +168,7 @@ impl GatewayBuilder {
     }
 
     /// The bytes of durable requests' bodies that this gateway may have in memory, at least 1 MiB. Default 24 MiB. Bodies that are
-    /// [read on](Self::linger) take 8 KiB each of it.
+    /// [read on](Self::linger) take 8 KiB each of it, as long as half of it is left.
     ///
     /// A body that fits a message is in memory until the stream has its request, and of a longer one at most 1 MiB. Near the
     /// limit, bodies are stored as objects in smaller parts, and wait for each other. One that waits for longer than the
@@ -178,11 +178,12 @@ impl GatewayBuilder {
         self
     }
 
-    /// The least average rate at which a client must send a request's body, in bytes per second, after the first 30 s. 0 means
-    /// none. Default 1024. A slower client gets 408. Pauses are limited by [`Route::timeout`].
+    /// The least average rate at which a client must send a body that the gateway collects, in bytes per second, after the first
+    /// 30 s. 0 means none. Default 1024. A slower client gets 408.
     ///
-    /// Only the time counts in which the gateway waits for the client, not that of a handler that reads slowly. It does not
-    /// apply to gRPC, nor to a direct request whose response has begun: both sides send at their own pace then.
+    /// The gateway collects the bodies of durable requests, and of direct requests that state a length with which they fit one
+    /// message of 64 KiB. Other bodies are streamed, at any rate. Pauses of all bodies are limited by [`Route::timeout`]. The
+    /// rate does not apply to gRPC.
     pub const fn body_rate(mut self, bytes_per_second: u64) -> Self {
         self.settings.body_rate = bytes_per_second;
         self

@@ -103,7 +103,7 @@ use crate::{Cidr, FieldCallerHook, ForwardedPolicy, Route};
 /// | `window_bytes` | how much of a response is buffered, see [`GatewayBuilder::window`](crate::GatewayBuilder::window) | 1,048,576 (1 MiB) |
 /// | `budget_bytes` | the same of all responses, see [`GatewayBuilder::budget`](crate::GatewayBuilder::budget) | 50,331,648 (48 MiB) |
 /// | `body_budget_bytes` | the most bytes of durable requests' bodies in memory, see [`GatewayBuilder::body_budget`](crate::GatewayBuilder::body_budget) | 25,165,824 (24 MiB) |
-/// | `body_bytes_per_second` | how fast a client must send a body, 0 for any rate, see [`GatewayBuilder::body_rate`](crate::GatewayBuilder::body_rate) | 1024 |
+/// | `body_bytes_per_second` | how fast a client must send a body that is collected, 0 for any rate, see [`GatewayBuilder::body_rate`](crate::GatewayBuilder::body_rate) | 1024 |
 /// | `body_timeout_seconds` | how long it may take for the body of a durable request, see [`GatewayBuilder::body_timeout`](crate::GatewayBuilder::body_timeout): a number over 0, at most 86,400 | 3600 |
 /// | `reconnect_grace_seconds` | how long a consumer may take to connect again, see [`GatewayBuilder::reconnect_grace`](crate::GatewayBuilder::reconnect_grace), likewise | 5 |
 /// | `linger_seconds` | how long the rest of a body is read after an early response, see [`Linger::time`](crate::Linger::time), likewise | 30 |

@@ -70,7 +70,7 @@ impl Linger {
         self
     }
 
-    /// The most bodies to read at the same time, as far as the budget has room; further ones are not read. Default 1024.
+    /// The most bodies to read at the same time, as long as half of the budget is left; further ones are not read. Default 1024.
     pub const fn bodies(mut self, bodies: usize) -> Self {
         self.bodies = bodies;
         self
@@ -105,7 +105,9 @@ impl Lingering {
         B: http_body::Body + Send + 'static,
     {
         let mut held = self.budget.hold();
-        let place = self.places.clone().try_acquire_owned().ok().filter(|_| held.try_grow(BUFFER));
+        let place = self.places.clone().try_acquire_owned().ok();
+        // The other half of the budget is for bodies that are wanted.
+        let place = place.filter(|_| held.try_grow(BUFFER) && !held.is_short());
         let Some(place) = place else {
             return tracing::debug!("too many bodies are read after an early response");
         };

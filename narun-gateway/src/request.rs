@@ -157,7 +157,7 @@ where
     ) -> Self {
         let total = route.total_timeout(&parts.headers).unwrap_or(Duration::MAX);
         let max_pause = route.timeout().min(total);
-        let pace = (max_pause, state.least_rate());
+        let pace = (max_pause, state.least_rate(&parts.headers));
         Self::Collecting(Collecting::new(id, parts, body, limit, state.endpoint(), pace))
     }
 }

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use http::HeaderName;
-use narun_core::Namespace;
+use http::{HeaderMap, HeaderName};
 use narun_core::exchange::Budget;
+use narun_core::{FailureContext, Namespace};
+use narun_nats::body::LeastRate;
 use narun_nats::jetstream::StreamSettings;
 
 use crate::failure::{DefaultFailureHook, FailureHook};
@@ -31,6 +32,17 @@ pub(crate) struct Settings {
     pub(crate) linger: Linger,
 }
 
+impl Settings {
+    /// The least rate at which the client of a request with these fields must send a body that is collected.
+    pub(crate) fn least_rate(&self, fields: &HeaderMap) -> LeastRate {
+        // A gRPC client may be as slow as its application.
+        match FailureContext::is_grpc(fields) {
+            true => LeastRate::NONE,
+            false => LeastRate::new(self.body_rate),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -52,5 +64,21 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(60 * 60),
             linger: Linger::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+
+    #[test]
+    fn grpc_has_no_least_rate() {
+        let (settings, mut fields) = (Settings::default(), HeaderMap::new());
+        assert_eq!(settings.least_rate(&fields), LeastRate::new(1024));
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+        assert_eq!(settings.least_rate(&fields), LeastRate::NONE);
     }
 }

@@ -238,14 +238,14 @@ impl GatewayState {
         let total = route.total_timeout(fields).unwrap_or(MAX_TIMEOUT);
         PaceLimits {
             max_pause: route.timeout().min(total),
-            least_rate: self.least_rate(),
+            least_rate: self.least_rate(fields),
             total: self.settings.body_timeout,
         }
     }
 
-    /// The least rate at which clients must send bodies.
-    pub(crate) const fn least_rate(&self) -> LeastRate {
-        LeastRate::new(self.settings.body_rate)
+    /// The least rate at which the client of a request with these fields must send a body that is collected.
+    pub(crate) fn least_rate(&self, fields: &HeaderMap) -> LeastRate {
+        self.settings.least_rate(fields)
     }
 
     /// The flow control of streamed bodies.

@@ -1,5 +1,6 @@
 //! Responses to clients that send all of their request before they read, as most clients do.
 
+use super::http2_frames;
 use super::raw::{Connection, Received};
 use super::report::Report;
 use super::site::Site;
@@ -31,6 +32,18 @@ pub(super) async fn send(site: &Site, report: &mut Report) {
             let how = if chunked { "in chunks" } else { "with a length" };
             report.status(format!("early: {name} to 8 MiB {how}, {TIMES} times"), status, &received);
         }
+    }
+    // Without the fields of HTTP/1.
+    for (name, path, status) in [
+        ("404", "/nothing", "404"),
+        ("405", "/get/x", "405"),
+        ("413 of a long body", "/small/x", "413"),
+        ("503", "/nobody/x", "503"),
+        ("401 of the app", "/show/401", "401"),
+    ] {
+        let expected = format!("{status}, then RST_STREAM(0)");
+        let got = http2_frames::early(site.gateway(), path).await;
+        report.line(format!("early: {name} over HTTP/2"), &expected, &got, got == expected);
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) async fn send(site: &Site, report: &mut Report) {
         });
     }
     interim(site, report).await;
+    let hints = first_status(site, "GET /show/103 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    report.line("framing: a 103 as the handler's response", 502, format!("{hints:?}"), hints == Ok(502));
     let gone = half_close(site).await;
     report.line(
         "framing: a client that closes its side",
@@ -120,15 +122,17 @@ async fn interim(site: &Site, report: &mut Report) {
     let good = statuses == Ok((100, 200));
     report.line("framing: Expect, to a handler that reads", "100, then 200", format!("{statuses:?}"), good);
     for (path, status) in [("/nothing", 404), ("/nobody/x", 503), ("/small/401", 401)] {
-        let first = async {
-            let mut connection = Connection::open(site.gateway()).await?;
-            connection.send(head(path).as_bytes()).await?;
-            connection.interim().await
-        };
-        let first = first.await;
+        let first = first_status(site, &head(path)).await;
         let good = first == Ok(status);
         report.line(format!("framing: Expect, to {path}"), status, format!("{first:?}"), good);
     }
+}
+
+/// The status of what comes first, which may be an interim response.
+async fn first_status(site: &Site, request: &str) -> Result<u16, String> {
+    let mut connection = Connection::open(site.gateway()).await?;
+    connection.send(request.as_bytes()).await?;
+    connection.interim().await
 }
 
 /// How many bytes a client gets whose handler takes long, if it closes its sending side. hyper takes it for gone, as nginx

@@ -10,6 +10,7 @@ use super::site::Site;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// The types of frames.
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -117,7 +118,7 @@ pub(super) async fn max_streams(to: SocketAddr) -> Result<Option<u32>, String> {
     let mut connection = Connection::open(to).await?;
     connection.send(PREFACE).await?;
     loop {
-        let (kind, _, payload) = next(&mut connection).await?;
+        let (kind, _, _, payload) = next(&mut connection).await?;
         if kind == SETTINGS {
             let settings = payload.chunks_exact(6);
             let mut values = settings.map(|part| (u16::from_be_bytes([part[0], part[1]]), &part[2..]));
@@ -125,6 +126,36 @@ pub(super) async fn max_streams(to: SocketAddr) -> Result<Option<u32>, String> {
             return Ok(found.and_then(|(_, value)| Some(u32::from_be_bytes(value.try_into().ok()?))));
         }
     }
+}
+
+/// Sends the head of a request and a part of its body, and never the end. Returns the status, and the code with which the
+/// server ends the stream after the whole response (RFC 9113, 8.1).
+pub(super) async fn early(to: SocketAddr, path: &str) -> String {
+    let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)];
+    let head = frame(HEADERS, END_HEADERS, 1, &block(&fields));
+    let part = frame(DATA, 0, 1, &[b'x'; 10_000]);
+    let received = async {
+        let mut connection = Connection::open(to).await?;
+        connection.send(&[PREFACE, &head, &part].concat()).await?;
+        let (mut status, mut whole) = ("no response", false);
+        loop {
+            let (kind, flags, stream, payload) = next(&mut connection).await?;
+            match kind {
+                HEADERS if stream == 1 => status = self::status(&payload),
+                RST_STREAM if stream == 1 && whole => {
+                    return Ok(format!(
+                        "{status}, then RST_STREAM({})",
+                        payload.last().copied().unwrap_or(0)
+                    ));
+                }
+                RST_STREAM if stream == 1 => return Ok(format!("{status}, reset within it")),
+                GOAWAY => return Ok(format!("{status}, then closed")),
+                _ => {}
+            }
+            whole |= stream == 1 && matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+        }
+    };
+    received.await.unwrap_or_else(|error: String| error)
 }
 
 /// Sends frames over a connection of their own, and waits for the response on stream 1: its status, `reset`, or `closed` if
@@ -136,8 +167,8 @@ async fn exchange(to: SocketAddr, frames: &[u8]) -> String {
         let _ = connection.send(&[PREFACE, frames].concat()).await;
         loop {
             match next(&mut connection).await? {
-                (HEADERS, 1, block) => return Ok::<_, String>(status(&block).to_owned()),
-                (RST_STREAM, 1, _) => return Ok("reset".to_owned()),
+                (HEADERS, _, 1, block) => return Ok::<_, String>(status(&block).to_owned()),
+                (RST_STREAM, _, 1, _) => return Ok("reset".to_owned()),
                 (GOAWAY, ..) => return Ok("closed".to_owned()),
                 _ => {}
             }
@@ -150,13 +181,18 @@ async fn exchange(to: SocketAddr, frames: &[u8]) -> String {
     }
 }
 
-/// The status at the beginning of a response's fields, of those that HPACK has a number for (RFC 7541, A).
+/// The status at the beginning of a response's fields, of those that HPACK has a number for (RFC 7541, A), and of a few that
+/// are written out in its Huffman code.
 fn status(block: &[u8]) -> &'static str {
-    match block.first() {
-        Some(0x88) => "200",
-        Some(0x8c) => "400",
-        Some(0x8d) => "404",
-        Some(0x8e) => "500",
+    match block {
+        [0x88, ..] => "200",
+        [0x8c, ..] => "400",
+        [0x8d, ..] => "404",
+        [0x8e, ..] => "500",
+        [0x48, 0x82, 0x68, 0x01, ..] => "401",
+        [0x48, 0x83, 0x68, 0x0d, 0xff, ..] => "405",
+        [0x48, 0x83, 0x68, 0x2c, 0xff, ..] => "413",
+        [0x48, 0x83, 0x6c, 0x0c, 0xff, ..] => "503",
         _ => "another status",
     }
 }
@@ -179,10 +215,10 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// The next frame: type, stream and payload.
-async fn next(connection: &mut Connection) -> Result<(u8, u32, Vec<u8>), String> {
+/// The next frame: type, flags, stream and payload.
+async fn next(connection: &mut Connection) -> Result<(u8, u8, u32, Vec<u8>), String> {
     let head = connection.bytes(9).await?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
     let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-    Ok((head[3], stream, connection.bytes(length as usize).await?))
+    Ok((head[3], head[4], stream, connection.bytes(length as usize).await?))
 }

@@ -80,6 +80,14 @@ async fn status_resource(site: &Site, report: &mut Report, name: &str, accepted:
     );
     let other = request_as(site, &path, "Bearer other").await;
     report.status(format!("keys: the outcome {name}, for another caller"), 404, &other);
+    for (status, received) in [("200", &mine), ("404", &other)] {
+        report.holds(
+            format!("keys: X-Request-Id of the outcome {name}, a {status}"),
+            "it is there",
+            received,
+            |response| response.field("x-request-id").is_some_and(|id| !id.is_empty()),
+        );
+    }
     report.status(
         format!("keys: the outcome {name}, for an anonymous caller"),
         404,

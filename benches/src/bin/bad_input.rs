@@ -15,8 +15,8 @@
 //! |---|---|---|
 //! | `host` | `Host` fields, authorities, targets | RFC 9110, 7.2; RFC 9112, 3.2; RFC 9113, 8.3.1 |
 //! | `fields` | fields named by `Connection`, forged addresses and ids, cookies in parts | RFC 9110, 7.6.1; RFC 7239; RFC 9113, 8.2.3 |
-//! | `framing` | lengths, transfer codings, upgrades, control characters | RFC 9112, 6 and 7; RFC 9110, 7.8 |
-//! | `early` | a body that the client sends before it reads the response | RFC 9112, 9.3 |
+//! | `framing` | lengths, transfer codings, upgrades, control characters, interim responses | RFC 9112, 6 and 7; RFC 9110, 7.8 and 15.2 |
+//! | `early` | a body that the client sends before it reads the response, or never ends | RFC 9112, 9.3; RFC 9113, 8.1 |
 //! | `pauses` | bodies that stop, handlers that are late | RFC 9110, 15.5.9 and 15.6.5 |
 //! | `keys` | guessed idempotency keys and status resources | narun-gateway's documentation |
 //! | `uploads` | large bodies of durable requests, from clients that lie, pause or leave | narun-gateway's documentation |
@@ -25,7 +25,7 @@
 //! | `http2` | malformed fields, resets and heads without an end, as bytes | RFC 9113, 8 |
 //! | `edge` | a proxy that is trusted, connections over the limits of the server | RFC 7239; the documentation of `Config` |
 //! | `layers` | fields that an authentication sets, requests that no route matches | narun-gateway's documentation |
-//! | `config` | routes that can never match, wrong credentials | the documentation of `Config` |
+//! | `config` | routes that can never match, variables, wrong credentials, permissions that are missing | the documentation of `Config` |
 //!
 //! One line per input is printed: a verdict, the input's name, what is expected, and the response. The exit code is 1 if a
 //! verdict is BAD.

@@ -42,6 +42,7 @@ pub(super) async fn serve(setup: ShowSetup) -> Result<(), Error> {
 async fn show(request: Request<Body>, run: u64) -> Result<Response<Full<Bytes>>, Error> {
     let (parts, body) = request.into_parts();
     let status = match parts.uri.path().rsplit('/').next() {
+        Some("103") => StatusCode::EARLY_HINTS,
         Some("205") => StatusCode::RESET_CONTENT,
         // Without its body being read.
         Some("401") => return Ok(response(StatusCode::UNAUTHORIZED, "who are you?".to_owned())),

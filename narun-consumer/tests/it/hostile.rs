@@ -76,8 +76,8 @@ async fn frames_other_than_requests_are_refused() {
         size: 1,
         digest: [0; 32],
     }));
-    let probe = narun_core::frame::encode_probe();
-    for payload in [probe, encode(&elsewhere, get("/")).await] {
+    let credit = narun_core::frame::Credit::default().encode();
+    for payload in [credit, encode(&elsewhere, get("/")).await] {
         let (frame, _) = manual.send_raw(payload).await.frame().await;
         let Frame::Refused(refused) = frame else { panic!("{frame:?}") };
         assert_eq!(refused.reason, Refusal::BadFrame);

@@ -62,6 +62,8 @@ pub struct Callee<A> {
     unheard_since: Option<Time>,
     /// Whether the last WORKING met "no responders".
     unheard: bool,
+    /// Whether a DATA or the RESPONSE may have met "no responders" since CREDIT was last sent with a PROBE.
+    doubtful: bool,
     bounces: Bounces,
     /// Whether the own connection is lost now. Nothing is published meanwhile.
     away: bool,
@@ -138,6 +140,7 @@ impl<A: Clone + PartialEq> Callee<A> {
             own_max_payload: max_payload,
             unheard_since: None,
             unheard: false,
+            doubtful: false,
             bounces: Bounces::default(),
             away: false,
             returning_until: None,
@@ -231,7 +234,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         if until <= now && !self.away {
             return self.cancelled(Cancelled::Gone);
         }
-        self.unheard = true;
+        (self.unheard, self.doubtful) = (true, true);
         self.working_at = now + self.config.working_after;
     }
 
@@ -288,12 +291,13 @@ impl<A: Clone + PartialEq> Callee<A> {
         }
         let pause = if is_unheard { self.config.working_after } else { self.config.working_every };
         self.working_at = if self.has_responded() && !is_unheard { Time::MAX } else { now + pause };
-        self.call(is_unheard);
+        self.call(self.doubtful);
     }
 
     /// Shows the gateway that this side is there: with WORKING, or with a PROBE after the response. If `is_doubtful`, the
     /// gateway may have missed frames: the response is sent again, and CREDIT states how many DATA were sent.
     fn call(&mut self, is_doubtful: bool) {
+        self.doubtful = false;
         let mut frames = Vec::new();
         let bodies = self.bodies.as_deref();
         let has_responded = self.has_responded();

@@ -6,6 +6,7 @@ mod streaming;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,6 +21,9 @@ pub use config::CallerConfig;
 
 /// How many attempts follow the first one while consumers are returning, at most: ten in one grace.
 const MOST_ATTEMPTS: usize = 32;
+
+/// The longest pause between two PROBEs to a consumer that no frame reaches.
+const ABSENT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The gateway's side of an exchange.
 ///
@@ -49,6 +53,8 @@ pub struct Caller<A> {
     /// Since when frames to the consumer meet "no responders", and none of its frames has arrived. No part of a body is sent
     /// meanwhile.
     unheard_since: Option<Time>,
+    /// Whether a DATA may have met "no responders" since CREDIT was last sent with a PROBE.
+    doubtful: bool,
     watch: Watch,
     /// How many attempts `poll_transmit` has returned.
     published: u8,
@@ -111,6 +117,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             away: false,
             returning_until: None,
             unheard_since: None,
+            doubtful: false,
             watch,
             published: 0,
             outbox: VecDeque::new(),
@@ -193,27 +200,32 @@ impl<A: Clone + PartialEq> Caller<A> {
     ///
     /// That means nothing while the connection is lost, and for [`CallerConfig::grace`] after it was restored: the frame is
     /// sent again. A consumer that was there may be absent as long, from the first frame that it missed, because its own
-    /// connection may be lost. The exchange fails at once if a part of a body is certainly lost. If that is not certain, the
-    /// consumer notices it by the CREDIT that is sent with a PROBE.
+    /// connection may be lost; not if another consumer has the request, too. The exchange fails at once if a part of a body is
+    /// certainly lost. If that is not certain, the consumer notices it by the CREDIT that is sent with a PROBE.
     pub fn handle_no_responders(&mut self, now: Time, attempt: u8) {
         if self.ended {
             return;
         }
         let returning = self.away || self.returning_until.is_some_and(|until| now < until);
-        let again = now + self.config.grace / 10;
+        let pause = self.config.grace / 10;
+        let is_alone = self.attempts().filter(|attempt| attempt.is_taken()).count() == 1;
         let kind = match self.attempt(attempt) {
             // Nobody has received it, so it is sent again whatever its method, and beyond the other resends.
             Some(Attempt::Sent) if returning && self.is_repeatable() && self.others.len() < MOST_ATTEMPTS => {
-                self.resend_at = Some(again);
+                self.resend_at = Some(now + pause);
                 return self.lose(now, attempt, FailureKind::NoConsumer.into());
             }
             Some(Attempt::Taken { .. }) => {
                 if self.has_lost_data() {
                     return self.fail(FailureKind::ConsumerGone.into(), ResetCode::Gap);
                 }
-                let since = *self.unheard_since.get_or_insert(now);
-                if returning || now < since + self.config.grace {
-                    return self.watch.probe_at(again);
+                self.doubtful = true;
+                let is_absent = is_alone && {
+                    let since = *self.unheard_since.get_or_insert(now);
+                    now < since + self.config.grace
+                };
+                if returning || is_absent {
+                    return self.watch.probe_at(now + pause.min(ABSENT_PAUSE));
                 }
                 FailureKind::ConsumerGone
             }
@@ -400,7 +412,7 @@ impl<A: Clone + PartialEq> Caller<A> {
             return;
         }
         // A part of a body may be lost. CREDIT reveals that, because it states how many were sent.
-        let is_doubtful = self.unheard_since.is_some() || self.returning_until.is_some();
+        let is_doubtful = std::mem::take(&mut self.doubtful) || self.returning_until.is_some();
         let standing = self.bodies.is_some().then(|| self.standing().encode()).filter(|_| is_doubtful);
         for (attempt, to) in asked {
             if let Some(standing) = &standing {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::{HeaderValue, request};
 use narun_core::exchange::Caller;
 use narun_core::frame::RequestHead;
-use narun_core::{ExchangeId, Failure, FailureContext, FailureKind};
-use narun_nats::body::{BodyPrefix, Fitted, LeastRate, fit};
+use narun_core::{ExchangeId, Failure, FailureKind};
+use narun_nats::body::{BodyPrefix, Fitted, fit};
 use narun_nats::drive::{Call, IncomingResponse, StreamedExchange};
 
 use super::client_body::ClientBody;
@@ -86,12 +86,7 @@ where
     let received = [cut.unwrap_or_default(), rest.data];
     let remaining = RemainingBody::new(inline, received, following, rest.trailers, route.clone());
     let (exchange, incoming) = StreamedExchange::new(endpoint, to, frame, machine, Some(remaining));
-    // A gRPC stream may be as slow as its application.
-    let least_rate = match FailureContext::is_grpc(&parts.headers) {
-        true => LeastRate::NONE,
-        false => state.least_rate(),
-    };
-    state.spawn(exchange.least_rate(least_rate));
+    state.spawn(exchange);
     Ok(Sent::Streaming(incoming))
 }
 

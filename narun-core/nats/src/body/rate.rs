@@ -4,7 +4,7 @@ use std::time::Duration;
 const ALLOWANCE: Duration = Duration::from_secs(30);
 
 /// The least average rate at which a client sends a body, after the first 30 s.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeastRate(u64);
 
 impl LeastRate {

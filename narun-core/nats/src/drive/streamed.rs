@@ -2,11 +2,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use async_nats::Subject;
 use bytes::{Buf, Bytes};
-use http_body::Frame;
 use narun_core::exchange::{Caller, CallerConfig, CallerEvent};
 use narun_core::frame::{ResetCode, ResponseFrame};
 use narun_core::{Failure, FailureKind, Time};
@@ -17,7 +15,6 @@ use super::machine::Hold;
 use super::outlet::CallerOutlet;
 use super::run::{Application, Drive};
 use super::shared::{IncomingBody, SharedMachine};
-use crate::body::LeastRate;
 use crate::inbox::Endpoint;
 use crate::link::PublishError;
 
@@ -51,38 +48,6 @@ struct SendBody<B> {
     #[pin]
     body: Option<B>,
     responded: bool,
-    pace: Pace,
-}
-
-/// How fast the client sends its body. Only the time counts in which the consumer waits for it.
-#[derive(Debug)]
-struct Pace {
-    least_rate: LeastRate,
-    received: u64,
-    waited: Duration,
-    waits_since: Option<Time>,
-}
-
-impl<B> SendBody<B> {
-    const fn new(shared: SharedCaller, body: Option<B>, responded: bool) -> Self {
-        let least_rate = LeastRate::NONE;
-        let pace = Pace { least_rate, received: 0, waited: Duration::ZERO, waits_since: None };
-        Self { shared, body, responded, pace }
-    }
-}
-
-impl Pace {
-    /// Notes that the client is waited for.
-    fn waits(&mut self, now: Time) {
-        self.waits_since.get_or_insert(now);
-    }
-
-    /// Notes that so many bytes have arrived. Returns false if that took too long.
-    fn received(&mut self, now: Time, bytes: usize) -> bool {
-        self.waited += self.waits_since.take().map_or(Duration::ZERO, |since| now - since);
-        self.received += bytes as u64;
-        self.waited <= self.least_rate.limit(self.received)
-    }
 }
 
 impl<B> StreamedExchange<B>
@@ -105,15 +70,7 @@ where
         let registration = Some(endpoint.register());
         let outlet = CallerOutlet::new(to, frame).of_many();
         let drive = Drive::new(endpoint, shared.clone(), outlet, registration);
-        (Self { drive, app: SendBody::new(shared, body, false) }, incoming)
-    }
-
-    /// The same exchange, which fails with [`FailureKind::RequestTimedOut`] if the client sends its body more slowly and the
-    /// response has not begun. Default [`LeastRate::NONE`].
-    #[must_use]
-    pub const fn least_rate(mut self, rate: LeastRate) -> Self {
-        self.app.pace.least_rate = rate;
-        self
+        (Self { drive, app: SendBody { shared, body, responded: false } }, incoming)
     }
 
     /// Continues a call whose response does not end with its head. The call must have returned that head.
@@ -126,7 +83,7 @@ where
         let (mut drive, incoming) = call.pinned_drive().share(replacement);
         drive.outlet = drive.outlet.of_many();
         let shared = drive.machine_ref().clone();
-        (Self { drive, app: SendBody::new(shared, None, true) }, incoming)
+        (Self { drive, app: SendBody { shared, body: None, responded: true } }, incoming)
     }
 }
 
@@ -159,19 +116,11 @@ impl<B: http_body::Body<Error = Failure>> Application<Caller<Subject>> for SendB
                 machine.with(Caller::cork);
                 return Poll::Ready(());
             };
-            let frame = body.as_mut().poll_frame(cx);
-            let now = endpoint.now();
-            let Poll::Ready(mut frame) = frame else {
-                this.pace.waits(now);
+            let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
                 machine.with(Caller::uncork);
                 return Poll::Pending;
             };
-            if let Some(Ok(Some(data))) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref))
-                && !this.pace.received(now, data.remaining())
-                && !*this.responded
-            {
-                frame = Some(Err(FailureKind::RequestTimedOut.into()));
-            }
+            let now = endpoint.now();
             let ended = body.is_end_stream();
             let frame = match frame {
                 Some(Err(failure)) => {

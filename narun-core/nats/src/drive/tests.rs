@@ -28,7 +28,6 @@ use crate::link::memory::{Memory, Sent};
 mod connection;
 mod denied;
 mod outage;
-mod pace;
 
 const CONSUMER: Subject = Subject::from_static("_INBOX.consumer.token");
 const GATEWAY: Subject = Subject::from_static("_INBOX.gateway.token");

@@ -45,7 +45,7 @@ impl<A: Clone + PartialEq> Callee<A> {
         (bodies.responded, bodies.response) = (true, Some(response.clone()));
         bodies.begin(now);
         self.deadline = self.total;
-        if self.unheard_since.is_none() {
+        if self.unheard_since.is_none() && !self.doubtful {
             self.working_at = Time::MAX;
         }
         self.transmit(self.gateway.clone(), response, true);
@@ -264,7 +264,10 @@ impl<A: Clone + PartialEq> Callee<A> {
                 bodies.watch.put_off(now);
             } else if bodies.flow.is_waiting() || bodies.watch.silence(now) >= QUIET {
                 bodies.watch.probed(now);
-                self.probe();
+                match self.doubtful {
+                    true => self.call(true),
+                    false => self.probe(),
+                }
             } else {
                 bodies.watch.put_off(now);
             }

@@ -19,7 +19,7 @@ pub struct CallerConfig {
     pub idle: Option<Duration>,
     /// Time that a lost connection may take to be restored. Also the time in which an absent consumer does not count as gone,
     /// because its own connection may be lost: after the connection was restored, and after a frame to the consumer first met
-    /// "no responders". Meanwhile it receives PROBE ten times. Default 5 s.
+    /// "no responders". Meanwhile it receives PROBE ten times, or every 500 ms if that is more often. Default 5 s.
     pub grace: Duration,
     /// How many times a refused request is sent again. Default 3.
     pub resends: u8,

@@ -391,6 +391,49 @@ fn a_lost_attempt_does_not_end_the_exchange_while_another_is_open() {
 }
 
 #[test]
+fn a_consumer_that_is_gone_does_not_hold_up_the_failure_of_another() {
+    let mut caller = caller(true);
+    caller.handle_timeout(at(1000));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
+    caller.handle_frame(at(1010), 0, working(), Some(CONSUMER));
+    caller.handle_frame(at(1020), 1, working(), Some(OTHER));
+    caller.handle_timeout(at(2010));
+    assert!(matches!(sent(&mut caller), (CONSUMER, Frame::Probe, Some(0))));
+    assert!(matches!(sent(&mut caller), (OTHER, Frame::Probe, Some(1))));
+    caller.handle_no_responders(at(2011), 0);
+    caller.handle_frame(at(2012), 1, Frame::Credit(Credit::default()), Some(OTHER));
+    assert_open(&mut caller);
+    caller.handle_frame(at(2100), 1, reset_frame(ResetCode::Internal, true), None);
+    assert_fails(&mut caller, FailureKind::BadResponse);
+}
+
+#[test]
+fn the_last_consumer_may_be_absent_for_the_grace() {
+    let mut caller = caller(true);
+    caller.handle_timeout(at(1000));
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 1 }));
+    caller.handle_frame(at(1010), 0, working(), Some(CONSUMER));
+    caller.handle_frame(at(1020), 1, working(), Some(OTHER));
+    caller.handle_no_responders(at(2000), 0);
+    for now in [2000, 6999] {
+        caller.handle_no_responders(at(now), 1);
+        assert_open(&mut caller);
+    }
+    caller.handle_no_responders(at(7000), 1);
+    assert_fails(&mut caller, FailureKind::ConsumerGone);
+}
+
+#[test]
+fn an_absent_consumer_is_probed_every_500_ms_however_long_the_grace_is() {
+    let config = CallerConfig { grace: Duration::from_secs(60), ..CallerConfig::default() };
+    let mut caller = Caller::new(at(0), config, 7);
+    assert_eq!(caller.poll_transmit(), Some(CallerTransmit::Request { attempt: 0 }));
+    caller.handle_frame(at(10), 0, working(), Some(CONSUMER));
+    caller.handle_no_responders(at(100), 0);
+    assert_eq!(caller.poll_timeout(), Some(at(600)));
+}
+
+#[test]
 fn an_attempt_without_responders_fails_the_exchange_at_once() {
     let mut caller = caller(true);
     caller.handle_timeout(at(1000));

@@ -103,3 +103,40 @@ fn a_consumer_that_stays_absent_is_gone_after_the_grace() {
     gone.handle_no_responders(at(5001), 0);
     assert_broken(&mut gone, BodyErrorKind::TimedOut);
 }
+
+/// The consumer is absent for the DATA only, which is not noticed at once: the caller counts a CREDIT that arrived.
+fn in_doubt() -> Caller<Subject> {
+    let mut caller = uploading(CallerConfig::default());
+    caller.handle_frame(at(10), 0, accept(100), Some(CONSUMER));
+    caller.handle_frame(at(20), 0, Any::Probe, Some(CONSUMER));
+    assert!(matches!(sent(&mut caller), (CONSUMER, Any::Credit(credit), Some(0)) if credit.sent == 0));
+    caller.send(at(30), "last".into());
+    caller.finish(at(30), None);
+    assert_data(&mut caller, 1, b"last", true);
+    caller.handle_no_responders(at(40), 0);
+    assert!(!caller.is_ended());
+    caller
+}
+
+#[test]
+fn a_lost_part_that_a_stale_count_hides_is_a_gap_once_the_consumer_gets_credit() {
+    let mut caller = in_doubt();
+    caller.handle_timeout(at(540));
+    assert_probes(&mut caller, &[false, true]);
+    let gap = Reset { code: ResetCode::Gap, text: String::new(), ran: true };
+    caller.handle_frame(at(541), 0, Any::Reset(gap), None);
+    assert_fails(&mut caller, FailureKind::BadResponse);
+}
+
+#[test]
+fn the_doubt_remains_although_the_consumer_is_heard_before_the_probe() {
+    let mut caller = in_doubt();
+    caller.handle_frame(at(100), 0, working(), Some(CONSUMER));
+    caller.handle_timeout(at(540));
+    assert_probes(&mut caller, &[false, true]);
+    // The CREDIT was sent, so there is no doubt any more.
+    caller.handle_frame(at(541), 0, credit(100, false, 0), Some(CONSUMER));
+    let next = caller.poll_timeout().expect("open");
+    caller.handle_timeout(next);
+    assert_probes(&mut caller, &[true]);
+}
