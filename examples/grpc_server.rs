@@ -130,6 +130,10 @@ async fn run(args: Args, matches: &ArgMatches) -> anyhow::Result<()> {
             let tokens = tokens.with_context(|| format!("cannot use {}", file.display()))?;
             serve(&args, &settings, tokens).await
         }
+        // Whoever sets them expects tokens to be checked.
+        (None, None, _) if args.jwt_issuer.is_some() || args.jwt_audience.is_some() => {
+            bail!("--jwt-issuer and --jwt-audience need --jwt-secret or --jwt-jwks")
+        }
         (None, None, Some(file)) => serve(&args, &settings, read_tokens(file)?).await,
         (None, None, None) => serve(&args, &settings, TrustRequest::new()).await,
     };

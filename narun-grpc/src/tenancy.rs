@@ -100,6 +100,7 @@ pub struct Quotas {
     pub(crate) consumers: Option<usize>,
     pub(crate) buckets: Option<usize>,
     pub(crate) stored_bytes: Option<u64>,
+    pub(crate) reserved_bytes: Option<u64>,
     pub(crate) subscriptions: usize,
 }
 
@@ -107,7 +108,8 @@ impl Quotas {
     /// Returns the defaults.
     pub const fn new() -> Self {
         let (streams, consumers, buckets) = (Some(COUNT), Some(COUNT), Some(COUNT));
-        Self { streams, consumers, buckets, stored_bytes: None, subscriptions: 10_000 }
+        let reserved_bytes = Some(16 << 30);
+        Self { streams, consumers, buckets, stored_bytes: None, reserved_bytes, subscriptions: 10_000 }
     }
 
     /// Limits the streams. Default: 1,000.
@@ -123,6 +125,9 @@ impl Quotas {
     }
 
     /// Limits key-value and object buckets, counted together. Default: 1,000.
+    ///
+    /// A call that creates one looks them up, at most every 5 s. Those created through this replica in between are added;
+    /// those created or deleted elsewhere count from the next look-up on.
     pub const fn buckets(mut self, buckets: usize) -> Self {
         self.buckets = limit(buckets);
         self
@@ -133,10 +138,17 @@ impl Quotas {
     /// A call that publishes or stores looks them up, at most every 5 s. Bytes stored through this replica in between are
     /// added; those stored elsewhere count from the next look-up on.
     ///
-    /// The NATS server reserves the `max_bytes` of a stream. When a stream is created or changed, it counts with that, and
-    /// so do the other streams. Without this limit, the streams of a tenant may reserve 16 GiB together.
+    /// When a stream is created or changed, each stream counts with its `max_bytes` if that is more than it stores.
     pub const fn stored_bytes(mut self, bytes: u64) -> Self {
-        self.stored_bytes = if bytes == u64::MAX { None } else { Some(bytes) };
+        self.stored_bytes = limit_bytes(bytes);
+        self
+    }
+
+    /// Limits the sum of the `max_bytes` of all streams, which the NATS server reserves. Default: 16 GiB.
+    ///
+    /// It is checked when a stream is created with `max_bytes`, or gets more.
+    pub const fn reserved_bytes(mut self, bytes: u64) -> Self {
+        self.reserved_bytes = limit_bytes(bytes);
         self
     }
 
@@ -150,6 +162,10 @@ impl Quotas {
 
 const fn limit(count: usize) -> Option<usize> {
     if count == usize::MAX { None } else { Some(count) }
+}
+
+const fn limit_bytes(bytes: u64) -> Option<u64> {
+    if bytes == u64::MAX { None } else { Some(bytes) }
 }
 
 impl Default for Quotas {

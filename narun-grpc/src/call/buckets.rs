@@ -4,7 +4,7 @@ use async_nats::jetstream::stream::{Config, Info};
 use tonic::{Code, Status};
 
 use crate::call::MethodCall;
-use crate::status::{self, if_found};
+use crate::status::if_found;
 
 impl MethodCall<'_> {
     /// Whether the bucket with this stream exists. Looks it up unless that was done within the last seconds.
@@ -32,11 +32,7 @@ impl MethodCall<'_> {
     pub(crate) async fn make_bucket(&self, config: &Config) -> Result<(), Status> {
         let _creating = self.tally.creating().await;
         // Boxed: it is rare, and would make the future of every storing call larger.
-        if let Some(limit) = self.space.quotas.buckets
-            && Box::pin(self.count_other_buckets(&config.name)).await? >= limit
-        {
-            return Err(status::over_quota("buckets", limit));
-        }
+        Box::pin(self.check_buckets(&config.name)).await?;
         match self.connection().api::<Info>(format!("STREAM.CREATE.{}", config.name), config).await {
             // Another client has just created it, with another configuration.
             Err(status) if status.code() == Code::AlreadyExists => Ok(()),

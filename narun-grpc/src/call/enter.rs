@@ -63,7 +63,7 @@ impl ServiceState {
             let work = pin!(async {
                 let auth = identified(unidentified, &request);
                 let call = self.enter(&auth, deadline, &mut record).await?;
-                let expiry = call.until.map(|until| expiry(self, &auth, until));
+                let expiry = call.until.map(|until| expiry(&call, &auth, until));
                 let items = call.connection().repeat(|| request.clone().open(&call)).await?;
                 Ok((items, call.tally, expiry))
             });
@@ -109,7 +109,7 @@ impl ServiceState {
             let auth = identified(unidentified, &first);
             record.is_about(&auth, || first.resource());
             let call = self.enter(&auth, deadline, &mut record).await?;
-            match call.until.map(|until| expiry(self, &auth, until)) {
+            match call.until.map(|until| expiry(&call, &auth, until)) {
                 None => work(&call, first, messages).await,
                 Some(expiry) => tokio::select! {
                     result = work(&call, first, messages) => result,

@@ -1,6 +1,5 @@
 //! The end of a caller's credential while a gRPC stream is open.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
@@ -8,21 +7,21 @@ use futures::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
+use super::MethodCall;
 use crate::auth::AuthRequest;
-use crate::state::ServiceState;
 use crate::status;
 
 /// The longest sleep: the system's clock may be set meanwhile.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Resolves to the status with which a stream ends, once the credential ends and the authenticator gives no later end.
-/// Keeps a copy of the request's metadata for that.
+/// Resolves to the status with which a stream ends, once the credential ends and the authenticator gives no later end, or
+/// the caller is no longer of the tenant. Keeps a copy of the request's metadata for that.
 pub(super) fn expiry(
-    state: &Arc<ServiceState>,
+    call: &MethodCall<'_>,
     auth: &AuthRequest<'_>,
     mut until: SystemTime,
 ) -> BoxFuture<'static, Status> {
-    let state = state.clone();
+    let (state, tenant) = (call.state.clone(), call.tenant().clone());
     let (metadata, extensions, peer) = (auth.metadata.clone(), auth.extensions.clone(), auth.peer);
     let (user, organization) = (auth.user_id.to_owned(), auth.organization_id.to_owned());
     async move {
@@ -37,18 +36,19 @@ pub(super) fn expiry(
                 user_id: &user,
                 organization_id: &organization,
             };
-            let asked = timeout(state.timeout, state.authenticator.authenticate(&auth)).await;
-            let principal = match asked.unwrap_or_else(|_| Err(status::late())) {
-                Ok(principal) => principal,
-                Err(status) => return status,
+            let asked = async {
+                let principal = state.authenticator.authenticate(&auth).await?;
+                principal.check(&user, &organization)?;
+                let space = state.tenancy.space(&principal, &user, &organization).await?;
+                let moved = || Status::permission_denied("the caller is of another tenant now");
+                (space.tenant == tenant).then(|| principal.end()).ok_or_else(moved)
             };
-            if let Err(status) = principal.check(&user, &organization) {
-                return status;
-            }
-            until = match principal.end() {
-                None => return std::future::pending().await,
-                Some(later) if left(later).is_some() => later,
-                Some(_) => return Status::unauthenticated("the credential has expired"),
+            let end = timeout(state.timeout, asked).await.unwrap_or_else(|_| Err(status::late()));
+            until = match end {
+                Err(status) => return status,
+                Ok(None) => return std::future::pending().await,
+                Ok(Some(later)) if left(later).is_some() => later,
+                Ok(Some(_)) => return Status::unauthenticated("the credential has expired"),
             };
         }
     }

@@ -8,9 +8,6 @@ use crate::call::MethodCall;
 use crate::status;
 use crate::tenant::Tenant;
 
-/// What the streams of a tenant may reserve without a quota of stored bytes.
-const RESERVED: u64 = 16 << 30;
-
 /// What JetStream stores with a message besides its subject, headers and payload, in bytes.
 const STORED_WITH_MESSAGE: usize = 30;
 
@@ -31,49 +28,69 @@ impl MethodCall<'_> {
     /// Fails if this many more bytes are over the quota of stored bytes.
     pub(crate) async fn check_stored_bytes(&self, bytes: usize) -> Result<(), Status> {
         let Some(limit) = self.space.quotas.stored_bytes else { return Ok(()) };
-        let store = || self.tally.store(bytes as u64, limit);
+        let store = || self.tally.stored.add(bytes as u64, limit);
         let keeps = match store() {
             Some(keeps) => keeps,
             None => {
                 // Boxed: it is rare, and would make the future of every publishing call larger.
-                self.tally.found_stored(Box::pin(self.stored_bytes()).await?);
+                self.tally.stored.found(Box::pin(self.stored_bytes()).await?);
                 store().unwrap_or(true)
             }
         };
         if keeps { Ok(()) } else { Err(status::over_quota("stored bytes", limit)) }
     }
 
-    /// Fails if the tenant's streams reserve more than they may with this stream, by its NATS name.
+    /// Fails if the tenant's streams reserve more than they may with this stream, by its NATS name, unless it reserves as
+    /// much already.
     pub(crate) async fn check_reserved_bytes(&self, stream: &str, max_bytes: i64) -> Result<(), Status> {
-        let asked = reserved(max_bytes);
-        if asked == 0 {
+        let (asked, quotas) = (reserved(max_bytes), &self.space.quotas);
+        if asked == 0 || (quotas.reserved_bytes.is_none() && quotas.stored_bytes.is_none()) {
             return Ok(());
         }
-        let quota = self.space.quotas.stored_bytes;
-        let (mut sum, tenant) = (asked, self.tenant());
+        let (mut has, mut all_reserved, mut all_stored, tenant) = (0, asked, asked, self.tenant());
         let counted = self.each_stream(|info| {
-            let name = &info.config.name;
-            if name != stream && is_own(tenant, name) {
-                let stored = if quota.is_some() { info.state.bytes } else { 0 };
-                sum = sum.saturating_add(reserved(info.config.max_bytes).max(stored));
+            let (name, reserves) = (&info.config.name, reserved(info.config.max_bytes));
+            if name == stream {
+                has = reserves;
+            } else if is_own(tenant, name) {
+                all_reserved = all_reserved.saturating_add(reserves);
+                all_stored = all_stored.saturating_add(reserves.max(info.state.bytes));
             }
         });
         counted.await?;
-        match quota.unwrap_or(RESERVED) {
-            limit if sum > limit => Err(status::over_quota("stored and reserved bytes", limit)),
-            _ => Ok(()),
+        let over = |sum, quota: Option<u64>| quota.filter(|limit| asked > has && sum > *limit);
+        if let Some(limit) = over(all_reserved, quotas.reserved_bytes) {
+            return Err(status::over_quota("reserved bytes", limit));
+        }
+        match over(all_stored, quotas.stored_bytes) {
+            Some(limit) => Err(status::over_quota("stored and reserved bytes", limit)),
+            None => Ok(()),
         }
     }
 
-    /// The number of key-value and object buckets of the tenant besides the one with this stream.
-    pub(crate) async fn count_other_buckets(&self, stream: &str) -> Result<usize, Status> {
+    /// Fails if the tenant may have no bucket more, unless there is one with this stream. The caller is the one that creates.
+    pub(crate) async fn check_buckets(&self, stream: &str) -> Result<(), Status> {
+        let Some(limit) = self.space.quotas.buckets else { return Ok(()) };
+        let add = || self.tally.buckets.add(1, limit as u64);
+        let keeps = match add() {
+            Some(keeps) => keeps,
+            None => {
+                self.tally.buckets.found(self.count_buckets().await?);
+                add().unwrap_or(true)
+            }
+        };
+        // Another call may just have created it.
+        if keeps || self.has_bucket_now(stream).await? {
+            return Ok(());
+        }
+        Err(status::over_quota("buckets", limit))
+    }
+
+    /// The number of key-value and object buckets of the tenant.
+    async fn count_buckets(&self) -> Result<u64, Status> {
         let mut buckets = 0;
         let tenant = self.tenant();
-        let counted = self.each_stream(|info| {
-            let name = &info.config.name;
-            buckets += usize::from(name != stream && is_bucket(tenant, name));
-        });
-        counted.await?;
+        self.each_stream(|info| buckets += u64::from(is_bucket(tenant, &info.config.name))).await?;
         Ok(buckets)
     }
 

@@ -1,11 +1,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::Status;
 use tracing::warn;
 
@@ -15,6 +17,9 @@ use crate::status::OrStatus;
 
 /// The subject on which replicas end each other's subscriptions, outside every tenant's subjects.
 const CONTROL: &str = "narun.grpc.unsubscribe";
+
+/// How often messages that are not signed with the key are logged.
+const LOGGED: Duration = Duration::from_secs(60);
 
 /// The live subscriptions of a connection, which Unsubscribe ends at every replica.
 #[derive(Debug)]
@@ -120,15 +125,15 @@ impl Drop for Ending {
 }
 
 async fn listen(mut control: Subscriber, own: String, key: ControlKey, entries: Arc<Entries>) {
-    let (mut received, mut is_logged) = (Received::default(), false);
+    let (mut received, mut logged) = (Received::default(), None::<Instant>);
     while let Some(message) = control.next().await {
         match key.verify(&mut received, std::str::from_utf8(&message.payload).unwrap_or_default()) {
             Ok((replica, subject)) if replica != own => entries.end(subject),
             Ok(_) | Err(Refused::Repeated) => {}
-            // Once: others decide how many there are.
-            Err(Refused::Forged) if is_logged => {}
+            // Not each: others decide how many there are.
+            Err(Refused::Forged) if logged.is_some_and(|logged| logged.elapsed() < LOGGED) => {}
             Err(Refused::Forged) => {
-                is_logged = true;
+                logged = Some(Instant::now());
                 warn!("ignored an unsubscribe that is not signed with this replica's ack_token_key");
             }
         }

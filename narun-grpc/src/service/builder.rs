@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::Client;
 use http::Extensions;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::NatsService;
 use crate::audit::{AuditSink, TracingAudit};
@@ -191,7 +192,8 @@ impl<A> NatsServiceBuilder<A> {
         self
     }
 
-    /// Sets the secret that acknowledgement tokens and messages between replicas are signed with. Default: a random one.
+    /// Sets the secret that acknowledgement tokens and messages between replicas are signed with. Default: a random one,
+    /// with a warning.
     ///
     /// Replicas with the same secret accept each other's tokens, and an Unsubscribe ends subscriptions at all of them.
     /// Without, it ends those of its own replica only, and messages of another replica can still be acknowledged by
@@ -203,7 +205,8 @@ impl<A> NatsServiceBuilder<A> {
     }
 
     /// Sets how much is queued for a subscriber that reads slowly, before its subscription ends with RESOURCE_EXHAUSTED.
-    /// Default: 4,096 messages and 8 MiB.
+    /// Default: 4,096 messages and 8 MiB. A message counts with its memory: some 200 bytes more than its size, and some
+    /// 300 for each header.
     ///
     /// ConsumeMessages and KVWatch pull no more than this at a time either, except for a single message that is larger.
     pub const fn subscriber_queue(mut self, messages: usize, bytes: usize) -> Self {
@@ -223,7 +226,9 @@ impl<A> NatsServiceBuilder<A> {
     /// Sets how many bytes of requests may be on their way at the same time: in the process, and on a connection if the
     /// [`peer`](Self::peer) is known. A request beyond is RESOURCE_EXHAUSTED. Default: 256 MiB, and 64 MiB of a connection.
     ///
-    /// Messages of up to 16 KiB do not count, as the server limits connections and streams.
+    /// A message counts until its request ends; that of an upload only until it is complete. A compressed one counts as what
+    /// it may become, once it is complete: 1,032 times its size, or the [`message_limit`](Self::message_limit). Messages of
+    /// up to 16 KiB do not count, as the server limits connections and streams.
     pub const fn request_memory(mut self, all: usize, connection: usize) -> Self {
         self.options.request_memory = (all, connection);
         self
@@ -251,7 +256,10 @@ impl<A: Authenticator> NatsServiceBuilder<A> {
             Some(domain) => Connection::with_domain(client, domain),
             None => Connection::new(client),
         };
-        let key = options.ack_token_key.unwrap_or_else(|| rand::random::<[u8; 32]>().into());
+        let key = options.ack_token_key.unwrap_or_else(|| {
+            warn!("no ack_token_key: acknowledgement tokens and Unsubscribe work within this replica only");
+            rand::random::<[u8; 32]>().into()
+        });
         let (scope, quotas) = (options.scope, options.quotas);
         let shared =
             || Box::new(SharedAccount { connection: connection.clone(), scope, quotas }) as Box<dyn Tenancy>;

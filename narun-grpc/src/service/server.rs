@@ -78,7 +78,8 @@ where
             let memory = RequestBytes::new(state.request_memory.clone(), peer);
             let limit =
                 if method.is_some() { state.message_limit } else { state.message_limit.min(SMALLEST_LIMIT) };
-            let body = LimitedBody::new(body, limit, due, memory);
+            let streamed = method == Some(Method::ObjectUpload);
+            let body = LimitedBody::new(body, streamed, limit, due, memory);
             inner.call(http::Request::from_parts(parts, body)).await
         })
     }

@@ -18,7 +18,7 @@ pub(crate) struct ServiceSettings {
     pub(crate) message_limit: Option<usize>,
     pub(crate) response_limit: Option<usize>,
     #[cfg(feature = "gzip")]
-    pub(crate) compress_responses: bool,
+    pub(crate) compress_responses: Option<bool>,
     pub(crate) queue_messages: Option<usize>,
     pub(crate) queue_bytes: Option<usize>,
     pub(crate) subscriber_memory: Option<usize>,
@@ -30,6 +30,7 @@ pub(crate) struct ServiceSettings {
     pub(crate) quota_consumers: Option<usize>,
     pub(crate) quota_buckets: Option<usize>,
     pub(crate) quota_stored_bytes: Option<u64>,
+    pub(crate) quota_reserved_bytes: Option<u64>,
     pub(crate) quota_subscriptions: Option<usize>,
     pub(crate) kv_history: Option<u8>,
     pub(crate) kv: BucketVariables,
@@ -65,7 +66,10 @@ impl ServiceSettings {
             message_limit: size("GRPC_MESSAGE_LIMIT")?,
             response_limit: size("GRPC_RESPONSE_LIMIT")?,
             #[cfg(feature = "gzip")]
-            compress_responses: flag("GRPC_COMPRESS_RESPONSES", false)?,
+            compress_responses: match text("GRPC_COMPRESS_RESPONSES")? {
+                Some(_) => Some(flag("GRPC_COMPRESS_RESPONSES", false)?),
+                None => None,
+            },
             queue_messages: size("GRPC_QUEUE_MESSAGES")?,
             queue_bytes: size("GRPC_QUEUE_BYTES")?,
             subscriber_memory: size("GRPC_SUBSCRIBER_MEMORY")?,
@@ -77,6 +81,7 @@ impl ServiceSettings {
             quota_consumers: quota("GRPC_QUOTA_CONSUMERS")?,
             quota_buckets: quota("GRPC_QUOTA_BUCKETS")?,
             quota_stored_bytes: limit(text, "GRPC_QUOTA_STORED_BYTES", &u64::MAX)?,
+            quota_reserved_bytes: limit(text, "GRPC_QUOTA_RESERVED_BYTES", &u64::MAX)?,
             quota_subscriptions: quota("GRPC_QUOTA_SUBSCRIPTIONS")?,
             kv_history: number(text, "GRPC_KV_HISTORY", 1..=64, "a number, 1 to 64")?,
             kv: BucketVariables::read(

@@ -103,6 +103,11 @@ pub const VARIABLES: &[Variable] = &[
         "Bytes in all streams and buckets of a tenant, or unlimited [default: unlimited]",
     ),
     variable(
+        "GRPC_QUOTA_RESERVED_BYTES",
+        "quota-reserved-bytes",
+        "Bytes that all streams of a tenant reserve with max_bytes, or unlimited [default: 17179869184]",
+    ),
+    variable(
         "GRPC_QUOTA_SUBSCRIPTIONS",
         "quota-subscriptions",
         "Live subscriptions of a tenant, or unlimited [default: 10000]",

@@ -12,8 +12,8 @@ use crate::tenant::Tenant;
 /// The number of tenants kept without an open call or subscription.
 const REMEMBERED: usize = 65_536;
 
-/// How long the stored bytes of a tenant are known after a look-up.
-const STORED_FRESH: Duration = Duration::from_secs(5);
+/// How long stored bytes and buckets of a tenant are known after a look-up.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The traffic and the live subscriptions of each tenant, at this replica.
 #[derive(Debug, Default)]
@@ -29,9 +29,15 @@ pub(crate) struct Tally {
     pub(crate) waiting: WaitingBytes,
     /// Held by the call that counts and creates streams, consumers or buckets.
     creating: tokio::sync::Mutex<()>,
-    /// The stored bytes of the tenant, and when they were looked up.
-    stored: Mutex<Option<(Instant, u64)>>,
+    /// The stored bytes of the tenant.
+    pub(crate) stored: LookedUp,
+    /// The buckets of the tenant.
+    pub(crate) buckets: LookedUp,
 }
+
+/// An amount of what the NATS server has, and when it was looked up.
+#[derive(Debug, Default)]
+pub(crate) struct LookedUp(Mutex<Option<(Instant, u64)>>);
 
 /// Counts of messages and bytes.
 #[derive(Debug, Default)]
@@ -74,21 +80,23 @@ impl Tally {
     pub(crate) async fn creating(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.creating.lock().await
     }
+}
 
-    /// Sets the stored bytes to the result of a look-up.
-    pub(crate) fn found_stored(&self, bytes: u64) {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), bytes));
+impl LookedUp {
+    /// Sets the amount to the result of a look-up.
+    pub(crate) fn found(&self, amount: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), amount));
     }
 
-    /// Adds to the stored bytes if the sum is within the limit, and returns whether it is. Returns `None` if the stored
-    /// bytes have to be looked up first.
-    pub(crate) fn store(&self, bytes: u64, limit: u64) -> Option<bool> {
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, stored) = stored.as_mut().filter(|(found, _)| found.elapsed() < STORED_FRESH)?;
-        let sum = stored.saturating_add(bytes);
+    /// Adds to the amount if the sum is within the limit, and returns whether it is. Returns `None` if the amount has to be
+    /// looked up first.
+    pub(crate) fn add(&self, more: u64, limit: u64) -> Option<bool> {
+        let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, amount) = amount.as_mut().filter(|(found, _)| found.elapsed() < FRESH)?;
+        let sum = amount.saturating_add(more);
         let keeps = sum <= limit;
         if keeps {
-            *stored = sum;
+            *amount = sum;
         }
         Some(keeps)
     }

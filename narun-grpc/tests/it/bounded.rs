@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{iter, pending, poll_fn};
+use futures::stream::{self, iter, pending, poll_fn};
 use futures::{FutureExt, Stream, StreamExt};
 use http_body_util::StreamBody;
 use narun_grpc::audit::AuditRecord;
@@ -16,6 +16,7 @@ use narun_grpc::pb::nats_service_client::NatsServiceClient;
 use narun_grpc::pb::{PublishRequest, RequestRequest, SubscribeRequest};
 use narun_grpc::tenancy::Quotas;
 use narun_grpc::{Method, NatsServer, NatsService, SERVICE};
+use prost::Message as _;
 use tonic::codegen::Service as _;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
@@ -82,6 +83,45 @@ async fn requests_on_their_way_share_a_budget() {
     for peer in [1, 3] {
         assert!(call(&server, peer, unfinished(90 << 10)).now_or_never().is_none());
     }
+}
+
+/// A complete Publish with this much data, without the end of the request.
+fn finished(bytes: usize) -> impl Stream<Item = Result<Frame, Infallible>> + Send + 'static {
+    let request = PublishRequest {
+        user_id: "ann".into(),
+        subject: "finished".into(),
+        data: vec![0; bytes].into(),
+        ..Default::default()
+    };
+    let mut prefix = vec![0];
+    prefix.extend(u32::try_from(request.encoded_len()).unwrap().to_be_bytes());
+    let frames = [Frame::data(prefix.into()), Frame::data(request.encode_to_vec().into())];
+    iter(frames.map(Ok)).chain(pending())
+}
+
+#[tokio::test]
+async fn a_finished_message_counts_until_its_request_ends() {
+    let builder = NatsService::builder(connect().await).authenticator(TrustRequest::new());
+    let builder = builder.longest_timeout(Duration::from_millis(500));
+    let builder = builder.peer(|extensions| extensions.get().copied());
+    let server = builder.request_memory(200 << 10, 100 << 10).build().into_server();
+    let mut first = Box::pin(call(&server, 1, finished(90 << 10)));
+    assert!(first.as_mut().now_or_never().is_none());
+    let response = soon("a response", call(&server, 1, finished(90 << 10))).await;
+    assert_eq!(code(&response), Code::ResourceExhausted);
+    assert_eq!(code(&soon("the end", first).await), Code::DeadlineExceeded);
+    // More messages neither put the end off, nor are free.
+    let more = finished(1 << 10).take(2);
+    let more = stream::unfold(Box::pin(more), async |mut more| {
+        let next = more.next().await;
+        if next.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some((next.unwrap_or_else(|| Ok(Frame::data(Bytes::from_static(&[0; 5])))), more))
+    });
+    assert_eq!(code(&soon("the end", call(&server, 1, more)).await), Code::DeadlineExceeded);
+    let flood = iter(0..).map(|_| Ok(Frame::data(Bytes::from_static(&[0; 5 << 10]))));
+    assert_eq!(code(&soon("the end", call(&server, 1, flood)).await), Code::ResourceExhausted);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What every call has: compression, limits and metrics.
 
 use bytes::Bytes;
-use narun_grpc::pb::{KvGetRequest, KvPutRequest, PublishRequest, SubscribeRequest};
+use narun_grpc::Settings;
+use narun_grpc::pb::{KvGetRequest, KvPutRequest, NatsHealthCheckRequest, PublishRequest, SubscribeRequest};
 use narun_support::testing::Metrics;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
@@ -45,6 +46,20 @@ async fn messages_may_be_compressed_and_have_a_limit() {
     let status = client.kv_put(put(20_000)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     client.kv_put(put(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_variable_switches_compression_off() {
+    let settings =
+        Settings::from_variables(|name| (name == "GRPC_COMPRESS_RESPONSES").then(|| "false".into()));
+    let settings = settings.unwrap();
+    let service = Service::with(|builder| builder.compress_responses(true).settings(&settings)).await;
+    let health = compressing(&service).health_check(NatsHealthCheckRequest::default()).await.unwrap();
+    assert_eq!(health.metadata().get("grpc-encoding"), None);
+    let unset = Settings::from_variables(|_| None).unwrap();
+    let service = Service::with(|builder| builder.compress_responses(true).settings(&unset)).await;
+    let health = compressing(&service).health_check(NatsHealthCheckRequest::default()).await.unwrap();
+    assert!(health.metadata().get("grpc-encoding").is_some());
 }
 
 #[tokio::test]

@@ -7,13 +7,16 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use narun_grpc::auth::{AuthRequest, Authenticator, JsonWebTokens, Principal, RequiredClaims};
 use narun_grpc::pb::{ObjectChunk, SubscribeRequest};
+use narun_grpc::tenancy::{Space, Tenancy};
+use narun_grpc::tenant::Tenant;
+use narun_grpc::{Connection, NatsService};
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 
 use crate::auth::{code, with};
-use crate::harness::{eventually, soon};
+use crate::harness::{Service, connect, eventually, soon};
 use crate::jwt::{SECRET, bearer, p256, rsa, seconds};
 
 fn subscribe(authorization: &str) -> Request<SubscribeRequest> {
@@ -70,6 +73,33 @@ async fn an_authenticator_is_asked_again_when_a_credential_ends() {
     let mut messages = service.client.subscribe(subscribe("x")).await.unwrap().into_inner();
     let status = soon("the end", messages.message()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "revoked"));
+}
+
+/// A tenant that the second look-up refuses.
+struct Removed {
+    connection: Connection,
+    asked: AtomicUsize,
+}
+
+#[tonic::async_trait]
+impl Tenancy for Removed {
+    async fn space(&self, _: &Principal, user_id: &str, _: &str) -> Result<Space, Status> {
+        match self.asked.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(Space::new(Tenant::user(user_id).unwrap(), self.connection.clone())),
+            _ => Err(Status::permission_denied("removed")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_is_looked_up_again_when_a_credential_ends() {
+    let nats = connect().await;
+    let tenancy = Removed { connection: Connection::new(nats.clone()), asked: AtomicUsize::new(0) };
+    let builder = NatsService::builder(nats).authenticator(Sessions(AtomicUsize::new(0)));
+    let mut service = Service::serve(builder.tenancy(tenancy).build()).await;
+    let mut messages = service.client.subscribe(subscribe("x")).await.unwrap().into_inner();
+    let status = soon("the end", messages.message()).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "removed"));
 }
 
 fn named(key: &EncodingKey, algorithm: Algorithm, id: &str) -> Jwk {

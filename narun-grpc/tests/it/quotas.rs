@@ -73,12 +73,45 @@ async fn reserved_bytes_count() {
 }
 
 #[tokio::test]
+async fn a_stream_that_exists_can_be_created_again_above_the_quota() {
+    let quotas = Quotas::new().stored_bytes(1 << 20);
+    let (mut before, user) = (Service::start().await, new_user());
+    let mut service = Service::with(|builder| builder.quotas(quotas)).await;
+    let reserving = |name: &str, max_bytes: i64| create(&user, StreamConfig { max_bytes, ..named(name) });
+    for name in ["a", "b"] {
+        before.client.create_stream(reserving(name, 600 << 10)).await.unwrap();
+    }
+    service.client.create_stream(reserving("a", 600 << 10)).await.unwrap();
+    let larger = service.client.create_stream(reserving("a", 700 << 10)).await.unwrap_err();
+    assert_eq!(larger.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
 async fn a_tenant_cannot_reserve_the_whole_server_by_default() {
     let (mut service, user) = (Service::start().await, new_user());
     let large = create(&user, StreamConfig { max_bytes: 17 << 30, ..named("a") });
     let status = service.client.create_stream(large).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("17179869184"), "{status:?}");
+}
+
+#[tokio::test]
+async fn reserved_bytes_have_a_quota_of_their_own() {
+    let quotas = Quotas::new().reserved_bytes(1 << 20);
+    let (mut service, user) = (Service::with(|builder| builder.quotas(quotas)).await, new_user());
+    let reserving = |name: &str, max_bytes: i64| create(&user, StreamConfig { max_bytes, ..named(name) });
+    service.client.create_stream(reserving("a", 600 << 10)).await.unwrap();
+    let status = service.client.create_stream(reserving("b", 600 << 10)).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::ResourceExhausted, "over the limit of 1048576 reserved bytes")
+    );
+    // Without a limit, only the server's own counts.
+    let quotas = Quotas::new().stored_bytes(u64::MAX).reserved_bytes(u64::MAX);
+    let mut service = Service::with(|builder| builder.quotas(quotas)).await;
+    if let Err(status) = service.client.create_stream(reserving("c", 17 << 30)).await {
+        assert!(!status.message().contains("over the limit of"), "{status:?}");
+    }
 }
 
 #[tokio::test]

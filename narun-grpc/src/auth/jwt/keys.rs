@@ -1,6 +1,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
@@ -47,7 +47,9 @@ pub(super) enum Keys {
 pub(super) struct KeyFile {
     path: PathBuf,
     /// The keys, and when the file was read.
-    read: Mutex<(Arc<[Key]>, Instant)>,
+    found: Mutex<(Arc<[Key]>, Instant)>,
+    /// Held while the file is read, also if the call that began it is cancelled.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl From<jsonwebtoken::errors::Error> for JwtKeyError {
@@ -97,8 +99,8 @@ impl Keys {
     }
 
     pub(super) fn file(path: &Path) -> Result<Self, JwtKeyError> {
-        let keys = read(path)?;
-        Ok(Self::File(Arc::new(KeyFile { path: path.to_owned(), read: Mutex::new((keys, Instant::now())) })))
+        let found = Mutex::new((read(path)?, Instant::now()));
+        Ok(Self::File(Arc::new(KeyFile { path: path.to_owned(), found, reading: Arc::default() })))
     }
 
     /// The keys, of which one may have signed a token with this header.
@@ -112,27 +114,55 @@ impl Keys {
 
 impl KeyFile {
     async fn current(self: &Arc<Self>, header: &Header) -> Arc<[Key]> {
-        let keys = {
-            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_known = read.0.iter().any(|key| key.may_have_signed(header));
-            if read.1.elapsed() < if is_known { EVERY } else { SOON } {
-                return read.0.clone();
-            }
-            // Other calls use the keys that are there.
-            read.1 = Instant::now();
-            read.0.clone()
+        let keys = match self.fresh(header) {
+            Ok(keys) => return keys,
+            Err(keys) => keys,
         };
+        let reading = self.reading.clone();
+        let reading = match keys.iter().any(|key| key.may_have_signed(header)) {
+            // While another call reads the file, the keys that are there do.
+            true => match reading.try_lock_owned() {
+                Ok(reading) => reading,
+                Err(_) => return keys,
+            },
+            false => reading.lock_owned().await,
+        };
+        // Another call may just have read it.
+        if let Ok(keys) = self.fresh(header) {
+            return keys;
+        }
         let file = self.clone();
-        let found = match tokio::task::spawn_blocking(move || read(&file.path)).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => {
+        let read = tokio::task::spawn_blocking(move || {
+            file.read_again();
+            drop(reading);
+        });
+        // An error means that the runtime ends.
+        let _ = read.await;
+        self.found().0.clone()
+    }
+
+    /// The keys: an error if the file is to be read again for a token with this header.
+    fn fresh(&self, header: &Header) -> Result<Arc<[Key]>, Arc<[Key]>> {
+        let (keys, read) = self.found().clone();
+        let is_known = keys.iter().any(|key| key.may_have_signed(header));
+        if read.elapsed() < if is_known { EVERY } else { SOON } { Ok(keys) } else { Err(keys) }
+    }
+
+    /// Blocks.
+    fn read_again(&self) {
+        let read = read(&self.path);
+        let mut found = self.found();
+        found.1 = Instant::now();
+        match read {
+            Ok(keys) => found.0 = keys,
+            Err(error) => {
                 warn!(path = %self.path.display(), %error, "the key set was not read again");
-                return keys;
             }
-            Err(_) => return keys,
-        };
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).0 = found.clone();
-        found
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, (Arc<[Key]>, Instant)> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,4 +180,63 @@ fn parse(json: &[u8]) -> Result<Arc<[Key]>, JwtKeyError> {
     let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
     let keys: Arc<[Key]> = keys.filter_map(|key: Jwk| Key::of(&key)).collect();
     if keys.is_empty() { Err(JwtKeyError::None) } else { Ok(keys) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use futures::FutureExt;
+    use jsonwebtoken::{Algorithm, Header};
+    use narun_support::testing::eventually;
+
+    use super::{EVERY, KeyFile, Keys};
+
+    fn write(path: &Path, id: &str) {
+        let set = format!(r#"{{"keys":[{{"kty":"oct","alg":"HS256","kid":"{id}","k":"c2VjcmV0"}}]}}"#);
+        std::fs::write(path, set).unwrap();
+    }
+
+    fn header(id: &str) -> Header {
+        Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::HS256) }
+    }
+
+    fn has(file: &KeyFile, id: &str) -> bool {
+        file.found().0.iter().any(|key| key.id.as_deref() == Some(id))
+    }
+
+    /// A file that was read long ago, and has changed meanwhile.
+    fn changed(path: &Path) -> Arc<KeyFile> {
+        write(path, "old");
+        let Keys::File(file) = Keys::file(path).unwrap() else { panic!("no file") };
+        file.found().1 = Instant::now().checked_sub(EVERY).unwrap();
+        write(path, "new");
+        file
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_call_reads_the_file_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = changed(&directory.path().join("jwks.json"));
+        assert!(file.current(&header("old")).now_or_never().is_none());
+        eventually("the new key", async || has(&file, "new")).await;
+        assert!(!has(&file, "old"));
+    }
+
+    #[tokio::test]
+    async fn tokens_of_a_new_key_wait_while_the_file_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = changed(&directory.path().join("jwks.json"));
+        let reading = file.reading.clone().lock_owned().await;
+        let (old, new) = (header("old"), header("new"));
+        let mut waiting = pin!(file.current(&new));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        // Others do not.
+        assert_eq!(file.current(&old).now_or_never().unwrap()[0].id.as_deref(), Some("old"));
+        drop(reading);
+        assert_eq!(waiting.await[0].id.as_deref(), Some("new"));
+    }
 }

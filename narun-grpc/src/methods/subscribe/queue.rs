@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
-use async_nats::Message;
+use async_nats::{HeaderMap, Message};
 use tonic::Status;
 
 use crate::call::MethodCall;
@@ -13,6 +13,10 @@ use crate::state::tally::Tally;
 
 /// What may wait for a subscriber whatever waits for others, in bytes.
 const ALWAYS: usize = 64 << 10;
+
+/// What the name of a header takes in memory with its values besides their text, and what each value does, in bytes.
+const NAME: usize = 256;
+const VALUE: usize = 48;
 
 /// Messages that wait for a client: a queue bounded in messages and bytes, which takes no memory while it is empty.
 pub(super) struct SubscriptionQueue {
@@ -39,8 +43,8 @@ impl SubscriptionQueue {
     #[must_use]
     pub(super) fn push(&self, message: Message, received: SystemTime) -> bool {
         let mut state = self.state();
-        let limits = self.service.queue;
-        let bytes = state.bytes.saturating_add(message.length);
+        let (limits, size) = (self.service.queue, size(&message));
+        let bytes = state.bytes.saturating_add(size);
         // A single message fits, whatever its size.
         let full = state.messages.len() >= limits.messages || bytes > limits.bytes;
         if full && !state.messages.is_empty() {
@@ -48,12 +52,12 @@ impl SubscriptionQueue {
         }
         // Those that are not slow do not suffer from those that are.
         let (all, tenant) = (&self.service.waiting, &self.tenant.waiting);
-        let over = |waiting: &WaitingBytes, limit| waiting.get().saturating_add(message.length) > limit;
+        let over = |waiting: &WaitingBytes, limit| waiting.get().saturating_add(size) > limit;
         if state.bytes > ALWAYS && (over(all, limits.all) || over(tenant, limits.tenant)) {
             return false;
         }
-        all.add(message.length);
-        tenant.add(message.length);
+        all.add(size);
+        tenant.add(size);
         state.bytes = bytes;
         state.messages.push_back((message, received));
         wake(state);
@@ -71,8 +75,9 @@ impl SubscriptionQueue {
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Result<(Message, SystemTime), Option<Status>>> {
         let mut state = self.state();
         if let Some(next) = state.messages.pop_front() {
-            state.bytes = state.bytes.saturating_sub(next.0.length);
-            self.remove(next.0.length);
+            let size = size(&next.0);
+            state.bytes = state.bytes.saturating_sub(size);
+            self.remove(size);
             if state.messages.is_empty() {
                 // Free the memory of a burst.
                 state.messages = VecDeque::new();
@@ -111,5 +116,41 @@ fn wake(mut state: MutexGuard<'_, QueueState>) {
     drop(state);
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+/// The approximate memory of a message that waits, in bytes.
+fn size(message: &Message) -> usize {
+    let headers = message.headers.iter().flat_map(HeaderMap::iter);
+    let headers = headers.map(|(_, values)| NAME + values.len() * VALUE).sum::<usize>();
+    message.length + headers + size_of::<(Message, SystemTime)>()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::{HeaderMap, Message};
+
+    use super::size;
+
+    #[test]
+    fn a_message_counts_with_its_own_memory() {
+        let mut message = Message {
+            subject: "a".into(),
+            reply: None,
+            payload: "b".into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 2,
+        };
+        let small = size(&message);
+        assert!(small > size_of::<Message>());
+        let mut headers = HeaderMap::new();
+        for value in 0..100 {
+            headers.append("a", value.to_string());
+        }
+        headers.insert("b", "c");
+        message.headers = Some(headers);
+        assert!(size(&message) - small > 100 * size_of::<String>());
     }
 }

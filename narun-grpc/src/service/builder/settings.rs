@@ -13,9 +13,7 @@ impl<A> NatsServiceBuilder<A> {
         set(&mut options.message_limit, service.message_limit);
         set(&mut options.response_limit, service.response_limit);
         #[cfg(feature = "gzip")]
-        {
-            options.compress_responses |= service.compress_responses;
-        }
+        set(&mut options.compress_responses, service.compress_responses);
         set(&mut options.queue.messages, service.queue_messages);
         set(&mut options.queue.bytes, service.queue_bytes);
         set(&mut options.queue.all, service.subscriber_memory);
@@ -27,6 +25,7 @@ impl<A> NatsServiceBuilder<A> {
         let quotas = service.quota_consumers.map_or(quotas, |consumers| quotas.consumers(consumers));
         let quotas = service.quota_buckets.map_or(quotas, |buckets| quotas.buckets(buckets));
         let quotas = service.quota_stored_bytes.map_or(quotas, |bytes| quotas.stored_bytes(bytes));
+        let quotas = service.quota_reserved_bytes.map_or(quotas, |bytes| quotas.reserved_bytes(bytes));
         options.quotas = service.quota_subscriptions.map_or(quotas, |count| quotas.subscriptions(count));
         options.kv_buckets = buckets(options.kv_buckets, &service.kv);
         if let Some(history) = service.kv_history {
