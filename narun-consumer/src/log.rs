@@ -66,10 +66,11 @@ impl FailureLog {
     }
 
     /// There was no room in JetStream's storage for an outcome or a dead letter.
-    pub(crate) fn not_stored(&self, what: &'static str, why: &dyn Display) {
-        let text = "JetStream's storage is full";
-        if self.events.is_first(&(text, Some(what)), "") {
-            tracing::warn!(app = %self.app, %why, what, "{text}");
+    pub(crate) fn not_stored(&self, what: &'static str, why: &dyn Display, request_id: Option<&HeaderValue>) {
+        let request_id = text(request_id);
+        let full = "JetStream's storage is full";
+        if self.events.is_first(&(full, Some(what)), request_id.unwrap_or_default()) {
+            tracing::warn!(app = %self.app, request_id, %why, what, "{full}");
         }
     }
 

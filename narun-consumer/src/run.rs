@@ -89,7 +89,7 @@ where
     let (stop, stopped) = oneshot::channel();
     let (leaves, left) = oneshot::channel();
     if settings.from_stream {
-        let tasks = TaskStreams::new(nats.client().clone(), namespace, settings.durable.stream.clone());
+        let tasks = TaskStreams::new(nats.clone(), namespace, settings.durable.stream.clone());
         task_streams = Some(tasks.clone());
         let state = durable::WorkerState::new(consumer.clone(), tasks, settings.durable, slots.durable);
         let control = durable::Control { pulling: pulls, stop: stopped, left: leaves, start_timeout };

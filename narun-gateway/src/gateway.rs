@@ -58,6 +58,15 @@ impl Gateway {
         self.state.replace_routes(routes)
     }
 
+    /// Waits until the first request can be sent: the client is connected and, if a route is durable, the stream of durable
+    /// requests is declared. A consumer may still be missing.
+    ///
+    /// Completes at once if [`build`](GatewayBuilder::build) had a connection and found the stream. Pending while the client
+    /// is not connected or dead, and while the stream cannot be used, whose reason is logged. Cancel safe.
+    pub async fn ready(&self) {
+        self.state.ready().await;
+    }
+
     /// Completes when the NATS client is dead: it will not reconnect, so build a new gateway over a new client.
     ///
     /// Pending while the client is connected or reconnects by itself. Cancel safe.

@@ -9,7 +9,7 @@ use narun_core::frame::RequestHead;
 use narun_core::{Body, Failure, FailureContext, Limits};
 use narun_nats::body::LeastRate;
 use narun_nats::inbox::{Endpoint, ReplyPolicy};
-use narun_nats::jetstream::caller_scope;
+use narun_nats::jetstream::{DeclareError, caller_scope};
 use narun_nats::{Denied, NatsClient, Permission};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -73,7 +73,7 @@ impl GatewayState {
         metrics::describe();
         let failures = Arc::new(FailureLog::default());
         let (namespace, stream) = (settings.namespace.clone(), settings.stream.clone());
-        let store = DurableStore::new(nats.client().clone(), namespace, stream);
+        let store = DurableStore::new(&nats, namespace, stream);
         // Subscriptions that are denied from now on are ours.
         let mut denials = nats.watch();
         let opened = narun_nats::open(&nats, replies, limits, metrics::inbox).await;
@@ -125,7 +125,10 @@ impl GatewayState {
             if let Some(needs) = needs {
                 state.status.start();
                 let declared = state.store.declare(needs.outcomes, state.settings.start_timeout).await;
-                declared.map_err(|error| BuildError::Durable(Box::new(error)))?;
+                declared.map_err(|error| match error {
+                    DeclareError::NotPermitted { denied, .. } => BuildError::NotPermitted(denied),
+                    error => BuildError::Durable(Box::new(error)),
+                })?;
             }
             if has_direct {
                 state.subscribed().await.map_err(BuildError::NotPermitted)?;
@@ -168,6 +171,16 @@ impl GatewayState {
         }
         self.table.store(Arc::new(table));
         Ok(())
+    }
+
+    /// Waits for a connection, and until the stream is declared if a route is durable.
+    pub(crate) async fn ready(&self) {
+        while self.is_disconnected() {
+            tokio::time::sleep(CONNECTION).await;
+        }
+        if self.table().durable_needs().is_some() {
+            self.store.declared().await;
+        }
     }
 
     /// Completes when the NATS client is dead.

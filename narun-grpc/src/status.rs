@@ -127,7 +127,8 @@ impl IntoStatus for ApiError {
         };
         debug!(%error, "a request to JetStream failed");
         match error {
-            Self::TimedOut(_) | Self::NoResponse { .. } => jetstream_late(),
+            // The multiplexer notifies of no denials: what is denied gets no response.
+            Self::TimedOut(_) | Self::NoResponse { .. } | Self::Denied(_) => jetstream_late(),
             Self::NoResponders | Self::NoLeader => no_jetstream(),
             Self::TooLarge => too_large_for_nats(),
             Self::InvalidSubject => invalid_subject(),

@@ -2,6 +2,7 @@
 
 use async_nats::Subject;
 use bytes::Bytes;
+use http::HeaderValue;
 use narun_core::frame::{ObjectRef, OutcomeRef, RequestHead};
 use narun_core::{ExchangeId, Failure, FailureContext, FailureKind};
 use narun_nats::jetstream::{OutcomeState, header};
@@ -21,7 +22,7 @@ impl DeliveredRequest {
         let RequestContext { head, failure } = context;
         let mut late = None;
         if let Some(outcome) = &head.outcome {
-            match self.store(head.id, outcome, &response).await {
+            match self.store(head.id, outcome, &response, failure.request_id.as_ref()).await {
                 Ok(stored) => late = stored,
                 Err(StoreError::Permanent(why)) => {
                     self.state.consumer.failures.failed(
@@ -31,7 +32,7 @@ impl DeliveredRequest {
                     );
                     response = self.error_response(failure);
                     // So small a response is only rejected if the bucket is at fault.
-                    match self.store(head.id, outcome, &response).await {
+                    match self.store(head.id, outcome, &response, failure.request_id.as_ref()).await {
                         Ok(stored) => late = stored,
                         Err(_) => return Verdict::Postponed,
                     }
@@ -49,11 +50,13 @@ impl DeliveredRequest {
         id: ExchangeId,
         outcome: &OutcomeRef,
         response: &Bytes,
+        request_id: Option<&HeaderValue>,
     ) -> Result<Option<Box<LateOutcome>>, StoreError> {
         match self.state.store_response(id, outcome, response.clone()).await {
             Ok(()) => Ok(None),
             Err(StoreError::Full(_)) => {
-                Ok(Some(Box::new(LateOutcome { id, outcome: outcome.clone(), response: response.clone() })))
+                let (outcome, response) = (outcome.clone(), response.clone());
+                Ok(Some(Box::new(LateOutcome { id, outcome, response, request_id: request_id.cloned() })))
             }
             Err(error) => Err(error),
         }
@@ -61,7 +64,11 @@ impl DeliveredRequest {
 
     /// The verdict on a request that this process has done before. If its outcome is pending again, as in an earlier copy of
     /// the server's storage, stores it again: the request does not run once more.
-    pub(super) async fn concluded_before(&self, head: &RequestHead) -> Verdict {
+    pub(super) async fn concluded_before(
+        &self,
+        head: &RequestHead,
+        request_id: Option<&HeaderValue>,
+    ) -> Verdict {
         let outcome = head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome));
         let Some(outcome) = outcome else {
             return Verdict::Done { object: head.object.clone(), late: None };
@@ -79,7 +86,7 @@ impl DeliveredRequest {
             Some(response) if may_be_dead_letter(self.state.status(&response)) => {
                 return Verdict::Done { object: None, late: None };
             }
-            Some(response) => self.store(head.id, outcome, &response).await,
+            Some(response) => self.store(head.id, outcome, &response, request_id).await,
             None => self.state.store_not_kept(head.id, outcome).await.map(|()| None),
         };
         match stored {
@@ -98,6 +105,7 @@ impl DeliveredRequest {
     ) -> Verdict {
         let WorkerState { consumer, tasks, metrics, .. } = self.state.as_ref();
         let id = context.map(|context| context.head.id);
+        let request_id = context.and_then(|context| context.failure.request_id.as_ref());
         match self.was_done_meanwhile(context).await {
             Ok(false) => {}
             Ok(true) => {
@@ -124,11 +132,10 @@ impl DeliveredRequest {
             retry(&consumer.failures, "moving a request to the dead letters failed", publish).await
         {
             if let StoreError::Full(_) = error {
-                self.state.storage_is_full(NotStored::DeadLetter, &error);
+                self.state.storage_is_full(NotStored::DeadLetter, &error, request_id);
             }
             return Verdict::Unburied(reason);
         }
-        let request_id = context.and_then(|context| context.failure.request_id.as_ref());
         consumer.failures.dead_lettered(id.as_ref(), request_id, self.delivered.count, &reason);
         metrics.dead_lettered(reason.label());
         let Some(RequestContext { head, failure }) = context else {
@@ -138,7 +145,9 @@ impl DeliveredRequest {
         let response = self.encode(&HandlerResponse::from(response), failure);
         let late = match head.outcome.as_ref().filter(|outcome| self.is_own_outcome(outcome)) {
             // The dead letter is stored. If this fails, later requests with the same key do not get the outcome.
-            Some(outcome) => self.store(head.id, outcome, &response).await.ok().flatten(),
+            Some(outcome) => {
+                self.store(head.id, outcome, &response, failure.request_id.as_ref()).await.ok().flatten()
+            }
             None => None,
         };
         self.respond(response).await;

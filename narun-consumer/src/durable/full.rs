@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use narun_core::ExchangeId;
 use narun_core::frame::{OutcomeRef, ResponseFrame};
 use narun_nats::jetstream::{self, Backoff};
@@ -25,13 +26,20 @@ pub(super) struct LateOutcome {
     pub(super) id: ExchangeId,
     pub(super) outcome: OutcomeRef,
     pub(super) response: Bytes,
+    /// That of the request, for the log.
+    pub(super) request_id: Option<HeaderValue>,
 }
 
 impl WorkerState {
     /// Counts and logs something that was not stored.
-    pub(super) fn storage_is_full(&self, what: NotStored, why: &StoreError) {
+    pub(super) fn storage_is_full(
+        &self,
+        what: NotStored,
+        why: &StoreError,
+        request_id: Option<&HeaderValue>,
+    ) {
         self.metrics.not_stored(what);
-        self.consumer.failures.not_stored(what.label(), why);
+        self.consumer.failures.not_stored(what.label(), why, request_id);
     }
 
     /// The status of an encoded response, 0 if it is unreadable.
@@ -43,14 +51,14 @@ impl WorkerState {
     /// Stores an outcome after the ack of its request, which has made room. Without room for the response, the outcome
     /// says only that the request is done. Without room for that, it stays pending.
     pub(super) async fn store_late(&self, late: &LateOutcome) {
-        let LateOutcome { id, outcome, response } = late;
+        let LateOutcome { id, outcome, response, request_id } = late;
         let Ok(outcomes) = self.outcomes().await else { return };
         let status = self.status(response);
         let attempt =
             async || match outcomes.done(*id, outcome, response.clone()).await.map_err(StoreError::from) {
                 Err(why @ StoreError::Full(_)) => {
                     outcomes.not_kept(*id, outcome, status).await?;
-                    self.storage_is_full(NotStored::Response, &why);
+                    self.storage_is_full(NotStored::Response, &why, request_id.as_ref());
                     Ok(())
                 }
                 stored => stored,
@@ -58,7 +66,7 @@ impl WorkerState {
         let may_succeed = |error: &StoreError| !matches!(error, StoreError::Permanent(_));
         if let Err(why) = jetstream::retry(BACKOFF, Some(PERSISTENCE), may_succeed, attempt).await {
             tracing::debug!(%id, %why, "the outcome of a request that is done was not stored");
-            self.storage_is_full(NotStored::Outcome, &why);
+            self.storage_is_full(NotStored::Outcome, &why, request_id.as_ref());
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use http::{Request, Response};
+use narun_core::fields::X_REQUEST_ID;
 use narun_core::frame::{DecodeError, ObjectRef, RequestFrame};
 use narun_core::{Body, Failure, FailureContext, FailureKind};
 use narun_nats::inbox::Mail;
@@ -179,7 +180,10 @@ impl DeliveredRequest {
         let verdict = match (ack, RequestFrame::decode(&self.payload, &endpoint.limits().stored())) {
             (AckKind::Term, _) => Verdict::DeadLetter { late: None },
             // If the first ack was not confirmed, the body has not been deleted.
-            (_, Ok(frame)) => self.concluded_before(&frame.head).await,
+            (_, Ok(frame)) => {
+                let request_id = frame.parts.headers.get(X_REQUEST_ID);
+                self.concluded_before(&frame.head, request_id).await
+            }
             (_, Err(_)) => Verdict::Done { object: None, late: None },
         };
         if let Some(response) = self.state.deliveries.lost_response(self.delivered.key(), endpoint.epoch()) {

@@ -158,6 +158,17 @@ impl DenialWatch {
         Self { denials: None, seen: 0 }
     }
 
+    /// Watches the same client from now on.
+    pub(crate) fn from_now(&self) -> Self {
+        let seen = self.denials.as_ref().map_or(0, |denials| denials.borrow().count);
+        Self { denials: self.denials.clone(), seen }
+    }
+
+    /// Returns when a message to this subject was denied. Pending for ever if none is. Cancel safe.
+    pub(crate) async fn publish_denied(&mut self, subject: &str) -> Denied {
+        self.next(|denied| denied.permission == Permission::Publish && denied.subject == subject).await
+    }
+
     /// Returns the next denial for which `is_own` returns true. Pending for ever if there is none. Cancel safe.
     pub async fn next(&mut self, is_own: impl Fn(&Denied) -> bool) -> Denied {
         let Self { denials: Some(denials), seen } = self else { return std::future::pending().await };

@@ -184,7 +184,9 @@ impl IdempotencyRecord {
                     OutcomeState::NotKept { status } => return Err(not_kept(status)),
                     OutcomeState::Pending { .. } => {}
                 },
-                Ok(Err(error @ OutcomeError::Malformed(_))) => return Err(failure(&error)),
+                Ok(Err(error @ (OutcomeError::Malformed(_) | OutcomeError::NotPermitted(_)))) => {
+                    return Err(failure(&error));
+                }
                 // The request may be done all the same, and the next read may succeed.
                 Ok(Err(error)) => tracing::debug!(%error, id = %self.id, "the record was not read"),
                 Err(_) => return Ok(Found::Pending),
@@ -227,6 +229,7 @@ pub(crate) fn failure(error: &OutcomeError) -> Failure {
     let kind = match error {
         OutcomeError::Malformed(_) => FailureKind::BadResponse,
         OutcomeError::Full => FailureKind::StreamFull,
+        OutcomeError::NotPermitted(_) => FailureKind::NotPermitted,
         OutcomeError::NoLeader => FailureKind::NoLeader,
         _ => FailureKind::JetStreamUnavailable,
     };

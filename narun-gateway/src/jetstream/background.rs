@@ -108,6 +108,7 @@ impl Drop for StoredBody {
 pub(crate) fn storing_failed(error: &BodyStoreError) -> Failure {
     let kind = match error {
         BodyStoreError::Full => FailureKind::StreamFull,
+        BodyStoreError::NotPermitted(_) => FailureKind::NotPermitted,
         _ => FailureKind::JetStreamUnavailable,
     };
     Failure::new(kind).with_cause(error.to_string())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::connection::State;
 use narun_core::{Failure, FailureKind, Namespace};
+use narun_nats::NatsClient;
 use narun_nats::jetstream::{Backoff, BodyStore, DeclareError, OutcomeStore, StreamSettings, TaskStreams};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, watch};
@@ -65,10 +66,10 @@ enum Readiness {
 
 impl DurableStore {
     /// Declares nothing before [`need`](Self::need). Must be called within a tokio runtime.
-    pub(crate) fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        let runtime = Handle::current();
+    pub(crate) fn new(nats: &NatsClient, namespace: Namespace, settings: StreamSettings) -> Self {
+        let (runtime, client) = (Handle::current(), nats.client().clone());
         let state = StoreState {
-            tasks: TaskStreams::new(client.clone(), namespace, settings),
+            tasks: TaskStreams::new(nats.clone(), namespace, settings),
             client,
             readiness: watch::Sender::new(Readiness::Unknown),
             leaderless: watch::Sender::new(false),
@@ -98,7 +99,9 @@ impl DurableStore {
                 Err(DeclareError::NoJetStream { .. }) if began.elapsed() < limit => {
                     sleep(backoff.advance()).await;
                 }
-                Err(error @ DeclareError::NoJetStream { .. }) => return Err(error),
+                Err(error @ (DeclareError::NoJetStream { .. } | DeclareError::NotPermitted { .. })) => {
+                    return Err(error);
+                }
                 Err(error) if !error.is_temporary() => return Err(error),
                 _ => break,
             }
@@ -133,6 +136,13 @@ impl DurableStore {
         let _ = timeout_at(deadline.min(Instant::now() + CHECK), rounds.changed()).await;
         let is_leaderless = *rounds.borrow();
         if is_leaderless { FailureKind::NoLeader.into() } else { failure }
+    }
+
+    /// Waits until the stream is declared. Pending while it cannot be. Cancel safe.
+    pub(crate) async fn declared(&self) {
+        let mut readiness = self.state.readiness.subscribe();
+        // The sender is in the state.
+        let _ = readiness.wait_for(|state| *state == Readiness::Ready).await;
     }
 
     /// Waits until the stream is declared, which it nearly always is already.
@@ -187,6 +197,7 @@ impl DurableStore {
 fn unavailable(error: &DeclareError) -> Failure {
     let kind = match error {
         DeclareError::NoLeader { .. } => FailureKind::NoLeader,
+        DeclareError::NotPermitted { .. } => FailureKind::NotPermitted,
         _ => FailureKind::JetStreamUnavailable,
     };
     Failure::new(kind).with_cause(error.to_string())

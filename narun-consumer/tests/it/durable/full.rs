@@ -194,7 +194,9 @@ async fn dead_letters_wait_for_room_without_running_again() {
         metrics.value("http_consumer_not_stored_total", &labels) >= 4.0 * accepted.len() as f64
     })
     .await;
-    assert_eq!(logs.event("JetStream's storage is full", &labels).await.0, Level::WARN);
+    let (level, event) = logs.event("JetStream's storage is full", &labels).await;
+    assert_eq!(level, Level::WARN);
+    assert!(event.contains_key("request_id"), "{event:?}");
     assert_eq!(runs.load(Ordering::SeqCst), accepted.len());
     server.reload(kilobytes(1000)).expect("a new limit");
     // The server has no JetStream for a moment while it changes the limit.

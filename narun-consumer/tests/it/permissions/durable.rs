@@ -17,9 +17,10 @@ use narun_support::Server;
 use tokio::sync::{Notify, oneshot};
 use tower::service_fn;
 
-use super::{Refusals, are_refused, configuration, is_entry, without};
+use super::{DENIED, Refusals, are_refused, configuration, connect, except, is_entry, text, without};
 use crate::gateway::{HttpResponse, get, send};
 use crate::harness::{eventually, soon};
+use crate::observed::logs;
 
 /// The number of servers that run at the same time.
 const AT_ONCE: usize = 6;
@@ -315,5 +316,35 @@ async fn everything_else_is_refused() {
         ),
     ] {
         are_refused(&server, user, inbox, &[&foreign, publish].concat(), subscribe).await;
+    }
+}
+
+#[tokio::test]
+async fn a_durable_request_that_is_not_permitted_is_503_at_once() {
+    let (keyed, later) = (&[("idempotency-key", "key")][..], &[("prefer", "respond-async")][..]);
+    let cases = [
+        ("task.TASK.app", &[][..], 1),
+        ("$O.TASK-bodies.>", &[], LARGE),
+        ("$JS.API.STREAM.INFO.OBJ_TASK-bodies", &[], LARGE),
+        ("$KV.TASK-outcomes.>", keyed, 1),
+        ("$KV.TASK-outcomes.>", later, 1),
+        ("$JS.API.STREAM.MSG.GET.KV_TASK-outcomes", keyed, 1),
+    ];
+    for (subject, fields, size) in cases {
+        let (server, logs) = (server(&except("publish", subject)), logs());
+        let gateway = Gateway::builder(connect(&server).await).route(Route::any("/", "app").durable());
+        let gateway = soon("a gateway", gateway.build()).await.expect("a gateway");
+        let mut request = Request::post("/");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(Bytes::from(vec![0; size]))).expect("a request");
+        let answer = soon("a response", send(&gateway, request)).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{subject}: {answer:?}");
+        // Another text means that a time limit has ended.
+        assert!(text(&answer.body).contains("permission"), "{subject}: {answer:?}");
+        let denied = logs.events(DENIED, &[("permission", "publish")]);
+        let beginning = subject.trim_end_matches('>');
+        assert!(denied.iter().any(|(_, event)| event["subject"].starts_with(beginning)), "{denied:?}");
     }
 }

@@ -24,9 +24,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::nats_client::NatsClient;
+use crate::nats_events::DenialWatch;
+
 pub use error::ApiError;
 pub(super) use error::says_full;
 pub(super) use messages::StoredMessage;
+pub(super) use publish::PendingMessage;
 pub use requester::Requester;
 
 /// The default limit of a request.
@@ -40,6 +44,8 @@ pub struct Api<R> {
     requester: R,
     prefix: Arc<str>,
     limit: Duration,
+    /// By which a request fails at once if the user may not send it.
+    denials: DenialWatch,
 }
 
 /// A page of a list.
@@ -54,7 +60,7 @@ struct Page<T> {
 impl<R: Requester> Api<R> {
     /// The API of the account, with a limit of 5 s for each request.
     pub fn new(requester: R) -> Self {
-        Self { requester, prefix: "$JS.API".into(), limit: LIMIT }
+        Self { requester, prefix: "$JS.API".into(), limit: LIMIT, denials: DenialWatch::none() }
     }
 
     /// The API of this domain.
@@ -68,6 +74,13 @@ impl<R: Requester> Api<R> {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Fails what this client's user may not publish at once, as far as the client has events. Default: after the limit.
+    #[must_use]
+    pub(super) fn denials(mut self, nats: &NatsClient) -> Self {
+        self.denials = nats.watch();
         self
     }
 
@@ -90,7 +103,8 @@ impl<R: Requester> Api<R> {
     ///
     /// # Errors
     ///
-    /// [`ApiError::Server`] if the server returned an error; otherwise the operation may have been done or not.
+    /// [`ApiError::Server`] if the server returned an error, [`ApiError::Denied`] if the user may not send the request;
+    /// otherwise the operation may have been done or not.
     pub async fn request<T: DeserializeOwned>(
         &self,
         operation: &str,
@@ -100,9 +114,17 @@ impl<R: Requester> Api<R> {
             null if null == b"null" => Bytes::new(),
             payload => payload.into(),
         };
-        let limit = self.limit;
-        let reply = timeout(limit, self.requester.send(self.subject(operation), payload)).await;
-        let reply = reply.map_err(|_| ApiError::NoResponse { subject: self.subject(operation), limit })??;
+        let (limit, subject) = (self.limit, self.subject(operation));
+        let sent = {
+            let mut denials = self.denials.from_now();
+            let sending = timeout(limit, self.requester.send(subject.clone(), payload));
+            tokio::select! {
+                biased;
+                sent = sending => sent,
+                denied = denials.publish_denied(&subject) => return Err(denied.into()),
+            }
+        };
+        let reply = sent.map_err(|_| ApiError::NoResponse { subject, limit })??;
         match serde_json::from_slice(&reply.payload) {
             Ok(Response::Ok(response)) => Ok(response),
             Ok(Response::Err { error }) => Err(ApiError::Server(error)),

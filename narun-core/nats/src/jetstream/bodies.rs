@@ -15,6 +15,7 @@ use rand::Rng;
 
 use super::api::{Api, ApiError};
 use super::objects::{self, name_token};
+use crate::permissions::Denied;
 
 pub use reader::{BodyChunk, BodyReader};
 pub use undeleted::UndeletedBodies;
@@ -50,6 +51,9 @@ pub enum BodyStoreError {
     /// The bucket is full.
     #[error("the bucket of bodies is full")]
     Full,
+    /// The user lacks a permission.
+    #[error(transparent)]
+    NotPermitted(Denied),
     /// There was no response, no connection or no leader, or the server refused: a retry may succeed.
     #[error("the bucket of bodies cannot be reached: {0}")]
     Unavailable(String),
@@ -161,6 +165,7 @@ impl BodyStore {
 impl From<ApiError> for BodyStoreError {
     fn from(error: ApiError) -> Self {
         match error {
+            ApiError::Denied(denied) => Self::NotPermitted(denied),
             error if error.is_full() => Self::Full,
             error => Self::Unavailable(error.to_string()),
         }

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 use super::api::{Api, ApiError};
 use super::compare;
 use crate::events::RepeatedEvents;
+use crate::permissions::Denied;
 
 /// The differences that were logged. Each is logged once, however often it is found.
 #[derive(Debug, Default)]
@@ -66,6 +67,14 @@ pub enum DeclareError {
         /// Such as "stream TASK".
         what: String,
     },
+    /// The user lacks a permission, which may be granted at any time.
+    #[error("{what} cannot be reached: {denied}")]
+    NotPermitted {
+        /// Such as "stream TASK".
+        what: String,
+        /// The permission.
+        denied: Denied,
+    },
     /// There was no response or no connection: a retry may succeed.
     #[error("{what} cannot be reached: {why}")]
     Unavailable {
@@ -85,15 +94,24 @@ impl Warnings {
 }
 
 impl DeclareError {
-    /// Whether a retry may succeed without a change by an operator.
+    /// Whether a retry may succeed without a change by an operator, or once a permission is granted.
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::NoLeader { .. } | Self::NoJetStream { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::NoLeader { .. }
+                | Self::NoJetStream { .. }
+                | Self::NotPermitted { .. }
+        )
     }
 
     fn from_api(what: &str, error: &ApiError) -> Self {
         let (what, why) = (what.to_owned(), error.to_string());
         if error.is_leaderless() {
             return Self::NoLeader { what };
+        }
+        if let ApiError::Denied(denied) = error {
+            return Self::NotPermitted { what, denied: denied.clone() };
         }
         if matches!(error, ApiError::NoResponders) {
             return Self::NoJetStream { what };

@@ -14,6 +14,7 @@ use async_nats::jetstream::Context;
 use bytes::Bytes;
 
 use super::api::{Api, ApiError, StoredMessage};
+use crate::permissions::Denied;
 use narun_core::ExchangeId;
 use narun_core::frame::OutcomeRef;
 use secret::KnownSecret;
@@ -69,6 +70,9 @@ pub enum OutcomeError {
     /// The bucket has no leader: a retry may succeed once enough servers are back.
     #[error("the bucket of outcomes has no leader")]
     NoLeader,
+    /// The user lacks a permission.
+    #[error(transparent)]
+    NotPermitted(Denied),
     /// There was no response or no connection, or the server refused: a retry may succeed.
     #[error("the bucket of outcomes cannot be reached: {0}")]
     Unavailable(String),
@@ -196,6 +200,7 @@ impl OutcomeStore {
 impl From<ApiError> for OutcomeError {
     fn from(error: ApiError) -> Self {
         match error {
+            ApiError::Denied(denied) => Self::NotPermitted(denied),
             error if error.is_too_large() => Self::TooLarge,
             error if error.is_conflict() => Self::Conflict,
             error if error.is_full() => Self::Full,

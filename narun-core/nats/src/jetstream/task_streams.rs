@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::jetstream::consumer::{self, AckPolicy};
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
@@ -12,11 +11,13 @@ use super::declare::{DeclareError, Warnings, declare_consumer, declare_stream};
 use super::outcomes::{self, OutcomeStore};
 use super::settings::{Storage, StreamSettings};
 use super::{compare, objects};
+use crate::nats_client::NatsClient;
 use narun_core::{App, Namespace};
 
 /// The streams and buckets of a namespace. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TaskStreams {
+    nats: NatsClient,
     api: Api<Context>,
     namespace: Namespace,
     settings: StreamSettings,
@@ -26,9 +27,10 @@ pub struct TaskStreams {
 
 impl TaskStreams {
     /// For this namespace, through this client. Sends nothing. Must be called within a tokio runtime.
-    pub fn new(client: Client, namespace: Namespace, settings: StreamSettings) -> Self {
-        let api = api(client, &settings, api::LIMIT);
-        Self { api, namespace, settings, warnings: Arc::default(), undeleted: Arc::default() }
+    pub fn new(nats: impl Into<NatsClient>, namespace: Namespace, settings: StreamSettings) -> Self {
+        let nats = nats.into();
+        let api = api(&nats, &settings, api::LIMIT);
+        Self { nats, api, namespace, settings, warnings: Arc::default(), undeleted: Arc::default() }
     }
 
     /// The namespace.
@@ -159,7 +161,7 @@ impl TaskStreams {
 
     fn body_store(&self) -> BodyStore {
         // Many bodies that are stored at once wait for one disk.
-        let api = api(self.context().client(), &self.settings, bodies::LIMIT);
+        let api = api(&self.nats, &self.settings, bodies::LIMIT);
         BodyStore::new(api, self.namespace.bodies_bucket(), self.undeleted.clone())
     }
 
@@ -239,10 +241,11 @@ fn limit(limit: u64) -> i64 {
 }
 
 /// JetStream's API in the domain of these settings. `limit` is how long a PubAck may take.
-fn api(client: Client, settings: &StreamSettings, limit: Duration) -> Api<Context> {
-    let builder = ContextBuilder::new().timeout(limit);
-    match &settings.domain {
+fn api(nats: &NatsClient, settings: &StreamSettings, limit: Duration) -> Api<Context> {
+    let (builder, client) = (ContextBuilder::new().timeout(limit), nats.client().clone());
+    let api = match &settings.domain {
         None => Api::new(builder.build(client)),
         Some(domain) => Api::new(builder.domain(domain).build(client)).domain(domain),
-    }
+    };
+    api.denials(nats)
 }

@@ -6,6 +6,8 @@ use async_nats::jetstream::context::{
 use async_nats::jetstream::{Error, ErrorCode};
 use async_nats::{RequestError, RequestErrorKind};
 
+use crate::permissions::Denied;
+
 /// Why a request to JetStream failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ApiError {
@@ -38,6 +40,9 @@ pub enum ApiError {
     /// Nothing subscribes to the API: JetStream is turned off, or the server has no contact with one that runs it.
     #[error("JetStream is not enabled, or no server that runs it can be reached")]
     NoResponders,
+    /// The user may not publish to the subject of the request.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The stream has no leader.
     #[error("the stream has no leader")]
     NoLeader,
@@ -55,7 +60,7 @@ pub enum ApiError {
 impl ApiError {
     /// Whether the same request may succeed later without a change by an operator. It may have been done already.
     ///
-    /// This is the case unless the server rejected the request itself. The server's errors that are temporary are those of
+    /// This is the case unless the server rejected the request itself. A permission may be granted at any time. The server's errors that are temporary are those of
     /// a cluster without a leader or with servers missing.
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -68,6 +73,7 @@ impl ApiError {
             Self::TimedOut(_)
             | Self::NoResponse { .. }
             | Self::NoResponders
+            | Self::Denied(_)
             | Self::NoLeader
             | Self::Disconnected
             | Self::Malformed

@@ -3,12 +3,11 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
 use narun_core::frame::ObjectRef;
 
 use super::{BodyStore, BodyStoreError, LIMIT, SMALLEST_CHUNK};
-use crate::jetstream::api::{Api, ApiError};
+use crate::jetstream::api::{Api, ApiError, PendingMessage};
 use crate::jetstream::objects::{self, CHUNK, ChunkSink, ChunkWriter, name_token};
 use crate::jetstream::retry::{Backoff, retry};
 
@@ -117,14 +116,14 @@ impl BodyUpload {
 }
 
 impl ChunkSink for BodySink {
-    type Sent = PublishAckFuture;
+    type Sent = PendingMessage;
     type Error = ApiError;
 
-    async fn send(&self, chunk: Bytes) -> Result<PublishAckFuture, ApiError> {
+    async fn send(&self, chunk: Bytes) -> Result<PendingMessage, ApiError> {
         self.api.start_publish(self.subject.clone(), HeaderMap::new(), chunk).await
     }
 
-    async fn stored(&self, sent: PublishAckFuture) -> Result<(), ApiError> {
+    async fn stored(&self, sent: PendingMessage) -> Result<(), ApiError> {
         self.api.stored(sent).await.map(drop)
     }
 }
