@@ -154,6 +154,7 @@ async fn serve(args: &Args, settings: &Settings, authenticator: impl Authenticat
     let builder = NatsService::builder(client).authenticator(authenticator).settings(settings);
     // The server puts the peer's address into an extension of its own.
     let service = builder.peer(|extensions| extensions.get::<Peer>().map(Peer::address)).build();
+    let nats = service.connection().clone();
     // The watch keeps health up to date for as long as it lives.
     let (health, _watch) = service.health();
     let reflection = || {
@@ -182,6 +183,7 @@ async fn serve(args: &Args, settings: &Settings, authenticator: impl Authenticat
         service.end_subscriptions();
     })
     .await;
+    nats.finish().await;
     Ok(())
 }
 

@@ -190,6 +190,9 @@ impl GatewayBuilder {
     }
 
     /// How long a client may take to send the body of a durable request. Default 1 hour. A slower client gets 408.
+    ///
+    /// Consumers delete a part of a body that has not changed for two days: a pause that long loses the body, whatever this
+    /// limit and [`Route::timeout`] are.
     pub const fn body_timeout(mut self, timeout: Duration) -> Self {
         self.settings.body_timeout = timeout;
         self

@@ -63,6 +63,11 @@ impl Pace {
         Ok(Some(frame))
     }
 
+    /// How long the client has been waited for in all.
+    pub(crate) const fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// How long the client may take for the next bytes.
     fn left(&self) -> Duration {
         let PaceLimits { max_pause, least_rate, total } = self.limits;

@@ -22,7 +22,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{RawMessage, Stream};
 use async_nats::jetstream::{consumer, stream};
-use async_nats::{Client, Message, Statistics, Subject};
+use async_nats::{Client, Message, Statistics};
 use bytes::Bytes;
 use narun_nats::jetstream::{Api, ApiError, Requester};
 use serde::de::DeserializeOwned;
@@ -39,8 +39,8 @@ use self::in_flight::InFlight;
 pub(crate) use self::in_flight::{Unacknowledged, Worker};
 pub(crate) use self::inboxes::Inbox;
 use self::inboxes::Inboxes;
-use self::leaving::Leaving;
-pub(crate) use self::leaving::{Due, completes_previous_pull};
+pub(crate) use self::leaving::{Due, Unread, completes_previous_pull};
+use self::leaving::{Leaving, Left};
 pub(crate) use self::mark::Mark;
 use self::rates::Rates;
 use self::requests::Requests;
@@ -60,6 +60,9 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a call that can be repeated waits for the next connection.
 const RETURN: Duration = Duration::from_millis(2500);
+
+/// How long the end of a program waits for what is still to be sent.
+const FINISH: Duration = Duration::from_secs(5);
 
 /// The oldest server whose JetStream is used: older ones have no stream metadata, which names the owner.
 const OLDEST: (i64, i64) = (2, 10);
@@ -130,6 +133,24 @@ impl Connection {
     /// The client.
     pub fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    /// Waits until the messages of clients that left were given back to their consumers, and until NATS has everything that
+    /// was sent. Gives up after 5 s, or if the connection is lost: the messages are redelivered after the consumer's
+    /// `ack_wait` then.
+    ///
+    /// Call it after the server has shut down, before the program ends. Not cancel safe: if it is dropped, so is what is
+    /// not given back yet.
+    pub async fn finish(&self) {
+        let Ok(mark) = self.mark() else { return };
+        let finished = async {
+            self.0.leaving.finish().await;
+            self.0.client.flush().await
+        };
+        tokio::select! {
+            _ = timeout(FINISH, finished) => {}
+            () = self.lost(mark) => {}
+        }
     }
 
     /// The JetStream context. FAILED_PRECONDITION if the server is too old.
@@ -340,20 +361,33 @@ impl Connection {
         self.0.in_flight.of(stream, consumer, all)
     }
 
-    /// Gives back messages with a nak, by their reply subjects, so that they are redelivered at once.
-    pub(crate) fn give_back(&self, messages: Vec<Subject>) {
+    /// Frees the place of a message in ConsumeMessages: the server has confirmed that it was acknowledged or given back since
+    /// this time. The subscription to acknowledgements may not have shown it.
+    pub(crate) fn confirmed(
+        &self,
+        stream: &str,
+        consumer: &str,
+        sequence: u64,
+        since: Instant,
+        is_nak: bool,
+    ) {
+        self.0.in_flight.confirmed(stream, consumer, sequence, since, is_nak);
+    }
+
+    /// Gives back messages with a nak, so that they are redelivered at once.
+    pub(crate) fn give_back(&self, messages: Vec<Unread>) {
         if !messages.is_empty() {
             self.0.leaving.leave(&self.0.client, messages, None);
         }
     }
 
-    /// Closes an inbox, and gives back the messages that still arrive there.
-    pub(crate) fn leave(&self, inbox: Inbox, due: Due) {
+    /// Closes an inbox, and gives back the messages that still arrive there, or have waited there for less than `ack_wait`.
+    pub(crate) fn leave(&self, inbox: Inbox, due: Due, ack_wait: Option<Duration>) {
         // A pull of a previous connection is lost, and its count of messages is void.
         if inbox.mark != self.epoch() {
             return;
         }
-        self.0.leaving.leave(&self.0.client, Vec::new(), Some((inbox, due)));
+        self.0.leaving.leave(&self.0.client, Vec::new(), Some(Left { inbox, due, ack_wait }));
     }
 
     /// The live subscriptions of this connection.

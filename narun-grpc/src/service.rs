@@ -49,7 +49,7 @@ impl NatsService {
     ///
     /// Call it before the server is shut down, which would wait for them. Messages queued for subscribers are delivered
     /// first; messages pulled for consumers are given back. Other calls go on, uploads and downloads too. Cannot be
-    /// undone.
+    /// undone. Once the server has shut down, [`Connection::finish`] waits until they are given back.
     pub fn end_subscriptions(&self) {
         self.0.stopping.send_replace(true);
     }

@@ -117,7 +117,10 @@ impl Deliveries {
         let mut table = self.table();
         let Running { subject, uncounted } = table.running.remove(&key)?;
         match ack {
-            AckKind::Ack | AckKind::Term => table.ended.insert(key, ack, 1),
+            AckKind::Ack | AckKind::Term => {
+                table.ended.insert(key, ack, 1);
+                table.given_back.remove(&key);
+            }
             AckKind::Nak(_) if uncounted > 0 || dead.is_some() => {
                 table.given_back.insert(key, GivenBack { uncounted, dead }, 1);
             }
@@ -174,6 +177,15 @@ impl<V> Recent<V> {
         self.values.get(key)
     }
 
+    fn remove(&mut self, key: &MessageKey) {
+        if self.values.remove(key).is_some()
+            && let Some(index) = self.order.iter().position(|(other, _)| other == key)
+            && let Some((_, weight)) = self.order.remove(index)
+        {
+            self.weight -= weight;
+        }
+    }
+
     /// Inserts a value. One that replaces another keeps its weight.
     fn insert(&mut self, key: MessageKey, value: V, weight: usize) {
         if weight > self.limit || self.values.insert(key, value).is_some() {
@@ -194,6 +206,7 @@ impl<V> Recent<V> {
 mod tests {
     use std::time::Duration;
 
+    use super::super::request::is_beyond_doubt;
     use super::*;
 
     const NAK: AckKind = AckKind::Nak(Duration::ZERO);
@@ -259,6 +272,43 @@ mod tests {
         }
         deliveries.uncount(key(1));
         assert!(is_new(&deliveries.enter(key(1), "a".into()), 3), "it did not run");
+    }
+
+    #[test]
+    fn a_message_that_ended_makes_room_for_others_that_are_given_back() {
+        let deliveries = Deliveries::new();
+        let doubt = |key| {
+            deliveries.enter(key, "a".into());
+            deliveries.leave(key, NAK, Some(DeadLetterReason::Deliveries(6)));
+        };
+        doubt(key(0));
+        for sequence in 1..=GIVEN_BACK as u64 {
+            doubt(key(sequence));
+            deliveries.enter(key(sequence), "b".into());
+            deliveries.leave(key(sequence), AckKind::Term, None);
+        }
+        let Entered::New(earlier) = deliveries.enter(key(0), "b".into()) else { panic!("not new") };
+        assert!(earlier.dead.is_some());
+    }
+
+    #[test]
+    fn more_messages_in_doubt_than_are_remembered_become_dead_letters_all_the_same() {
+        const LIMIT: u64 = 5;
+        let deliveries = Deliveries::new();
+        let mut waiting: Vec<_> = (0..=GIVEN_BACK as u64).map(key).collect();
+        for count in LIMIT + 1..3 * LIMIT + 5 {
+            waiting.retain(|message| {
+                let Entered::New(earlier) = deliveries.enter(*message, "a".into()) else { panic!("not new") };
+                let is_dead = earlier.dead.is_some() || is_beyond_doubt(count, LIMIT);
+                let (ack, dead) = match is_dead {
+                    true => (AckKind::Term, None),
+                    false => (NAK, Some(DeadLetterReason::Deliveries(count))),
+                };
+                deliveries.leave(*message, ack, dead);
+                !is_dead
+            });
+        }
+        assert!(waiting.is_empty(), "{} wait for ever", waiting.len());
     }
 
     #[test]

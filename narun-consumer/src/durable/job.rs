@@ -153,7 +153,11 @@ impl DeliveredRequest {
         }
         if self.is_over_limit() {
             tracing::debug!(id = %head.id, delivery = self.delivered.count, "the request was delivered too often");
-            return Err(Verdict::Doubtful(DeadLetterReason::Deliveries(self.delivered.count)));
+            let reason = DeadLetterReason::Deliveries(self.delivered.count);
+            return Err(match self.is_beyond_doubt() {
+                true => self.give_up(Some(context), reason).await,
+                false => Verdict::Doubtful(reason),
+            });
         }
         if self.is_expired() {
             tracing::debug!(id = %head.id, "the request has expired");

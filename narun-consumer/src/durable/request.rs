@@ -85,6 +85,12 @@ impl DeliveredRequest {
         self.count() > self.state.settings.max_deliveries
     }
 
+    /// Whether the request is over the limit and nobody else is waited for any more: this process may have forgotten that it
+    /// has waited before.
+    pub(super) fn is_beyond_doubt(&self) -> bool {
+        is_beyond_doubt(self.count(), self.state.settings.max_deliveries)
+    }
+
     /// Whether all buckets that the head refers to belong to this namespace. Others must not be used with the
     /// consumer's permissions.
     pub(super) fn has_own_buckets(&self, head: &RequestHead) -> bool {
@@ -136,4 +142,9 @@ impl DeliveredRequest {
         let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
         first.saturating_mul(factor).min(longest)
     }
+}
+
+/// Whether so many deliveries are too many, even if some of them waited for another process.
+pub(super) const fn is_beyond_doubt(count: u64, max_deliveries: u64) -> bool {
+    count > max_deliveries.saturating_mul(2).saturating_add(5)
 }

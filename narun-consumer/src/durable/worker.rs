@@ -12,7 +12,7 @@ use narun_nats::NatsClient;
 use narun_nats::jetstream::{Backoff, DeclareError, retry};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 use tower_service::Service;
 
 use super::acker::Acker;
@@ -34,7 +34,8 @@ const PENDING_EVERY: Duration = Duration::from_secs(10);
 /// The interval at which bodies are looked for that nothing refers to.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// How long such a body has not changed. The longest pause of a client, and the longest wait for the stream, is a day.
+/// How long such a body has not changed. In a configuration, the longest pause of a client, and the longest wait for the
+/// stream, is a day.
 const ABANDONED: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// The shortest time limit of a declaration while requests are served.
@@ -166,9 +167,10 @@ async fn keep_secret(state: Arc<WorkerState>) {
     }
 }
 
-/// Deletes bodies that processes have left behind when they died.
+/// Deletes bodies that processes have left behind when they died. Not at the start, as an administrator may still be putting
+/// back the requests that refer to them.
 async fn sweep_bodies(state: Arc<WorkerState>) {
-    let mut ticks = interval(SWEEP_EVERY);
+    let mut ticks = interval_at(Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

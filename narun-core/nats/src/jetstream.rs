@@ -23,7 +23,7 @@ mod settings;
 mod task_streams;
 
 pub use api::{Api, ApiError, Requester};
-pub use bodies::{BodyChunk, BodyReader, BodyStore, BodyStoreError, BodyUpload, UndeletedBodies};
+pub use bodies::{BodyChunk, BodyReader, BodyStore, BodyStoreError, BodyUpload, BucketRoom, UndeletedBodies};
 pub use declare::DeclareError;
 pub use digest::{body_digest, caller_scope, request_digest};
 pub use outcomes::{

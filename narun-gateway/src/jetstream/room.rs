@@ -1,4 +1,4 @@
-//! The room for bodies in their bucket, which is reserved before they are received.
+//! The room for bodies in their bucket, which is reserved before they are stored.
 //!
 //! Otherwise bodies that are received at once could fill the bucket together, and all be refused after most of the work.
 
@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use narun_nats::jetstream::{BodyStore, BodyStoreError};
+use narun_nats::jetstream::{BodyStore, BodyStoreError, BucketRoom};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -18,21 +18,26 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The room that the bucket of bodies has.
 pub(super) struct BodyRoom {
-    counted: Arc<Mutex<Counted>>,
+    counted: Mutex<Counted>,
     /// One body at a time looks, so that others use what it has seen.
     turns: Semaphore,
 }
 
 /// The room that was reserved for one body. Dropping it gives back what was not stored.
 pub(crate) struct ReservedRoom {
-    counted: Arc<Mutex<Counted>>,
+    room: Arc<BodyRoom>,
+    bodies: BodyStore,
     bytes: u64,
     /// How many of them are not stored yet.
     missing: u64,
+    /// Whether anything may have been stored.
+    is_used: bool,
 }
 
 #[derive(Debug, Default)]
 struct Counted {
+    /// The limit of the bucket, as it was seen last.
+    limit: u64,
     /// What is not reserved.
     left: u64,
     /// When the bucket was asked what it had left. `None` if it must be asked again.
@@ -43,69 +48,121 @@ struct Counted {
 
 impl BodyRoom {
     pub(super) fn new() -> Self {
-        Self { counted: Arc::default(), turns: Semaphore::new(1) }
+        Self { counted: Mutex::default(), turns: Semaphore::new(1) }
     }
 
-    /// Reserves room for a body of so many bytes. Cancel safe.
+    /// Reserves so many bytes of the bucket. Cancel safe: nothing is reserved then.
     ///
     /// # Errors
     ///
-    /// [`BodyStoreError::Full`] if the bucket does not have it, beside what other bodies have reserved.
-    pub(super) async fn reserve(
-        &self,
-        bodies: &BodyStore,
-        length: u64,
-    ) -> Result<ReservedRoom, BodyStoreError> {
-        let bytes = BodyStore::stored_size(length);
+    /// [`BodyStoreError::Full`] if the bucket does not have them, beside what other bodies have reserved.
+    async fn take(&self, bodies: &BodyStore, bytes: u64) -> Result<(), BodyStoreError> {
         let _turn = self.turns.acquire().await;
-        let age = counted(&self.counted).asked.map(|asked| asked.elapsed());
-        if age.is_some_and(|age| age < FRESH)
-            && let Some(reserved) = self.take(bytes)
-        {
-            return Ok(reserved);
+        let age = self.counted().asked.map(|asked| asked.elapsed());
+        if age.is_some_and(|age| age < FRESH) && self.counted().take(bytes) {
+            return Ok(());
         }
         if age.is_none_or(|age| age >= PAUSE) {
             // What is stored after this moment is counted twice, and not left out.
-            let (asked, missing) = (Instant::now(), counted(&self.counted).missing);
-            let left = bodies.left().await?;
-            let mut counted = counted(&self.counted);
-            (counted.left, counted.asked) = (left.saturating_sub(missing), Some(asked));
+            let (asked, missing) = (Instant::now(), self.counted().missing);
+            let BucketRoom { limit, left } = bodies.room().await?;
+            let mut counted = self.counted();
+            (counted.limit, counted.left, counted.asked) = (limit, left.saturating_sub(missing), Some(asked));
         }
-        self.take(bytes).ok_or(BodyStoreError::Full)
+        if self.counted().take(bytes) { Ok(()) } else { Err(BodyStoreError::Full) }
     }
 
-    fn take(&self, bytes: u64) -> Option<ReservedRoom> {
-        let mut counted = counted(&self.counted);
-        counted.left = counted.left.checked_sub(bytes)?;
-        counted.missing += bytes;
-        Some(ReservedRoom { counted: self.counted.clone(), bytes, missing: bytes })
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    fn take(&mut self, bytes: u64) -> bool {
+        if self.limit == u64::MAX {
+            return true;
+        }
+        let Some(left) = self.left.checked_sub(bytes) else { return false };
+        self.left = left;
+        self.missing = self.missing.saturating_add(bytes);
+        true
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.left = self.left.saturating_add(bytes);
+        self.missing = self.missing.saturating_sub(bytes);
     }
 }
 
 impl ReservedRoom {
-    /// So many bytes of the body are stored in all.
+    /// Nothing is reserved yet.
+    pub(super) const fn new(room: Arc<BodyRoom>, bodies: BodyStore) -> Self {
+        Self { room, bodies, bytes: 0, missing: 0, is_used: false }
+    }
+
+    /// The limit of the bucket, once something has been reserved.
+    pub(crate) fn limit(&self) -> u64 {
+        self.room.counted().limit
+    }
+
+    /// Whether the bucket has room for a body of this length. Reserves nothing. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyStoreError::Full`] if it does not.
+    pub(crate) async fn check(&self, length: u64) -> Result<(), BodyStoreError> {
+        let bytes = BodyStore::stored_size(length);
+        self.room.take(&self.bodies, bytes).await?;
+        self.room.counted().give_back(bytes);
+        Ok(())
+    }
+
+    /// Reserves room for the first bytes of the body up to this length, unless it has it. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyStoreError::Full`] if the bucket does not have it.
+    pub(crate) async fn cover(&mut self, length: u64) -> Result<(), BodyStoreError> {
+        let more = BodyStore::stored_size(length).saturating_sub(self.bytes);
+        if more > 0 {
+            self.room.take(&self.bodies, more).await?;
+            self.bytes += more;
+            self.missing += more;
+        }
+        Ok(())
+    }
+
+    /// Gives back the room for what follows the first bytes up to this length.
+    pub(crate) fn give_back_after(&mut self, length: u64) {
+        let less = self.bytes.saturating_sub(BodyStore::stored_size(length)).min(self.missing);
+        self.bytes -= less;
+        self.missing -= less;
+        self.room.counted().give_back(less);
+    }
+
+    /// So many bytes of the body are stored in all, and more may be on their way.
     pub(crate) fn stored(&mut self, bytes: u64) {
+        self.is_used = true;
         let missing = self.bytes.saturating_sub(bytes).min(self.missing);
-        counted(&self.counted).missing -= self.missing - missing;
+        let mut counted = self.room.counted();
+        counted.missing = counted.missing.saturating_sub(self.missing - missing);
         self.missing = missing;
     }
 }
 
 impl Drop for ReservedRoom {
     fn drop(&mut self) {
-        let mut counted = counted(&self.counted);
-        counted.missing -= self.missing;
-        counted.asked = None;
+        let mut counted = self.room.counted();
+        counted.give_back(self.missing);
+        if self.is_used {
+            counted.asked = None;
+        }
     }
-}
-
-fn counted(counted: &Mutex<Counted>) -> MutexGuard<'_, Counted> {
-    counted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for BodyRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyRoom").field("counted", &*counted(&self.counted)).finish_non_exhaustive()
+        f.debug_struct("BodyRoom").field("counted", &*self.counted()).finish_non_exhaustive()
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::background::{Background, storing_failed};
+use super::background::Background;
 use super::room::{BodyRoom, ReservedRoom};
 
 /// How long one round of declaring may take.
@@ -52,7 +52,7 @@ struct StoreState {
     needs_outcomes: AtomicBool,
     outcomes: OnceCell<OutcomeStore>,
     bodies: OnceCell<BodyStore>,
-    room: BodyRoom,
+    room: Arc<BodyRoom>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl DurableStore {
             needs_outcomes: AtomicBool::new(false),
             outcomes: OnceCell::new(),
             bodies: OnceCell::new(),
-            room: BodyRoom::new(),
+            room: Arc::new(BodyRoom::new()),
         };
         let background = Arc::new(Background::new(runtime.clone()));
         Self { state: Arc::new(state), runtime, declaring: std::sync::OnceLock::new(), background }
@@ -187,11 +187,10 @@ impl DurableStore {
         bodies.cloned().map_err(|error| unavailable(&error))
     }
 
-    /// The bucket of bodies, with room for one of so many bytes.
-    pub(crate) async fn room(&self, length: u64) -> Result<(BodyStore, ReservedRoom), Failure> {
+    /// The bucket of bodies, for one of which no room is reserved yet.
+    pub(crate) async fn room(&self) -> Result<(BodyStore, ReservedRoom), Failure> {
         let bodies = self.bodies().await?;
-        let room = self.state.room.reserve(&bodies, length).await;
-        Ok((bodies, room.map_err(|error| storing_failed(&error))?))
+        Ok((bodies.clone(), ReservedRoom::new(self.state.room.clone(), bodies)))
     }
 }
 

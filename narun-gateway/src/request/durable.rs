@@ -1,6 +1,7 @@
 //! The way of a durable request: its body received, and stored if it is large; its outcome record created if it has one;
 //! published, confirmed, and its response awaited.
 
+mod admission;
 mod delivery;
 mod outcome;
 mod publish;

@@ -16,7 +16,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::durable_bodies::{MIB, open_upload, piece};
-use crate::harness::{HttpResponse, SERVER, connect, eventually, new_app, new_namespace, send, spawn};
+use crate::harness::{
+    HttpResponse, SERVER, connect, eventually, new_app, new_namespace, send, settle, soon, spawn,
+};
 use crate::proxy::Proxy;
 use crate::worker::{Worker, durable_builder, durable_pair_with, durable_route};
 
@@ -67,6 +69,9 @@ async fn bucket_of(bytes: usize) -> (Gateway, Worker) {
 async fn as_many_bodies_as_fit_the_bucket_are_received_and_the_others_are_refused_at_once() {
     let (gateway, mut worker) = bucket_of(7 * MIB).await;
     let mut clients: Vec<_> = (0..6).map(|_| begin(&gateway, Some(2 * MIB))).collect();
+    for client in &clients {
+        client.send(MIB / 2);
+    }
     let refused = || clients.iter().filter(|client| client.response.is_finished()).count();
     eventually("3 responses", async || refused() == 3).await;
     let (early, running): (Vec<_>, Vec<_>) =
@@ -76,7 +81,7 @@ async fn as_many_bodies_as_fit_the_bucket_are_received_and_the_others_are_refuse
     }
     let mut responses = Vec::new();
     for client in running {
-        client.send(2 * MIB);
+        client.send(2 * MIB - MIB / 2);
         responses.push(tokio::spawn(client.end()));
     }
     // The bucket has them until they are done.
@@ -109,19 +114,131 @@ async fn a_body_that_breaks_off_gives_its_room_back() {
     assert_eq!(response.await.expect("no panic").body, "done");
 }
 
+/// Sends a whole body, and expects that it is accepted.
+async fn is_done(gateway: &Gateway, worker: &mut Worker, length: Option<usize>) {
+    let client = begin(gateway, length);
+    client.send(2 * MIB);
+    let response = tokio::spawn(client.end());
+    let job = worker.job().await;
+    job.delete_body().await;
+    job.ok("done").await;
+    assert_eq!(response.await.expect("no panic").body, "done");
+}
+
 #[tokio::test]
-async fn a_body_without_a_length_needs_room_for_the_longest_one() {
-    let (gateway, mut worker) = bucket_of(15 * MIB).await;
-    let first = begin(&gateway, None);
-    first.send(2 * MIB);
+async fn clients_that_send_nothing_hold_no_room() {
+    let (gateway, mut worker) = bucket_of(3 * MIB).await;
+    let silent: Vec<_> = (0..24).map(|_| begin(&gateway, Some(2 * MIB))).collect();
+    let hardly: Vec<_> = (0..24).map(|_| begin(&gateway, Some(2 * MIB))).collect();
+    for client in &hardly {
+        client.send(1);
+    }
+    is_done(&gateway, &mut worker, Some(2 * MIB)).await;
+    is_done(&gateway, &mut worker, None).await;
+    assert!(silent.iter().chain(&hardly).all(|client| !client.response.is_finished()));
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_gives_back_the_room_for_what_has_not_arrived() {
+    let (gateway, mut worker) = bucket_of(4 * MIB).await;
+    let paused = begin(&gateway, Some(3 * MIB));
+    paused.send(MIB / 2);
     eventually("chunks", async || worker.stored_bodies().await.is_some_and(|chunks| chunks > 0)).await;
-    let second = begin(&gateway, None);
-    second.send(2 * MIB);
-    second.refused().await;
-    let short = begin(&gateway, Some(2 * MIB));
-    short.send(2 * MIB);
-    let responses = [first, short].map(|client| tokio::spawn(client.end()));
-    for _ in 0..2 {
+    eventually("room", async || {
+        let client = begin(&gateway, Some(2 * MIB));
+        client.send(2 * MIB);
+        let response = tokio::spawn(client.end());
+        tokio::select! {
+            job = worker.job() => {
+                job.delete_body().await;
+                job.ok("done").await;
+                assert_eq!(response.await.expect("no panic").body, "done");
+                true
+            }
+            () = async { while !response.is_finished() { sleep(SECOND / 20).await } } => false,
+        }
+    })
+    .await;
+    paused.send(3 * MIB - MIB / 2);
+    let response = tokio::spawn(paused.end());
+    worker.job().await.ok("late").await;
+    assert_eq!(response.await.expect("no panic").body, "late");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_bucket_is_asked_holds_no_room() {
+    let (namespace, app) = (new_namespace(), new_app());
+    let proxy = Proxy::start(SERVER.port()).await;
+    let settings = StreamSettings::new().bodies_max_bytes(3 << 20);
+    let builder = durable_builder(proxy.connect().await, &namespace).stream_settings(settings);
+    let gateway = builder.route(durable_route(&app)).build().await.expect("a gateway");
+    let observer = connect().await;
+    let mut worker = Worker::start(observer.clone(), &namespace, &app).await;
+    // The bucket is declared.
+    is_done(&gateway, &mut worker, None).await;
+    let asked = format!("$JS.API.STREAM.INFO.OBJ_{}", namespace.bodies_bucket());
+    let mut asked = observer.subscribe(asked).await.expect("a subscription");
+    settle(&observer).await;
+    proxy.hold();
+    let client = begin(&gateway, None);
+    client.send(2 * MIB);
+    soon("a request", asked.next()).await.expect("a request");
+    client.response.abort();
+    drop(client);
+    proxy.release();
+    is_done(&gateway, &mut worker, Some(2 * MIB)).await;
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_needs_room_for_a_quarter_of_the_bucket() {
+    let (gateway, mut worker) = bucket_of(15 * MIB).await;
+    let mut clients: Vec<_> = (0..4).map(|_| begin(&gateway, None)).collect();
+    for client in &clients {
+        client.send(2 * MIB);
+    }
+    let refused = || clients.iter().position(|client| client.response.is_finished());
+    eventually("a response", async || refused().is_some()).await;
+    let refused = refused().expect("one");
+    clients.remove(refused).refused().await;
+    let responses: Vec<_> = clients.into_iter().map(|client| tokio::spawn(client.end())).collect();
+    for _ in &responses {
+        worker.job().await.ok("done").await;
+    }
+    for response in responses {
+        assert_eq!(response.await.expect("no panic").body, "done");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_below_the_limit_of_a_body_takes_shorter_ones_without_a_length() {
+    let (gateway, mut worker) = bucket_of(3 * MIB).await;
+    is_done(&gateway, &mut worker, None).await;
+    let client = begin(&gateway, None);
+    client.send(2 * MIB);
+    client.send(2 * MIB);
+    client.refused().await;
+    eventually("no chunks", async || worker.stored_bodies().await == Some(0)).await;
+    begin(&gateway, Some(4 * MIB)).refused().await;
+    is_done(&gateway, &mut worker, None).await;
+}
+
+#[tokio::test]
+async fn a_body_that_fits_a_message_needs_no_bucket() {
+    let settings = StreamSettings::new().bodies_max_bytes(1);
+    let (gateway, mut worker) =
+        durable_pair_with(|route| route, |builder| builder.stream_settings(settings).body_budget(1 << 20))
+            .await;
+    // More than half of the budget, and then more than all of it.
+    let clients: Vec<_> = (0..12).map(|_| begin(&gateway, None)).collect();
+    for client in &clients {
+        client.send(100_000);
+    }
+    let small = begin(&gateway, Some(5_000));
+    small.send(4_000);
+    small.send(1_000);
+    let responses: Vec<_> =
+        clients.into_iter().chain([small]).map(|client| tokio::spawn(client.end())).collect();
+    for _ in &responses {
         worker.job().await.ok("done").await;
     }
     for response in responses {

@@ -9,7 +9,7 @@ use http::Response;
 use narun_core::frame::RequestFrame;
 use narun_core::{App, Body, Limits, Namespace};
 use narun_gateway::{Gateway, GatewayBuilder, Route};
-use narun_nats::jetstream::header;
+use narun_nats::jetstream::{StreamSettings, TaskStreams, header};
 
 use crate::consumer::encode_response;
 use crate::harness::{connect, new_app, new_namespace, settle, soon};
@@ -158,6 +158,15 @@ impl Job {
             self.message.context.client().publish(inbox.to_owned(), frame).await.expect("an response");
         }
         self.ack().await;
+    }
+
+    /// Deletes the body, as consumers do.
+    pub(crate) async fn delete_body(&self) {
+        let object = self.request.head.object.as_ref().expect("a stored body");
+        let (client, namespace) = (self.message.context.client(), object.bucket.strip_suffix("-bodies"));
+        let namespace = Namespace::new(namespace.expect("a bucket of bodies")).expect("a namespace");
+        let bodies = TaskStreams::new(client, namespace, StreamSettings::new()).bodies().await;
+        bodies.expect("a bucket").delete(object).await.expect("a body deleted");
     }
 
     /// Responds with 200 and this content.

@@ -44,6 +44,15 @@ impl MethodCall<'_> {
         found_out(self.time_to_wait(), look).await
     }
 
+    /// A look-up after JetStream did not respond. UNAVAILABLE if it does not respond to the look-up, DEADLINE_EXCEEDED if the
+    /// call has no time for it.
+    pub(crate) async fn looked_up<T>(
+        &self,
+        look: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        in_time(self.time_to_wait(), look).await
+    }
+
     /// As [`unanswered`](Self::unanswered), for a consumer by its NATS names.
     pub(crate) async fn unanswered_consumer(&self, stream: &str, consumer: &str) -> Status {
         self.unanswered(async {
@@ -66,12 +75,12 @@ impl MethodCall<'_> {
 
 /// The failure that the look-up finds. `left` is the time that the call has.
 async fn found_out(left: Duration, look: impl Future<Output = Result<(), Status>>) -> Status {
-    match timeout(LOOK.min(left), look).await {
-        Ok(Err(status)) => status,
-        Ok(Ok(())) => status::no_leader(),
-        Err(_) if left <= LOOK => status::late(),
-        Err(_) => status::silent(),
-    }
+    in_time(left, look).await.map_or_else(|status| status, |()| status::no_leader())
+}
+
+async fn in_time<T>(left: Duration, look: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = |_| if left <= LOOK { status::late() } else { status::silent() };
+    timeout(LOOK.min(left), look).await.map_err(late)?
 }
 
 /// Fails without a cluster: there are no elections, so another call has deleted and created what did not respond.

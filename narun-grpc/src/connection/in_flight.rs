@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use async_nats::{Client, Message, Subject, Subscriber};
 use futures::StreamExt;
+use futures::stream::{Select, select};
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::leaving::Unread;
 use crate::state::ack_tokens::stream_sequence;
 use crate::status::OrStatus;
 
@@ -40,6 +42,7 @@ struct Messages(Mutex<BTreeMap<u64, SentMessage>>);
 struct SentMessage {
     place: Place,
     reply: Subject,
+    sent: Instant,
     /// When it is redelivered, and how long that is after its delivery or the last sign of progress.
     redelivered: Instant,
     ack_wait: Duration,
@@ -68,48 +71,88 @@ impl InFlight {
             new
         })
     }
+
+    /// Frees the place of a message that was acknowledged or given back here since this time, unless it was sent again.
+    pub(super) fn confirmed(
+        &self,
+        stream: &str,
+        consumer: &str,
+        sequence: u64,
+        since: Instant,
+        is_nak: bool,
+    ) {
+        let key = (stream.to_owned(), consumer.to_owned());
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).and_then(Weak::upgrade);
+        if let Some(known) = known {
+            // A nak gives back one message.
+            let first = if known.all && !is_nak { 0 } else { sequence };
+            let is_over = |message: u64| (first..=sequence).contains(&message);
+            known.messages.table().retain(|message, sent| !(is_over(*message) && sent.sent <= since));
+        }
+    }
 }
 
 impl Unacknowledged {
-    /// Adds a message that is sent to a client.
-    pub(crate) fn add(&self, sequence: u64, reply: Subject, worker: &Arc<Worker>, ack_wait: Duration) {
+    /// Adds a message that is sent to a client, and arrived at this time.
+    pub(crate) fn add(
+        &self,
+        sequence: u64,
+        reply: Subject,
+        worker: &Arc<Worker>,
+        arrived: Instant,
+        ack_wait: Duration,
+    ) {
         worker.taken.fetch_add(1, Ordering::Relaxed);
-        let (place, redelivered) = (Place(worker.clone()), Instant::now() + ack_wait);
-        let message = SentMessage { place, reply, redelivered, ack_wait };
+        let (place, redelivered) = (Place(worker.clone()), arrived + ack_wait);
+        let message = SentMessage { place, reply, sent: Instant::now(), redelivered, ack_wait };
         // Another client may have had it before.
         drop(self.messages.table().insert(sequence, message));
     }
 
-    /// Starts to receive acknowledgements, if that was not done before. Cancel safe.
-    pub(crate) async fn listen(&self, client: &Client, reply: &Subject) -> Result<(), Status> {
-        let Some(subjects) = ack_subjects(reply) else { return Ok(()) };
+    /// Starts to receive the acknowledgements of this consumer, if that was not done before. Cancel safe.
+    pub(crate) async fn listen(&self, client: &Client, stream: &str, consumer: &str) -> Result<(), Status> {
         let reader = async || {
-            let acks = client.subscribe(subjects).await.or_status()?;
+            let [short, long] = ack_subjects(stream, consumer);
+            let acks = client.subscribe(short).await.or_status()?;
+            let acks = select(acks, client.subscribe(long).await.or_status()?);
             Ok(tokio::spawn(read(acks, self.messages.clone(), self.all)))
         };
         self.reader.get_or_try_init(reader).await.map(drop)
     }
 
-    /// Removes messages that were redelivered or acknowledged meanwhile, by the consumer's state.
-    pub(crate) fn update(&self, floor: u64, pending: usize) {
+    /// Removes messages that were redelivered or acknowledged meanwhile, by the consumer's state, which was looked up after
+    /// this time.
+    ///
+    /// If more were sent before than are pending, the others were acknowledged, but which ones is not known: the oldest
+    /// count as acknowledged.
+    pub(crate) fn update(&self, looked_up: Instant, floor: u64, pending: usize) {
         let now = Instant::now();
         let is_over = |sequence: u64, message: &SentMessage| {
             sequence <= floor || pending == 0 || message.redelivered <= now
         };
-        self.messages.table().retain(|sequence, message| !is_over(*sequence, message));
+        let mut table = self.messages.table();
+        table.retain(|sequence, message| !is_over(*sequence, message));
+        let is_earlier = |message: &SentMessage| message.sent < looked_up;
+        let earlier = table.values().filter(|message| is_earlier(message)).count();
+        let mut acknowledged = earlier.saturating_sub(pending);
+        table.retain(|_, message| {
+            let is_over = acknowledged > 0 && is_earlier(message);
+            acknowledged -= usize::from(is_over);
+            !is_over
+        });
     }
 
-    /// Removes the messages of a client, and returns their reply subjects.
-    pub(crate) fn take(&self, worker: &Arc<Worker>) -> Vec<Subject> {
-        let mut replies = Vec::new();
+    /// Removes the messages of a client, and returns them.
+    pub(crate) fn take(&self, worker: &Arc<Worker>) -> Vec<Unread> {
+        let mut taken = Vec::new();
         self.messages.table().retain(|_, message| {
             let is_own = Arc::ptr_eq(&message.place.0, worker);
             if is_own {
-                replies.push(message.reply.clone());
+                taken.push(Unread { reply: message.reply.clone(), redelivered: Some(message.redelivered) });
             }
             !is_own
         });
-        replies
+        taken
     }
 }
 
@@ -163,7 +206,7 @@ impl Drop for Place {
     }
 }
 
-async fn read(mut acks: Subscriber, messages: Arc<Messages>, all: bool) {
+async fn read(mut acks: Select<Subscriber, Subscriber>, messages: Arc<Messages>, all: bool) {
     while let Some(Message { subject, payload, .. }) = acks.next().await {
         match stream_sequence(&subject) {
             Some(sequence) if payload.starts_with(b"+WPI") => messages.goes_on(sequence),
@@ -174,18 +217,18 @@ async fn read(mut acks: Subscriber, messages: Arc<Messages>, all: bool) {
     }
 }
 
-/// The subjects of all acknowledgements of a consumer, by the reply subject of one of its messages.
-fn ack_subjects(reply: &str) -> Option<String> {
-    let tokens: Vec<_> = reply.split('.').collect();
+/// The subjects of all acknowledgements of a consumer. Clients may use either form, whatever the server sent.
+fn ack_subjects(stream: &str, consumer: &str) -> [String; 2] {
     // The longer form has domain and account hash before the stream.
-    let own = tokens.get(..if tokens.len() > 9 { 6 } else { 4 })?;
-    Some(format!("{}.>", own.join(".")))
+    ["", "*.*."].map(|before| format!("$JS.ACK.{before}{stream}.{consumer}.>"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::{InFlight, Worker, ack_subjects};
 
@@ -194,29 +237,49 @@ mod tests {
     #[test]
     fn places_are_freed() {
         let in_flight = InFlight::default();
-        let messages = in_flight.of("s", "c", false);
+        let (messages, now) = (in_flight.of("s", "c", false), Instant::now());
         let workers = [Arc::new(Worker::default()), Arc::new(Worker::default())];
         let taken = || [workers[0].taken(), workers[1].taken()];
         for sequence in 1..=6 {
-            in_flight.of("s", "c", false).add(sequence, "reply".into(), &workers[0], LONG);
+            in_flight.of("s", "c", false).add(sequence, "reply".into(), &workers[0], now, LONG);
         }
         assert_eq!(taken(), [6, 0]);
         messages.messages.acknowledged(2, false);
         assert_eq!(taken(), [5, 0]);
         // It is redelivered, to another client.
-        messages.add(3, "reply".into(), &workers[1], LONG);
+        messages.add(3, "reply".into(), &workers[1], now, LONG);
         assert_eq!(taken(), [4, 1]);
         messages.messages.acknowledged(4, true);
         assert_eq!(taken(), [2, 0]);
-        messages.update(5, 1);
+        messages.update(now, 5, 1);
         assert_eq!(taken(), [1, 0]);
-        messages.add(7, "reply".into(), &workers[1], Duration::ZERO);
-        messages.update(5, 2);
+        messages.add(7, "reply".into(), &workers[1], now, Duration::ZERO);
+        messages.update(now, 5, 2);
         assert_eq!(taken(), [1, 0]);
-        assert_eq!(messages.take(&workers[0]), ["reply".into()]);
-        messages.add(8, "reply".into(), &workers[1], LONG);
-        messages.update(5, 0);
+        let left: Vec<_> = messages.take(&workers[0]).into_iter().map(|left| left.reply).collect();
+        assert_eq!(left, ["reply".into()]);
+        // It may be redelivered to another client by now, at another replica.
+        messages.add(7, "reply".into(), &workers[0], now, LONG);
+        messages.add(8, "reply".into(), &workers[0], now, Duration::ZERO);
+        let left: Vec<_> = messages.take(&workers[0]).into_iter().map(|left| left.redelivered).collect();
+        assert_eq!(left, [Some(now + LONG), Some(now)]);
+        messages.add(8, "reply".into(), &workers[1], now, LONG);
+        messages.update(now, 5, 0);
         assert_eq!(taken(), [0, 0]);
+        // More were sent than are pending, some of them after the consumer was looked up.
+        for sequence in 11..=13 {
+            messages.add(sequence, "reply".into(), &workers[0], now, LONG);
+        }
+        messages.update(now, 5, 1);
+        assert_eq!(taken(), [3, 0]);
+        messages.update(Instant::now() + LONG, 5, 2);
+        assert_eq!(taken(), [2, 0]);
+        // Sent again since, of another consumer, and acknowledged.
+        in_flight.confirmed("s", "c", 13, now, false);
+        in_flight.confirmed("s", "other", 13, Instant::now(), false);
+        assert_eq!(taken(), [2, 0]);
+        in_flight.confirmed("s", "c", 13, Instant::now(), false);
+        assert_eq!(taken(), [1, 0]);
         drop(messages);
         in_flight.of("t", "c", false);
         assert_eq!(in_flight.0.lock().unwrap().len(), 1);
@@ -224,8 +287,6 @@ mod tests {
 
     #[test]
     fn acknowledgements_have_the_subjects_of_both_forms() {
-        assert_eq!(ack_subjects("$JS.ACK.s.c.1.2.3.4.5").unwrap(), "$JS.ACK.s.c.>");
-        assert_eq!(ack_subjects("$JS.ACK._.h.s.c.1.2.3.4.5").unwrap(), "$JS.ACK._.h.s.c.>");
-        assert_eq!(ack_subjects("a.b"), None);
+        assert_eq!(ack_subjects("s", "c"), ["$JS.ACK.s.c.>", "$JS.ACK.*.*.s.c.>"]);
     }
 }

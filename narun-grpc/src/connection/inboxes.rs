@@ -1,7 +1,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_nats::{Client, Message, Subscriber};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+use tokio::task::unconstrained;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::mark::Mark;
@@ -24,20 +26,23 @@ pub(crate) struct Inbox {
     pub(super) taken: u64,
     /// The connection that it was opened on. After a reconnect, the server counts from 0 again.
     pub(super) mark: Mark,
+    /// The last message arrived after this: until then, the inbox was empty.
+    pub(crate) arrived: Instant,
 }
 
 impl Inboxes {
     /// Takes an idle inbox, or opens one.
     pub(super) async fn take(&self, client: &Client, mark: Mark) -> Result<Inbox, Status> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        while let Some(inbox) = kept() {
+        while let Some(mut inbox) = kept() {
             if inbox.mark == mark {
+                inbox.arrived = Instant::now();
                 return Ok(inbox);
             }
         }
         let subject = random::inbox(client);
         let messages = client.subscribe(subject.clone()).await.or_status()?;
-        Ok(Inbox { subject, messages, taken: 0, mark })
+        Ok(Inbox { subject, messages, taken: 0, mark, arrived: Instant::now() })
     }
 
     /// Keeps an idle inbox, unless there are enough.
@@ -52,7 +57,17 @@ impl Inboxes {
 impl Inbox {
     /// The next message. Returns `None` if the client is closed.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        let message = self.messages.next().await?;
+        let mut next = self.messages.next();
+        // Whether it is empty, not whether this task has run for long.
+        let message = match unconstrained(&mut next).now_or_never() {
+            Some(message) => message?,
+            None => {
+                self.arrived = Instant::now();
+                let message = next.await?;
+                self.arrived = Instant::now();
+                message
+            }
+        };
         self.taken += 1;
         Some(message)
     }

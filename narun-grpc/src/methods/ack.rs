@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, Info};
 use bytes::Bytes;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use crate::call::consumers::consumer_name;
@@ -63,7 +63,7 @@ impl MethodCall<'_> {
         }
     }
 
-    /// Sends an acknowledgement. Returns `false` if it is not confirmed in time.
+    /// Sends an acknowledgement. Returns `false` if it is not confirmed in time and the message is not pending.
     async fn acknowledge(
         &self,
         target: &AckTarget<'_>,
@@ -71,18 +71,42 @@ impl MethodCall<'_> {
         what: Bytes,
     ) -> Result<bool, Status> {
         let mark = self.connection().mark()?;
+        let sequence = stream_sequence(&subject).unwrap_or(target.sequence);
+        let (since, is_nak) = (Instant::now(), what.starts_with(b"-NAK"));
         let request = self.connection().request(subject, what);
         match timeout(CONFIRMED_WITHIN.min(self.time_to_wait()), request).await {
             Ok(Err(status)) => Err(status),
-            Ok(Ok(Some(_))) => Ok(true),
+            Ok(Ok(Some(_))) => {
+                self.connection().confirmed(&target.stream, target.consumer, sequence, since, is_nak);
+                Ok(true)
+            }
             Ok(Ok(None)) => match self.unanswered_consumer(&target.stream, target.consumer).await {
                 status if status.code() == Code::NotFound => Ok(false),
                 status => Err(status),
             },
             Err(_) if self.connection().is_lost(mark) => Err(status::lost()),
-            Err(_) => Ok(false),
+            Err(_) => self.unconfirmed(target, sequence).await,
         }
     }
+
+    /// Looks up why an acknowledgement was not confirmed in time. Returns `false` if the message is not pending, and fails
+    /// if it may be. Subscribers of acknowledgements take "no responders" from those who send them.
+    async fn unconfirmed(&self, target: &AckTarget<'_>, sequence: u64) -> Result<bool, Status> {
+        let info = self.looked_up(self.connection().consumer_info(&target.stream, target.consumer)).await;
+        match status::if_found(info)? {
+            Some(info) if info.cluster.as_ref().is_some_and(|cluster| cluster.leader.is_none()) => {
+                Err(status::no_leader())
+            }
+            Some(info) if is_pending(&info, sequence) => Err(status::silent()),
+            Some(_) | None => Ok(false),
+        }
+    }
+}
+
+/// Whether the message may be delivered and not acknowledged.
+fn is_pending(info: &Info, sequence: u64) -> bool {
+    info.num_ack_pending > 0
+        && (info.ack_floor.stream_sequence + 1..=info.delivered.stream_sequence).contains(&sequence)
 }
 
 /// A reply subject made from the stream sequence. Fails unless the consumer has explicit acknowledgements.
@@ -133,9 +157,7 @@ impl Unary for pb::NakMessageRequest {
         // The server confirms a nak of any sequence, so check first.
         let info = call.info_of(&target).await?;
         let sequence = target.subject.as_deref().and_then(stream_sequence).unwrap_or(target.sequence);
-        let pending = info.num_ack_pending > 0
-            && (info.ack_floor.stream_sequence + 1..=info.delivered.stream_sequence).contains(&sequence);
-        if !pending {
+        if !is_pending(&info, sequence) {
             return Ok(pb::NakMessageResponse { success: false });
         }
         let subject = match &target.subject {

@@ -40,7 +40,8 @@ impl Streaming for pb::ConsumeMessagesRequest {
         call.stream_name(&self.stream_name)?;
         let permit = SubscriptionPermit::open(call)?;
         let stream = call.owned_stream(&self.stream_name).await?;
-        let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, messages));
+        let connection = call.connection().clone();
+        let limits = PullLimits::of(call.state, &connection, messages);
         let consumer = Consumer { connection, limits, stream, name: self.consumer_name };
         let (pulls, info) = consumer.pull().await?;
         let places = Places::new(&consumer.connection, &consumer.stream, &info, messages);
@@ -65,7 +66,8 @@ impl Consumer {
         if info.config.deliver_subject.is_some() {
             return Err(Status::failed_precondition("the consumer is not a pull consumer"));
         }
-        let pulls = Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await?;
+        let mut pulls = Pulls::open(&self.connection, self.limits, &self.stream, &self.name).await?;
+        pulls.redelivered_after(info.config.ack_wait);
         Ok((pulls, info))
     }
 }
@@ -100,7 +102,7 @@ impl Source for Consuming {
                     let message = self.state.delivered(&self.tenant, stream, name, message);
                     let Some(message) = message else { continue };
                     if let (Some(places), Some(reply)) = (&self.places, reply) {
-                        places.add(message.sequence.unsigned_abs(), reply).await?;
+                        places.add(message.sequence.unsigned_abs(), reply, self.pulls.arrived()).await?;
                     }
                     return Ok(message);
                 }

@@ -9,9 +9,9 @@ use tonic::Status;
 
 use crate::call::consumers::consumer_name;
 use crate::call::{MethodCall, OnLoss, Unary};
-use crate::connection::{Due, Mark};
+use crate::connection::{Due, Mark, Unread};
 use crate::convert::{patience, saturating};
-use crate::pull::single::{Pull, PullStatus, refusal};
+use crate::pull::single::{OVERHEAD, Pull, PullStatus, refusal};
 use crate::state::ack_tokens::stream_sequence;
 use crate::{Connection, Method, pb, status};
 
@@ -28,8 +28,7 @@ const SLACK: Duration = Duration::from_secs(5);
 /// How long a pull without waiting may pause until the consumer is looked up. The next such pause is twice as long.
 const STALL: Duration = Duration::from_millis(50);
 
-/// What a message takes in a response besides its bytes in NATS, at most: fields of its own, and more for each header.
-const OVERHEAD: usize = 256;
+/// What a header takes in a response besides its bytes in NATS, at most.
 const HEADER_OVERHEAD: usize = 8;
 
 impl Unary for pb::PullMessagesRequest {
@@ -93,7 +92,7 @@ impl Batch<'_> {
     /// stop listening earlier could lose messages on their way.
     async fn pull(mut self) -> Result<Taken, Status> {
         let batch = self.limit;
-        self.pull.ask(Due::AtOnce(batch), &format!("\"batch\":{batch},\"no_wait\":true")).await?;
+        self.pull.ask(Due::AtOnce(batch), batch, "\"no_wait\":true").await?;
         let taken = self.take(Instant::now() + SLACK).await?;
         let left = self.deadline.saturating_duration_since(Instant::now());
         if !taken.0.is_empty() || left.is_zero() {
@@ -102,7 +101,7 @@ impl Batch<'_> {
         let expires = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         // Wait for a single message.
         self.limit = 1;
-        self.pull.ask(Due::Waiting(1), &format!("\"batch\":1,\"expires\":{expires}")).await?;
+        self.pull.ask(Due::Waiting(1), 1, &format!("\"expires\":{expires}")).await?;
         self.take(self.deadline + SLACK).await
     }
 
@@ -148,7 +147,7 @@ impl Batch<'_> {
                         *due = due.saturating_sub(1);
                     }
                     if !fits {
-                        self.pull.connection.give_back(message.reply.into_iter().collect());
+                        self.pull.connection.give_back(unread(message).into_iter().collect());
                         return Ok(taken);
                     }
                     if taken.add(message) {
@@ -159,6 +158,11 @@ impl Batch<'_> {
                 Some(PullStatus::Ended) => break,
                 // The next message does not fit: it comes with the next pull.
                 Some(PullStatus::TooLarge) if !taken.0.is_empty() => break,
+                Some(PullStatus::TooLarge) if self.limit > 1 => {
+                    // By itself, it may be larger.
+                    self.limit = 1;
+                    self.pull.ask(Due::AtOnce(1), 1, "\"no_wait\":true").await?;
+                }
                 Some(PullStatus::NoResponders) => {
                     self.pull.due = Due::Nothing;
                     return Err(self.call.unanswered_consumer(&self.pull.stream, &self.pull.consumer).await);
@@ -241,9 +245,14 @@ impl Taken {
     }
 }
 
+/// A message to give back, which has just arrived.
+fn unread(message: async_nats::Message) -> Option<Unread> {
+    message.reply.map(|reply| Unread { reply, redelivered: None })
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         let messages = std::mem::take(&mut self.0).into_iter();
-        self.1.give_back(messages.filter_map(|message| message.reply).collect());
+        self.1.give_back(messages.filter_map(unread).collect());
     }
 }

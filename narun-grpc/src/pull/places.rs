@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use async_nats::jetstream::consumer::{AckPolicy, Info};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use crate::Connection;
@@ -49,10 +49,10 @@ impl Places {
         })
     }
 
-    /// Adds a message that is sent to the client.
-    pub(crate) async fn add(&self, sequence: u64, reply: Subject) -> Result<(), Status> {
-        self.unacknowledged.add(sequence, reply.clone(), &self.worker, self.ack_wait);
-        self.unacknowledged.listen(self.connection.client(), &reply).await
+    /// Adds a message that is sent to the client, and arrived at this time.
+    pub(crate) async fn add(&self, sequence: u64, reply: Subject, arrived: Instant) -> Result<(), Status> {
+        self.unacknowledged.add(sequence, reply, &self.worker, arrived, self.ack_wait);
+        self.unacknowledged.listen(self.connection.client(), &self.stream, &self.consumer).await
     }
 
     /// Waits until a place is free, and returns how many are. NOT_FOUND if the consumer was deleted. Cancel safe.
@@ -69,10 +69,11 @@ impl Places {
     }
 
     async fn look(&self) -> Result<(), Status> {
+        let looked_up = Instant::now();
         let info = self.connection.consumer_info(&self.stream, &self.consumer);
         match timeout(PATIENCE, info).await {
             Ok(Ok(info)) => {
-                self.unacknowledged.update(info.ack_floor.stream_sequence, info.num_ack_pending);
+                self.unacknowledged.update(looked_up, info.ack_floor.stream_sequence, info.num_ack_pending);
                 Ok(())
             }
             Ok(Err(status)) if status.code() == Code::NotFound => Err(status),

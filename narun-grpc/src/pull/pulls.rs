@@ -43,13 +43,13 @@ pub(crate) struct PullLimits {
 }
 
 impl PullLimits {
-    /// The limits of the service, with at most this many messages.
-    pub(crate) fn of(state: &ServiceState, messages: usize) -> Self {
+    /// The limits of the service on this connection, with at most this many messages.
+    pub(crate) fn of(state: &ServiceState, connection: &Connection, messages: usize) -> Self {
         let (queue, largest) = (state.queue, state.response_limit);
         let messages = messages.min(queue.messages).max(1);
         let bytes = queue.bytes.max(LEAST_BYTES);
         // A pull of more than the largest message must not bring a larger one.
-        let each_fits = state.connection.client().max_payload() < largest;
+        let each_fits = connection.client().max_payload() < largest;
         Self { messages, bytes: if each_fits { bytes } else { bytes.min(largest) }, largest }
     }
 }
@@ -112,6 +112,16 @@ impl Pulls {
         self.allowed = messages;
     }
 
+    /// Lets no message be given back that has waited this long for the client: it is redelivered then.
+    pub(crate) const fn redelivered_after(&mut self, ack_wait: Duration) {
+        self.pull.ack_wait = Some(ack_wait);
+    }
+
+    /// When the last message arrived.
+    pub(crate) fn arrived(&self) -> Instant {
+        self.pull.inbox.as_ref().map_or_else(Instant::now, |inbox| inbox.arrived)
+    }
+
     /// Waits for the next event. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Pulled, Status> {
         loop {
@@ -151,7 +161,7 @@ impl Pulls {
         self.pull.room = room;
         (self.mark, self.heard) = (mark, Instant::now());
         (self.brought, self.left) = (0, batch);
-        self.pull.ask(self.due(), &format!("\"batch\":{batch},{patience}")).await
+        self.pull.ask(self.due(), batch, &patience).await
     }
 
     /// The messages that may still come, which are given back when the pulls are dropped.

@@ -1,9 +1,14 @@
+use std::time::Duration;
+
 use async_nats::{Message, StatusCode};
 use tonic::Status;
 
 use crate::Connection;
 use crate::connection::{Due, Inbox, completes_previous_pull};
 use crate::status::OrStatus;
+
+/// What a message takes in a response besides its bytes in NATS, at most: fields of its own, and more for each header.
+pub(crate) const OVERHEAD: usize = 256;
 
 /// A pull of a consumer, with an inbox of its own. Dropping it gives back messages that still arrive.
 pub(crate) struct Pull {
@@ -14,6 +19,8 @@ pub(crate) struct Pull {
     pub(crate) inbox: Option<Inbox>,
     /// What may still arrive. If it is nothing, the inbox can be reused.
     pub(crate) due: Due,
+    /// How long after its delivery a message is redelivered, if messages can wait that long in the inbox.
+    pub(crate) ack_wait: Option<Duration>,
     /// The bytes that fit the response.
     pub(crate) room: usize,
 }
@@ -32,12 +39,19 @@ impl Pull {
             stream: stream.to_owned(),
             consumer: consumer.to_owned(),
             due: Due::Nothing,
+            ack_wait: None,
             room,
         })
     }
 
-    pub(crate) async fn ask(&mut self, due: Due, what: &str) -> Result<(), Status> {
-        let request = format!("{{{what},\"max_bytes\":{}}}", self.room * 9 / 10);
+    /// Asks for this many messages. `patience` is how long the server waits for them, as fields of JSON.
+    pub(crate) async fn ask(&mut self, due: Due, batch: usize, patience: &str) -> Result<(), Status> {
+        let bytes = match batch {
+            1 => self.room.saturating_sub(OVERHEAD).max(1),
+            // Each message takes more in the response.
+            _ => self.room * 9 / 10,
+        };
+        let request = format!("{{\"batch\":{batch},{patience},\"max_bytes\":{bytes}}}");
         let inbox = self.inbox.as_ref().map(|inbox| inbox.subject.clone()).unwrap_or_default();
         let next = format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
         let next = self.connection.api_subject(&next);
@@ -50,7 +64,7 @@ impl Drop for Pull {
     fn drop(&mut self) {
         match (self.inbox.take(), self.due) {
             (Some(inbox), Due::Nothing) => self.connection.keep(inbox),
-            (Some(inbox), due) => self.connection.leave(inbox, due),
+            (Some(inbox), due) => self.connection.leave(inbox, due, self.ack_wait),
             (None, _) => {}
         }
     }

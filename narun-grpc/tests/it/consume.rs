@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use async_nats::ConnectOptions;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
+use narun_grpc::NatsService;
+use narun_grpc::auth::TrustRequest;
 use narun_grpc::pb::{
     AckPolicy, ConsumeMessagesRequest, ConsumerConfig, DeleteConsumerRequest, DeleteStreamRequest,
     JetStreamMessage, PublishToStreamRequest, StreamConfig,
@@ -15,7 +18,7 @@ use tonic::{Code, Request, Status, Streaming};
 use crate::consumers::{consumer, durable};
 use crate::harness::{GrpcClient, Service, connect, eventually, new_user, settle, soon};
 use crate::messages::{ack, floor, nak, prepared, pulled, seconds, store};
-use crate::restarts::serve;
+use crate::restarts::{serve, signal};
 use crate::streams::{create, named};
 
 fn request(user: &str, max_in_flight: i32) -> ConsumeMessagesRequest {
@@ -183,6 +186,35 @@ async fn max_in_flight_limits_unacknowledged_messages() {
 }
 
 #[tokio::test]
+async fn places_are_freed_without_permission_to_see_acknowledgements() {
+    let config = "authorization { users: [
+        { user: a, password: a, permissions: { subscribe: { deny: [\"$JS.ACK.>\"] } } }
+        { user: b, password: b } ] }";
+    let server = Server::builder().jetstream(true).config(config).start().expect("a nats-server");
+    let serve = async |user: &str| {
+        let options = ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned());
+        let nats = options.connect(server.url()).await.expect("a connection");
+        Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await
+    };
+    let (here, there) = (serve("a").await, serve("b").await);
+    let mut client = here.client.clone();
+    client.create_stream(create("u", named("s"))).await.unwrap();
+    let config = ConsumerConfig { ack_wait: seconds(3600), ..durable("c") };
+    client.create_consumer(consumer("u", config)).await.unwrap();
+    for _ in 0..4 {
+        store(&client, "u", "x").await;
+    }
+    let mut messages = consume(&client, "u", 2).await;
+    next(&mut messages).await;
+    assert_eq!(next(&mut messages).await.sequence, 2);
+    // Not the first, so that the ack floor stays.
+    assert_eq!(ack(&client, "u", 2, "").await, Ok(true));
+    assert_eq!(next(&mut messages).await.sequence, 3);
+    assert_eq!(ack(&there.client, "u", 3, "").await, Ok(true));
+    assert_eq!(next(&mut messages).await.sequence, 4);
+}
+
+#[tokio::test]
 async fn with_ack_all_the_messages_before_are_acknowledged_too() {
     let (service, user) = prepared(AckPolicy::AckAll).await;
     for _ in 0..4 {
@@ -285,12 +317,23 @@ async fn a_large_message_comes_by_itself_and_one_that_is_too_large_is_refused() 
     assert_eq!(next(&mut messages).await.data.len(), 100);
     assert_eq!(ack(&storing.client, &user, 1, "").await, Ok(true));
     assert_eq!(end(&mut messages).await.code(), Code::ResourceExhausted);
+    // As large as a response almost, so that no other fits beside it.
+    let service = Service::with(|builder| builder.response_limit(52_000)).await;
+    let pulled = pulled(&service.client, &user, 10).await;
+    assert_eq!(pulled[0].data.len(), 50_000);
+    assert_eq!(nak(&service.client, &user, 2, &pulled[0].ack_token).await, Ok(true));
+    let mut messages = consume(&service.client, &user, 0).await;
+    assert_eq!(next(&mut messages).await.data.len(), 50_000);
+    drop(messages);
     let service = Service::with(|builder| builder.subscriber_queue(10, 10_000)).await;
     let mut messages = consume(&service.client, &user, 0).await;
-    for (sequence, size) in [(2, 50_000), (3, 100)] {
+    // The client before may have given back both.
+    let mut sizes = BTreeMap::new();
+    while sizes.len() < 2 {
         let message = next(&mut messages).await;
-        assert_eq!((message.sequence, message.data.len()), (sequence, size));
+        sizes.insert(message.sequence, message.data.len());
     }
+    assert_eq!(sizes, BTreeMap::from([(2, 50_000), (3, 100)]));
 }
 
 #[tokio::test]
@@ -397,6 +440,29 @@ async fn it_resumes_after_the_server_died() {
         server.kill().unwrap();
         server.restart().unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_is_not_confirmed_fails_if_the_message_is_pending() {
+    let config = "authorization { users: [
+        { user: a, password: a, permissions: { publish: { deny: [\"$JS.ACK.>\"] } } } ] }";
+    let server = Server::builder().jetstream(true).config(config).start().expect("a nats-server");
+    let options = ConnectOptions::with_user_and_password("a".to_owned(), "a".to_owned());
+    let nats = options.connect(server.url()).await.expect("a connection");
+    let service = Service::serve(NatsService::builder(nats).authenticator(TrustRequest::new()).build()).await;
+    let mut client = service.client.clone();
+    client.create_stream(create("u", named("s"))).await.unwrap();
+    client.create_consumer(consumer("u", durable("c"))).await.unwrap();
+    store(&client, "u", "x").await;
+    let mut messages = consume(&client, "u", 0).await;
+    let message = next(&mut messages).await;
+    assert_eq!(ack(&client, "u", 0, &message.ack_token).await, Err(Code::Unavailable));
+    assert_eq!(nak(&client, "u", 0, &message.ack_token).await, Err(Code::Unavailable));
+    // And if JetStream does not respond at all.
+    signal(&server, rustix::process::Signal::STOP);
+    let failure = ack(&client, "u", 0, &message.ack_token).await;
+    signal(&server, rustix::process::Signal::CONT);
+    assert_eq!(failure, Err(Code::Unavailable));
 }
 
 #[tokio::test]

@@ -17,6 +17,9 @@ use crate::harness::{Service, channel, eventually, settle, soon};
 use crate::restarts::{serve, signal};
 use crate::streams::{create, named, store};
 
+/// What "soon" is after the server died, with much room for a slow machine.
+const SOON: Duration = Duration::from_secs(10);
+
 /// The number of messages that the service has sent.
 fn sent(service: &Service) -> u64 {
     service.service.connection().client().statistics().out_messages.load(Ordering::Relaxed)
@@ -42,7 +45,8 @@ async fn every_call_ends_soon_after_the_server_died() {
     server.kill().unwrap();
     server.restart().unwrap();
     let mut repeated = 0;
-    for (method, result) in calls.join_all().await {
+    let ended = timeout(SOON, calls.join_all()).await.expect("all calls end soon");
+    for (method, result) in ended {
         let is_read = ["Get", "List", "KVGet", "KVKeys", "KVHistory", "ObjectGet", "ObjectList", "Pull"]
             .into_iter()
             .any(|read| method.starts_with(read));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::{Request, Response, StatusCode};
 use narun_consumer::{Body, BoxError};
 use narun_core::fields::Edit;
@@ -318,4 +318,26 @@ async fn a_request_done_by_another_delivery_does_not_become_a_dead_letter() {
     assert_eq!(asked.response().await.body, "done");
     world.is_done().await;
     assert!(world.dead().await.is_empty());
+}
+
+#[tokio::test]
+async fn bodies_that_nothing_refers_to_are_looked_for_each_hour_but_not_at_the_start() {
+    let world = World::new().await;
+    let subject = format!("$JS.API.STREAM.INFO.OBJ_{}", world.namespace.bodies_bucket());
+    let mut asked = world.client.subscribe(subject).await.expect("a subscription");
+    world.client.flush().await.expect("flushed");
+    start(world.serve(Handler::default()).await).await;
+    assert_eq!(world.ask("/").await.status().await, StatusCode::OK);
+    assert!(asked.next().now_or_never().is_none());
+    // Connections may be closed meanwhile: such a look is not seen.
+    for _ in 0..10 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61 * 60)).await;
+        tokio::time::resume();
+        if tokio::time::timeout(Duration::from_secs(2), asked.next()).await.is_ok_and(|asked| asked.is_some())
+        {
+            return;
+        }
+    }
+    panic!("bodies were not looked for");
 }

@@ -30,6 +30,15 @@ pub struct BodyStore {
     undeleted: Arc<UndeletedBodies>,
 }
 
+/// How many bytes the bucket of bodies can take. Both are `u64::MAX` if it has no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketRoom {
+    /// In all.
+    pub limit: u64,
+    /// Now.
+    pub left: u64,
+}
+
 /// Why a body could not be stored, read or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyStoreError {
@@ -64,11 +73,14 @@ impl BodyStore {
         Self { api, stream: objects::stream_name(&bucket), bucket, undeleted }
     }
 
-    /// How many bytes the bucket can take now. `u64::MAX` if it has no limit.
-    pub async fn left(&self) -> Result<u64, BodyStoreError> {
+    /// How many bytes the bucket can take.
+    pub async fn room(&self) -> Result<BucketRoom, BodyStoreError> {
         let info = self.api.stream_info(&self.stream).await?;
         let limit = u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0);
-        Ok(limit.map_or(u64::MAX, |limit| limit.saturating_sub(info.state.bytes)))
+        Ok(limit.map_or(BucketRoom { limit: u64::MAX, left: u64::MAX }, |limit| BucketRoom {
+            limit,
+            left: limit.saturating_sub(info.state.bytes),
+        }))
     }
 
     /// How many bytes of the bucket a body of this length takes, at most: each chunk has a subject, and a description

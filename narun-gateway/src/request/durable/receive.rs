@@ -4,18 +4,21 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, request};
 use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::body::Segments;
-use narun_nats::jetstream;
+use narun_nats::jetstream::{self, BodyStore};
 use tokio::time::timeout;
 
+use super::admission::{Admission, MOVING};
 use super::delivery::{DurableBody, DurableInput};
 use super::upload::{Upload, poll_once};
 use crate::body::BoxError;
 use crate::forward::request_id;
+use crate::jetstream::storing_failed;
 use crate::pace::Pace;
 use crate::request::client_body::ClientBody;
 use crate::request::failures::too_large;
@@ -26,12 +29,65 @@ use crate::state::GatewayState;
 /// A future of a durable request whose body was received. Boxed, because it would make those of direct requests larger.
 pub(crate) struct DurableReceiving(Pin<Box<dyn Future<Output = Result<DurableInput, Failure>> + Send>>);
 
+/// The bucket, with room for what was received of a body.
+type Admitted = Box<(BodyStore, Admission)>;
+
 /// How far a body was received in memory.
 enum Collected {
     /// All of it.
     Whole(Option<HeaderMap>),
-    /// Up to these bytes, which do not fit.
-    Until(Bytes),
+    /// Up to these bytes, which do not fit. The bucket has room for all that was received.
+    Until(Bytes, Admitted),
+}
+
+/// The bucket to which a body goes that is not held in memory.
+struct Bucket<'a> {
+    state: &'a GatewayState,
+    /// The length that the client has declared.
+    declared: Option<u64>,
+    /// The most bytes of the body.
+    limit: usize,
+    /// How long to wait for the bucket, or for room in memory.
+    patience: Duration,
+}
+
+impl Bucket<'_> {
+    /// Whether the bucket has room for the declared length.
+    async fn check(&self) -> Result<(), Failure> {
+        let length = self.declared.unwrap_or_default().min(self.limit as u64);
+        self.within(async {
+            let (_, room) = self.state.store().room().await?;
+            room.check(length).await.map_err(|error| storing_failed(&error))
+        })
+        .await
+    }
+
+    /// The bucket, with room for what has arrived. Cancel safe.
+    async fn admit(&self, arrived: usize, waited: Duration) -> Result<Admitted, Failure> {
+        self.within(async {
+            let (bodies, room) = self.state.store().room().await?;
+            let mut admission = Admission::new(room, self.declared, self.limit as u64);
+            let admitted = admission.arrived(arrived as u64, waited).await;
+            admitted.map_err(|error| storing_failed(&error))?;
+            Ok(Box::new((bodies, admission)))
+        })
+        .await
+    }
+
+    async fn within<T>(&self, found: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        if self.state.is_disconnected() {
+            return Err(FailureKind::Disconnected.into());
+        }
+        let found = timeout(self.patience, found).await;
+        let found = found.unwrap_or_else(|_| Err(FailureKind::JetStreamUnavailable.into()));
+        found.inspect_err(|failure| self.failed(failure))
+    }
+
+    fn failed(&self, failure: &Failure) {
+        if failure.kind() == FailureKind::JetStreamUnavailable {
+            self.state.store().missed();
+        }
+    }
 }
 
 impl DurableReceiving {
@@ -67,18 +123,35 @@ where
     let mut pace = Pace::new(state.pace(route, &parts.headers));
     let mut held = state.bodies().hold();
     let mut collected = Segments::default();
-    let announced = announced(&parts, &body);
-    let is_large = announced.is_some_and(|length| length > room as u64);
+    let bucket = Bucket { state, declared: announced(&parts, &body), limit, patience: route.timeout() };
+    let is_large = bucket.declared.is_some_and(|length| length > room as u64);
+    if is_large {
+        bucket.check().await?;
+    }
+    // A large body is held until it is seen to move.
+    let inline = if is_large { room.min(MOVING) } else { room };
+    let mut is_refused = false;
     let end = loop {
-        if is_large {
-            break Collected::Until(Bytes::new());
-        }
-        let mut next = pin!(pace.next(&mut body));
-        let frame = match poll_once(next.as_mut()).await {
-            Some(frame) => frame?,
-            // A client that pauses must not hold what others need.
-            None if collected.received() > 0 && held.is_short() => break Collected::Until(Bytes::new()),
-            None => next.await?,
+        let waited = pace.waited();
+        let frame = {
+            let mut next = pin!(pace.next(&mut body));
+            match poll_once(next.as_mut()).await {
+                Some(frame) => frame?,
+                // A client that pauses must not hold what others need.
+                None if collected.received() > 0 && !is_refused && held.is_short() => tokio::select! {
+                    frame = next.as_mut() => frame?,
+                    admitted = bucket.admit(collected.received(), waited) => match admitted {
+                        Ok(admitted) => break Collected::Until(Bytes::new(), admitted),
+                        Err(failure) if is_large => return Err(failure),
+                        // It fits in a message so far.
+                        Err(_) => {
+                            is_refused = true;
+                            next.await?
+                        }
+                    },
+                },
+                None => next.await?,
+            }
         };
         let Some(frame) = frame else { break Collected::Whole(None) };
         let data = match frame.into_data() {
@@ -90,32 +163,30 @@ where
             return Err(too_large(limit));
         }
         // If many bodies are received at once, there may be no room for another one in memory.
-        if length > room || !held.try_grow(data.len()) {
-            break Collected::Until(data);
+        if length > inline || !held.try_grow(data.len()) {
+            let admitted = match is_refused && length <= room {
+                true => None,
+                false => Some(bucket.admit(length, pace.waited()).await),
+            };
+            match admitted {
+                Some(Ok(admitted)) => break Collected::Until(data, admitted),
+                Some(Err(failure)) if length > room || is_large => return Err(failure),
+                // It fits in a message so far.
+                _ => held.grow(data.len(), bucket.patience).await?,
+            }
+            is_refused = true;
         }
         collected.push(data);
     };
-    if state.is_disconnected() {
-        return Err(FailureKind::Disconnected.into());
-    }
     let data = collected.take();
     let (body, trailers) = match end {
         Collected::Whole(trailers) => (DurableBody::Inline { data, held }, trailers),
-        Collected::Until(next) => {
-            let store = state.store();
-            let patience = route.timeout();
-            let length = announced.unwrap_or(limit as u64).min(limit as u64);
-            let stored = async {
-                let room = timeout(patience, store.room(length)).await;
-                let (bodies, room) = room.map_err(|_| FailureKind::JetStreamUnavailable)??;
-                let upload = Upload { id, first: data, next, body, pace, held, room, limit, patience };
-                upload.run(store.background(), bodies).await
-            };
-            let (stored, trailers) = stored.await.inspect_err(|failure| {
-                if failure.kind() == FailureKind::JetStreamUnavailable {
-                    store.missed();
-                }
-            })?;
+        Collected::Until(next, admitted) => {
+            let (bodies, admission) = *admitted;
+            let patience = bucket.patience;
+            let upload = Upload { id, first: data, next, body, pace, held, admission, limit, patience };
+            let stored = upload.run(state.store().background(), bodies).await;
+            let (stored, trailers) = stored.inspect_err(|failure| bucket.failed(failure))?;
             (DurableBody::Stored(Box::new(stored)), trailers)
         }
     };

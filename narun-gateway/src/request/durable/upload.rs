@@ -12,10 +12,12 @@ use narun_core::frame::ObjectRef;
 use narun_core::{ExchangeId, Failure, FailureKind};
 use narun_nats::jetstream::{BodyStore, BodyUpload};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use super::admission::Admission;
 use crate::body::BoxError;
 use crate::held::HeldBytes;
-use crate::jetstream::{Background, ReservedRoom, StoredBody, storing_failed};
+use crate::jetstream::{Background, StoredBody, storing_failed};
 use crate::pace::Pace;
 use crate::request::failures::too_large;
 
@@ -36,8 +38,8 @@ pub(super) struct Upload<B> {
     pub(super) body: B,
     pub(super) pace: Pace,
     pub(super) held: HeldBytes,
-    /// The room for the body in its bucket.
-    pub(super) room: ReservedRoom,
+    /// The room in the bucket for the bytes that were received, at least.
+    pub(super) admission: Admission,
     /// The most bytes of the body.
     pub(super) limit: usize,
     /// How long to wait for room in memory.
@@ -60,7 +62,7 @@ struct Rest<B> {
 struct Storing {
     upload: BodyUpload,
     held: HeldBytes,
-    room: ReservedRoom,
+    admission: Admission,
 }
 
 impl<B> Upload<B>
@@ -74,8 +76,8 @@ where
         let (mut client, response) = oneshot::channel();
         let owner = Arc::downgrade(background);
         background.spawn(async move {
-            let Self { id, first, next, body, pace, held, room, limit, patience } = self;
-            let mut storing = Storing { upload: bodies.upload(id), held, room };
+            let Self { id, first, next, body, pace, held, admission, limit, patience } = self;
+            let mut storing = Storing { upload: bodies.upload(id), held, admission };
             let rest = Rest { next, body, pace, limit, patience };
             match rest.receive(first, &mut storing, &mut client).await {
                 Ok((object, trailers)) => {
@@ -113,6 +115,9 @@ where
             if length > limit {
                 return Err(too_large(limit));
             }
+            let waited = pace.waited();
+            let admitted = storing.admission.arrived(length as u64, waited).await;
+            admitted.map_err(|error| storing_failed(&error))?;
             storing.write(part).await?;
             // What the client has sent already is taken from the connection when there is room for it.
             storing.make_room(READ).await?;
@@ -124,17 +129,29 @@ where
                 None => {
                     storing.give_back(0);
                     let mut frame = pin!(unless_closed(client, next));
-                    let mut settled = pin!(storing.settle());
-                    // What is sent must have settled before it can be deleted.
-                    let frame = tokio::select! {
-                        settled = settled.as_mut() => {
-                            settled?;
-                            frame.await?
+                    let early = {
+                        let mut settled = pin!(storing.settle());
+                        // What is sent must have settled before it can be deleted.
+                        tokio::select! {
+                            settled = settled.as_mut() => {
+                                settled?;
+                                None
+                            }
+                            frame = frame.as_mut() => {
+                                settled.await?;
+                                Some(frame?)
+                            }
                         }
-                        frame = frame.as_mut() => {
-                            settled.await?;
-                            frame?
-                        }
+                    };
+                    let frame = match early {
+                        Some(frame) => frame,
+                        None => match timeout(storing.admission.left(waited), frame.as_mut()).await {
+                            Ok(frame) => frame?,
+                            Err(_) => {
+                                storing.admission.lapse(length as u64);
+                                frame.await?
+                            }
+                        },
                     };
                     (frame, true)
                 }
@@ -193,7 +210,7 @@ impl Storing {
     /// has become part of that.
     fn give_back(&mut self, unwritten: usize) {
         self.held.shrink_to(self.upload.held() + unwritten);
-        self.room.stored(self.upload.stored());
+        self.admission.stored(self.upload.stored());
     }
 
     /// Deletes what has been stored. The memory is counted until nothing is on its way any more.

@@ -83,6 +83,9 @@ pub(super) struct Watch {
     /// The last revision seen, and when it was stored.
     revision: u64,
     stored: DateTime,
+    /// The latest time of an entry seen: a revision can have an earlier time than the one before it, if the clock of another
+    /// leader is behind.
+    newest: DateTime,
     /// How many of the initial entries are still to come. `None` once the client was notified that it is up to date.
     missing: Option<u64>,
     /// The current consumer.
@@ -97,7 +100,8 @@ impl Watch {
         subject: String,
         start: WatchStart,
     ) -> Result<Self, Status> {
-        let (connection, limits) = (call.connection().clone(), PullLimits::of(call.state, AHEAD));
+        let connection = call.connection().clone();
+        let limits = PullLimits::of(call.state, &connection, AHEAD);
         let info = bucket_info(&connection, &bucket).await?;
         let revision = if start == WatchStart::Now { info.state.last_sequence } else { 0 };
         let from = if start == WatchStart::Last { None } else { Some(revision + 1) };
@@ -113,6 +117,7 @@ impl Watch {
             created: info.created,
             revision,
             stored: info.state.last_timestamp,
+            newest: info.state.last_timestamp,
             missing,
             ordered,
         })
@@ -174,9 +179,10 @@ impl Watch {
         let missing = |missing: u64| if pending == 0 { 0 } else { missing.saturating_sub(1) };
         self.missing = self.missing.map(missing);
         if revision <= self.revision {
-            return if published > self.stored { Err(went_back()) } else { Ok(None) };
+            return if published > self.newest { Err(went_back()) } else { Ok(None) };
         }
         (self.revision, self.stored) = (revision, published);
+        self.newest = self.newest.max(published);
         let prefix = format!("$KV.{}.", self.bucket.name);
         // A name that is no escaped key was put by another client of the account: skipped.
         let key = message.subject.strip_prefix(&prefix).and_then(unescape_key);

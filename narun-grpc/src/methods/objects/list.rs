@@ -43,7 +43,8 @@ async fn list(
     call: &MethodCall<'_>,
     bucket: &Bucket,
 ) -> Result<Option<BTreeMap<String, pb::ObjectInfo>>, Status> {
-    let (limits, subject) = (PullLimits::of(call.state, AHEAD), format!("$O.{}.M.>", bucket.name));
+    let (limits, subject) =
+        (PullLimits::of(call.state, call.connection(), AHEAD), format!("$O.{}.M.>", bucket.name));
     let create = || OrderedConsumer::create(call.connection(), limits, &bucket.stream, &subject, None);
     let (mut ordered, mut missing) = retry_later(create).await?;
     ordered.pulls.wait = false;

@@ -1,15 +1,17 @@
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use data_encoding::BASE64URL;
 use narun_core::ExchangeId;
 use serde::Deserialize;
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{BodyStore, BodyStoreError};
 use crate::jetstream::api::ApiError;
 
-/// The most bodies that are looked at in one sweep: each is a request.
+/// The most bodies that are looked at in one sweep: each is a request or two.
 const MOST: usize = 256;
 
 /// A body that has not changed for a while.
@@ -24,11 +26,13 @@ pub(in crate::jetstream) struct OldBody {
 #[derive(Deserialize)]
 struct Subjects {
     state: SubjectCounts,
+    /// The server's time.
+    ts: String,
 }
 
 #[derive(Deserialize)]
 struct SubjectCounts {
-    /// Null if there are none.
+    /// Null if there are none. At most 100,000, which may leave out descriptions.
     #[serde(default)]
     subjects: Option<HashMap<String, u64>>,
 }
@@ -40,22 +44,27 @@ fn is_body(token: &str) -> bool {
 }
 
 impl BodyStore {
-    /// Some of the bodies that have not changed for `age`.
+    /// Some of the bodies that have not changed for `age`, by the clock of the server.
     pub(in crate::jetstream) async fn old(&self, age: Duration) -> Result<Vec<OldBody>, BodyStoreError> {
         let operation = format!("STREAM.INFO.{}", self.stream);
         let found: Subjects = self.api.request(&operation, &json!({ "subjects_filter": ">" })).await?;
+        let now = OffsetDateTime::parse(&found.ts, &Rfc3339);
+        let now =
+            now.map_err(|_| BodyStoreError::Unavailable("the server did not tell its time".to_owned()))?;
         let subjects = found.state.subjects.unwrap_or_default();
         let (chunks, descriptions) = (self.chunk_prefix(), self.description_prefix());
         let mut old = Vec::new();
         let tokens = subjects.keys().filter_map(|subject| subject.strip_prefix(&chunks));
         // In the random order of the map, so that no body is left out for ever.
         for token in tokens.filter(|token| is_body(token)).take(MOST) {
-            let description = format!("{descriptions}{token}");
-            let is_whole = subjects.contains_key(&description);
-            let last = if is_whole { description } else { format!("{chunks}{token}") };
-            let Some(last) = self.api.last_message(&self.stream, &last).await? else { continue };
-            let since = SystemTime::now().duration_since(last.message.time.into()).unwrap_or_default();
-            if since >= age {
+            let description = self.api.last_message(&self.stream, &format!("{descriptions}{token}")).await?;
+            let is_whole = description.is_some();
+            let last = match description {
+                Some(description) => Some(description),
+                None => self.api.last_message(&self.stream, &format!("{chunks}{token}")).await?,
+            };
+            let Some(last) = last else { continue };
+            if now - last.message.time >= age {
                 old.push(OldBody { token: token.to_owned(), is_whole });
             }
         }

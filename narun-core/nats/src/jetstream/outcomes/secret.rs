@@ -31,8 +31,10 @@ const LEN: usize = 32;
 const RENEWALS: u32 = 288;
 /// How often to check that the secret is there, at least.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
-/// The shortest pause between two checks.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The shortest pause between two checks, unless an eighth of the time to live is shorter.
+const PAUSE: Duration = Duration::from_secs(5);
+/// The shortest pause in any case.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// The secret of a namespace. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub(super) struct KnownSecret(Mutex<Option<StoredSecret>>);
 
 /// How often [`OutcomeStore::keep_secret`] must be called if outcomes are kept for `ttl`.
 pub(in crate::jetstream) fn check_every(ttl: Duration) -> Duration {
-    (ttl / RENEWALS / 2).clamp(PAUSE, CHECK_EVERY)
+    (ttl / RENEWALS / 2).clamp((ttl / 8).clamp(SHORTEST, PAUSE), CHECK_EVERY)
 }
 
 impl KeySecret {
@@ -246,7 +248,9 @@ mod tests {
     #[test]
     fn the_secret_is_checked_before_it_expires() {
         assert_eq!(check_every(Duration::from_secs(24 * 3600)), CHECK_EVERY);
-        assert_eq!(check_every(Duration::from_secs(576)), Duration::from_secs(1));
-        assert_eq!(check_every(Duration::ZERO), PAUSE);
+        assert_eq!(check_every(Duration::from_secs(5760)), Duration::from_secs(10));
+        assert_eq!(check_every(Duration::from_secs(120)), PAUSE);
+        assert_eq!(check_every(Duration::from_secs(8)), Duration::from_secs(1));
+        assert_eq!(check_every(Duration::ZERO), SHORTEST);
     }
 }
