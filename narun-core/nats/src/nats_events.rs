@@ -159,7 +159,7 @@ impl DenialWatch {
     }
 
     /// Watches the same client from now on.
-    pub(crate) fn from_now(&self) -> Self {
+    pub(crate) fn renewed(&self) -> Self {
         let seen = self.denials.as_ref().map_or(0, |denials| denials.borrow().count);
         Self { denials: self.denials.clone(), seen }
     }

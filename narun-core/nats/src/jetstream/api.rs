@@ -116,7 +116,7 @@ impl<R: Requester> Api<R> {
         };
         let (limit, subject) = (self.limit, self.subject(operation));
         let sent = {
-            let mut denials = self.denials.from_now();
+            let mut denials = self.denials.renewed();
             let sending = timeout(limit, self.requester.send(subject.clone(), payload));
             tokio::select! {
                 biased;

@@ -34,7 +34,7 @@ impl Api<Context> {
         headers: HeaderMap,
         payload: Bytes,
     ) -> Result<PendingMessage, ApiError> {
-        let denials = self.denials.from_now();
+        let denials = self.denials.renewed();
         let sending = self.requester.publish_with_headers(subject.clone(), headers, payload);
         let ack = timeout(self.limit, sending).await.map_err(|_| ApiError::TimedOut(self.limit))??;
         Ok(PendingMessage { ack, subject, denials })
