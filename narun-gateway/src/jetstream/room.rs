@@ -51,15 +51,20 @@ impl BodyRoom {
         Self { counted: Mutex::default(), turns: Semaphore::new(1) }
     }
 
-    /// Reserves so many bytes of the bucket. Cancel safe: nothing is reserved then.
+    /// Applies `use_room`, [`Counted::has`] or [`Counted::take`], to what is known of the bucket. Cancel safe: nothing is
+    /// reserved then.
     ///
     /// # Errors
     ///
-    /// [`BodyStoreError::Full`] if the bucket does not have them, beside what other bodies have reserved.
-    async fn take(&self, bodies: &BodyStore, bytes: u64) -> Result<(), BodyStoreError> {
+    /// [`BodyStoreError::Full`] if it returns `false`.
+    async fn ask(
+        &self,
+        bodies: &BodyStore,
+        use_room: impl Fn(&mut Counted) -> bool,
+    ) -> Result<(), BodyStoreError> {
         let _turn = self.turns.acquire().await;
         let age = self.counted().asked.map(|asked| asked.elapsed());
-        if age.is_some_and(|age| age < FRESH) && self.counted().take(bytes) {
+        if age.is_some_and(|age| age < FRESH) && use_room(&mut self.counted()) {
             return Ok(());
         }
         if age.is_none_or(|age| age >= PAUSE) {
@@ -69,7 +74,7 @@ impl BodyRoom {
             let mut counted = self.counted();
             (counted.limit, counted.left, counted.asked) = (limit, left.saturating_sub(missing), Some(asked));
         }
-        if self.counted().take(bytes) { Ok(()) } else { Err(BodyStoreError::Full) }
+        if use_room(&mut self.counted()) { Ok(()) } else { Err(BodyStoreError::Full) }
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
@@ -78,14 +83,19 @@ impl BodyRoom {
 }
 
 impl Counted {
+    /// Whether there are so many bytes that no other body has reserved.
+    const fn has(&self, bytes: u64) -> bool {
+        self.limit == u64::MAX || self.left >= bytes
+    }
+
+    /// Reserves so many bytes. Returns `false` if there are not as many.
     fn take(&mut self, bytes: u64) -> bool {
-        if self.limit == u64::MAX {
-            return true;
+        let has = self.has(bytes);
+        if has && self.limit != u64::MAX {
+            self.left -= bytes;
+            self.missing = self.missing.saturating_add(bytes);
         }
-        let Some(left) = self.left.checked_sub(bytes) else { return false };
-        self.left = left;
-        self.missing = self.missing.saturating_add(bytes);
-        true
+        has
     }
 
     fn give_back(&mut self, bytes: u64) {
@@ -112,9 +122,7 @@ impl ReservedRoom {
     /// [`BodyStoreError::Full`] if it does not.
     pub(crate) async fn check(&self, length: u64) -> Result<(), BodyStoreError> {
         let bytes = BodyStore::stored_size(length);
-        self.room.take(&self.bodies, bytes).await?;
-        self.room.counted().give_back(bytes);
-        Ok(())
+        self.room.ask(&self.bodies, |counted| counted.has(bytes)).await
     }
 
     /// Reserves room for the first bytes of the body up to this length, unless it has it. Cancel safe.
@@ -125,7 +133,7 @@ impl ReservedRoom {
     pub(crate) async fn cover(&mut self, length: u64) -> Result<(), BodyStoreError> {
         let more = BodyStore::stored_size(length).saturating_sub(self.bytes);
         if more > 0 {
-            self.room.take(&self.bodies, more).await?;
+            self.room.ask(&self.bodies, |counted| counted.take(more)).await?;
             self.bytes += more;
             self.missing += more;
         }

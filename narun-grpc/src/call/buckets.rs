@@ -32,7 +32,12 @@ impl MethodCall<'_> {
     pub(crate) async fn make_bucket(&self, config: &Config) -> Result<(), Status> {
         let _creating = self.tally.creating().await;
         // Boxed: it is rare, and would make the future of every storing call larger.
-        Box::pin(self.check_buckets(&config.name)).await?;
+        let (made, checked) = (self.has_bucket_now(&config.name), self.check_buckets(&config.name));
+        // Another call may have created it, and counted it, meanwhile.
+        if Box::pin(made).await? {
+            return Ok(());
+        }
+        Box::pin(checked).await?;
         match self.connection().api::<Info>(format!("STREAM.CREATE.{}", config.name), config).await {
             // Another client has just created it, with another configuration.
             Err(status) if status.code() == Code::AlreadyExists => Ok(()),

@@ -116,8 +116,12 @@ where
                 return Err(too_large(limit));
             }
             let waited = pace.waited();
-            let admitted = storing.admission.arrived(length as u64, waited).await;
-            admitted.map_err(|error| storing_failed(&error))?;
+            let admitted = timeout(patience, storing.admission.arrived(length as u64, waited));
+            unless_closed(client, async {
+                let admitted = admitted.await.map_err(|_| FailureKind::JetStreamUnavailable)?;
+                admitted.map_err(|error| storing_failed(&error))
+            })
+            .await?;
             storing.write(part).await?;
             // What the client has sent already is taken from the connection when there is room for it.
             storing.make_room(READ).await?;
