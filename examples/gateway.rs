@@ -8,10 +8,11 @@
 //! curl http://127.0.0.1:9090/metrics
 //! ```
 //!
-//! It serves without NATS, with 503, and is ready when it is connected; credentials that NATS refuses are an error. SIGHUP
-//! makes it read the file again and replace the routes, unless the file is invalid or another key has changed. Ctrl-C and SIGTERM end it after the
-//! requests in flight; bodies that take more than 20 s longer are aborted. It runs on one core, which is the most efficient
-//! way to use one; to use more, run several behind a load balancer.
+//! It serves without NATS, with 503, and is ready when it is connected and the stream of durable routes is declared.
+//! Credentials that NATS refuses are an error. SIGHUP makes it read the file again and replace the routes, unless the file is
+//! invalid or another key has changed. Ctrl-C and SIGTERM end it after the requests in flight; bodies that take more than 20 s
+//! longer are aborted. It runs on one core, which is the most efficient way to use one; to use more, run several behind a load
+//! balancer.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,10 +76,16 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = tokio::spawn(metrics::serve(metrics, recorder, shutdown.begun()));
     let watch = async {
         connection.made().await?;
-        say!("{ready}");
-        while hangups.recv().await.is_some() {
-            reload(&args.config, &config, &gateway);
-        }
+        let ready = async {
+            gateway.ready().await;
+            say!("{ready}");
+        };
+        let reloads = async {
+            while hangups.recv().await.is_some() {
+                reload(&args.config, &config, &gateway);
+            }
+        };
+        tokio::join!(ready, reloads);
         std::future::pending().await
     };
     tokio::select! {

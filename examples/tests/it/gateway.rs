@@ -2,7 +2,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 
 use async_nats::jetstream::stream::Config;
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use narun_examples::client;
 use narun_support::Server;
 use rustix::process::Signal;
@@ -92,6 +92,21 @@ async fn a_gateway_is_ready_when_nats_is_up() {
     ask(server).await;
     assert!(hello.end(Signal::TERM).await.success());
     assert!(gateway.end(Signal::INT).await.success());
+}
+
+#[tokio::test]
+async fn a_gateway_with_a_durable_route_is_ready_when_its_stream_is_declared() {
+    let mut nats = Server::builder().jetstream(true).start().expect("a nats-server");
+    nats.kill().expect("it is killed");
+    let (_directory, config) = config(nats.url(), "nats_stream: TASK\n");
+    let mut gateway = Program::start("gateway", ["--config", &config]);
+    gateway.address("listening").await;
+    nats.restart().expect("it starts again");
+    let server = gateway.address("ready").await;
+    let later = Request::post(format!("http://{server}/hello/")).header("prefer", "respond-async");
+    let response = client::send_request(later.body("{}".into()).expect("a request")).await;
+    assert_eq!(response.expect("a response").status(), StatusCode::ACCEPTED);
+    assert!(gateway.end(Signal::TERM).await.success());
 }
 
 #[tokio::test]
