@@ -101,17 +101,30 @@ async fn as_many_bodies_as_fit_the_bucket_are_received_and_the_others_are_refuse
 async fn a_body_that_breaks_off_gives_its_room_back() {
     let (gateway, mut worker) = bucket_of(3 * MIB).await;
     for _ in 0..3 {
-        let client = begin(&gateway, Some(2 * MIB));
-        client.send(MIB);
-        eventually("chunks", async || worker.stored_bodies().await.is_some_and(|chunks| chunks > 0)).await;
+        let client = soon("an upload", begin_stored(&gateway, &worker)).await;
         client.response.abort();
         eventually("no chunks", async || worker.stored_bodies().await == Some(0)).await;
     }
-    let client = begin(&gateway, Some(2 * MIB));
-    client.send(2 * MIB);
+    let client = soon("an upload", begin_stored(&gateway, &worker)).await;
+    client.send(MIB);
     let response = tokio::spawn(client.end());
     worker.job().await.ok("done").await;
     assert_eq!(response.await.expect("no panic").body, "done");
+}
+
+/// Begins an upload of 2 MiB, and sends the first one. The room of a body whose chunks are deleted is free a little later.
+async fn begin_stored(gateway: &Gateway, worker: &Worker) -> Client {
+    loop {
+        let mut client = begin(gateway, Some(2 * MIB));
+        client.send(MIB);
+        let chunks = async || worker.stored_bodies().await.is_some_and(|chunks| chunks > 0);
+        tokio::select! {
+            () = eventually("chunks", chunks) => return client,
+            response = &mut client.response => {
+                assert_eq!(response.expect("no panic").status, StatusCode::SERVICE_UNAVAILABLE);
+            }
+        }
+    }
 }
 
 /// Sends a whole body, and expects that it is accepted.
