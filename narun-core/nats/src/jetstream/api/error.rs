@@ -60,8 +60,8 @@ pub enum ApiError {
 impl ApiError {
     /// Whether the same request may succeed later without a change by an operator. It may have been done already.
     ///
-    /// This is the case unless the server rejected the request itself. A permission may be granted at any time. The server's errors that are temporary are those of
-    /// a cluster without a leader or with servers missing.
+    /// This is the case unless the server rejected the request itself. A permission may be granted at any time. The server's
+    /// errors that are temporary are those of a cluster without a leader or with servers missing.
     pub fn is_temporary(&self) -> bool {
         match self {
             // Incomplete, no peers, not available, not the leader, not assigned; stream and consumer offline; a change of
